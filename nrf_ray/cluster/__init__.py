@@ -1,0 +1,1 @@
+"""Run a sweep on Ray. Only this package imports ray."""

@@ -1,0 +1,129 @@
+"""What a person sees while a sweep runs.
+
+On a terminal: one live table of stages by kind and state, with cells done, rate and time left. Elsewhere: one plain
+line every few seconds. When nothing has finished for a while, a line says what waits for what.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nrf_ray.cluster.search import StageSearcher
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.frontier import Frontier, Progress
+from nrf_ray.sweep import Sweep
+
+LINE_SECONDS = 10.0
+STALL_SECONDS = 60.0
+
+
+class LiveView:
+    """Shows the progress of a frontier until its context ends."""
+
+    def __init__(
+        self,
+        console: Console,
+        sweep: Sweep,
+        searcher: StageSearcher,
+        slots: int,
+        free: Callable[[], str],
+    ) -> None:
+        """`slots` stages can run at once; `free` says what the cluster has left."""
+        self._console = console
+        self._searcher = searcher
+        self._frontier = searcher.frontier
+        self._slots = slots
+        self._free = free
+        self._rows: list[list[Key]] = [[stage.key for stage in row.stages()] for row in sweep.rows]
+        self._began = time.monotonic()
+        self._last_done = (0, self._began)
+        self._stop = threading.Event()
+        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2, transient=True)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def line(self) -> str:
+        """Return where the run stands, in one line."""
+        done, total = _done(self._frontier), len(self._frontier.stages)
+        elapsed = time.monotonic() - self._began
+        cells = sum(all(self._is_done(key) for key in keys) for keys in self._rows)
+        parts = [
+            f"{elapsed:4.0f} s",
+            f"{done}/{total} stages",
+            f"{cells}/{len(self._rows)} cells",
+            f"{done / elapsed:.1f} stages/s" if elapsed > 1 else "starting",
+            self._time_left(elapsed),
+        ]
+        if self._searcher.elsewhere:
+            parts.append(f"{len(self._searcher.elsewhere)} in another run")
+        return " | ".join(parts)
+
+    def _is_done(self, key: Key) -> bool:
+        return self._frontier.state.get(key, Progress.DONE) is Progress.DONE
+
+    def _time_left(self, elapsed: float) -> str:
+        """Scale the estimate of what is left by how estimates and time have compared so far."""
+        stages = list(self._frontier.stages.values())
+        finished = sum(s.cost() for s in stages if self._frontier.state[s.key] is Progress.DONE)
+        left = sum(s.cost() for s in stages if self._frontier.state[s.key] not in (Progress.DONE, Progress.BLOCKED))
+        if finished < 5:
+            return f"about {left / self._slots:.0f} s of work"
+        return f"about {left * elapsed / finished:.0f} s left"
+
+    def _table(self) -> RenderableType:
+        table = Table(box=None, padding=(0, 2))
+        table.add_column("stage")
+        for progress in Progress:
+            table.add_column(progress.value, justify="right")
+        for kind, counts in list(self._frontier.counts().items()):
+            table.add_row(kind, *(str(counts[progress] or "") for progress in Progress))
+        bar = ProgressBar(total=len(self._frontier.stages), completed=_done(self._frontier), width=60)
+        running = ", ".join(stage.title for stage in list(self._searcher.live.values())[: self._slots])
+        return Group(table, bar, Text(self.line()), Text(f"running: {running}", style="dim", no_wrap=True))
+
+    def _watch(self) -> None:
+        last_line = self._began
+        while not self._stop.wait(0.5):
+            now = time.monotonic()
+            if _done(self._frontier) != self._last_done[0]:
+                self._last_done = (_done(self._frontier), now)
+            if now - self._last_done[1] > STALL_SECONDS:
+                self._console.print(self._stall(now - self._last_done[1]), highlight=False)
+                self._last_done = (self._last_done[0], now)
+            if not self._console.is_terminal and now - last_line > LINE_SECONDS:
+                self._console.print(self.line(), highlight=False)
+                last_line = now
+
+    def _stall(self, seconds: float) -> str:
+        live = ", ".join(f"{s.title} (expected {s.cost():.0f} s)" for s in list(self._searcher.live.values()))
+        elsewhere = ", ".join(f"{key[:8]} by {who}" for key, who in list(self._searcher.elsewhere.items()))
+        waiting = sum(state is Progress.WAITING for state in list(self._frontier.state.values()))
+        return (
+            f"nothing has finished for {seconds:.0f} s. Handed out: {live or 'nothing'}. In another run: "
+            f"{elsewhere or 'nothing'}. {waiting} stages wait for these. Free on the cluster: {self._free()}"
+        )
+
+
+def _done(frontier: Frontier) -> int:
+    return sum(state is Progress.DONE for state in list(frontier.state.values()))

@@ -1,0 +1,39 @@
+"""Keep Ray's own output off the terminal.
+
+Ray, its C++ core and the libraries below write to the process's stdout and stderr as they please. While a sweep runs,
+both go to a log file, and the console that people look at writes to the terminal behind them.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from nrf_ray.console import make_console
+
+
+@contextmanager
+def output_to(log: Path) -> Iterator[Console]:
+    """Send everything that is written to stdout and stderr to `log`; yield a console on the real stdout."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    terminal = os.fdopen(os.dup(saved[0]), "w", encoding="utf-8", buffering=1)
+    with log.open("ab") as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+    try:
+        yield make_console(terminal)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        terminal.flush()
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        for descriptor in saved:
+            os.close(descriptor)
+        terminal.close()

@@ -1,0 +1,119 @@
+"""Connect to Ray, quietly, and refuse at once what the cluster can never do.
+
+Without an address a fresh local Ray is started and stopped again; an address (or RAY_ADDRESS, which `ray job` sets)
+joins a running cluster. Ray's environment variables have to be in place before ray is imported, so this module sets
+them first. Token authentication is left as Ray has it: on.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+for _name, _value in {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_SCHEDULER_EVENTS": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_THRESHOLD_S": "10",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402  (after the variables that it reads when it is imported)
+
+from nrf_ray.errors import ClusterError, ConfigError  # noqa: E402
+from nrf_ray.graph.blobs import local_root  # noqa: E402
+from nrf_ray.graph.stage import Resources  # noqa: E402
+
+OBJECT_STORE_BYTES = 256 * 2**20
+"""Only handles and manifest rows go through Ray's object store; images and weights go through ours."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the cluster that we are connected to has."""
+
+    nodes: tuple[tuple[float, float], ...]
+    """CPUs and GPUs of each living node."""
+    dashboard: str | None
+    """URL of the dashboard, if one runs."""
+
+    @property
+    def cpus(self) -> float:
+        """CPUs of all nodes."""
+        return sum(cpus for cpus, _ in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of all nodes."""
+        return sum(gpus for _, gpus in self.nodes)
+
+    def slots(self, request: Resources) -> int:
+        """Return how many runs with this request fit at once."""
+        return sum(_fits(cpus, gpus, request) for cpus, gpus in self.nodes)
+
+    def check_can_meet(self, request: Resources) -> None:
+        """Raise ClusterError where no node can ever give what `request` asks for."""
+        if self.slots(request) == 0:
+            largest = f"{max(c for c, _ in self.nodes):g} CPUs and {max(g for _, g in self.nodes):g} GPUs"
+            raise ClusterError(
+                f"a stage asks for {request.cpus:g} CPUs and {request.gpus:g} GPUs, but no node of the cluster has "
+                f"them (largest: {largest}); lower --gpus-per-trial or add a node"
+            )
+
+
+def check_address(address: str | None, store_uri: str) -> str | None:
+    """Return the address to join, or None to start a local Ray; refuse what cannot work."""
+    found = address or os.environ.get("RAY_ADDRESS")
+    if found is None:
+        return None
+    if found.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{found} is the address of Ray's dashboard, which takes jobs: use it with `ray job submit --address`. "
+            "To join the cluster from here give --address auto or HOST:6379"
+            + ("" if address else ", or unset RAY_ADDRESS to run on this machine")
+        )
+    if local_root(store_uri) is not None and not os.path.isabs(store_uri):
+        raise ConfigError(
+            f"the store {store_uri} is relative, but the work runs on the cluster at {found}, where that is another "
+            "folder; give --store as an absolute path that all nodes share, or as a URI such as s3://bucket/runs"
+        )
+    return found
+
+
+@contextmanager
+def connect(address: str | None) -> Iterator[Cluster]:
+    """Join the cluster at `address`, or start a local one; leave or stop it at the end."""
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address is None:
+            context = ray.init(
+                address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet
+            )
+        else:
+            context = ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = address or "this machine"
+        raise ClusterError(
+            f"no Ray at {where}: {(str(error).splitlines() or ['no reason given'])[0]}; start one with "
+            "`ray start --head`, or leave --address out"
+        ) from error
+    try:
+        nodes = tuple(
+            (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+            for node in ray.nodes()
+            if node["Alive"]
+        )
+        yield Cluster(nodes=nodes, dashboard=context.dashboard_url or None)
+    finally:
+        ray.shutdown()
+
+
+def _fits(cpus: float, gpus: float, request: Resources) -> int:
+    by_cpu = cpus // request.cpus if request.cpus else float("inf")
+    by_gpu = gpus // request.gpus if request.gpus else float("inf")
+    return int(min(by_cpu, by_gpu))

@@ -1,0 +1,115 @@
+"""What a sweep file does when it is run: plan; then run what is missing, write the tables, and say what came out."""
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import gettempdir
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table as Grille
+from rich.text import Text
+
+from nrf_ray.cli import Options
+from nrf_ray.console import make_console
+from nrf_ray.errors import ConfigError, StagesFailed
+from nrf_ray.graph.frontier import Progress
+from nrf_ray.graph.plan import Plan, State, make_plan
+from nrf_ray.graph.stage import Resources
+from nrf_ray.graph.store import Store
+from nrf_ray.sweep import Grid, Sweep
+
+if TYPE_CHECKING:
+    from nrf_ray.cluster.run import Outcome
+
+COLOURS = {State.CACHED: "green", State.READY: "cyan", State.FAILED: "red", State.ELSEWHERE: "magenta"}
+
+
+def run_or_plan(build: Callable[[Grid], Sweep], options: Options) -> int:
+    """Carry out one call of a sweep file; return its exit code."""
+    began = time.monotonic()
+    console = make_console()
+    if options.gpus_per_trial < 0:
+        raise ConfigError(f"--gpus-per-trial must be 0 or more, not {options.gpus_per_trial:g}")
+    sweep = build(options.grid()).on(Resources(gpus=options.gpus_per_trial))
+    store = Store.open(options.store, create=not options.plan)
+    plan = make_plan(sweep.goals, store)
+    if options.plan:
+        _print_plan(console, sweep, plan)
+        return 0
+    outcome = _run(sweep, plan, store, options, console) if plan.todo() else None
+    return _finish(console, sweep, store, outcome, time.monotonic() - began)
+
+
+def _print_plan(console: Console, sweep: Sweep, plan: Plan) -> None:
+    table = Grille(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("stage", "key", "what", "state", "cost", "reason"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", justify="right" if heading == "cost" else "left")
+    for step in plan.steps:
+        table.add_row(
+            step.stage.kind.name,
+            step.stage.key[:12],
+            step.stage.title,
+            Text(step.state.value, style=COLOURS.get(step.state, "")),
+            f"{step.seconds:.1f} s" if step.seconds else "",
+            step.reason,
+        )
+    console.print(table)
+    console.print(_plan_line(sweep, plan))
+
+
+def _plan_line(sweep: Sweep, plan: Plan) -> str:
+    counts = ", ".join(f"{count} {state.value}" for state, count in plan.counts().items())
+    return (
+        f"{sweep.name}: {len(plan.steps)} stages for {len(sweep.rows)} cells ({counts}); "
+        f"expected work {plan.seconds():.0f} core-seconds"
+    )
+
+
+def _run(sweep: Sweep, plan: Plan, store: Store, options: Options, console: Console) -> "Outcome":
+    from nrf_ray.cluster.session import check_address
+
+    address = check_address(options.address, options.store)
+    log = _log_folder(store) / "ray.log"
+    console.print(_plan_line(sweep, plan))
+    console.print(f"store {store.path_of('')} | log {log} | stop with Ctrl-C, run the same command again to go on")
+
+    from nrf_ray.cluster.quiet import output_to
+    from nrf_ray.cluster.run import run_sweep
+
+    with output_to(log) as terminal:
+        return run_sweep(sweep, plan, store, address=address, log=log, console=terminal)
+
+
+def _log_folder(store: Store) -> Path:
+    """Return a new folder for the log of one run: in a local store, else in this machine's temporary folder."""
+    root = store.blobs.root / "logs" if store.blobs.root else Path(gettempdir()) / "nrf_ray"
+    return root / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+
+
+def _finish(console: Console, sweep: Sweep, store: Store, outcome: "Outcome | None", seconds: float) -> int:
+    """Write the tables, print the summary, and return the exit code."""
+    from nrf_ray.report import print_summary, write_tables
+
+    errors = outcome.frontier.errors if outcome else {}
+    tables = write_tables(sweep, store, errors)
+    print_summary(console, sweep, store, tables)
+    if outcome is None:
+        console.print(f"{sweep.name}: every stage was in the store; {seconds:.1f} s, Ray was not started")
+        return 0
+    console.print(
+        f"{sweep.name}: {seconds:.0f} s wall; {outcome.work_seconds:.0f} s of work on {outcome.slots} slots; "
+        f"start-up and orchestration {outcome.overhead:.0%} of the slots' time"
+    )
+    failed = outcome.frontier.in_state(Progress.FAILED)
+    if failed:
+        for stage in failed:
+            console.print(f"failed: {stage.title}: {errors[stage.key]}")
+        blocked = len(outcome.frontier.in_state(Progress.BLOCKED))
+        raise StagesFailed(
+            f"{len(failed)} stages failed and {blocked} that need them were left out; see above, mend the cause, and "
+            "run the same command again: what is done stays done"
+        )
+    return 0

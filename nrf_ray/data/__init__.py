@@ -1,0 +1,1 @@
+"""Labelled images: a catalogue of what can be named, without torch, and the loaders."""

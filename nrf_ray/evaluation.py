@@ -1,0 +1,63 @@
+"""Measure a model: predictions, accuracy, robust accuracy, attack success.
+
+Everything is a share in [0, 1] of a stated number of examples. A robust accuracy is an upper bound found by one named
+attack; it never goes anywhere without that attack, its radius and n.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from nrf_ray.attacks import run_attack
+from nrf_ray.data.images import LabelledImages, as_float
+from nrf_ray.specs import Attack
+
+BATCH = 256
+"""Rows a forward pass; fixed, because the kernels' rounding can depend on it."""
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the predicted class of each of `images` [n, c, h, w], float or uint8, on any device, as [n]."""
+    model.eval()
+    return torch.cat([model(as_float(images[rows])).argmax(1) for rows in batches(len(images))])
+
+
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the share of `images` that `model` gives their label."""
+    return share(predict(model, images) == labels)
+
+
+def next_labels(labels: Tensor, num_classes: int) -> Tensor:
+    """Return (y + 1) mod k, the relabelling of D_det (paper 3.2, D.6)."""
+    return (labels + 1) % num_classes
+
+
+def adversarial_images(model: nn.Module, images: Tensor, labels: Tensor, attack: Attack) -> Tensor:
+    """Return adversarial images for all of `images`, found against `model`, as float32 in [0, 1]."""
+    floats = as_float(images)
+    return torch.cat([run_attack(attack, model, floats[rows], labels[rows]) for rows in batches(len(images))])
+
+
+def robust_accuracy(model: nn.Module, data: LabelledImages, attack: Attack) -> float:
+    """Return the share of `data` that `model` gets right both clean and after the untargeted `attack`.
+
+    Only what is right when clean is attacked: the rest counts as wrong already, so leaving it out is exact.
+    """
+    right = (predict(model, data.images) == data.labels).nonzero().squeeze(1)
+    if len(right) == 0:
+        return 0.0
+    images, labels = data.images[right], data.labels[right]
+    adversarial = adversarial_images(model, images, labels, attack)
+    return int((predict(model, adversarial) == labels).sum()) / len(data)
+
+
+def share(hits: Tensor) -> float:
+    """Return the share of True in a tensor of booleans."""
+    return float(hits.double().mean())
+
+
+def batches(n: int, size: int = BATCH) -> Iterator[slice]:
+    """Yield slices of at most `size` that cover 0..n."""
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))

@@ -1,0 +1,1 @@
+"""The graph: stages, keys, store, plan. Imports neither torch nor ray."""

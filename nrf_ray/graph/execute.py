@@ -1,0 +1,117 @@
+"""Run one stage: read its inputs, do the work, commit.
+
+`execute` is what every worker does, wherever it runs. It looks into the store first, because another run may have
+committed the stage meanwhile; it writes data files as they come and the record last. `run_inline` does a whole plan in
+this process, one stage after the other, with no Ray: for tests, notebooks and debuggers.
+"""
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from nrf_ray.errors import CorruptArtifact, MissingArtifact
+from nrf_ray.graph.canonical import digest
+from nrf_ray.graph.frontier import Frontier
+from nrf_ray.graph.plan import make_plan
+from nrf_ray.graph.record import FileEntry, Record, record_of
+from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.store import Artifact, Store
+
+Report = Callable[[int, dict[str, float]], None]
+"""Takes a step (an epoch) and what was measured at it, for people who watch."""
+
+ShardWorker = Callable[[int], None]
+"""Makes one shard and writes it into the store."""
+
+
+class MapShards(Protocol):
+    """Runs `make_worker()` and gives each of `shards` to a worker, in any order, on any number of processes."""
+
+    def __call__(self, make_worker: Callable[[], ShardWorker], shards: Sequence[int]) -> None: ...
+
+
+def map_here(make_worker: Callable[[], ShardWorker], shards: Sequence[int]) -> None:
+    """Make all shards in this process."""
+    worker = make_worker()
+    for shard in shards:
+        worker(shard)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a stage's body gets from where it runs. Nothing in here is part of the artifact's identity."""
+
+    store: Store
+    stage: Stage
+    map_shards: MapShards = map_here
+    report: Report = lambda step, values: None
+    _files: dict[str, FileEntry] = field(default_factory=dict)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a data file of the artifact."""
+        self._files[name] = self.store.write(self.stage, name, data)
+
+    def unfinished(self, name: str) -> bytes | None:
+        """Return a data file of this artifact that is in the store although no record names it yet, or None."""
+        return self.store.unfinished_file(self.stage, name)
+
+    def adopt(self, name: str, data: bytes) -> None:
+        """Make a file that `unfinished` returned part of the artifact, as it is."""
+        self._files[name] = FileEntry(name=name, size=len(data), sha256=digest(data))
+
+    def files(self) -> list[FileEntry]:
+        """Return the data files written so far."""
+        return list(self._files.values())
+
+
+def execute(
+    stage: Stage,
+    store: Store,
+    *,
+    map_shards: MapShards = map_here,
+    report: Report = lambda step, values: None,
+) -> Record:
+    """Return the committed record of `stage`, after doing its work where that has not been done.
+
+    Raises CorruptArtifact or MissingArtifact where an input is damaged or gone, and whatever the stage's body raises.
+    """
+    if store.has(stage):
+        return store.artifact(stage).record
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    inputs: dict[str, Artifact] = {name: store.artifact(handle) for name, handle in stage.inputs.items()}
+    context = Context(store=store, stage=stage, map_shards=map_shards, report=report)
+    metrics = stage.kind.body(stage.config, context, **inputs)
+    record = record_of(stage, context.files(), metrics, time.perf_counter() - clock, started)
+    return record if store.commit(record) else store.artifact(stage).record
+
+
+def run_inline(goals: list[Stage], store: Store) -> Frontier:
+    """Run all that `goals` need in this process; return how far each stage got."""
+    frontier = Frontier(make_plan(goals, store).todo())
+    while (stage := frontier.next_ready()) is not None:
+        try:
+            execute(stage, store)
+        except Exception as error:
+            bad_input = isinstance(error, CorruptArtifact | MissingArtifact)
+            if bad_input and (rebuild := to_rebuild(stage, store)):
+                frontier.reopen(stage.key, rebuild)
+            else:
+                store.note_failure(stage, summary_of(error), traceback.format_exc())
+                frontier.fail(stage.key, summary_of(error))
+        else:
+            frontier.done(stage.key)
+    return frontier
+
+
+def to_rebuild(stage: Stage, store: Store) -> list[Stage]:
+    """Return what is missing before `stage` can run, inputs first; empty where all of its inputs are committed."""
+    return make_plan([handle for handle in stage.inputs.values() if not store.has(handle)], store).todo()
+
+
+def summary_of(error: BaseException) -> str:
+    """Return an error in one line, as `ValueError: what it says`."""
+    first = str(error).strip().splitlines()[:1]
+    return ": ".join([type(error).__name__, *first])

@@ -1,0 +1,141 @@
+"""The frontier: which stage may run next.
+
+It knows the stages of a plan, what each waits for and how far each is, and nothing of processes or files. Whoever runs
+stages asks `next_ready`, and reports what became of each. The stage with the longest work behind it goes first.
+A failure blocks the stages that need it and nothing else.
+"""
+
+import enum
+import heapq
+from collections import Counter
+from collections.abc import Callable
+
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.stage import Stage
+
+
+class Progress(enum.StrEnum):
+    """How far a stage of a run is."""
+
+    WAITING = "waiting"
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+
+
+OPEN = (Progress.WAITING, Progress.READY, Progress.RUNNING)
+MAX_REOPENED = 3
+"""How often a stage may find damaged inputs before it fails: a disk that damages everything must not loop for ever."""
+
+
+class Frontier:
+    """Progress of the stages `todo` (inputs first); an input outside `todo` counts as done."""
+
+    def __init__(self, todo: list[Stage]) -> None:
+        self.stages: dict[Key, Stage] = {}
+        self.state: dict[Key, Progress] = {}
+        self.errors: dict[Key, str] = {}
+        self._users: dict[Key, list[Key]] = {}
+        self._path: dict[Key, float] = {}
+        """Work in core-seconds on the longest way from a stage to a goal, itself included."""
+        self._reopened: Counter[Key] = Counter()
+        self._heap: list[tuple[float, int, Key]] = []
+        self._open = 0
+        self._add(todo)
+
+    def _add(self, todo: list[Stage]) -> None:
+        for stage in todo:
+            self.stages.setdefault(stage.key, stage)
+            for handle in stage.inputs.values():
+                users = self._users.setdefault(handle.key, [])
+                if stage.key not in users:
+                    users.append(stage.key)
+        for stage in reversed(todo):
+            after = max((self._path.get(user, 0.0) for user in self._users.get(stage.key, [])), default=0.0)
+            self._path[stage.key] = stage.cost() + after
+        for stage in todo:
+            self._settle(stage.key)
+
+    def _settle(self, key: Key) -> None:
+        """Make an open stage ready or waiting, by its inputs."""
+        inputs = (self.state.get(handle.key, Progress.DONE) for handle in self.stages[key].inputs.values())
+        if all(state is Progress.DONE for state in inputs):
+            self._set(key, Progress.READY)
+            heapq.heappush(self._heap, (-self._path[key], len(self._heap), key))
+        else:
+            self._set(key, Progress.WAITING)
+
+    def _set(self, key: Key, state: Progress) -> None:
+        self._open += (state in OPEN) - (self.state.get(key) in OPEN)
+        self.state[key] = state
+
+    def next_ready(self, admit: Callable[[Stage], bool] = lambda stage: True) -> Stage | None:
+        """Mark the ready stage with the longest path that `admit` lets through as running, and return it."""
+        refused = []
+        chosen = None
+        while self._heap and chosen is None:
+            entry = heapq.heappop(self._heap)
+            if self.state[entry[2]] is not Progress.READY:
+                continue
+            if admit(self.stages[entry[2]]):
+                chosen = self.stages[entry[2]]
+                self._set(chosen.key, Progress.RUNNING)
+            else:
+                refused.append(entry)
+        for entry in refused:
+            heapq.heappush(self._heap, entry)
+        return chosen
+
+    def done(self, key: Key) -> None:
+        """Take note that a stage is committed; what waited only for it becomes ready."""
+        self._set(key, Progress.DONE)
+        for user in self._users.get(key, []):
+            if self.state[user] is Progress.WAITING:
+                self._settle(user)
+
+    def fail(self, key: Key, error: str) -> None:
+        """Take note that a stage failed for good; everything that needs it is blocked."""
+        self._set(key, Progress.FAILED)
+        self.errors[key] = error
+        todo = list(self._users.get(key, []))
+        while todo:
+            user = todo.pop()
+            if self.state[user] in (Progress.WAITING, Progress.READY):
+                self._set(user, Progress.BLOCKED)
+                self.errors[user] = f"needs {self.stages[key].title}, which failed"
+                todo.extend(self._users.get(user, []))
+
+    def reopen(self, key: Key, rebuild: list[Stage]) -> None:
+        """Take note that the running stage `key` found inputs damaged or gone: `rebuild` (inputs first) goes before.
+
+        Stages that are on their way already stay as they are; others that use what is rebuilt and have not started
+        wait for it.
+        """
+        self._reopened[key] += 1
+        if self._reopened[key] > MAX_REOPENED:
+            self.fail(key, f"found damaged inputs {MAX_REOPENED} times; check the disk under the store")
+            return
+        self._add([stage for stage in rebuild if self.state.get(stage.key) not in OPEN])
+        for stage in rebuild:
+            for user in self._users.get(stage.key, []):
+                if self.state[user] is Progress.READY:
+                    self._set(user, Progress.WAITING)
+        self._settle(key)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing can run any more."""
+        return self._open == 0
+
+    def in_state(self, *states: Progress) -> list[Stage]:
+        """Return the stages that are in one of `states`."""
+        return [self.stages[key] for key, state in self.state.items() if state in states]
+
+    def counts(self) -> dict[str, Counter[Progress]]:
+        """Return, for each kind of stage, how many are how far."""
+        table: dict[str, Counter[Progress]] = {}
+        for key, stage in self.stages.items():
+            table.setdefault(stage.kind.name, Counter())[self.state[key]] += 1
+        return table

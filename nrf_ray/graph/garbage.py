@@ -1,0 +1,43 @@
+"""Garbage: files in a store that no record names.
+
+Runs that were cut off leave whole data files, temporary files and leases behind; damaged artifacts lie in the
+quarantine. None of it is ever read as a result. Only files under the store's own layout are looked at.
+"""
+
+from nrf_ray.errors import CorruptArtifact
+from nrf_ray.graph.blobs import TEMPORARY, Blob
+from nrf_ray.graph.record import Record
+from nrf_ray.graph.store import RECORD, Store
+
+
+def find(store: Store) -> list[Blob]:
+    """Return every file that no record names, by name."""
+    named: set[str] = set()
+    folders: list[str] = ["drivers", "quarantine"]
+    for place in store.places():
+        folders.append(f"{place.stage}/{place.key}")
+        data = store.blobs.get(place.file(RECORD))
+        if data is None:
+            continue
+        named.add(place.file(RECORD))
+        try:
+            record = Record.from_bytes(data, place.stage, place.key)
+        except CorruptArtifact:
+            named.update(blob.name for blob in store.blobs.under(folders[-1]))
+            continue
+        named.update(place.file(entry.name) for entry in record.files)
+    garbage = [blob for folder in folders for blob in store.blobs.under(folder) if blob.name not in named]
+    tables = [b for b in store.blobs.under("sweeps") if b.name.rpartition("/")[2].startswith(TEMPORARY)]
+    return sorted(garbage + tables)
+
+
+def collect(store: Store, garbage: list[Blob]) -> None:
+    """Delete `garbage`, and the folders of a local store that are empty then."""
+    for blob in garbage:
+        store.blobs.delete(blob.name)
+    root = store.blobs.root
+    if root is not None:
+        folders = {parent for blob in garbage for parent in (root / blob.name).parents if root in parent.parents}
+        for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()

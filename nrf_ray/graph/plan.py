@@ -1,0 +1,108 @@
+"""The plan: which stages the goals need, the state of each, and why.
+
+Nobody looks behind a stage that is committed: its ancestors do not matter any more. Everything else is listed in the
+order in which it could run.
+"""
+
+import enum
+from collections import Counter
+from dataclasses import dataclass
+
+from nrf_ray.errors import CorruptArtifact
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.lease import running_elsewhere
+from nrf_ray.graph.source import source_digest
+from nrf_ray.graph.stage import Stage, walk
+from nrf_ray.graph.store import Store
+
+
+class State(enum.StrEnum):
+    """What a stage is waiting for, if anything."""
+
+    CACHED = "cached"
+    READY = "ready"
+    WAITING = "waiting"
+    ELSEWHERE = "running elsewhere"
+    FAILED = "failed before"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One stage of a plan."""
+
+    stage: Stage
+    state: State
+    reason: str
+    seconds: float
+    """Expected seconds on one core; 0 where cached."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps for the goals, inputs first."""
+
+    steps: tuple[Step, ...]
+
+    def todo(self) -> list[Stage]:
+        """Return the stages that have to run, inputs first."""
+        return [step.stage for step in self.steps if step.state is not State.CACHED]
+
+    def counts(self) -> Counter[State]:
+        """Return how many stages are in each state."""
+        return Counter(step.state for step in self.steps)
+
+    def seconds(self) -> float:
+        """Return the expected work in core-seconds."""
+        return sum(step.seconds for step in self.steps)
+
+
+def make_plan(goals: list[Stage], store: Store) -> Plan:
+    """Return the plan for `goals` against what `store` holds; changes nothing."""
+    committed = _look_up(goals, store)
+    steps = []
+    for stage in walk(goals):
+        if stage.key not in committed:
+            continue
+        if committed[stage.key]:
+            reason = _cached_reason(stage, store)
+            steps.append(Step(stage=stage, state=State.CACHED, reason=reason, seconds=0.0))
+        else:
+            state, reason = _open_state(stage, store, committed)
+            steps.append(Step(stage=stage, state=state, reason=reason, seconds=stage.cost()))
+    return Plan(tuple(steps))
+
+
+def _look_up(goals: list[Stage], store: Store) -> dict[Key, bool]:
+    """Return whether each stage is committed, for the goals and for what those that are not need in turn."""
+    committed: dict[Key, bool] = {}
+    todo = list(goals)
+    while todo:
+        stage = todo.pop()
+        if stage.key not in committed:
+            committed[stage.key] = store.has(stage)
+            if not committed[stage.key]:
+                todo.extend(stage.inputs.values())
+    return committed
+
+
+def _cached_reason(stage: Stage, store: Store) -> str:
+    try:
+        record = store.artifact(stage).record
+    except CorruptArtifact as error:
+        return f"its record is damaged ({error.problem}); it is rebuilt when something needs it"
+    if record.provenance["source_digest"] != source_digest(stage.kind.body.__module__):
+        return f"built by other code of {stage.kind.name}: raise its version if results change"
+    return f"built in {record.seconds:.1f} s"
+
+
+def _open_state(stage: Stage, store: Store, committed: dict[Key, bool]) -> tuple[State, str]:
+    holder = running_elsewhere(store, stage)
+    if holder is not None:
+        return State.ELSEWHERE, holder
+    waiting = [handle.title for handle in stage.inputs.values() if not committed[handle.key]]
+    failure = store.failure(stage)
+    if failure is not None:
+        return State.FAILED, f"{failure}; it is tried again"
+    if waiting:
+        return State.WAITING, f"for {', '.join(waiting)}"
+    return State.READY, "not in the store"

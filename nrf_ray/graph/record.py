@@ -1,0 +1,145 @@
+"""The record of an artifact: the one file that makes it exist.
+
+It says what the artifact is (stage, version, config, input keys), which files hold it (size and sha256 of each), what
+was measured, and how it came about (provenance). Everything but the provenance is the same on every run of the stage.
+The text carries its own checksum, so a damaged record is noticed like any other damaged file.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from nrf_ray.errors import CorruptArtifact
+from nrf_ray.graph.canonical import Json, Key, canonical_json, digest, encode
+from nrf_ray.graph.source import source_digest
+from nrf_ray.graph.stage import SCHEMA, Metrics, Stage
+
+VERSIONED_PACKAGES = ("nrf_ray", "torch", "torchvision", "ray", "numpy", "pyarrow", "scikit-learn", "safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """One data file of an artifact."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """All that is known of one committed artifact."""
+
+    stage: str
+    version: int
+    key: Key
+    config: Json
+    inputs: Mapping[str, Key]
+    files: tuple[FileEntry, ...]
+    metrics: Metrics
+    provenance: Mapping[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """Return the record as JSON text with a checksum over its canonical form."""
+        body = {"schema": SCHEMA, **{f.name: encode(getattr(self, f.name), f.name) for f in dataclasses.fields(self)}}
+        body["files"] = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in self.files]
+        return json.dumps({**body, "checksum": _checksum(body)}, indent=1).encode() + b"\n"
+
+    @classmethod
+    def from_bytes(cls, data: bytes, stage: str, key: str) -> "Record":
+        """Return the record in `data`, or raise CorruptArtifact where it is not the one that was written."""
+        try:
+            body = json.loads(data)
+            checksum = body.pop("checksum")
+        except (ValueError, KeyError, AttributeError) as error:
+            raise CorruptArtifact(stage, key, "its record is not readable") from error
+        if checksum != _checksum(body) or (body["stage"], body["key"]) != (stage, key):
+            raise CorruptArtifact(stage, key, "its record does not match its own checksum or place")
+        body.pop("schema")
+        return cls(**{**body, "files": tuple(FileEntry(**entry) for entry in body["files"])})
+
+    @property
+    def seconds(self) -> float:
+        """How long the work took."""
+        return float(self.provenance["seconds"])
+
+
+def record_of(stage: Stage, files: list[FileEntry], metrics: Metrics, seconds: float, started: str) -> Record:
+    """Return the record of a finished run of `stage`, with provenance of this process."""
+    return Record(
+        stage=stage.kind.name,
+        version=stage.kind.version,
+        key=stage.key,
+        config=encode(stage.config),
+        inputs={name: handle.key for name, handle in stage.inputs.items()},
+        files=tuple(sorted(files, key=lambda entry: entry.name)),
+        metrics=dict(metrics),
+        provenance={
+            "label": stage.label,
+            "seconds": round(seconds, 4),
+            "started": started,
+            "device": stage.resources.device,
+            "threads": max(1, int(stage.resources.cpus)),
+            "source_digest": source_digest(stage.kind.body.__module__),
+            **launch_provenance(),
+        },
+    )
+
+
+@lru_cache
+def launch_provenance() -> dict[str, Any]:
+    """Return what is known of this process: machine, versions, code revision. Looked up once; holds no secrets."""
+    return {
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in VERSIONED_PACKAGES},
+        "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "pid": os.getpid(),
+        **_revision(),
+    }
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    return digest(canonical_json(dict(body)).encode())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """Return the CPU's model name where the system tells it (Linux does, in /proc/cpuinfo)."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _revision() -> dict[str, Any]:
+    """Return the commit of the code and whether it had been changed since, or Nones outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=10).stdout.strip()

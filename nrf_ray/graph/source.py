@@ -1,0 +1,58 @@
+"""A digest of the code that makes a stage's result.
+
+It covers the stage's module and everything of the same package that it imports, also inside functions; comments and
+layout do not count. It is recorded beside every artifact and never enters a key: when it has changed, `--plan` says
+so, and a test asks whether the stage's `version` should have been raised.
+"""
+
+import ast
+import importlib
+from functools import lru_cache
+from pathlib import Path
+
+from nrf_ray.graph.canonical import digest
+
+MACHINERY = ("nrf_ray.graph", "nrf_ray.cluster", "nrf_ray.errors")
+"""Modules that carry stages but do not shape their results."""
+
+
+@lru_cache
+def source_digest(module: str) -> str:
+    """Return the sha256 over the sources of `module` and of all that it imports from its own package."""
+    package = module.partition(".")[0]
+    closure: dict[str, str] = {}
+    todo = [module]
+    while todo:
+        name = todo.pop()
+        if name in closure or name.startswith(MACHINERY):
+            continue
+        tree = _parse(name)
+        if tree is None:
+            continue
+        closure[name] = ast.unparse(tree)
+        todo.extend(imported for imported in _imports(tree) if imported.partition(".")[0] == package)
+    return digest("\0".join(f"{name}\0{source}" for name, source in sorted(closure.items())).encode())
+
+
+@lru_cache
+def _parse(module: str) -> ast.Module | None:
+    """Return the syntax tree of `module`, or None where there is no such module (the name may be a function's).
+
+    The file is found by its path: the import system would run the packages above it, and with them torch.
+    """
+    top, *parts = module.split(".")
+    root = Path(importlib.import_module(top).__file__ or "").parent.joinpath(*parts)
+    for path in (root / "__init__.py", root.with_suffix(".py")):
+        if path.is_file():
+            return ast.parse(path.read_text(encoding="utf-8"))
+    return None
+
+
+def _imports(tree: ast.Module) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names

@@ -1,0 +1,161 @@
+"""Stages: pure functions of a frozen config and of the artifacts of other stages.
+
+`@stage(version=1)` turns a function body into a `StageKind`. Calling the kind with a config and with other stages as
+inputs builds a `Stage`, a handle with a key, and runs nothing. What the artifact *is* (kind, version, config, inputs)
+makes the key; where it runs (resources) and what people call it (label) never do.
+
+    @stage(version=1)
+    def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Metrics: ...
+
+    model = train(TrainSpec(...), data=construct(...)).named("resnet_s on d_det, seed 0")
+"""
+
+import dataclasses
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.canonical import Key, key_of
+
+SCHEMA = 1
+"""Version of the store's layout and of how keys are made."""
+
+Metrics = Mapping[str, float | int | None]
+"""What a stage measured: names and numbers, the same on every run of the stage."""
+
+RESERVED_NAMES = {"sweeps", "drivers", "quarantine", "logs"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one run of a stage holds while it works. Never part of a key."""
+
+    cpus: float = 1.0
+    """CPU cores; torch gets as many threads."""
+    gpus: float = 0.0
+    """GPUs, whole or a share of one; above 0 the stage runs on CUDA."""
+
+    @property
+    def device(self) -> str:
+        """The torch device that the request implies."""
+        return "cuda" if self.gpus > 0 else "cpu"
+
+
+@dataclass(frozen=True)
+class StageKind:
+    """A stage function with its identity: call it to build a handle."""
+
+    name: str
+    version: int
+    body: Callable[..., Metrics]
+    config_type: type
+    inputs: Mapping[str, bool]
+    """Input names; True where the input may be left out."""
+    cost: Callable[["Stage"], float]
+    """Expected seconds of one run on one CPU core, from the handle alone."""
+
+    def __call__(self, config: Any, **inputs: "Stage | None") -> "Stage":
+        """Return the handle of this stage for `config` and `inputs`; runs nothing."""
+        if type(config) is not self.config_type:
+            raise ConfigError(f"stage {self.name} takes a {self.config_type.__name__}, not a {type(config).__name__}")
+        given = {name: handle for name, handle in inputs.items() if handle is not None}
+        unknown = set(given) - set(self.inputs)
+        missing = {name for name, optional in self.inputs.items() if not optional} - set(given)
+        if unknown or missing:
+            raise ConfigError(
+                f"stage {self.name} takes inputs {sorted(self.inputs)}; "
+                f"unknown: {sorted(unknown)}, missing: {sorted(missing)}"
+            )
+        return Stage(kind=self, config=config, inputs=dict(sorted(given.items())))
+
+    def __reduce__(self) -> tuple[Callable[..., "StageKind"], tuple[str, str]]:
+        return _find_kind, (self.body.__module__, self.body.__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stage:
+    """A handle: one stage of one experiment, identified by its key."""
+
+    kind: StageKind
+    config: Any
+    inputs: Mapping[str, "Stage"]
+    label: str = ""
+    """What people call it; in no key."""
+    resources: Resources = field(default_factory=Resources)
+    """What it holds while it works; in no key."""
+
+    @cached_property
+    def key(self) -> Key:
+        """sha256 over {schema, stage, version, config, input keys}."""
+        return key_of(
+            {
+                "schema": SCHEMA,
+                "stage": self.kind.name,
+                "version": self.kind.version,
+                "config": self.config,
+                "inputs": {name: handle.key for name, handle in self.inputs.items()},
+            }
+        )
+
+    @property
+    def title(self) -> str:
+        """The label, or else the kind and the start of the key."""
+        return self.label or f"{self.kind.name} {self.key[:8]}"
+
+    def named(self, label: str) -> "Stage":
+        """Return the same stage under a name for people."""
+        return dataclasses.replace(self, label=label)
+
+    def cost(self) -> float:
+        """Expected seconds of one run on one CPU core."""
+        return self.kind.cost(self)
+
+
+def stage(*, version: int, cost: Callable[[Stage], float]) -> Callable[[Callable[..., Metrics]], StageKind]:
+    """Make a stage kind of a function `(config, context, *, input: Artifact, ...) -> Metrics`.
+
+    `version` is part of every key: raise it when the same config would now give another result.
+    `cost` returns the expected seconds of one run of a handle on one CPU core.
+    """
+
+    def decorate(body: Callable[..., Metrics]) -> StageKind:
+        name = body.__name__
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in RESERVED_NAMES:
+            raise ConfigError(f"a stage cannot be called {name!r}")
+        config, _context, *inputs = inspect.signature(body).parameters.values()
+        optional = {p.name: p.default is not inspect.Parameter.empty for p in inputs}
+        return StageKind(
+            name=name, version=version, body=body, config_type=config.annotation, inputs=optional, cost=cost
+        )
+
+    return decorate
+
+
+def walk(goals: list[Stage]) -> Iterator[Stage]:
+    """Yield every stage that `goals` need, each once, inputs before the stages that use them."""
+    seen: set[Key] = set()
+    path: list[tuple[Stage, Iterator[Stage]]] = []
+    for goal in goals:
+        path.append((goal, iter(goal.inputs.values())))
+        while path:
+            handle, inputs = path[-1]
+            following = next((i for i in inputs if i.key not in seen), None)
+            if following is not None:
+                path.append((following, iter(following.inputs.values())))
+                continue
+            path.pop()
+            if handle.key not in seen:
+                seen.add(handle.key)
+                yield handle
+
+
+def _find_kind(module: str, name: str) -> StageKind:
+    kind = getattr(importlib.import_module(module), name)
+    if not isinstance(kind, StageKind):
+        raise ConfigError(f"{module}.{name} is no stage")
+    return kind

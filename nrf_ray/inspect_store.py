@@ -1,0 +1,135 @@
+"""The `nrf` command: look into a store. Nothing here runs a stage; only `gc` without --dry-run deletes."""
+
+import json
+from collections import Counter
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from nrf_ray.console import make_console
+from nrf_ray.errors import ConfigError, CorruptArtifact, StagesFailed
+from nrf_ray.graph.garbage import collect, find
+from nrf_ray.graph.lease import live_drivers
+from nrf_ray.graph.record import Record
+from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
+
+Uri = Annotated[str, Parameter(name="--store")]
+
+
+def make_app() -> App:
+    """Return the command's parser."""
+    app = App(name="nrf", help=__doc__ or "", version_flags=[], result_action="return_value")
+    for command in (status, show, why, verify, gc):
+        app.command(command)
+    return app
+
+
+def status(*, store: Uri = "./runs") -> None:
+    """Say what the store holds, stage by stage, and who works on it."""
+    opened = _open(store)
+    console = make_console()
+    held: dict[str, Counter[str]] = {}
+    for place in opened.places():
+        state = "done" if opened.blobs.exists(place.file(RECORD)) else "unfinished"
+        if state == "unfinished" and opened.blobs.exists(place.file(FAILURE)):
+            state = "failed"
+        held.setdefault(place.stage, Counter())[state] += 1
+    for stage, counts in sorted(held.items()):
+        console.print(f"{stage:12} " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    for driver in live_drivers(opened):
+        console.print(f"running: {driver}")
+    sweeps = opened.blobs.folders("sweeps")
+    console.print(f"sweeps: {', '.join(sweeps) or 'none'}")
+    damaged = opened.blobs.folders("quarantine")
+    if damaged:
+        console.print(f"quarantine: {len(damaged)} damaged artifacts; nrf gc removes them")
+
+
+def show(key: str, *, store: Uri = "./runs") -> None:
+    """Print the record of the artifact whose key begins with KEY."""
+    opened = _open(store)
+    record = _record(opened, _find(opened, key))
+    make_console().print_json(record.to_bytes().decode())
+
+
+def why(key: str, *, store: Uri = "./runs") -> None:
+    """Explain the key that begins with KEY: what it is made of, and what its inputs are made of in turn."""
+    opened = _open(store)
+    console = make_console()
+    todo = [(0, "", _find(opened, key))]
+    while todo:
+        depth, name, place = todo.pop()
+        indent = "    " * depth
+        record = opened.record(place)
+        if record is None:
+            console.print(f"{indent}{name}{place.stage} {place.key[:12]}: not committed")
+            continue
+        console.print(f"{indent}{name}{record.stage} {record.key[:12]} version {record.version}")
+        console.print(f"{indent}  {json.dumps(record.config)}", style="dim", soft_wrap=True)
+        stages = {p.key: p for p in opened.places()} if record.inputs else {}
+        for input_name, input_key in sorted(record.inputs.items(), reverse=True):
+            found = stages.get(input_key, Place("(not in this store)", input_key))
+            todo.append((depth + 1, f"{input_name} = ", found))
+
+
+def verify(*, store: Uri = "./runs") -> None:
+    """Read every committed file again and compare it with its record; name what is damaged, change nothing."""
+    opened = _open(store)
+    console = make_console()
+    checked, damaged = 0, 0
+    for place in opened.places():
+        data = opened.blobs.get(place.file(RECORD))
+        if data is None:
+            continue
+        checked += 1
+        try:
+            problems = opened.problems(Record.from_bytes(data, place.stage, place.key))
+        except CorruptArtifact as error:
+            problems = [error.problem]
+        damaged += bool(problems)
+        for problem in problems:
+            console.print(f"damaged: {place.stage}/{place.key}: {problem}", soft_wrap=True)
+    console.print(f"{checked} artifacts read, {damaged} damaged")
+    if damaged:
+        raise StagesFailed(
+            f"{damaged} artifacts are damaged; run their sweep again, which rebuilds what it needs, or remove the "
+            "folders named above"
+        )
+
+
+def gc(*, store: Uri = "./runs", dry_run: bool = False) -> None:
+    """Remove what no record names: unfinished files, stale leases, the quarantine. Artifacts are never removed."""
+    opened = _open(store)
+    console = make_console()
+    drivers = live_drivers(opened)
+    if drivers and not dry_run:
+        raise ConfigError(f"a run is using this store ({', '.join(drivers)}); wait for its end, or use --dry-run")
+    leftovers = find(opened)
+    for leftover in leftovers:
+        console.print(f"{'would remove' if dry_run else 'removed'} {leftover.name} ({leftover.size} bytes)")
+    if not dry_run:
+        collect(opened, leftovers)
+    total = sum(leftover.size for leftover in leftovers)
+    console.print(f"{len(leftovers)} files, {total} bytes{' would be' if dry_run else ''} removed")
+
+
+def _open(uri: str) -> Store:
+    opened = Store.open(uri, create=False)
+    if opened.blobs.root is not None and not opened.blobs.root.is_dir():
+        raise ConfigError(f"there is no store at {uri}; name one with --store")
+    return opened
+
+
+def _find(store: Store, prefix: str) -> Place:
+    found = [place for place in store.places() if place.key.startswith(prefix.lower())]
+    if len(found) != 1:
+        what = "no key begins" if not found else f"{len(found)} keys begin"
+        raise ConfigError(f"{what} with {prefix!r} in {store.uri}; `nrf status` and stages.parquet name what is there")
+    return found[0]
+
+
+def _record(store: Store, place: Place) -> Record:
+    record = store.record(place)
+    if record is None:
+        raise ConfigError(f"{place.stage}/{place.key} is not finished; run its sweep again")
+    return record

@@ -1,0 +1,46 @@
+"""Write and read the result tables as parquet: schema from `tables`, rows sorted, same rows same bytes."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nrf_ray.errors import MissingArtifact
+from nrf_ray.graph.blobs import Blobs
+from nrf_ray.tables import Table
+
+_TYPES = {"string": pa.string(), "float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_()}
+
+
+def schema(table: Table) -> pa.Schema:
+    """Return the arrow schema of `table`; each field carries its description and unit."""
+    fields = [
+        pa.field(column.name, _TYPES[column.type], metadata={"description": column.description, "unit": column.unit})
+        for column in table.columns
+    ]
+    return pa.schema(fields, metadata={"table": table.name, "row": table.row})
+
+
+def to_arrow(table: Table, rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Return `rows` as an arrow table in declared column order, sorted by all columns from the first on."""
+    for row in rows:
+        assert set(row) == set(table.column_names()), f"row of {table.name}: {set(row) ^ set(table.column_names())}"
+    made = pa.Table.from_pylist(list(rows), schema=schema(table))
+    return made.sort_by([(name, "ascending") for name in table.column_names()])
+
+
+def write_table(blobs: Blobs, name: str, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Replace the blob `name` by the parquet file of `rows`, whole or not at all."""
+    sink = io.BytesIO()
+    pq.write_table(to_arrow(table, rows), sink, compression="zstd", write_page_checksum=True)
+    blobs.replace(name, sink.getvalue())
+
+
+def read_table(blobs: Blobs, name: str) -> pa.Table:
+    """Return the table in the blob `name`, or raise MissingArtifact."""
+    data = blobs.get(name)
+    if data is None:
+        raise MissingArtifact(f"there is no table {name} in {blobs.uri}; run the sweep that makes it")
+    return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)

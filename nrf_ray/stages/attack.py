@@ -1,0 +1,58 @@
+"""Adversarial test images of a source model, kept so that many victims can be tried on the same ones."""
+
+from dataclasses import dataclass
+
+from nrf_ray.data.catalogue import DatasetRef, dataset_named
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics, Stage, stage
+from nrf_ray.graph.store import Artifact
+from nrf_ray.seeding import derive_seed
+from nrf_ray.specs import Attack
+from nrf_ray.stages.costs import attack_seconds
+
+FILE = "adversarial.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackSpec:
+    """One attack on the whole test split."""
+
+    dataset: DatasetRef
+    """Its test split is attacked."""
+    attack: Attack
+    """Targeted (towards a uniform wrong class) or untargeted."""
+    seed: int
+    """Decides the targets."""
+
+
+def _cost(handle: Stage) -> float:
+    config: AttackSpec = handle.config
+    info = dataset_named(config.dataset.name)
+    return attack_seconds(handle.inputs["source"].config.arch, info, info.num_test, config.attack.steps)
+
+
+@stage(version=1, cost=_cost)
+def attack(config: AttackSpec, context: Context, *, source: Artifact) -> Metrics:
+    """Write `adversarial.parquet`; measure the attack's success on the source itself."""
+    import torch
+
+    from nrf_ray.constructions import draw_targets
+    from nrf_ray.data.images import as_uint8
+    from nrf_ray.data.load import test_split
+    from nrf_ray.data.shards import Shard, write_shard
+    from nrf_ray.evaluation import adversarial_images, predict, share
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import load_model
+
+    device = prepare(context.stage.resources)
+    test = test_split(config.dataset)
+    num_classes = dataset_named(config.dataset.name).num_classes
+    targets = draw_targets("other", test.labels, num_classes, derive_seed(config.seed, "attack"))
+    model = load_model(source, device)
+    goal = (targets if config.attack.targeted else test.labels).to(device)
+    stored = as_uint8(adversarial_images(model, test.images.to(device), goal, config.attack))
+    predictions = predict(model, stored).cpu()
+    columns = {"index": torch.arange(len(test)), "label": test.labels, "target": targets, "prediction": predictions}
+    context.write(FILE, write_shard(Shard(stored.cpu(), columns, context.stage.key)))
+    success = predictions == targets if config.attack.targeted else predictions != test.labels
+    return {"success_rate": share(success), "n": len(test)}

@@ -1,0 +1,37 @@
+"""Accuracy of a model on the clean test set, and on the same images relabelled."""
+
+from dataclasses import dataclass
+
+from nrf_ray.data.catalogue import DatasetRef
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.store import Artifact
+from nrf_ray.stages.costs import OVERHEAD
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSpec:
+    """One evaluation."""
+
+    dataset: DatasetRef
+    """Its test split is used."""
+
+
+@stage(version=1, cost=lambda handle: OVERHEAD)
+def evaluate(config: EvaluateSpec, context: Context, *, model: Artifact) -> Metrics:
+    """Measure accuracy on (x, y), and on (x, y + 1) as in the paper's Table 10."""
+    from nrf_ray.data.catalogue import dataset_named
+    from nrf_ray.data.load import test_split
+    from nrf_ray.evaluation import next_labels, predict, share
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import load_model
+
+    device = prepare(context.stage.resources)
+    test = test_split(config.dataset).to(device)
+    predictions = predict(load_model(model, device), test.images)
+    relabelled = next_labels(test.labels, dataset_named(config.dataset.name).num_classes)
+    return {
+        "clean_accuracy": share(predictions == test.labels),
+        "relabelled_accuracy": share(predictions == relabelled),
+        "n": len(test),
+    }

@@ -1,0 +1,36 @@
+"""What a model says of the images of a constructed set: the old label, the new one, or neither.
+
+A robust judge (an adversarially trained model) sees robust features only. Where it says t, the construction has
+changed robust content, and a student's accuracy says less about non-robust features.
+"""
+
+from dataclasses import dataclass
+
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.store import Artifact
+from nrf_ray.stages.costs import OVERHEAD
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeSpec:
+    """Nothing to choose: the inputs say it all."""
+
+
+@stage(version=1, cost=lambda handle: 3 * OVERHEAD)
+def judge(config: JudgeSpec, context: Context, *, data: Artifact, model: Artifact) -> Metrics:
+    """Measure the shares of the set that `model` gives the true label y and the new label t."""
+    from nrf_ray.evaluation import predict, share
+    from nrf_ray.stages.construct import constructed_rows
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import load_model
+
+    device = prepare(context.stage.resources)
+    del config
+    rows = constructed_rows(data)
+    predictions = predict(load_model(model, device), rows.images.to(device)).cpu()
+    return {
+        "says_label": share(predictions == rows.columns["true_label"]),
+        "says_target": share(predictions == rows.columns["label"]),
+        "n": len(predictions),
+    }

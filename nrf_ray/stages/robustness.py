@@ -1,0 +1,42 @@
+"""Robust accuracy of a model on the test set, under one named attack."""
+
+from dataclasses import dataclass
+
+from nrf_ray.data.catalogue import DatasetRef, dataset_named
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics, Stage, stage
+from nrf_ray.graph.store import Artifact
+from nrf_ray.specs import Attack
+from nrf_ray.stages.costs import attack_seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustnessSpec:
+    """One attack on one model."""
+
+    dataset: DatasetRef
+    """Its test split is attacked."""
+    attack: Attack
+    """Untargeted, without random start."""
+
+
+def _cost(handle: Stage) -> float:
+    config: RobustnessSpec = handle.config
+    info = dataset_named(config.dataset.name)
+    return attack_seconds(handle.inputs["model"].config.arch, info, info.num_test, config.attack.steps)
+
+
+@stage(version=1, cost=_cost)
+def robustness(config: RobustnessSpec, context: Context, *, model: Artifact) -> Metrics:
+    """Measure the share of test images that stay right under the attack."""
+    from nrf_ray.data.load import test_split
+    from nrf_ray.evaluation import robust_accuracy
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import load_model
+
+    device = prepare(context.stage.resources)
+    test = test_split(config.dataset).to(device)
+    return {
+        "robust_accuracy": robust_accuracy(load_model(model, device), test, config.attack),
+        "n": len(test),
+    }

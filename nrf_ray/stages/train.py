@@ -1,0 +1,62 @@
+"""Train one model: on a dataset, or on a set constructed from it."""
+
+from dataclasses import dataclass
+
+from nrf_ray.data.catalogue import DatasetRef, dataset_named
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics, Stage, stage
+from nrf_ray.graph.store import Artifact
+from nrf_ray.seeding import derive_seed
+from nrf_ray.specs import Recipe
+from nrf_ray.stages.costs import OVERHEAD, image_seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec:
+    """One training."""
+
+    arch: str
+    """Name of the architecture."""
+    dataset: DatasetRef
+    """The dataset trained on; with a constructed set as input, the one that it was made from."""
+    recipe: Recipe
+    """How it is trained."""
+    seed: int
+    """Decides the initial weights, the order of examples and their augmentation."""
+
+
+def _cost(handle: Stage) -> float:
+    config: TrainSpec = handle.config
+    info = dataset_named(config.dataset.name)
+    steps = config.recipe.adversary.steps if config.recipe.adversary else 0
+    return OVERHEAD + config.recipe.epochs * info.num_train * image_seconds(config.arch, info) * (1 + 0.7 * steps)
+
+
+@stage(version=1, cost=_cost)
+def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Metrics:
+    """Write `weights.safetensors`; measure how well the last epoch fitted what it was trained on."""
+    from nrf_ray.data.load import train_split
+    from nrf_ray.stages.construct import constructed_set
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import FILE, new_model, save_weights
+    from nrf_ray.training import fit
+
+    device = prepare(context.stage.resources)
+    images = train_split(config.dataset) if data is None else constructed_set(data)
+    model = new_model(config.arch, config.dataset.name, seed=derive_seed(config.seed, "weights"))
+    curve = fit(
+        model,
+        images,
+        config.recipe,
+        seed=config.seed,
+        device=device,
+        on_epoch=lambda e: context.report(e.epoch, {"train/loss": e.loss, "train/accuracy": e.accuracy}),
+    )
+    context.write(FILE, save_weights(model, arch=config.arch, dataset=config.dataset.name))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {
+        "parameters": parameters,
+        "train_examples": len(images),
+        "train_loss": curve[-1].loss,
+        "train_accuracy": curve[-1].accuracy,
+    }

@@ -1,0 +1,35 @@
+"""Transfer: what a victim says of the adversarial images that were found against another model."""
+
+from dataclasses import dataclass
+
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.store import Artifact
+from nrf_ray.stages.costs import OVERHEAD
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferSpec:
+    """One victim on one set of adversarial images."""
+
+    targeted: bool
+    """Success is the target class (True, the paper's Figure 13) or any class but the true one (False, Figure 3)."""
+
+
+@stage(version=1, cost=lambda handle: OVERHEAD)
+def transfer(config: TransferSpec, context: Context, *, victim: Artifact, adversarial: Artifact) -> Metrics:
+    """Measure the success rate over all test images, those that the victim gets wrong when clean included."""
+    from nrf_ray.data.shards import read_shard
+    from nrf_ray.evaluation import predict, share
+    from nrf_ray.stages.attack import FILE
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import load_model
+
+    device = prepare(context.stage.resources)
+    shard = read_shard(adversarial.read(FILE))
+    predictions = predict(load_model(victim, device), shard.images.to(device)).cpu()
+    if config.targeted:
+        success = predictions == shard.columns["target"]
+    else:
+        success = predictions != shard.columns["label"]
+    return {"success_rate": share(success), "n": len(predictions)}

@@ -1,0 +1,38 @@
+"""Trained weights as safetensors: no pickle is ever read back."""
+
+import json
+
+import safetensors.torch
+import torch
+
+from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.graph.store import Artifact
+from nrf_ray.models import zoo
+from nrf_ray.models.classifier import Classifier
+
+FILE = "weights.safetensors"
+
+
+def save_weights(model: Classifier, *, arch: str, dataset: str) -> bytes:
+    """Return the weights of `model` with what is needed to build it again."""
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    # One entry only: safetensors writes several in random order, and the same weights must give the same bytes.
+    return bytes(safetensors.torch.save(tensors, {"nrf_ray": json.dumps({"arch": arch, "dataset": dataset})}))
+
+
+def load_model(artifact: Artifact, device: str) -> Classifier:
+    """Return the trained model of a `train` artifact, in eval mode on `device`."""
+    data = artifact.read(FILE)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    about = json.loads(header["__metadata__"]["nrf_ray"])
+    model = new_model(about["arch"], about["dataset"], seed=0)
+    model.load_state_dict(safetensors.torch.load(data))
+    return model.to(device=torch.device(device), memory_format=torch.channels_last).eval()
+
+
+def new_model(arch: str, dataset: str, *, seed: int) -> Classifier:
+    """Return an untrained model of architecture `arch` for the images of `dataset`."""
+    info = dataset_named(dataset)
+    return zoo.build(
+        arch, channels=info.shape[0], num_classes=info.num_classes, mean=info.mean, std=info.std, seed=seed
+    )

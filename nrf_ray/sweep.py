@@ -1,0 +1,97 @@
+"""A sweep: the rows that people want, and so the stages that have to run.
+
+A sweep file is a function from a `Grid` to a `Sweep`. Building one runs nothing and needs neither torch nor ray.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.stage import Metrics, Resources, Stage, walk
+from nrf_ray.graph.store import Store
+from nrf_ray.models.catalogue import ARCHITECTURES
+from nrf_ray.presets import Preset
+from nrf_ray.specs import construction_named
+from nrf_ray.tables import Row, Table
+from nrf_ray.threat import Norm, ThreatModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The axes of a sweep: every combination is run."""
+
+    preset: Preset
+    """Recipes and attack settings."""
+    datasets: tuple[str, ...]
+    archs: tuple[str, ...]
+    constructions: tuple[str, ...]
+    norms: tuple[Norm, ...]
+    epsilons: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name, values in vars(self).items():
+            if isinstance(values, tuple):
+                if not values:
+                    raise ConfigError(f"{name} is empty; give at least one value")
+                if len(set(values)) != len(values):
+                    raise ConfigError(f"{name} names a value twice: {', '.join(map(str, values))}")
+        for arch in self.archs:
+            lookup(ARCHITECTURES, arch, "architecture")
+        for construction in self.constructions:
+            construction_named(construction)
+        if min(self.seeds) < 0:
+            raise ConfigError(f"seeds must be 0 or more, not {min(self.seeds)}")
+        for dataset in self.datasets:
+            for norm in self.norms:
+                for eps in self.epsilons:
+                    ThreatModel(norm=norm, eps=eps).check_fits(dataset_named(dataset).shape)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A named list of rows."""
+
+    name: str
+    rows: tuple[Row, ...]
+
+    @cached_property
+    def goals(self) -> list[Stage]:
+        """The stages that the rows measure, each once, in the order of the rows."""
+        found: dict[Key, Stage] = {stage.key: stage for row in self.rows for stage in row.stages()}
+        return list(found.values())
+
+    def stages(self) -> Iterator[Stage]:
+        """Yield every stage of the sweep, inputs first."""
+        return walk(self.goals)
+
+    def on(self, resources: Resources) -> "Sweep":
+        """Return the same sweep with another resource request for every stage; the keys stay as they are."""
+        moved: dict[Key, Stage] = {}
+        for stage in self.stages():
+            inputs = {name: moved[handle.key] for name, handle in stage.inputs.items()}
+            moved[stage.key] = replace(stage, inputs=inputs, resources=resources)
+        rows = [
+            replace(row, measures={name: m._replace(stage=moved[m.stage.key]) for name, m in row.measures.items()})
+            for row in self.rows
+        ]
+        return Sweep(self.name, tuple(rows))
+
+    def folder(self) -> str:
+        """Return the blob prefix of the sweep's tables."""
+        return f"sweeps/{self.name}"
+
+    def collect(self, store: Store) -> dict[Table, list[dict[str, object]]]:
+        """Return all rows whose stages are committed, by table."""
+        metrics: dict[Key, Metrics] = {}
+        tables: dict[Table, list[dict[str, object]]] = {row.table: [] for row in self.rows}
+        for stage in self.goals:
+            if store.has(stage):
+                metrics[stage.key] = store.artifact(stage).record.metrics
+        for row in self.rows:
+            if all(stage.key in metrics for stage in row.stages()):
+                tables[row.table].append(row.fill(lambda stage: metrics[stage.key]))
+        return tables

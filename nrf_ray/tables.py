@@ -1,0 +1,185 @@
+"""The result tables: every column declared once, with its meaning and unit.
+
+A row is put together from facts (what was asked for) and measurements (metrics of committed stages). Tables are
+rebuilt from records, sorted by their key columns and written whole, so the same grid gives the same bytes; times live
+in `stages` alone. This module declares; `parquet` reads and writes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from nrf_ray.graph.stage import Metrics, Stage
+
+ColumnType = Literal["string", "float64", "int64", "bool"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    type: ColumnType
+    description: str
+    unit: str = ""
+    """Empty for names and keys."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table by its name, what one row is, and its columns; rows are sorted by all columns in order."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+
+    def column_names(self) -> list[str]:
+        """Return the names of the columns, in order."""
+        return [column.name for column in self.columns]
+
+
+class Measure(NamedTuple):
+    """One number of a row: a metric of a stage."""
+
+    stage: Stage
+    metric: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row to be filled when all of its stages are committed."""
+
+    table: Table
+    facts: Mapping[str, Any]
+    """Columns known before anything runs."""
+    measures: Mapping[str, Measure]
+    """Columns measured by stages."""
+    derive: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda values: {}
+    """Further columns from the ones above, as an interval from a share and n."""
+
+    def stages(self) -> list[Stage]:
+        """Return the stages that have to be committed."""
+        return [measure.stage for measure in self.measures.values()]
+
+    def fill(self, metrics: Callable[[Stage], Metrics]) -> dict[str, Any]:
+        """Return the row's values by column name."""
+        values = {**self.facts, **{name: metrics(m.stage)[m.metric] for name, m in self.measures.items()}}
+        return {**values, **self.derive(values)}
+
+
+_SWEEP = Column("sweep", "string", "name of the sweep")
+_DATASET = Column("dataset", "string", "dataset that everything was made from")
+_CONSTRUCTION = Column(
+    "construction", "string", "training set: d is the original data, else a construction (see nrf_ray.specs)"
+)
+_NORM = Column("norm", "string", "norm of the threat model; null for d")
+_SEED = Column("seed", "int64", "seed of the replicate: source, targets and student change with it")
+_N = Column("n", "int64", "number of test images behind each share of this row", "images")
+
+RESULTS = Table(
+    "results",
+    "one trained model",
+    (
+        _SWEEP,
+        _DATASET,
+        _CONSTRUCTION,
+        _NORM,
+        Column("epsilon", "float64", "radius of the construction; null for d", "pixels in [0, 1]"),
+        Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
+        Column("student_arch", "string", "architecture of this model"),
+        Column("role", "string", "source, judge, victim (standard model on d) or student (trained on a construction)"),
+        Column("training", "string", "standard or adversarial"),
+        _SEED,
+        Column("precision", "string", "arithmetic of training and attacks"),
+        Column("clean_accuracy", "float64", "accuracy on the test set (x, y)", "share"),
+        Column("relabelled_accuracy", "float64", "accuracy on the test set relabelled (x, y + 1), paper D.6", "share"),
+        Column("train_accuracy", "float64", "accuracy on its own training set during the last epoch", "share"),
+        _N,
+        Column("parameters", "int64", "trainable numbers of the model", "numbers"),
+        Column("key", "string", "key of the training stage"),
+    ),
+)
+
+DATASETS = Table(
+    "datasets",
+    "one constructed set",
+    (
+        _SWEEP,
+        _DATASET,
+        _CONSTRUCTION,
+        _NORM,
+        Column("epsilon", "float64", "radius of the construction", "pixels in [0, 1]"),
+        Column("source_arch", "string", "architecture of the source; null for leakage-only controls"),
+        _SEED,
+        Column("n", "int64", "images in the set", "images"),
+        Column("share_target_is_label", "float64", "rows whose new label t equals the true label y", "share"),
+        Column("fooling_rate", "float64", "rows that the source of this seed classifies as t, as stored", "share"),
+        Column("judge_says_label", "float64", "rows that the robust judge classifies as y", "share"),
+        Column("judge_says_target", "float64", "rows that the robust judge classifies as t", "share"),
+        Column("mean_norm", "float64", "mean size of the stored perturbation", "pixels in [0, 1]"),
+        Column("max_norm", "float64", "largest stored perturbation; 8-bit rounding may exceed epsilon a little",
+               "pixels in [0, 1]"),
+        Column("share_unmoved", "float64", "rows equal to the original image (zero gradient, or left clean)", "share"),
+        Column("key", "string", "key of the construct stage"),
+    ),
+)
+
+ROBUSTNESS = Table(
+    "robustness",
+    "one model under one attack",
+    (
+        _SWEEP,
+        _DATASET,
+        _CONSTRUCTION,
+        Column("training", "string", "standard or adversarial"),
+        Column("student_arch", "string", "architecture of the attacked model"),
+        Column("role", "string", "source, judge, victim or student"),
+        _SEED,
+        Column("attack", "string", "attack and its number of steps; starts at the image, last iterate"),
+        Column("norm", "string", "norm of the attack"),
+        Column("epsilon", "float64", "radius of the attack", "pixels in [0, 1]"),
+        Column("robust_accuracy", "float64", "test images that stay right under the attack: an upper bound", "share"),
+        Column("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
+        Column("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
+        _N,
+        Column("trust_level", "string", "L0: a single PGD run without further checks"),
+        Column("key", "string", "key of the training stage"),
+    ),
+)
+
+TRANSFER = Table(
+    "transfer",
+    "one victim on the adversarial test images of one source",
+    (
+        _SWEEP,
+        _DATASET,
+        Column("source_arch", "string", "architecture that the images were found against"),
+        Column("victim_arch", "string", "architecture of the standard model that they are tried on"),
+        _NORM,
+        Column("epsilon", "float64", "radius of the attack", "pixels in [0, 1]"),
+        Column("targeted", "bool", "true: towards a uniform wrong class (Figure 13); false: away from y (Figure 3)"),
+        _SEED,
+        Column("success_rate", "float64", "images classified as the target, or (untargeted) not as y", "share"),
+        Column("source_success_rate", "float64", "the same on the source itself", "share"),
+        _N,
+        Column("key", "string", "key of the victim's training stage"),
+    ),
+)
+
+STAGES = Table(
+    "stages",
+    "one stage of the sweep",
+    (
+        Column("sweep", "string", "name of the sweep"),
+        Column("stage", "string", "kind of the stage"),
+        Column("label", "string", "what people call it"),
+        Column("key", "string", "key of the stage"),
+        Column("state", "string", "done, failed, blocked or missing"),
+        Column("reason", "string", "why it is not done; null where it is"),
+        Column("seconds", "float64", "wall time of the work, on one slot", "seconds"),
+        Column("started", "string", "when the work began, UTC"),
+        Column("device", "string", "cpu or cuda"),
+        Column("threads", "int64", "torch threads", "threads"),
+        Column("host", "string", "where it ran"),
+    ),
+)

@@ -1,0 +1,101 @@
+"""Threat models: what an adversary may do to an image in [0, 1].
+
+Three verbs per norm, and nothing else differs between l2 and linf attacks: `project` back into what is allowed,
+`ascend` along a gradient by a step of length one, `random_start` somewhere inside. They are methods on tensors that
+they are given, so this module needs no torch to be imported and a sweep can be planned without it.
+
+Shapes: images, perturbations and gradients are [b, c, h, w]; eps is a radius in pixel units of [0, 1].
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from nrf_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Norm = Literal["l2", "linf"]
+NORMS: tuple[Norm, ...] = get_args(Norm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreatModel:
+    """All images within `eps` of the original in `norm`, and within the box [0, 1]."""
+
+    norm: Norm
+    """"l2" or "linf"."""
+    eps: float
+    """Radius in pixel units; above 0."""
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise ConfigError(f"unknown norm {self.norm!r}; known norms: {', '.join(NORMS)}")
+        object.__setattr__(self, "eps", float(self.eps))
+        if not (math.isfinite(self.eps) and self.eps > 0):
+            raise ConfigError(f"epsilon must be a finite number above 0, not {self.eps:g}")
+
+    def check_fits(self, shape: tuple[int, ...]) -> None:
+        """Raise ConfigError where the ball holds the whole box of images of `shape`, so eps bounds nothing."""
+        diameter = math.sqrt(math.prod(shape)) if self.norm == "l2" else 1.0
+        if self.eps > diameter:
+            raise ConfigError(
+                f"{self.norm} epsilon {self.eps:g} is beyond the box: images of shape {shape} in [0, 1] are at most "
+                f"{diameter:g} apart; choose a smaller epsilon"
+            )
+
+    def project(self, images: "Tensor", originals: "Tensor") -> "Tensor":
+        """Return the allowed images next to `images`: inside the ball around `originals`, then inside the box.
+
+        The clamp moves every pixel towards its original, which is in the box, so the result is still in the ball.
+        """
+        delta = images - originals
+        if self.norm == "l2":
+            length = l2_norm(delta).clamp_min(self.eps)
+            delta = delta * _per_example(self.eps / length, delta)
+        else:
+            delta = delta.clamp(-self.eps, self.eps)
+        return (originals + delta).clamp(0.0, 1.0)
+
+    def ascend(self, gradient: "Tensor") -> "Tensor":
+        """Return the step of length one in this norm that increases the loss fastest; zero where the gradient is.
+
+        The direction does not depend on the gradient's scale: a loss that is averaged, summed or nearly saturated
+        gives the same step.
+        """
+        if self.norm == "linf":
+            return gradient.sign()
+        largest = gradient.flatten(1).abs().amax(dim=1)
+        scaled = gradient / _per_example(largest.where(largest > 0, largest.new_ones(())), gradient)
+        return scaled / _per_example(l2_norm(scaled).clamp_min(1e-12), gradient)
+
+    def random_start(self, originals: "Tensor", generator: "torch.Generator") -> "Tensor":
+        """Return a uniform draw from the ball around each of `originals`, clamped to the box."""
+        if self.norm == "linf":
+            noise = originals.new_empty(originals.shape).uniform_(-self.eps, self.eps, generator=generator)
+            return (originals + noise).clamp(0.0, 1.0)
+        direction = self.ascend(originals.new_empty(originals.shape).normal_(generator=generator))
+        uniform = originals.new_empty(originals.shape[0]).uniform_(generator=generator)
+        radius = self.eps * uniform.pow(1.0 / originals[0].numel())
+        return (originals + direction * _per_example(radius, direction)).clamp(0.0, 1.0)
+
+
+def l2_norm(delta: "Tensor") -> "Tensor":
+    """Return the l2 norm of each example of a batch, as [b]."""
+    return delta.flatten(1).norm(dim=1)
+
+
+def linf_norm(delta: "Tensor") -> "Tensor":
+    """Return the largest absolute pixel of each example of a batch, as [b]."""
+    return delta.flatten(1).abs().amax(dim=1)
+
+
+def perturbation_norm(delta: "Tensor", norm: Norm) -> "Tensor":
+    """Return the size of each perturbation of a batch in `norm`, as [b]."""
+    return l2_norm(delta) if norm == "l2" else linf_norm(delta)
+
+
+def _per_example(values: "Tensor", like: "Tensor") -> "Tensor":
+    return values.view(-1, *[1] * (like.dim() - 1))
