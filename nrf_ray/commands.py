@@ -9,22 +9,18 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table as Grille
-from rich.text import Text
 
-from nrf_ray.cli import Options
 from nrf_ray.console import make_console
 from nrf_ray.errors import ConfigError, StagesFailed
 from nrf_ray.graph.frontier import Progress
-from nrf_ray.graph.plan import Plan, State, make_plan
+from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
+from nrf_ray.options import Options
 from nrf_ray.sweep import Grid, Sweep
 
 if TYPE_CHECKING:
     from nrf_ray.cluster.run import Outcome
-
-COLOURS = {State.CACHED: "green", State.READY: "cyan", State.FAILED: "red", State.ELSEWHERE: "magenta"}
 
 
 def run_or_plan(build: Callable[[Grid], Sweep], options: Options) -> int:
@@ -44,20 +40,16 @@ def run_or_plan(build: Callable[[Grid], Sweep], options: Options) -> int:
 
 
 def _print_plan(console: Console, sweep: Sweep, plan: Plan) -> None:
-    table = Grille(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("stage", "key", "what", "state", "cost", "reason"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", justify="right" if heading == "cost" else "left")
+    """Print one line a stage; a rich table would take longer than the plan itself."""
+    width = max((len(step.stage.title) for step in plan.steps), default=0)
+    lines = [f"{'stage':11}{'key':14}{'what':{width + 2}}{'state':19}{'cost':>8}  reason"]
     for step in plan.steps:
-        table.add_row(
-            step.stage.kind.name,
-            step.stage.key[:12],
-            step.stage.title,
-            Text(step.state.value, style=COLOURS.get(step.state, "")),
-            f"{step.seconds:.1f} s" if step.seconds else "",
-            step.reason,
-        )
-    console.print(table)
-    console.print(_plan_line(sweep, plan))
+        cost = f"{step.seconds:.1f} s" if step.seconds else ""
+        stage = step.stage
+        what = f"{stage.kind.name:11}{stage.key[:12]:14}{stage.title:{width + 2}}"
+        lines.append(f"{what}{step.state.value:19}{cost:>8}  {step.reason}")
+    console.out("\n".join(lines))
+    console.out(_plan_line(sweep, plan))
 
 
 def _plan_line(sweep: Sweep, plan: Plan) -> str:

@@ -27,6 +27,8 @@ class Crafted(NamedTuple):
     """[b, c, h, w], uint8."""
     norm: Tensor
     """[b], size of the stored perturbation in the threat model's norm, pixel units of [0, 1]."""
+    moved: Tensor
+    """[b], whether the stored image differs from the original at the same 8 bits."""
     loss: Tensor
     """[b], the source's cross-entropy towards t on the stored image; NaN without a source."""
     prediction: Tensor
@@ -61,6 +63,7 @@ def craft_adversarial(model: nn.Module, images: Tensor, targets: Tensor, attack:
     return Crafted(
         images=stored,
         norm=perturbation_norm(as_float(stored) - originals, attack.threat.norm),
+        moved=_differ(stored, as_uint8(originals)),
         loss=per_example_cross_entropy(logits, targets),
         prediction=prediction,
         prediction_stored=logits.argmax(1),
@@ -81,6 +84,7 @@ def craft_pattern(images: Tensor, labels: Tensor, targets: Tensor, patterns: Ten
     return Crafted(
         images=stored,
         norm=perturbation_norm(as_float(stored) - originals, threat.norm),
+        moved=_differ(stored, as_uint8(originals)),
         loss=torch.full(labels.shape, float("nan")),
         prediction=nothing,
         prediction_stored=nothing,
@@ -110,3 +114,7 @@ def add_with_norm(originals: Tensor, patterns: Tensor, threat: ThreatModel) -> T
         short = perturbation_norm(moved - originals, "l2") < threat.eps
         low, high = torch.where(short, middle, low), torch.where(short, high, middle)
     return (originals + low.view(-1, 1, 1, 1) * patterns).clamp(0.0, 1.0)
+
+
+def _differ(left: Tensor, right: Tensor) -> Tensor:
+    return (left != right).flatten(1).any(dim=1)

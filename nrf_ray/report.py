@@ -43,7 +43,7 @@ def stage_rows(sweep: Sweep, store: Store, errors: Mapping[Key, str]) -> list[di
             reason = errors.get(stage.key)
         except CorruptArtifact as error:
             record, reason = None, str(error)
-        row = {"sweep": sweep.name, "stage": stage.kind.name, "label": stage.title, "key": stage.key}
+        row: dict[str, Any] = {"sweep": sweep.name, "stage": stage.kind.name, "label": stage.title, "key": stage.key}
         if record is not None:
             provenance = record.provenance
             row |= {"state": "done", "reason": None, "seconds": record.seconds}
@@ -94,8 +94,15 @@ def _grille(title: str, *columns: str) -> Grille:
 
 def _results(console: Console, results: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> None:
     grille = _grille(
-        "accuracy on the untouched test set", "trained on", "eps", "models", "clean (x, y)", "relabelled (x, y+1)",
-        "lowest", "highest", "minus control",
+        "accuracy on the untouched test set",
+        "trained on",
+        "eps",
+        "models",
+        "clean (x, y)",
+        "relabelled (x, y+1)",
+        "lowest",
+        "highest",
+        "minus control",
     )
     keys = ["role", "dataset", "construction", "norm", "epsilon"]
     for (role, dataset, construction, norm, epsilon), cells in results.groupby(keys, dropna=False):
@@ -103,7 +110,7 @@ def _results(console: Console, results: pd.DataFrame, tables: Mapping[str, pd.Da
         archs, seeds = cells["student_arch"].nunique(), cells["seed"].nunique()
         grille.add_row(
             trained_on,
-            "" if pd.isna(epsilon) else f"{norm} {epsilon:g}",
+            "" if construction == "d" else f"{norm} {epsilon:g}",
             f"{archs} archs x {seeds} seeds",
             mean_ci(seed_means(cells, "clean_accuracy")),
             mean_ci(seed_means(cells, "relabelled_accuracy")),
@@ -151,7 +158,7 @@ def _robustness(console: Console, robustness: pd.DataFrame, tables: Mapping[str,
     grille = _grille("robust accuracy", "model", "attack", "models", "robust accuracy", "highest", "its 95% Wilson")
     keys = ["dataset", "training", "role", "attack", "norm", "epsilon"]
     for (dataset, training, role, attack, norm, epsilon), cells in robustness.groupby(keys):
-        worst = cells.loc[cells["robust_accuracy"].idxmax()]
+        worst = cells.iloc[int(cells["robust_accuracy"].argmax())]
         grille.add_row(
             f"{training}, {role} ({dataset})",
             f"{attack} {norm} {epsilon:g}",

@@ -37,9 +37,7 @@ class Attack:
 
 def pgd_attack(norm: Norm, eps: float, *, steps: int = 20, targeted: bool = False) -> Attack:
     """Return PGD in the usual proportions: `steps` steps of 2.5 eps / steps, started from the image itself."""
-    return Attack(
-        threat=ThreatModel(norm=norm, eps=eps), steps=steps, step_size=2.5 * eps / steps, targeted=targeted
-    )
+    return Attack(threat=ThreatModel(norm=norm, eps=eps), steps=steps, step_size=2.5 * eps / steps, targeted=targeted)
 
 
 @dataclass(frozen=True, kw_only=True)

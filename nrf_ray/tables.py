@@ -117,9 +117,15 @@ DATASETS = Table(
         Column("judge_says_label", "float64", "rows that the robust judge classifies as y", "share"),
         Column("judge_says_target", "float64", "rows that the robust judge classifies as t", "share"),
         Column("mean_norm", "float64", "mean size of the stored perturbation", "pixels in [0, 1]"),
-        Column("max_norm", "float64", "largest stored perturbation; 8-bit rounding may exceed epsilon a little",
-               "pixels in [0, 1]"),
-        Column("share_unmoved", "float64", "rows equal to the original image (zero gradient, or left clean)", "share"),
+        Column(
+            "max_norm",
+            "float64",
+            "largest stored perturbation; 8-bit rounding may exceed epsilon a little",
+            "pixels in [0, 1]",
+        ),
+        Column(
+            "share_unmoved", "float64", "rows equal to the original at 8 bits (zero gradient, or left clean)", "share"
+        ),
         Column("key", "string", "key of the construct stage"),
     ),
 )

@@ -58,7 +58,7 @@ def fit(
     order = torch.Generator().manual_seed(derive_seed(seed, "order"))
     views = torch.Generator(device).manual_seed(derive_seed(seed, "augmentation"))
     data = data.to(device)
-    model.to(device=device, memory_format=torch.channels_last).train()
+    model.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=recipe.lr,

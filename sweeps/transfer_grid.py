@@ -1,4 +1,6 @@
-"""The transfer grid: do non-robust features teach, and do they explain transfer? (Ilyas et al. 2019, 3.2 and 3.3)
+"""The transfer grid: do non-robust features teach, and do they explain transfer?
+
+Ilyas et al. 2019, sections 3.2 and 3.3, Tables 1 and 10, Figures 3 and 13.
 
 For every seed a standard model is trained (the source), and training sets are made from it whose new labels only its
 non-robust features predict (d_rand, d_det, d_other). Students of five architectures are trained on each and tested on
@@ -67,9 +69,7 @@ def _student_archs(grid: Grid, construction: str) -> tuple[str, ...]:
     return few if few and not construction_named(construction).needs_source else grid.archs
 
 
-def _model(
-    dataset: DatasetInfo, arch: str, recipe: Recipe, role: str, seed: int, data: Stage | None = None
-) -> Model:
+def _model(dataset: DatasetInfo, arch: str, recipe: Recipe, role: str, seed: int, data: Stage | None = None) -> Model:
     """Return a model of the replicate `seed`; the same architecture in two roles gets two independent trainings."""
     spec = TrainSpec(arch=arch, dataset=dataset.ref, recipe=recipe, seed=derive_seed(seed, role))
     trained_on = data.label if data else f"{dataset.ref.name}, seed {seed}"

@@ -51,9 +51,7 @@ class Outcome:
         return 1.0 - self.work_seconds / (self.wall_seconds * self.slots)
 
 
-def run_sweep(
-    sweep: Sweep, plan: Plan, store: Store, *, address: str | None, log: Path, console: Console
-) -> Outcome:
+def run_sweep(sweep: Sweep, plan: Plan, store: Store, *, address: str | None, log: Path, console: Console) -> Outcome:
     """Run all stages of `plan` that are not committed; return how far each got.
 
     Raises ClusterError before anything runs where the cluster cannot be reached or can never meet a request.
@@ -72,9 +70,7 @@ def run_sweep(
         with LiveView(console, sweep, searcher, slots, _free):
             _tuner(sweep.name, searcher, job, slots, log.parent / "tune").fit()
     work = sum(store.artifact(s).record.seconds for s in todo if store.has(s))
-    return Outcome(
-        frontier=searcher.frontier, wall_seconds=time.monotonic() - began, work_seconds=work, slots=slots
-    )
+    return Outcome(frontier=searcher.frontier, wall_seconds=time.monotonic() - began, work_seconds=work, slots=slots)
 
 
 def _tuner(name: str, searcher: StageSearcher, job: Job, slots: int, folder: Path) -> tune.Tuner:

@@ -24,7 +24,7 @@ from nrf_ray.graph.store import Store
 POLL_SECONDS = 0.5
 
 
-class StageSearcher(Searcher):
+class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
     """Hands out the stages of a frontier as trial configs, and takes note of how each ended."""
 
     def __init__(self, frontier: Frontier, store: Store, leases: Leases, wide: set[Key]) -> None:
@@ -127,4 +127,3 @@ class StartWatch(Callback):  # type: ignore[misc]
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Pass it on."""
         self._searcher.started(trial.trial_id)
-

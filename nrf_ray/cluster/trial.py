@@ -36,7 +36,7 @@ class Job:
     """Folder for learning curves, if they can be kept."""
 
 
-class StageTrial(Trainable):
+class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
     """Runs the stage whose key is in its config, then the next one it is reset to."""
 
     def setup(self, config: dict[str, Any], *, job: Job) -> None:

@@ -17,8 +17,10 @@ class LabelledImages:
     """[n], int64."""
 
     def __post_init__(self) -> None:
-        assert self.images.dim() == 4 and self.labels.shape == self.images.shape[:1], "images [n,c,h,w], labels [n]"
-        assert self.images.dtype in (torch.float32, torch.uint8) and self.labels.dtype == torch.int64
+        assert self.images.dim() == 4, "images are [n, c, h, w]"
+        assert self.labels.shape == self.images.shape[:1], "labels are [n]"
+        assert self.images.dtype in (torch.float32, torch.uint8), "images are float32 or uint8"
+        assert self.labels.dtype == torch.int64, "labels are int64"
 
     def __len__(self) -> int:
         return len(self.labels)

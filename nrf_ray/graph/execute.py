@@ -30,7 +30,8 @@ ShardWorker = Callable[[int], None]
 class MapShards(Protocol):
     """Runs `make_worker()` and gives each of `shards` to a worker, in any order, on any number of processes."""
 
-    def __call__(self, make_worker: Callable[[], ShardWorker], shards: Sequence[int]) -> None: ...
+    def __call__(self, make_worker: Callable[[], ShardWorker], shards: Sequence[int]) -> None:
+        """Return when all shards are in the store."""
 
 
 def map_here(make_worker: Callable[[], ShardWorker], shards: Sequence[int]) -> None:

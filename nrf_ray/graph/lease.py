@@ -127,7 +127,7 @@ def _same_host(holder: dict[str, Any]) -> bool:
 def _process_lives(holder: dict[str, Any]) -> bool:
     """Return whether the very process still runs; a pid that was given to another one does not count."""
     try:
-        return abs(psutil.Process(holder["pid"]).create_time() - holder["process_started"]) < 1.0
+        return bool(abs(psutil.Process(holder["pid"]).create_time() - holder["process_started"]) < 1.0)
     except psutil.NoSuchProcess:
         return False
 

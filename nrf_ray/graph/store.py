@@ -221,4 +221,3 @@ class Store:
     def path_of(self, name: str) -> str:
         """Return where a blob lies, for people: a path of a local store, else a URI."""
         return str(self.blobs.root / name) if self.blobs.root else f"{self.uri.rstrip('/')}/{name}"
-

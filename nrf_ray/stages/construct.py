@@ -88,9 +88,7 @@ class CraftShard:
         if self.construction.needs_source:
             self.model = load_model(self.store.artifact(stage.inputs["source"]), self.device)
         else:
-            self.patterns = class_patterns(
-                info.num_classes, info.shape, self.config.attack.threat, self.config.seed
-            )
+            self.patterns = class_patterns(info.num_classes, info.shape, self.config.attack.threat, self.config.seed)
 
     def __call__(self, shard: int) -> None:
         """Make shard number `shard` and put it into the store."""
@@ -112,6 +110,7 @@ class CraftShard:
             "seed": torch.full((last - first,), self.config.seed),
             "loss": crafted.loss,
             "norm": crafted.norm,
+            "moved": crafted.moved,
             "prediction": crafted.prediction,
             "prediction_stored": crafted.prediction_stored,
         }
@@ -124,9 +123,7 @@ class CraftShard:
         images, labels, targets = self.train.images[rows], self.train.labels[rows], self.targets[rows]
         if not self.construction.needs_source:
             return craft_pattern(images, labels, targets, self.patterns, self.config.attack.threat)
-        crafted = craft_adversarial(
-            self.model, images.to(self.device), targets.to(self.device), self.config.attack
-        )
+        crafted = craft_adversarial(self.model, images.to(self.device), targets.to(self.device), self.config.attack)
         return Crafted(*(column.cpu() for column in crafted))
 
 
@@ -179,7 +176,7 @@ def _measure(rows: "Shard") -> Metrics:
     return {
         "n": len(norms),
         "share_target_is_label": float((columns["label"] == columns["true_label"]).double().mean()),
-        "share_unmoved": float((norms == 0).double().mean()),
+        "share_unmoved": float((~columns["moved"]).double().mean()),
         "mean_norm": float(norms.mean()),
         "max_norm": float(norms.max()),
         "mean_loss": float(columns["loss"].double().mean()) if crafted else None,

@@ -12,7 +12,7 @@ OVERHEAD = 0.05
 
 def image_seconds(arch: str, info: DatasetInfo) -> float:
     """Return the seconds of one forward and backward pass per image of `info` through `arch`."""
-    channels, height, width = info.shape
+    _, height, width = info.shape
     return 3e-5 + 9e-5 * ARCHITECTURES[arch].mmacs * height * width / 64
 
 

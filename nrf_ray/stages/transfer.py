@@ -28,8 +28,6 @@ def transfer(config: TransferSpec, context: Context, *, victim: Artifact, advers
     device = prepare(context.stage.resources)
     shard = read_shard(adversarial.read(FILE))
     predictions = predict(load_model(victim, device), shard.images.to(device)).cpu()
-    if config.targeted:
-        success = predictions == shard.columns["target"]
-    else:
-        success = predictions != shard.columns["label"]
+    columns = shard.columns
+    success = predictions == columns["target"] if config.targeted else predictions != columns["label"]
     return {"success_rate": share(success), "n": len(predictions)}

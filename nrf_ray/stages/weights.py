@@ -27,7 +27,12 @@ def load_model(artifact: Artifact, device: str) -> Classifier:
     about = json.loads(header["__metadata__"]["nrf_ray"])
     model = new_model(about["arch"], about["dataset"], seed=0)
     model.load_state_dict(safetensors.torch.load(data))
-    return model.to(device=torch.device(device), memory_format=torch.channels_last).eval()
+    return place(model, device).eval()
+
+
+def place(model: Classifier, device: str) -> Classifier:
+    """Return `model` on `device`, its convolutions laid out channels last."""
+    return model.to(device).to(memory_format=torch.channels_last)
 
 
 def new_model(arch: str, dataset: str, *, seed: int) -> Classifier:
