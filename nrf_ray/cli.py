@@ -25,7 +25,13 @@ DEFAULTS = Options()
 
 def sweep_main(build: Callable[[Grid], Sweep]) -> None:
     """Run the sweep file that defines `build` by the flags in sys.argv, and exit."""
-    app = App(name=f"{build.__name__}.py", help=_help(build), version_flags=[], result_action="return_value")
+    app = App(
+        name=f"{build.__name__}.py",
+        help=_help(build),
+        version_flags=[],
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
 
     @app.default
     def run(options: Options = DEFAULTS) -> int:
@@ -42,19 +48,24 @@ def nrf_main() -> None:
 def _guarded(app: App) -> int:
     """Run `app`; turn every expected error into one line and an exit code."""
     try:
-        code = app(exit_on_error=False, print_error=False)
+        code = app(sys.argv[1:], exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _complain(" ".join(str(error).split()) + " See --help.", 2)
     except NrfError as error:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _complain("stopped; run the same command again to go on where it stopped", INTERRUPTED)
+        _say("stopped: ", "what is finished is kept; run the same command again to go on from there")
+        return INTERRUPTED
     return code if isinstance(code, int) else 0
 
 
 def _complain(message: str, code: int) -> int:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble(("error: ", "bold red"), message))
+    _say("error: ", message)
     return code
+
+
+def _say(heading: str, message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble((heading, "bold red"), message))
 
 
 def _help(build: Callable[[Grid], Sweep]) -> str:

@@ -18,7 +18,13 @@ Uri = Annotated[str, Parameter(name="--store")]
 
 def make_app() -> App:
     """Return the command's parser."""
-    app = App(name="nrf", help=__doc__ or "", version_flags=[], result_action="return_value")
+    app = App(
+        name="nrf",
+        help=__doc__ or "",
+        version_flags=[],
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
     for command in (status, show, why, verify, gc):
         app.command(command)
     return app

@@ -96,7 +96,7 @@ def connect(address: str | None) -> Iterator[Cluster]:
             )
         else:
             context = ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         where = address or "this machine"
         raise ClusterError(
             f"no Ray at {where}: {(str(error).splitlines() or ['no reason given'])[0]}; start one with "

@@ -1,0 +1,22 @@
+.PHONY: check lint types layers test slow pin
+
+check: lint types layers test  ## everything that a change has to pass, but for the slow tier
+
+lint:
+	ruff format --check .
+	ruff check .
+
+types:
+	mypy
+
+layers:
+	lint-imports
+
+test:
+	pytest
+
+slow:  ## the main job and its faults: about 15 minutes
+	pytest -m slow
+
+pin:  ## after a change of a stage's code that cannot change its results
+	python -m tests.golden.pin

@@ -1,0 +1,155 @@
+"""The sweep file as a person runs it: real processes, real Ray, killed, stopped, damaged, and run again.
+
+The smallest preset is run once, uninterrupted, into a reference store; every other way to the end has to give the same
+bytes in every table but `stages`.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.frontier import Progress
+from nrf_ray.graph.store import Store
+from nrf_ray.options import Options
+from nrf_ray.report import write_tables
+from tests.sweeps import transfer_grid
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLES = ("results", "datasets", "robustness", "transfer")
+NOISE = ("ray::", "raylet", "WARNING", "Traceback", "tune_controller", "core_worker")
+
+
+def command(store: Path, *flags: str) -> list[str]:
+    return [sys.executable, "sweeps/transfer_grid.py", "--preset", "smoke", "--store", str(store), *flags]
+
+
+def run(store: Path, *flags: str, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command(store, *flags), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=timeout
+    )
+    return done
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "PYTHONWARNINGS")}
+
+
+def tables(store: Path) -> dict[str, bytes]:
+    return {name: (store / "sweeps" / "transfer_grid" / f"{name}.parquet").read_bytes() for name in TABLES}
+
+
+def records(store: Path) -> dict[str, int]:
+    return {str(path.relative_to(store)): path.stat().st_mtime_ns for path in store.glob("*/*/record.json")}
+
+
+def wait_for_records(store: Path, count: int, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 120
+    while len(records(store)) < count:
+        assert process.poll() is None, "the run ended before it could be interrupted"
+        assert time.monotonic() < deadline, f"no {count} records after 120 s"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.CompletedProcess[str]]]:
+    """A store that an uninterrupted run filled, and that run."""
+    store = tmp_path_factory.mktemp("finished") / "a store"
+    yield store, run(store)
+
+
+def test_a_run_ends_well_and_shows_no_noise_of_ray(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    store, done = finished
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "start-up and orchestration" in done.stdout
+    assert "accuracy on the untouched test set" in done.stdout
+    assert [word for word in NOISE if word in done.stdout] == []
+    assert len(list((store / "logs").glob("*/ray.log"))) == 1
+    assert list((store / "sweeps" / "transfer_grid" / "tensorboard").glob("*/events.*"))
+
+
+def test_the_same_command_again_starts_no_ray(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    store, _ = finished
+    before = tables(store)
+    again = run(store, timeout=60)
+    assert again.returncode == 0
+    assert "Ray was not started" in again.stdout
+    assert tables(store) == before
+    assert len(list((store / "logs").iterdir())) == 1
+
+
+def test_ray_and_one_process_give_the_same_bytes(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    sweep = transfer_grid.transfer_grid(Options(preset="smoke").grid())
+    store = Store.open(str(tmp_path / "inline"), create=True)
+    frontier = run_inline(sweep.goals, store)
+    assert set(frontier.state.values()) == {Progress.DONE}
+    write_tables(sweep, store, {})
+    assert tables(tmp_path / "inline") == tables(finished[0])
+
+
+def test_kill_9_loses_nothing_that_was_finished(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    store = tmp_path / "killed"
+    process = subprocess.Popen(command(store), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, text=True)
+    wait_for_records(store, 3, process)
+    process.kill()
+    process.wait()
+    kept = records(store)
+    done = run(store)
+    assert done.returncode == 0, done.stderr
+    assert {name: records(store)[name] for name in kept} == kept, "a finished stage was run again"
+    assert tables(store) == tables(finished[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_stopped_run_ends_in_time_and_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
+    store = tmp_path / "stopped"
+    process = subprocess.Popen(
+        command(store), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    wait_for_records(store, 1, process)
+    began = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - began < 8, "5 seconds are promised; this machine may be busy with other tests"
+    assert process.returncode == 130
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+    assert not list(store.glob("*/*/lease.json"))
+
+
+def test_a_damaged_model_is_found_rebuilt_and_said(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    store = tmp_path / "damaged"
+    shutil.copytree(finished[0], store)
+    for name in ("attack", "transfer"):
+        shutil.rmtree(store / name)
+    for weights in store.glob("train/*/weights.safetensors"):
+        damaged = bytearray(weights.read_bytes())
+        damaged[len(damaged) // 2] ^= 1
+        weights.write_bytes(bytes(damaged))
+    done = run(store)
+    assert done.returncode == 0, done.stderr
+    assert tables(store) == tables(finished[0])
+    assert list((store / "quarantine").iterdir())
+
+
+def test_more_gpus_than_there_are_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    done = run(tmp_path / "store", "--gpus-per-trial", "64")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "asks for 1 CPUs and 64 GPUs" in done.stderr
+    assert not records(tmp_path / "store")

@@ -1,0 +1,170 @@
+"""The command line: names, refusals, plan. A mistake is one line and exit code 2, and changes nothing."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from nrf_ray import cli
+from tests.sweeps import transfer_grid
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["transfer_grid.py", *flags])
+    with pytest.raises(SystemExit) as exit_:
+        cli.sweep_main(transfer_grid.transfer_grid)
+    out = capsys.readouterr()
+    code = exit_.value.code
+    assert isinstance(code, int)
+    return code, out.out, out.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        pytest.param(("--dataset", "mnist"), r"unknown dataset 'mnist'; known: digits", id="dataset"),
+        pytest.param(("--arch", "resnet_s,alexnet"), r"unknown architecture 'alexnet'; known: vgg_s, ", id="arch"),
+        pytest.param(
+            ("--construction", "d_best"), r"unknown construction 'd_best'; known: d_rand, ", id="construction"
+        ),
+        pytest.param(("--norm", "l1"), r"unknown norm 'l1'; known: l2, linf", id="norm"),
+        pytest.param(("--preset", "huge"), r"unknown preset 'huge'; known: laptop, smoke", id="preset"),
+        pytest.param(("--epsilon", "0"), r"epsilon must be a finite number above 0, not 0", id="eps 0"),
+        pytest.param(("--epsilon", "-1"), r"epsilon must be a finite number above 0, not -1", id="eps below 0"),
+        pytest.param(("--epsilon", "nan"), r"epsilon must be a finite number above 0, not nan", id="eps nan"),
+        pytest.param(
+            ("--epsilon", "8.1"), r"l2 epsilon 8.1 is beyond the box.*at most 8 apart", id="eps beyond l2 box"
+        ),
+        pytest.param(("--norm", "linf", "--epsilon", "1.1"), r"linf epsilon 1.1 is beyond", id="eps beyond linf box"),
+        pytest.param(("--epsilon", "big"), r"--epsilon 'big' is no number", id="eps text"),
+        pytest.param(("--epsilon", "1/0"), r"--epsilon '1/0' is no number", id="eps over 0"),
+        pytest.param(("--seeds", "1.5"), r"--seeds '1.5' is no whole number", id="seed fraction"),
+        pytest.param(("--seeds", "-1"), r"seeds must be 0 or more", id="seed below 0"),
+        pytest.param(("--seeds", "1,1"), r"seeds names a value twice", id="seed twice"),
+        pytest.param(("--seeds", ""), r"seeds is empty", id="no seeds"),
+        pytest.param(("--gpus-per-trial", "-1"), r"--gpus-per-trial must be 0 or more", id="gpus below 0"),
+        pytest.param(("--no-such-flag",), r"[Uu]nknown option.*--no-such-flag", id="unknown flag"),
+        pytest.param(("stray",), r"stray", id="stray word"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    flags: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, err = call(monkeypatch, capsys, *flags, "--store", str(tmp_path / "store"))
+    assert code == 2
+    assert out == ""
+    assert re.search(message, err), err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_store_that_is_a_file_is_refused_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes").write_text("mine")
+    code, _, err = call(monkeypatch, capsys, "--store", str(tmp_path / "notes"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is a file; choose a folder" in err
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_a_folder_of_other_things_is_refused_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    code, _, err = call(monkeypatch, capsys, "--store", str(tmp_path))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no nrf_ray store" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_store_of_a_newer_version_is_refused_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    marker = tmp_path / "nrf-store.json"
+    marker.write_text(json.dumps({"schema": 99}))
+    code, _, err = call(monkeypatch, capsys, "--store", str(tmp_path))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "schema 99" in err
+    assert json.loads(marker.read_text()) == {"schema": 99}
+
+
+@pytest.mark.parametrize("text", ["1.0", "1", " 1.0 ", "2/2"], ids=["float", "whole", "spaces", "fraction"])
+def test_the_same_number_written_otherwise_is_the_same_plan(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--plan", "--preset", "smoke", "--store", str(tmp_path / "store"))
+    assert call(monkeypatch, capsys, *flags, "--epsilon", text)[1] == call(monkeypatch, capsys, *flags)[1]
+
+
+def test_the_plan_names_every_stage_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = call(monkeypatch, capsys, "--plan", "--store", str(tmp_path / "store"))
+    assert (code, err) == (0, "")
+    lines = out.strip().splitlines()
+    stages = re.match(r"transfer_grid: (\d+) stages", lines[-1])
+    assert stages is not None
+    assert len(lines) == int(stages[1]) + 2
+    assert any("ready" in line and "not in the store" in line for line in lines)
+    assert any("waiting" in line and "for d_det l2 1.5 of digits, seed 2" in line for line in lines)
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_plan_imports_neither_torch_nor_ray(tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys; sys.argv = ['transfer_grid.py', '--plan', '--store', sys.argv[1]]\n"
+        "try: runpy.run_path('sweeps/transfer_grid.py', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "print(sorted({'torch', 'ray', 'pandas', 'pyarrow', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "store")], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_lists_every_flag(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = call(monkeypatch, capsys, "--help")
+    flags = set(re.findall(r"--[a-z-]+", out)) - {"--help"}
+    assert flags >= {
+        "--preset", "--dataset", "--arch", "--construction", "--norm", "--epsilon", "--seeds", "--store", "--address",
+        "--gpus-per-trial", "--plan",
+    }  # fmt: skip
+
+
+def test_the_readme_shows_the_commands_that_ci_runs() -> None:
+    readme, script = (ROOT / "README.md").read_text(), (ROOT / ".ci" / "run").read_text()
+    assert "pip install -c constraints.txt -e . && python sweeps/transfer_grid.py" in readme
+    assert "pip install -c constraints.txt -e '.[test]' && pytest" in readme
+    assert re.search(r"pip install (--quiet )?-c constraints.txt -e '.\[test\]' && pytest", script)
+
+
+def test_constraints_pin_every_direct_dependency_and_name_no_registry() -> None:
+    text = (ROOT / "constraints.txt").read_text()
+    pinned = {line.split("==")[0] for line in text.splitlines() if "==" in line}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    assert {re.split(r"[\[<>=]", requirement)[0] for requirement in declared} == pinned
+    assert "://" not in text
+
+
+def test_nothing_of_the_real_home_or_environment_is_needed(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "sweeps/transfer_grid.py", "--plan", "--preset", "smoke"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
