@@ -66,7 +66,9 @@ def _run(sweep: Sweep, plan: Plan, store: Store, options: Options, console: Cons
     address = check_address(options.address, options.store)
     log = _log_folder(store) / "ray.log"
     console.print(_plan_line(sweep, plan))
-    console.print(f"store {store.path_of('')} | log {log} | stop with Ctrl-C, run the same command again to go on")
+    console.print(f"store {store.path_of('')}", soft_wrap=True)
+    console.print(f"log   {log}", soft_wrap=True)
+    console.print("Ctrl-C stops; the same command again goes on from there", style="dim")
 
     from nrf_ray.cluster.quiet import output_to
     from nrf_ray.cluster.run import run_sweep

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -45,7 +44,7 @@ def tree_memory(process: psutil.Process) -> int:
 
 
 @pytest.fixture(scope="module")
-def main_job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, float]]:
+def main_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, float]:
     """The store, the output and the peak memory in bytes of one uninterrupted main job."""
     store = tmp_path_factory.mktemp("main") / "runs"
     process = start(store)
@@ -66,7 +65,7 @@ def main_job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, s
     watcher.join()
     print(f"\n{out.strip().splitlines()[-1]}; peak memory {peak[0] / GIB:.2f} GiB on {os.cpu_count()} cores")
     assert process.returncode == 0, out
-    yield store, out, peak[0]
+    return store, out, peak[0]
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +147,13 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(main_job: tuple[Path
     out, _ = reference.communicate()
     assert "Ray was not started" in out, "a part of the grid that was run needs nothing new"
     store = tmp_path / "killed"
-    moments = random.Random(0)
+    chance = random.Random(0)
     for _ in range(4):
         process = start(store, *grid)
-        time.sleep(moments.uniform(8.0, 20.0))
+        goal = len(list(store.glob("*/*/record.json"))) + chance.randint(1, 12)
+        while len(list(store.glob("*/*/record.json"))) < goal and process.poll() is None:
+            time.sleep(0.05)
+        assert process.poll() is None, "it ended before it could be killed"
         process.kill()
         process.communicate()
     kept = {path: path.stat().st_mtime_ns for path in store.glob("*/*/record.json")}

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,10 +58,10 @@ def wait_for_records(store: Path, count: int, process: "subprocess.Popen[str]") 
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.CompletedProcess[str]]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A store that an uninterrupted run filled, and that run."""
     store = tmp_path_factory.mktemp("finished") / "a store"
-    yield store, run(store)
+    return store, run(store)
 
 
 def test_a_run_ends_well_and_shows_no_noise_of_ray(

@@ -1,0 +1,117 @@
+"""The `nrf` command: it looks, names what is damaged, and deletes only what no record names."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from nrf_ray import cli
+from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.lease import Leases
+from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.store import Store
+from tests.cluster.toys import Toy, toy
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> tuple[Path, Stage, Stage]:
+    """A store with two committed toys, the second made from the first."""
+    store = Store.open(str(tmp_path / "store"), create=True)
+    first = toy(Toy(name="first"))
+    second = toy(Toy(name="second"), first=first)
+    run_inline([second], store)
+    return tmp_path / "store", first, second
+
+
+def nrf(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["nrf", *words])
+    with pytest.raises(SystemExit) as exit_:
+        cli.nrf_main()
+    out = capsys.readouterr()
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code, out.out, out.err
+
+
+def test_status_counts_by_stage_and_state(chain, monkeypatch, capsys) -> None:
+    store, *_ = chain
+    run_inline([toy(Toy(name="fails", raises=True))], Store.open(str(store), create=True))
+    code, out, _ = nrf(monkeypatch, capsys, "status", "--store", str(store))
+    assert code == 0
+    assert "toy          2 done, 1 failed" in out
+
+
+def test_show_prints_the_record(chain, monkeypatch, capsys) -> None:
+    store, first, _ = chain
+    code, out, _ = nrf(monkeypatch, capsys, "show", first.key[:10], "--store", str(store))
+    assert code == 0
+    assert first.key in out
+    assert '"name": "first"' in out
+
+
+def test_why_walks_down_to_what_a_key_is_made_of(chain, monkeypatch, capsys) -> None:
+    store, first, second = chain
+    code, out, _ = nrf(monkeypatch, capsys, "why", second.key, "--store", str(store))
+    assert code == 0
+    assert out.index(second.key[:12]) < out.index(f"first = toy {first.key[:12]}")
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "record"])
+def test_verify_names_what_is_damaged_and_changes_nothing(damage: str, chain, monkeypatch, capsys) -> None:
+    store, first, _ = chain
+    assert nrf(monkeypatch, capsys, "verify", "--store", str(store))[0] == 0
+    folder = store / "toy" / first.key
+    match damage:
+        case "flip":
+            (folder / "value.txt").write_bytes(b"2")
+        case "truncate":
+            (folder / "value.txt").write_bytes(b"")
+        case "remove":
+            (folder / "value.txt").unlink()
+        case "record":
+            text = (folder / "record.json").read_text().replace('"value": 1', '"value": 7')
+            (folder / "record.json").write_text(text)
+    before = sorted((path, path.stat().st_mtime_ns) for path in store.rglob("*"))
+    code, out, err = nrf(monkeypatch, capsys, "verify", "--store", str(store))
+    assert code == 1
+    assert f"damaged: toy/{first.key}" in out
+    assert err.count("\n") == 1
+    assert sorted((path, path.stat().st_mtime_ns) for path in store.rglob("*")) == before
+
+
+def test_gc_removes_leftovers_and_never_an_artifact(chain, monkeypatch, capsys) -> None:
+    store, first, second = chain
+    leftover = store / "toy" / ("0" * 64) / "value.txt"
+    leftover.parent.mkdir()
+    leftover.write_text("cut off")
+    code, out, _ = nrf(monkeypatch, capsys, "gc", "--dry-run", "--store", str(store))
+    assert (code, leftover.exists()) == (0, True)
+    assert "would remove" in out
+    assert nrf(monkeypatch, capsys, "gc", "--store", str(store))[0] == 0
+    assert not leftover.parent.exists()
+    opened = Store.open(str(store), create=False)
+    assert [opened.artifact(stage).read("value.txt") for stage in (first, second)] == [b"1", b"2"]
+
+
+def test_gc_refuses_while_a_run_works(chain, monkeypatch, capsys) -> None:
+    store, *_ = chain
+    with Leases(Store.open(str(store), create=True)):
+        code, _, err = nrf(monkeypatch, capsys, "gc", "--store", str(store))
+    assert code == 2
+    assert "a run is using this store (process " in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param(("show", "zz"), "no key begins with 'zz'", id="unknown key"),
+        pytest.param(("show", ""), "2 keys begin with ''", id="ambiguous key"),
+        pytest.param(("status", "--store", "/nowhere/at/all"), "there is no store at /nowhere", id="no store"),
+        pytest.param(("frobnicate",), "frobnicate", id="unknown command"),
+    ],
+)
+def test_a_mistake_is_one_line(words: tuple[str, ...], message: str, chain, monkeypatch, capsys) -> None:
+    where = () if "--store" in words or words[0] == "frobnicate" else ("--store", str(chain[0]))
+    code, _, err = nrf(monkeypatch, capsys, *words, *where)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
