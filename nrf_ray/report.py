@@ -132,8 +132,9 @@ def _results(console: Console, dataset: str, tables: Frames) -> None:
     _explain(
         console,
         "clean: share of (x, y) that is right; as y + 1: the same images relabelled. Mean over architectures, then "
-        "mean ± 95% t interval over seeds; range: lowest and highest model. leak_...: control sets without any adversarial feature; - control: the "
-        "difference in clean accuracy, same architectures and seeds. Last iterate, nothing selected, fp32.",
+        "mean ± 95% t interval over seeds; range: lowest and highest model. leak_...: control sets without any "
+        "adversarial feature; - control: the difference in clean accuracy, same architectures and seeds. Last iterate, "
+        "nothing selected, fp32.",
     )
 
 

@@ -105,13 +105,14 @@ class Blobs:
         target = self.root / name
         temporary = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _write_synced(temporary, data)
-            return _publish(temporary, target, replace)
+            _make_durable_folder(target.parent)
+            try:
+                _write_synced(temporary, data)
+                return _publish(temporary, target, replace)
+            finally:
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(_explain(error, target)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def local_root(uri: str) -> Path | None:
@@ -151,12 +152,27 @@ def _publish(temporary: Path, target: Path, replace: bool) -> bool:
             os.link(temporary, target)
     except FileExistsError:
         return False
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    _sync_folder(target.parent)
     return True
+
+
+def _make_durable_folder(folder: Path) -> None:
+    """Make `folder` and what is above it, and make the names of those that were missing durable."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        _sync_folder(new.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 _REMEDIES: dict[int | None, str] = {

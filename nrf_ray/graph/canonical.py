@@ -48,6 +48,8 @@ def encode(value: Any, at: str = "config") -> Json:
                 raise ConfigError(f"{at} is a set of other things than text and has no stable order; use a tuple")
             return sorted(value)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            if any(f.name == "type" for f in dataclasses.fields(value)):
+                raise ConfigError(f"{at} has a field called 'type', the name that its class goes by; rename the field")
             fields = {f.name: encode(getattr(value, f.name), f"{at}.{f.name}") for f in dataclasses.fields(value)}
             return {"type": type(value).__name__, **fields}
     raise ConfigError(

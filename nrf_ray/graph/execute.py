@@ -18,7 +18,7 @@ from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.record import FileEntry, Record, record_of
 from nrf_ray.graph.stage import Stage
-from nrf_ray.graph.store import Artifact, Store
+from nrf_ray.graph.store import Artifact, Store, place_of
 
 Report = Callable[[int, dict[str, float]], None]
 """Takes a step (an epoch) and what was measured at it, for people who watch."""
@@ -79,14 +79,23 @@ def execute(
 
     Raises CorruptArtifact or MissingArtifact where an input is damaged or gone, and whatever the stage's body raises.
     """
-    if store.has(stage):
-        return store.artifact(stage).record
+    finished = _finished(stage, store)
+    if finished is not None:
+        return finished
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     inputs: dict[str, Artifact] = {name: store.artifact(handle) for name, handle in stage.inputs.items()}
     context = Context(store=store, stage=stage, map_shards=map_shards, report=report)
     metrics = stage.kind.body(stage.config, context, **inputs)
     record = record_of(stage, context.files(), metrics, time.perf_counter() - clock, started)
     return record if store.commit(record) else store.artifact(stage).record
+
+
+def _finished(stage: Stage, store: Store) -> Record | None:
+    """Return the record of `stage`; None where there is none, or a damaged one, which is in the quarantine then."""
+    try:
+        return store.record(place_of(stage))
+    except CorruptArtifact:
+        return None
 
 
 def run_inline(goals: list[Stage], store: Store) -> Frontier:

@@ -91,6 +91,7 @@ class Frontier:
     def done(self, key: Key) -> None:
         """Take note that a stage is committed; what waited only for it becomes ready."""
         self._set(key, Progress.DONE)
+        self.errors.pop(key, None)
         for user in self._users.get(key, []):
             if self.state[user] is Progress.WAITING:
                 self._settle(user)
@@ -117,12 +118,23 @@ class Frontier:
         if self._reopened[key] > MAX_REOPENED:
             self.fail(key, f"found damaged inputs {MAX_REOPENED} times; check the disk under the store")
             return
+        self._trust_others(rebuild)
         self._add([stage for stage in rebuild if self.state.get(stage.key) not in OPEN])
         for stage in rebuild:
             for user in self._users.get(stage.key, []):
                 if self.state[user] is Progress.READY:
                     self._set(user, Progress.WAITING)
         self._settle(key)
+
+    def _trust_others(self, rebuild: list[Stage]) -> None:
+        """Count as done what `rebuild` needs and does not build: it is committed, though it failed or was blocked here.
+
+        Another run has done it meanwhile; without this, what is rebuilt would wait for it for ever.
+        """
+        rebuilt = {stage.key for stage in rebuild}
+        for handle in (handle for stage in rebuild for handle in stage.inputs.values()):
+            if handle.key not in rebuilt and self.state.get(handle.key) in (Progress.FAILED, Progress.BLOCKED):
+                self.done(handle.key)
 
     @property
     def finished(self) -> bool:

@@ -6,7 +6,6 @@ quarantine. None of it is ever read as a result. Only files under the store's ow
 
 from nrf_ray.errors import CorruptArtifact
 from nrf_ray.graph.blobs import TEMPORARY, Blob
-from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import RECORD, Store
 
 
@@ -16,19 +15,21 @@ def find(store: Store) -> list[Blob]:
     folders: list[str] = ["drivers", "quarantine"]
     for place in store.places():
         folders.append(f"{place.stage}/{place.key}")
-        data = store.blobs.get(place.file(RECORD))
-        if data is None:
-            continue
-        named.add(place.file(RECORD))
         try:
-            record = Record.from_bytes(data, place.stage, place.key)
+            record = store.peek(place)
         except CorruptArtifact:
             named.update(blob.name for blob in store.blobs.under(folders[-1]))
             continue
-        named.update(place.file(entry.name) for entry in record.files)
+        if record is not None:
+            named.update(place.file(name) for name in (RECORD, *(entry.name for entry in record.files)))
     garbage = [blob for folder in folders for blob in store.blobs.under(folder) if blob.name not in named]
-    tables = [b for b in store.blobs.under("sweeps") if b.name.rpartition("/")[2].startswith(TEMPORARY)]
-    return sorted(garbage + tables)
+    return sorted({*garbage, *(blob for blob in store.blobs.under() if _is_cut_off(blob))})
+
+
+def _is_cut_off(blob: Blob) -> bool:
+    """Return whether `blob` is a temporary file of ours: at the root, or under the tables."""
+    folder, _, name = blob.name.rpartition("/")
+    return name.startswith(TEMPORARY) and (folder == "" or folder.startswith("sweeps/"))
 
 
 def collect(store: Store, garbage: list[Blob]) -> None:

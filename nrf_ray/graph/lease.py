@@ -12,11 +12,14 @@ import platform
 import threading
 import time
 import uuid
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
+from obstore.exceptions import BaseError
 
+from nrf_ray.errors import StoreError
 from nrf_ray.graph.blobs import Blobs
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import LEASE, Store, place_of
@@ -32,6 +35,7 @@ class Leases:
     def __init__(self, store: Store) -> None:
         self._blobs: Blobs = store.blobs
         self._driver = uuid.uuid4().hex
+        self._lease = json.dumps({"driver": self._driver}).encode()
         self._beats = 0
         self._stop = threading.Event()
         self._held: set[str] = set()
@@ -49,17 +53,17 @@ class Leases:
         self._stop.set()
         self._thread.join()
         for name in list(self._held):
-            self._blobs.delete(name)
+            self._drop(name)
         self._blobs.delete(_driver_name(self._driver))
 
     def take(self, stage: Stage) -> str | None:
         """Take the lease of `stage`; return None, or who else works on it."""
         name = place_of(stage).file(LEASE)
-        if not self._blobs.put_new(name, json.dumps({"driver": self._driver}).encode()):
+        if not self._blobs.put_new(name, self._lease):
             holder = _holder(self._blobs, stage)
             if holder is not None and holder["driver"] != self._driver and self._lives(holder):
                 return _describe(holder)
-            self._blobs.replace(name, json.dumps({"driver": self._driver}).encode())
+            self._blobs.replace(name, self._lease)
         self._held.add(name)
         return None
 
@@ -67,7 +71,12 @@ class Leases:
         """Give the lease of `stage` back."""
         name = place_of(stage).file(LEASE)
         self._held.discard(name)
-        self._blobs.delete(name)
+        self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """Delete a lease unless another driver has taken it over."""
+        if self._blobs.get(name) == self._lease:
+            self._blobs.delete(name)
 
     def _lives(self, holder: dict[str, Any]) -> bool:
         if _same_host(holder) and not _process_lives(holder):
@@ -80,7 +89,9 @@ class Leases:
 
     def _keep_beating(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            self._beat()
+            # A disk that is full for a moment must not make a living driver look dead for ever: the next beat may do.
+            with suppress(StoreError, BaseError):
+                self._beat()
 
     def _beat(self) -> None:
         self._beats += 1
@@ -127,7 +138,9 @@ def _same_host(holder: dict[str, Any]) -> bool:
 def _process_lives(holder: dict[str, Any]) -> bool:
     """Return whether the very process still runs; a pid that was given to another one does not count."""
     try:
-        return bool(abs(psutil.Process(holder["pid"]).create_time() - holder["process_started"]) < 1.0)
+        process = psutil.Process(holder["pid"])
+        same = abs(process.create_time() - holder["process_started"]) < 1.0
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -6,14 +6,16 @@ order in which it could run.
 
 import enum
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nrf_ray.errors import CorruptArtifact
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.lease import running_elsewhere
+from nrf_ray.graph.record import Record
 from nrf_ray.graph.source import source_digest
 from nrf_ray.graph.stage import Stage, walk
-from nrf_ray.graph.store import Store
+from nrf_ray.graph.store import Store, place_of
 
 
 class State(enum.StrEnum):
@@ -58,51 +60,56 @@ class Plan:
 
 def make_plan(goals: list[Stage], store: Store) -> Plan:
     """Return the plan for `goals` against what `store` holds; changes nothing."""
-    committed = _look_up(goals, store)
+    records = _look_up(goals, store)
     steps = []
     for stage in walk(goals):
-        if stage.key not in committed:
+        if stage.key not in records:
             continue
-        if committed[stage.key]:
-            reason = _cached_reason(stage, store)
+        record = records[stage.key]
+        if record is not None:
+            reason = _cached_reason(stage, record)
             steps.append(Step(stage=stage, state=State.CACHED, reason=reason, seconds=0.0))
         else:
-            state, reason = _open_state(stage, store, committed)
+            state, reason = _open_state(stage, store, records)
             steps.append(Step(stage=stage, state=state, reason=reason, seconds=stage.cost()))
     return Plan(tuple(steps))
 
 
-def _look_up(goals: list[Stage], store: Store) -> dict[Key, bool]:
-    """Return whether each stage is committed, for the goals and for what those that are not need in turn."""
-    committed: dict[Key, bool] = {}
+def _look_up(goals: list[Stage], store: Store) -> dict[Key, Record | None]:
+    """Return the record of each stage, for the goals and for what those that have none need in turn."""
+    records: dict[Key, Record | None] = {}
     todo = list(goals)
     while todo:
         stage = todo.pop()
-        if stage.key not in committed:
-            committed[stage.key] = store.has(stage)
-            if not committed[stage.key]:
+        if stage.key not in records:
+            records[stage.key] = _sound_record(stage, store)
+            if records[stage.key] is None:
                 todo.extend(stage.inputs.values())
-    return committed
+    return records
 
 
-def _cached_reason(stage: Stage, store: Store) -> str:
+def _sound_record(stage: Stage, store: Store) -> Record | None:
+    """Return the record of `stage`; None where there is none or a damaged one, since that has to be built again."""
     try:
-        record = store.artifact(stage).record
-    except CorruptArtifact as error:
-        return f"its record is damaged ({error.problem}); it is rebuilt when something needs it"
+        return store.peek(place_of(stage))
+    except CorruptArtifact:
+        return None
+
+
+def _cached_reason(stage: Stage, record: Record) -> str:
     if record.provenance["source_digest"] != source_digest(stage.kind.body.__module__):
         return f"built by other code of {stage.kind.name}: raise its version if results change"
     return f"built in {record.seconds:.1f} s"
 
 
-def _open_state(stage: Stage, store: Store, committed: dict[Key, bool]) -> tuple[State, str]:
+def _open_state(stage: Stage, store: Store, records: Mapping[Key, Record | None]) -> tuple[State, str]:
     holder = running_elsewhere(store, stage)
     if holder is not None:
         return State.ELSEWHERE, holder
-    waiting = [handle.title for handle in stage.inputs.values() if not committed[handle.key]]
+    waiting = [handle.title for handle in stage.inputs.values() if records[handle.key] is None]
     failure = store.failure(stage)
     if failure is not None:
         return State.FAILED, f"{failure}; it is tried again"
     if waiting:
         return State.WAITING, f"for {', '.join(waiting)}"
-    return State.READY, "not in the store"
+    return State.READY, "its record is damaged" if store.has(stage) else "not in the store"

@@ -60,9 +60,10 @@ class Record:
         try:
             body = json.loads(data)
             checksum = body.pop("checksum")
-        except (ValueError, KeyError, AttributeError) as error:
+            found = _checksum(body)
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise CorruptArtifact(stage, key, "its record is not readable") from error
-        if checksum != _checksum(body) or (body["stage"], body["key"]) != (stage, key):
+        if checksum != found or (body["stage"], body["key"]) != (stage, key):
             raise CorruptArtifact(stage, key, "its record does not match its own checksum or place")
         body.pop("schema")
         return cls(**{**body, "files": tuple(FileEntry(**entry) for entry in body["files"])})

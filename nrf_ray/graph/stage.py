@@ -89,6 +89,10 @@ class Stage:
     resources: Resources = field(default_factory=Resources)
     """What it holds while it works; in no key."""
 
+    def __post_init__(self) -> None:
+        # Made now, while the inputs have theirs: a bad config is refused where it is given, and no chain is too deep.
+        _ = self.key
+
     @cached_property
     def key(self) -> Key:
         """sha256 over {schema, stage, version, config, input keys}."""

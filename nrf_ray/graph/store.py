@@ -11,6 +11,7 @@ run and is built again.
 """
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -121,13 +122,15 @@ class Store:
         """Return whether the artifact of `stage` is committed."""
         return self.blobs.exists(place_of(stage).file(RECORD))
 
+    def peek(self, place: Place) -> Record | None:
+        """Return the record at `place`, or None where nothing is committed; raise CorruptArtifact, change nothing."""
+        data = self.blobs.get(place.file(RECORD))
+        return None if data is None else Record.from_bytes(data, place.stage, place.key)
+
     def record(self, place: Place) -> Record | None:
         """Return the record at `place`, or None where nothing is committed; quarantine a damaged one."""
-        data = self.blobs.get(place.file(RECORD))
-        if data is None:
-            return None
         try:
-            return Record.from_bytes(data, place.stage, place.key)
+            return self.peek(place)
         except CorruptArtifact:
             self.quarantine(place)
             raise
@@ -141,6 +144,8 @@ class Store:
 
     def read(self, record: Record, name: str) -> bytes:
         """Return the verified bytes of the file `name` of a committed artifact."""
+        if name not in (entry.name for entry in record.files):
+            raise MissingArtifact(f"{record.stage}/{record.key} has no file {name}, only what its record names")
         place = Place(record.stage, record.key)
         problem = self._problem(record, name)
         if isinstance(problem, bytes):
@@ -164,10 +169,13 @@ class Store:
         """Put a data file of an artifact that is being built; return its entry for the record.
 
         A file that is already there comes from an earlier, unfinished run. The same bytes are kept; other bytes are
-        moved to the quarantine, since no record vouches for them.
+        moved to the quarantine, since no record vouches for them. Where one does, another run has committed the
+        artifact meanwhile: its files stay, and our commit will lose.
         """
+        assert "/" not in name, "an artifact is a flat folder"
         name_in_store = place_of(stage).file(name)
-        if not self.blobs.put_new(name_in_store, data) and self.blobs.get(name_in_store) != data:
+        kept = not self.blobs.put_new(name_in_store, data)
+        if kept and self.blobs.get(name_in_store) != data and not self.has(stage):
             self.blobs.move(name_in_store, self._quarantine_name(name_in_store))
             self.blobs.put_new(name_in_store, data)
         return FileEntry(name=name, size=len(data), sha256=digest(data))
@@ -195,22 +203,26 @@ class Store:
         return None if data is None else str(json.loads(data)["error"])
 
     def quarantine(self, place: Place) -> None:
-        """Move everything of an artifact out of the way, its record first, so that it counts as never built."""
+        """Move everything of an artifact out of the way, so that it counts as never built.
+
+        The record goes last: a record without its files is noticed by whoever reads them, but damaged files without
+        their record would look like the leftovers of an unfinished run.
+        """
         folder = self._quarantine_name(f"{place.stage}/{place.key}")
-        self.blobs.move(place.file(RECORD), f"{folder}/{RECORD}")
         for blob in self.blobs.under(f"{place.stage}/{place.key}"):
             name = blob.name.rpartition("/")[2]
             if name not in NOT_DATA:
                 self.blobs.move(blob.name, f"{folder}/{name}")
+        self.blobs.move(place.file(RECORD), f"{folder}/{RECORD}")
 
     def _quarantine_name(self, name: str) -> str:
         return f"quarantine/{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}/{name}"
 
     def places(self) -> Iterator[Place]:
-        """Yield the place of every artifact that has a folder, committed or not."""
+        """Yield the place of every artifact that has a folder, committed or not; other folders are not ours."""
         for stage in self.blobs.folders():
-            if stage not in RESERVED_NAMES:
-                for key in self.blobs.folders(stage):
+            for key in self.blobs.folders(stage) if stage not in RESERVED_NAMES else ():
+                if re.fullmatch("[0-9a-f]{64}", key):
                     yield Place(stage, Key(key))
 
     def problems(self, record: Record) -> list[str]:

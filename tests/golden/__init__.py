@@ -1,0 +1,1 @@
+"""Values that must not change by accident."""

@@ -1,0 +1,68 @@
+"""What the golden files pin: keys of real stages, and the code behind every kind of stage.
+
+`python -m tests.golden.pin` (or `make pin`) writes them anew. Do that after a change of code that cannot change any
+result; where results can change, raise `version=` of the stage first.
+"""
+
+import json
+from pathlib import Path
+
+from nrf_ray.data.catalogue import DatasetRef
+from nrf_ray.graph.source import source_digest
+from nrf_ray.graph.stage import StageKind
+from nrf_ray.specs import Attack, Augmentation, Recipe
+from nrf_ray.stages.attack import attack
+from nrf_ray.stages.construct import ConstructSpec, construct
+from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
+from nrf_ray.stages.judge import judge
+from nrf_ray.stages.robustness import robustness
+from nrf_ray.stages.train import TrainSpec, train
+from nrf_ray.stages.transfer import transfer
+from nrf_ray.threat import ThreatModel
+
+FOLDER = Path(__file__).parent
+KEYS, STAGES = FOLDER / "keys.json", FOLDER / "stages.json"
+KINDS: tuple[StageKind, ...] = (train, construct, attack, evaluate, robustness, transfer, judge)
+
+
+def keys() -> dict[str, str]:
+    """Return the keys of three stages whose configs stand here in full, so that no preset can move them."""
+    dataset = DatasetRef(name="digits", digest="0123456789abcdef" * 4)
+    crafting = Attack(threat=ThreatModel(norm="l2", eps=0.5), steps=20, step_size=0.1, targeted=True)
+    training = Attack(threat=ThreatModel(norm="linf", eps=8 / 255), steps=7, step_size=2 / 255)
+    recipe = Recipe(
+        epochs=3,
+        lr=0.05,
+        batch_size=128,
+        momentum=0.9,
+        weight_decay=5e-4,
+        warmup=0.15,
+        augmentation=Augmentation(pad=1, flip=False),
+        adversary=training,
+    )
+    source = train(TrainSpec(arch="resnet_s", dataset=dataset, recipe=recipe, seed=0))
+    spec = ConstructSpec(
+        dataset=dataset, construction="d_det", attack=crafting, seed=7, shard_rows=4096, batch_rows=256
+    )
+    made = construct(spec, source=source)
+    student = train(TrainSpec(arch="vgg_s", dataset=dataset, recipe=recipe, seed=1), data=made)
+    return {
+        "train": source.key,
+        "construct of that": made.key,
+        "evaluate of a student of that": evaluate(EvaluateSpec(dataset=dataset), model=student).key,
+    }
+
+
+def stages() -> dict[str, list[int | str]]:
+    """Return version and source digest of every kind of stage."""
+    return {kind.name: [kind.version, source_digest(kind.body.__module__)] for kind in KINDS}
+
+
+def pin() -> None:
+    """Write both files."""
+    for path, content in ((KEYS, keys()), (STAGES, stages())):
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    pin()

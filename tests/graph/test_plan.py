@@ -1,0 +1,163 @@
+"""The plan: what has to run and why; nobody looks behind what is committed, and looking changes nothing."""
+
+import json
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+from nrf_ray.graph import plan as plan_module
+from nrf_ray.graph.execute import execute, run_inline
+from nrf_ray.graph.lease import Leases
+from nrf_ray.graph.plan import State, make_plan
+from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.store import LEASE, RECORD, Store, place_of
+from tests.graph import toys
+from tests.graph.toys import chain, flip, node, path_of, refuse, tree
+
+
+def states(goals: list[Stage], store: Store) -> dict[str, tuple[State, str]]:
+    return {step.stage.label: (step.state, step.reason) for step in make_plan(goals, store).steps}
+
+
+def uncommit(store: Store, *stages: Stage) -> None:
+    for stage in stages:
+        path_of(store, stage, RECORD).unlink()
+
+
+def test_of_an_empty_store_everything_has_to_run(store: Store):
+    a, b, c = chain("a", "b", "c")
+    d = node("d", a, b)
+    made = make_plan([c, d], store)
+    assert [(step.stage.label, step.state, step.reason) for step in made.steps] == [
+        ("a", State.READY, "not in the store"),
+        ("b", State.WAITING, "for a"),
+        ("c", State.WAITING, "for b"),
+        ("d", State.WAITING, "for a, b"),
+    ]
+    assert [stage.label for stage in made.todo()] == ["a", "b", "c", "d"]
+    assert made.counts() == {State.READY: 1, State.WAITING: 3}
+
+
+def test_cost_is_that_of_what_has_to_run(store: Store):
+    a = node("a", seconds=2)
+    b = node("b", a, seconds=3)
+    execute(a, store)
+    made = make_plan([b, node("c", a, seconds=0.5)], store)
+    assert [step.seconds for step in made.steps] == [0, 3, 0.5]
+    assert made.seconds() == 3.5
+
+
+def test_nobody_looks_behind_a_committed_goal(store: Store):
+    a, b, c = chain("a", "b", "c")
+    run_inline([c], store)
+    uncommit(store, a, b)
+    assert list(states([c], store)) == ["c"]
+    assert make_plan([c], store).todo() == []
+
+
+def test_an_ancestor_is_listed_when_another_goal_needs_it(store: Store):
+    a, b, c = chain("a", "b", "c")
+    run_inline([c], store)
+    uncommit(store, a, b)
+    listed = states([c, node("d", a)], store)
+    assert {name: state for name, (state, _) in listed.items()} == {
+        "a": State.READY,
+        "c": State.CACHED,
+        "d": State.WAITING,
+    }
+
+
+def test_a_committed_input_is_shown_and_not_looked_behind(store: Store):
+    a, _, c = chain("a", "b", "c")
+    run_inline([c], store)
+    uncommit(store, a, c)
+    assert {name: state for name, (state, _) in states([c], store).items()} == {"b": State.CACHED, "c": State.READY}
+
+
+def test_cached_says_how_long_it_took(store: Store):
+    a = node("a")
+    execute(a, store)
+    assert states([a], store) == {"a": (State.CACHED, "built in 0.0 s")}
+
+
+def test_failed_before_says_the_error(store: Store, ran: list[str]):
+    _, b = chain("a", "b")
+    toys.HOOKS["a"] = refuse
+    run_inline([b], store)
+    assert states([b], store) == {
+        "a": (State.FAILED, "ValueError: a was told to fail; it is tried again"),
+        "b": (State.WAITING, "for a"),
+    }
+    assert [stage.label for stage in make_plan([b], store).todo()] == ["a", "b"]
+
+
+def test_running_elsewhere_says_where(store: Store):
+    a, b = chain("a", "b")
+    with Leases(store) as other:
+        other.take(a)
+        listed = states([b], store)
+    assert listed["a"] == (State.ELSEWHERE, f"process {os.getpid()} on {platform.node()}")
+    assert listed["b"] == (State.WAITING, "for a")
+    assert states([b], store)["a"] == (State.READY, "not in the store")
+
+
+def test_a_lease_of_a_dead_driver_is_not_running_elsewhere(store: Store):
+    a = node("a")
+    owner = {"driver": "d", "host": platform.node(), "pid": os.getpid(), "process_started": 1.0, "beats": 1}
+    store.blobs.put_new("drivers/d.json", json.dumps(owner).encode())
+    store.blobs.put_new(place_of(a).file(LEASE), b'{"driver": "d"}')
+    assert states([a], store)["a"][0] is State.READY
+
+
+def test_other_code_is_said_and_does_not_make_it_run(store: Store, monkeypatch: pytest.MonkeyPatch):
+    a = node("a")
+    execute(a, store)
+    monkeypatch.setattr(plan_module, "source_digest", lambda module: "0" * 64)
+    assert states([a], store) == {
+        "a": (State.CACHED, "built by other code of toy: raise its version if results change")
+    }
+    assert make_plan([a], store).todo() == []
+
+
+def test_the_same_stage_twice_is_one_step(store: Store):
+    a = node("a")
+    assert len(make_plan([a, node("a"), node("b", a)], store).steps) == 2
+
+
+def test_no_goals_no_plan(store: Store):
+    assert make_plan([], store).steps == ()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda store, a, b: None, id="a store in order"),
+        pytest.param(lambda store, a, b: path_of(store, b).unlink(), id="data gone"),
+        # Regression: reading a damaged record moves its artifact into the quarantine.
+        pytest.param(lambda store, a, b: flip(path_of(store, a, RECORD), at=200), id="damaged record"),
+    ],
+)
+def test_making_a_plan_writes_nothing(store: Store, ran: list[str], damage):
+    a, b, c = chain("a", "b", "c")
+    toys.HOOKS["c"] = refuse
+    run_inline([c], store)
+    damage(store, a, b)
+    before = tree(Path(store.uri))
+    make_plan([a, b, c, node("d", a, c)], store)
+    assert tree(Path(store.uri)) == before
+
+
+def test_a_plan_of_a_missing_store_does_not_make_it(tmp_path: Path):
+    store = Store.open(str(tmp_path / "none"), create=False)
+    assert states([node("a")], store)["a"][0] is State.READY
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_goal_with_a_damaged_record_has_to_run(store: Store):
+    # Regression: it was listed as cached ("rebuilt when something needs it"), and nothing ever needs a goal.
+    a = node("a")
+    execute(a, store)
+    flip(path_of(store, a, RECORD), at=200)
+    assert [stage.label for stage in make_plan([a], store).todo()] == ["a"]

@@ -1,0 +1,168 @@
+"""What an artifact is makes its key; where it runs and what people call it never do."""
+
+import pickle
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.canonical import key_of
+from nrf_ray.graph.stage import Resources, Stage, StageKind, stage, walk
+from tests.graph.toys import Strict, Toy, chain, node, strict, toy
+
+
+def test_key_known_answer():
+    source = node("source")
+    said = {"schema": 1, "stage": "toy", "version": 1}
+    config = {"type": "Toy", "name": "user", "seconds": 1.0}
+    assert node("user", source).key == key_of({**said, "config": config, "inputs": {"first": source.key}})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(lambda s: s.named("another name"), id="label"),
+        pytest.param(lambda s: replace(s, resources=Resources(cpus=8, gpus=0.5)), id="resources"),
+        pytest.param(lambda s: replace(s, inputs={"first": s.inputs["first"].named("x")}), id="label of an input"),
+        pytest.param(lambda s: pickle.loads(pickle.dumps(s)), id="pickling"),
+        pytest.param(lambda s: toy(s.config, second=None, first=s.inputs["first"]), id="an input given as None"),
+    ],
+)
+def test_key_does_not_depend_on(other):
+    made = node("user", node("source"))
+    assert other(made).key == node("user", node("source")).key
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(lambda s: replace(s, config=replace(s.config, name="x")), id="config"),
+        pytest.param(lambda s: replace(s, kind=replace(s.kind, version=2)), id="version"),
+        pytest.param(lambda s: replace(s, kind=replace(s.kind, name="tin")), id="stage name"),
+        pytest.param(lambda s: toy(s.config, first=node("other")), id="input key"),
+        pytest.param(lambda s: toy(s.config, second=s.inputs["first"]), id="input name"),
+        pytest.param(lambda s: toy(s.config), id="input left out"),
+        pytest.param(lambda s: toy(s.config, first=s.inputs["first"], second=node("x")), id="one more input"),
+    ],
+)
+def test_key_depends_on(other):
+    made = node("user", node("source"))
+    assert other(made).key != made.key
+
+
+def test_key_depends_on_ancestors_at_any_depth():
+    assert chain("a", "b", "c", "d")[-1].key != chain("x", "b", "c", "d")[-1].key
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        pytest.param(lambda: strict(Strict()), ["strict", "missing: ['model']", "unknown: []"], id="missing"),
+        pytest.param(lambda: strict(Strict(), model=None), ["missing: ['model']"], id="missing, given as None"),
+        pytest.param(
+            lambda: strict(Strict(), model=node("m"), modle=node("m")), ["unknown: ['modle']", "'data'"], id="unknown"
+        ),
+        pytest.param(lambda: strict(Toy(name="x"), model=node("m")), ["strict", "Strict", "Toy"], id="other config"),
+        pytest.param(lambda: toy({"name": "x"}), ["toy", "Toy", "dict"], id="config is a dict"),
+        pytest.param(lambda: toy(Toy), ["toy", "Toy", "type"], id="config is a class"),
+    ],
+)
+def test_wrong_calls_are_refused(call, words):
+    with pytest.raises(ConfigError) as caught:
+        call()
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["sweeps", "drivers", "quarantine", "logs", "Train", "_train", "tr-ain"])
+def test_stage_names_that_would_clash_in_a_store_are_refused(name):
+    def body(config: Toy, context: object) -> dict:
+        return {}
+
+    body.__name__ = name
+    with pytest.raises(ConfigError, match="cannot be called"):
+        stage(version=1, cost=lambda handle: 0.0)(body)
+
+
+def test_version_must_be_said():
+    with pytest.raises(TypeError, match="version"):
+        stage(cost=lambda handle: 0.0)
+
+
+def test_pickling_keeps_label_resources_and_kind():
+    made = replace(node("user", node("source")), resources=Resources(cpus=3, gpus=1))
+    back = pickle.loads(pickle.dumps(made))
+    assert back.kind is toy
+    assert back.inputs["first"].kind is toy
+    assert (back.label, back.resources, back.config) == (made.label, made.resources, made.config)
+
+
+def test_pickle_refuses_a_name_that_is_no_stage():
+    fake = StageKind(name="node", version=1, body=node, config_type=Toy, inputs={}, cost=lambda handle: 0.0)
+    with pytest.raises(ConfigError, match=r"tests\.graph\.toys\.node is no stage"):
+        pickle.loads(pickle.dumps(fake))
+
+
+@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (0.25, "cuda"), (1, "cuda")])
+def test_device_follows_from_the_request(gpus, device):
+    assert Resources(gpus=gpus).device == device
+
+
+def test_title_is_the_label_or_kind_and_key():
+    bare = toy(Toy(name="x"))
+    assert (bare.title, bare.named("mine").title) == (f"toy {bare.key[:8]}", "mine")
+
+
+def test_cost_comes_from_the_kind():
+    assert (node("x", seconds=2.5).cost(), strict(Strict(), model=node("m")).cost()) == (2.5, 2.0)
+
+
+def test_walk_visits_a_diamond_once_inputs_first():
+    a = node("a")
+    b, c = node("b", a), node("c", node("a"))
+    assert [s.label for s in walk([node("d", b, c), b, a])] == ["a", "b", "c", "d"]
+
+
+def test_walk_of_nothing_is_empty():
+    assert list(walk([])) == []
+
+
+def test_walk_does_not_recurse_into_a_chain_of_3000():
+    # Regression: `Stage.key` asked its inputs for their keys in turn, beyond the recursion limit.
+    deep = chain(*(str(n) for n in range(3000)))
+    assert [s.label for s in walk([deep[-1]])] == [str(n) for n in range(3000)]
+
+
+def test_walk_does_not_take_exponential_time_on_stacked_diamonds():
+    top = node("0")
+    for n in range(1, 60):
+        top = node(f"{n} join", node(f"{n} left", top), node(f"{n} right", top))
+    assert len(list(walk([top]))) == 1 + 3 * 59
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[Stage]:
+    """Random acyclic graphs of toys."""
+    made: list[Stage] = []
+    for n in range(draw(st.integers(1, 12))):
+        inputs = draw(st.lists(st.sampled_from(made), max_size=3)) if made else []
+        made.append(node(str(n), *inputs))
+    return made
+
+
+@given(graphs(), st.data())
+def test_walk_yields_every_needed_stage_once_and_inputs_first(made: list[Stage], data: st.DataObject):
+    goals = data.draw(st.lists(st.sampled_from(made), max_size=4))
+    needed, todo = set(), list(goals)
+    while todo:
+        handle = todo.pop()
+        needed.add(handle.key)
+        todo.extend(handle.inputs.values())
+    seen: list[str] = []
+    for handle in walk(goals):
+        assert all(i.key in seen for i in handle.inputs.values())
+        seen.append(handle.key)
+    assert len(seen) == len(set(seen))
+    assert set(seen) == needed

@@ -1,0 +1,275 @@
+"""A store: artifacts exist whole or not at all, and damaged ones are found on reading and moved away."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from nrf_ray.errors import CorruptArtifact, MissingArtifact, StoreError
+from nrf_ray.graph import blobs as blobs_module
+from nrf_ray.graph.execute import execute
+from nrf_ray.graph.record import record_of
+from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.store import FAILURE, MARKER, RECORD, Place, Store, place_of
+from tests.graph.toys import FILE, flip, node, path_of, tree
+
+
+def build(store: Store, stage: Stage, files: dict[str, bytes]) -> bool:
+    entries = [store.write(stage, name, data) for name, data in files.items()]
+    return store.commit(record_of(stage, entries, {"n": len(files)}, 0.5, "now"))
+
+
+def quarantined(store: Store) -> dict[str, bytes]:
+    """Return what lies in the quarantine, by the end of its name."""
+    blobs = store.blobs.under("quarantine")
+    return {blob.name.split("/", 2)[2]: store.blobs.get(blob.name) or b"" for blob in blobs}
+
+
+# Opening
+
+
+def test_open_makes_a_store_once(tmp_path: Path):
+    for _ in range(2):
+        Store.open(str(tmp_path / "new" / "store"), create=True)
+    assert {name: json.loads(data) for name, data in tree(tmp_path).items()} == {f"new/store/{MARKER}": {"schema": 1}}
+
+
+@pytest.mark.parametrize("make", [False, True], ids=["missing", "empty"])
+def test_open_without_create_writes_nothing(tmp_path: Path, make: bool):
+    folder = tmp_path / "store"
+    if make:
+        folder.mkdir()
+    store = Store.open(str(folder), create=False)
+    assert not store.has(node("x"))
+    assert list(store.places()) == []
+    assert tree(tmp_path) == {}
+    assert folder.exists() == make
+
+
+def test_open_takes_a_folder_that_holds_only_a_cut_off_marker(tmp_path: Path):
+    (tmp_path / f"{blobs_module.TEMPORARY}abc").write_bytes(b'{"sch')
+    store = Store.open(str(tmp_path), create=True)
+    assert build(store, node("x"), {})
+
+
+def _file(folder: Path) -> None:
+    folder.write_text("x")
+
+
+def _foreign(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("x")
+
+
+def _marked(text: str):
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        (folder / MARKER).write_text(text)
+
+    return make
+
+
+@pytest.mark.parametrize("create", [True, False], ids=["create", "look"])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        pytest.param(_file, "is a file", id="a file"),
+        pytest.param(_foreign, "not empty and is no nrf_ray store", id="a folder of other things"),
+        pytest.param(_marked('{"schema": 2}'), "schema 2, made by a newer nrf_ray", id="newer schema"),
+        pytest.param(_marked("{"), "not readable", id="marker cut off"),
+        pytest.param(_marked(""), "not readable", id="marker empty"),
+        pytest.param(_marked("[]"), "not readable", id="marker is a list"),
+        pytest.param(_marked("{}"), "not readable", id="marker without schema"),
+        pytest.param(_marked('{"schema": null}'), "not readable", id="schema is null"),
+    ],
+)
+def test_open_refuses_and_changes_nothing(tmp_path: Path, make, words: str, create: bool):
+    make(tmp_path / "store")
+    before = tree(tmp_path)
+    with pytest.raises(StoreError, match=words) as caught:
+        Store.open(str(tmp_path / "store"), create=create)
+    assert "--store" in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert tree(tmp_path) == before
+
+
+def test_open_refuses_a_folder_that_is_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(StoreError, match="is not writable; choose another --store"):
+        Store.open(str(tmp_path), create=True)
+    assert tree(tmp_path) == {}
+    Store.open(str(tmp_path), create=False)
+
+
+# Committing
+
+
+def test_nothing_exists_before_the_record(store: Store):
+    stage = node("x")
+    entry = store.write(stage, "a.bin", b"data")
+    assert not store.has(stage)
+    with pytest.raises(MissingArtifact, match=f"x .toy/{stage.key}. is not in the store"):
+        store.artifact(stage)
+    store.commit(record_of(stage, [entry], {}, 0, ""))
+    assert store.has(stage)
+    assert store.artifact(stage).read("a.bin") == b"data"
+
+
+def test_the_first_commit_stands(store: Store):
+    stage = node("x")
+    first, second = (record_of(stage, [], {"n": n}, n, "now") for n in (1, 2))
+    assert [store.commit(first), store.commit(second), store.commit(first)] == [True, False, False]
+    assert store.artifact(stage).record == first
+
+
+def test_committing_forgets_the_failure(store: Store):
+    stage = node("x")
+    where = store.note_failure(stage, "ValueError: no", "Traceback ...")
+    assert store.failure(stage) == "ValueError: no"
+    assert json.loads(Path(where).read_text())["traceback"] == "Traceback ..."
+    build(store, stage, {})
+    assert store.failure(stage) is None
+    assert not Path(where).exists()
+
+
+def test_places_are_those_of_stages(store: Store):
+    one, two = node("1"), node("2")
+    build(store, one, {FILE: b"x"})
+    store.write(two, FILE, b"x")
+    for name in ("sweeps/s/results.parquet", "drivers/d.json", "quarantine/q/toy/k/x", "logs/l/x"):
+        store.blobs.put_new(name, b"")
+    assert set(store.places()) == {place_of(one), place_of(two)}
+
+
+def test_path_of_names_a_place_that_a_person_can_open(store: Store):
+    assert store.path_of("a/b") == f"{store.uri}/a/b"
+
+
+# Reading
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+DAMAGES = [
+    pytest.param(cut, "has 9 bytes instead of 10", id="cut off"),
+    pytest.param(lengthen, "has 11 bytes instead of 10", id="lengthened"),
+    pytest.param(flip, "right size but other bytes", id="flipped"),
+    pytest.param(Path.unlink, "is gone", id="gone"),
+    pytest.param(lambda path: path.write_bytes(b""), "has 0 bytes", id="emptied"),
+]
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGES)
+def test_a_damaged_file_is_never_returned(store: Store, damage, words: str):
+    stage = node("x")
+    build(store, stage, {"a.bin": b"0123456789", "b.bin": b"other"})
+    artifact = store.artifact(stage)
+    damage(path_of(store, stage, "a.bin"))
+    assert store.problems(artifact.record)[0].startswith("a.bin ")
+    assert store.has(stage), "looking for problems changes nothing"
+    with pytest.raises(CorruptArtifact, match=words) as caught:
+        artifact.read("a.bin")
+    assert (caught.value.stage, caught.value.key) == ("toy", stage.key)
+    assert "Run the same sweep again" in str(caught.value)
+    assert not store.has(stage)
+    assert store.blobs.under("toy") == []
+    kept = quarantined(store)
+    assert kept[f"toy/{stage.key}/b.bin"] == b"other"
+    assert f"toy/{stage.key}/{RECORD}" in kept
+    assert build(store, stage, {"a.bin": b"0123456789", "b.bin": b"other"}), "it can be built again"
+    assert store.artifact(stage).read("a.bin") == b"0123456789"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(flip, id="flipped"),
+        pytest.param(cut, id="cut off by its line end only"),
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:40]), id="cut off"),
+        pytest.param(lambda path: path.write_bytes(b""), id="emptied"),
+    ],
+)
+def test_a_damaged_record_is_never_believed(store: Store, damage):
+    stage = node("x")
+    build(store, stage, {"a.bin": b"x"})
+    before = store.artifact(stage).record
+    damage(path_of(store, stage, RECORD))
+    try:
+        assert store.artifact(stage).record == before
+    except CorruptArtifact:
+        assert not store.has(stage)
+        assert set(quarantined(store)) == {f"toy/{stage.key}/{RECORD}", f"toy/{stage.key}/a.bin"}
+        assert store.record(place_of(stage)) is None
+
+
+def test_a_record_copied_to_another_key_is_damaged(store: Store):
+    one, two = node("1"), node("2")
+    build(store, one, {})
+    store.blobs.put_new(place_of(two).file(RECORD), path_of(store, one, RECORD).read_bytes())
+    with pytest.raises(CorruptArtifact, match="place"):
+        store.artifact(two)
+    assert store.has(one)
+    assert not store.has(two)
+
+
+def test_quarantine_leaves_lease_and_failure_where_they_are(store: Store):
+    stage = node("x")
+    build(store, stage, {"a.bin": b"x"})
+    store.note_failure(stage, "e", "t")
+    store.quarantine(place_of(stage))
+    assert [blob.name for blob in store.blobs.under("toy")] == [place_of(stage).file(FAILURE)]
+
+
+def test_quarantine_of_nothing_is_nothing(store: Store):
+    store.quarantine(Place("toy", node("x").key))
+    assert list(tree(Path(store.uri))) == [MARKER]
+
+
+# Writing
+
+
+def test_write_keeps_an_equal_leftover(store: Store):
+    stage = node("x")
+    first = store.write(stage, FILE, b"same")
+    before = path_of(store, stage).stat()
+    assert store.write(stage, FILE, b"same") == first
+    after = path_of(store, stage).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert quarantined(store) == {}
+
+
+@pytest.mark.parametrize("left", [b"diff", b"longer than it", b""], ids=["same size", "longer", "empty"])
+def test_write_sets_another_leftover_aside(store: Store, left: bytes):
+    stage = node("x")
+    store.blobs.put_new(place_of(stage).file(FILE), left)
+    entry = store.write(stage, FILE, b"mine")
+    assert store.unfinished_file(stage, FILE) == b"mine"
+    assert quarantined(store) == {f"toy/{stage.key}/{FILE}": left}
+    store.commit(record_of(stage, [entry], {}, 0, ""))
+    assert store.artifact(stage).read(FILE) == b"mine"
+
+
+def test_a_full_disk_names_the_remedy_and_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch):
+    real = blobs_module._write_synced
+
+    def full(path: Path, data: bytes) -> None:
+        real(path, data[:3])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    stage = node("x")
+    before = tree(Path(store.uri))
+    with monkeypatch.context() as patch:
+        patch.setattr(blobs_module, "_write_synced", full)
+        with pytest.raises(StoreError, match="No space left on device; free some space, then run the same command"):
+            execute(stage, store)
+    assert tree(Path(store.uri)) == before
+    assert not store.has(stage)
+    assert execute(stage, store).metrics["length"] == 0, "with space again, the same call works"
