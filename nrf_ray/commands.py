@@ -85,10 +85,10 @@ def _log_folder(store: Store) -> Path:
 
 def _finish(console: Console, sweep: Sweep, store: Store, outcome: "Outcome | None", seconds: float) -> int:
     """Write the tables, print the summary, and return the exit code."""
-    from nrf_ray.report import print_summary, write_tables
+    from nrf_ray.report import write_tables
+    from nrf_ray.summary import print_summary
 
-    errors = outcome.frontier.errors if outcome else {}
-    tables = write_tables(sweep, store, errors)
+    tables = write_tables(sweep, store, outcome.frontier if outcome else None)
     print_summary(console, sweep, store, tables)
     if outcome is None:
         console.print(f"{sweep.name}: every stage was in the store; {seconds:.1f} s, Ray was not started")
@@ -100,7 +100,7 @@ def _finish(console: Console, sweep: Sweep, store: Store, outcome: "Outcome | No
     failed = outcome.frontier.in_state(Progress.FAILED)
     if failed:
         for stage in failed:
-            console.print(f"failed: {stage.title}: {errors[stage.key]}")
+            console.print(f"failed: {stage.title}: {outcome.frontier.errors[stage.key]}", soft_wrap=True)
         blocked = len(outcome.frontier.in_state(Progress.BLOCKED))
         raise StagesFailed(
             f"{len(failed)} stages failed and {blocked} that need them were left out; see above, mend the cause, and "

@@ -1,30 +1,24 @@
-"""From records to tables, and from tables to what is printed after a run."""
+"""From the records of a sweep to its tables."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table as Grille
-from scipy import stats
 
 from nrf_ray.errors import CorruptArtifact
-from nrf_ray.graph.canonical import Key
-from nrf_ray.graph.store import Store
+from nrf_ray.graph.frontier import Frontier, Progress
+from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.store import Store, place_of
 from nrf_ray.parquet import to_arrow, write_table
 from nrf_ray.sweep import Sweep
-from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, STAGES, TRANSFER, Table
-
-Frames = Mapping[str, pd.DataFrame]
-"""Tables by name."""
-
-CONTROLS = {"d_rand": "leak_rand", "d_det": "leak_det", "d_other": "leak_other"}
+from nrf_ray.tables import STAGES, Table
 
 
-def write_tables(sweep: Sweep, store: Store, errors: Mapping[Key, str]) -> dict[str, pd.DataFrame]:
-    """Write every table of `sweep` from the records in `store`, and return them by name."""
-    rows: dict[Table, list[dict[str, Any]]] = {**sweep.collect(store), STAGES: stage_rows(sweep, store, errors)}
+def write_tables(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> dict[str, pd.DataFrame]:
+    """Write every table of `sweep` from the records in `store`, and return them by name.
+
+    `frontier` is how far the stages of the last run got, where one ran: it knows what failed and what that blocked.
+    """
+    rows: dict[Table, list[dict[str, Any]]] = {**sweep.collect(store), STAGES: stage_rows(sweep, store, frontier)}
     frames = {}
     for table, filled in rows.items():
         write_table(store.blobs, table_name(sweep, table), table, filled)
@@ -37,240 +31,29 @@ def table_name(sweep: Sweep, table: Table) -> str:
     return f"{sweep.folder()}/{table.name}.parquet"
 
 
-def stage_rows(sweep: Sweep, store: Store, errors: Mapping[Key, str]) -> list[dict[str, Any]]:
+def stage_rows(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> list[dict[str, Any]]:
     """Return the rows of `stages.parquet`: how each stage of `sweep` stands, and what it took."""
-    rows = []
-    for stage in sweep.stages():
-        try:
-            record = store.artifact(stage).record if store.has(stage) else None
-            reason = errors.get(stage.key)
-        except CorruptArtifact as error:
-            record, reason = None, str(error)
-        row: dict[str, Any] = {"sweep": sweep.name, "stage": stage.kind.name, "label": stage.title, "key": stage.key}
-        if record is not None:
-            provenance = record.provenance
-            row |= {"state": "done", "reason": None, "seconds": record.seconds}
-            row |= {name: provenance[name] for name in ("started", "device", "threads", "host")}
-        else:
-            row |= {"state": "missing" if reason is None else "failed", "reason": reason, "seconds": None}
-            row |= dict.fromkeys(("started", "device", "threads", "host"))
-        rows.append(row)
-    return rows
+    return [
+        {
+            "sweep": sweep.name,
+            "stage": stage.kind.name,
+            "label": stage.title,
+            "key": stage.key,
+            **_standing(stage, store, frontier),
+        }
+        for stage in sweep.stages()
+    ]
 
 
-def print_summary(console: Console, sweep: Sweep, store: Store, tables: Frames) -> None:
-    """Print what the tables show, what each number is, and where the files lie."""
-    shown = ((RESULTS, _results), (DATASETS, _datasets), (ROBUSTNESS, _robustness), (TRANSFER, _transfer))
-    for dataset in sorted(set(tables[RESULTS.name]["dataset"])):
-        of_dataset = {name: frame[frame["dataset"] == dataset] for name, frame in tables.items() if name != STAGES.name}
-        for table, show in shown:
-            if len(of_dataset.get(table.name, ())):
-                show(console, dataset, of_dataset)
-    console.print(f"tables       {store.path_of(sweep.folder())}/{{{','.join(tables)}}}.parquet", soft_wrap=True)
-    if store.blobs.root:
-        folder = store.path_of(f"{sweep.folder()}/tensorboard")
-        console.print(f"tensorboard  tensorboard --logdir {folder}", soft_wrap=True)
-    console.print("look inside  nrf status | nrf show KEY | nrf why KEY | nrf verify  (with --store)", soft_wrap=True)
-    console.print(
-        "dashboard    RAY_AUTH_MODE=token ray start --head; then run the sweep with --address auto and an absolute "
-        "--store, and open http://127.0.0.1:8265",
-        soft_wrap=True,
-    )
-
-
-def share_text(value: float) -> str:
-    """Return a number of about one with three digits and no leading zero, as tables of the field print it."""
-    text = f"{value:.3f}"
-    return text.replace("0.", ".", 1) if abs(float(text)) < 1 else f"{value:.2f}"
-
-
-def mean_ci(values: "pd.Series[float]") -> str:
-    """Return mean and 95% t interval over `values` (one per seed) as text; a single value stands alone."""
-    mean, n = float(values.mean()), len(values)
-    if n < 2:
-        return share_text(mean)
-    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return f"{share_text(mean)} ± {share_text(half)}"
-
-
-def seed_means(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
-    """Return the mean of `column` for each seed, over whatever else varies."""
-    return frame.groupby("seed")[column].mean()
-
-
-def _grille(title: str, *columns: str, names: int) -> Grille:
-    """Return an empty table whose first `names` columns are names and whose others are numbers."""
-    grille = Grille(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    for index, column in enumerate(columns):
-        grille.add_column(column, justify="left" if index < names else "right", overflow="fold")
-    return grille
-
-
-def _explain(console: Console, text: str) -> None:
-    console.print(f"{text}\n", style="dim")
-
-
-def _results(console: Console, dataset: str, tables: Frames) -> None:
-    results = tables[RESULTS.name]
-    grille = _grille(
-        f"{dataset}: accuracy on the untouched test set (n = {results['n'].iloc[0]})",
-        "trained on", "eps", "models", "clean", "as y + 1", "range", "- control", names=2,
-    )  # fmt: skip
-    keys = ["role", "construction", "norm", "epsilon"]
-    for (role, construction, norm, epsilon), cells in results.groupby(keys, dropna=False):
-        lowest, highest = cells["clean_accuracy"].min(), cells["clean_accuracy"].max()
-        grille.add_row(
-            str(construction) if role == "student" else f"d ({role})",
-            "" if construction == "d" else f"{norm} {epsilon:g}",
-            str(len(cells)),
-            mean_ci(seed_means(cells, "clean_accuracy")),
-            mean_ci(seed_means(cells, "relabelled_accuracy")),
-            f"{share_text(lowest)}, {share_text(highest)}",
-            _minus_control(results, cells, str(construction)),
-        )
-    console.print(grille)
-    _explain(
-        console,
-        "clean: share of (x, y) that is right; as y + 1: the same images relabelled. Mean over architectures, then "
-        "mean ± 95% t interval over seeds; range: lowest and highest model. leak_...: control sets without any "
-        "adversarial feature; - control: the difference in clean accuracy, same architectures and seeds. Last iterate, "
-        "nothing selected, fp32.",
-    )
-
-
-def _minus_control(results: pd.DataFrame, cells: pd.DataFrame, construction: str) -> str:
-    """Return the paired difference between a construction and its control as text; empty where there is none."""
-    control = results[results["construction"] == CONTROLS.get(construction)]
-    pairs = cells.merge(control, on=["norm", "epsilon", "student_arch", "seed"], suffixes=("", "_control"))
-    if pairs.empty:
-        return ""
-    pairs["difference"] = pairs["clean_accuracy"] - pairs["clean_accuracy_control"]
-    return mean_ci(seed_means(pairs, "difference"))
-
-
-def _datasets(console: Console, dataset: str, tables: Frames) -> None:
-    grille = _grille(
-        f"{dataset}: constructed sets",
-        "set",
-        "eps",
-        "t = y",
-        "fools source",
-        "judge says y",
-        "judge says t",
-        "norm",
-        names=2,
-    )
-    for (name, norm, epsilon), cells in tables[DATASETS.name].groupby(["construction", "norm", "epsilon"]):
-        grille.add_row(
-            str(name),
-            f"{norm} {epsilon:g}",
-            share_text(float(cells["share_target_is_label"].mean())),
-            *(mean_ci(seed_means(cells, name)) for name in ("fooling_rate", "judge_says_label", "judge_says_target")),
-            share_text(float(cells["mean_norm"].mean())),
-        )
-    console.print(grille)
-    _explain(
-        console,
-        "shares of images, as stored; mean ± 95% t interval over seeds. The judge is an adversarially trained model: "
-        "where it says t, robust content was changed too. norm: mean size of the perturbation.",
-    )
-
-
-def _robustness(console: Console, dataset: str, tables: Frames) -> None:
-    robustness = tables[ROBUSTNESS.name]
-    grille = _grille(
-        f"{dataset}: robust accuracy", "model", "attack", "models", "robust", "highest", "its 95% Wilson", names=2
-    )
-    keys = ["training", "role", "attack", "norm", "epsilon"]
-    for (training, role, attack, norm, epsilon), cells in robustness.groupby(keys):
-        grille.add_row(
-            f"{training} {role}",
-            f"{attack} {norm} {epsilon:g}",
-            str(len(cells)),
-            mean_ci(seed_means(cells, "robust_accuracy")),
-            share_text(float(cells["robust_accuracy"].max())),
-            f"{share_text(float(cells['ci_low'].max()))}, {share_text(float(cells['ci_high'].max()))}",
-        )
-    console.print(grille)
-    n = ", ".join(map(str, sorted(set(robustness["n"]))))
-    _explain(
-        console,
-        f"share of n = {n} test images that stay right: upper bounds by one untargeted PGD run that starts at the "
-        "image (trust level L0, no further checks), fp32.",
-    )
-
-
-def _transfer(console: Console, dataset: str, tables: Frames) -> None:
-    transfer = tables[TRANSFER.name]
-    radii = sorted(set(zip(transfer["norm"], transfer["epsilon"], strict=True)))
-    headings = [f"{norm} {epsilon:g}" for norm, epsilon in radii]
-    grille = _grille(f"{dataset}: transfer of adversarial test images", "victim", "attack", *headings, names=2)
-    for (victim, targeted), cells in transfer.groupby(["victim_arch", "targeted"]):
-        by_radius = [cells[(cells["norm"] == norm) & (cells["epsilon"] == epsilon)] for norm, epsilon in radii]
-        shown = [mean_ci(seed_means(found, "success_rate")) for found in by_radius]
-        grille.add_row(str(victim), _goal(bool(targeted)), *shown)
-    console.print(grille)
-    _explain(
-        console,
-        "share of test images that the victim gives the target (targeted) or not their label (untargeted); mean ± 95% "
-        "t interval over seeds.",
-    )
-    _figure_3(console, dataset, figure_3(transfer, tables[RESULTS.name]))
-
-
-def _figure_3(console: Console, dataset: str, points: pd.DataFrame) -> None:
-    if points.empty:
-        return
-    grille = _grille(
-        f"{dataset}: Figure 3, learning from d_det and being fooled", "d_det", "attack", "r", "95%", names=2
-    )
-    for point in points.to_dict("records"):
-        interval = f"{share_text(point['low'])}, {share_text(point['high'])}"
-        grille.add_row(point["d_det"], point["attack"], share_text(point["r"]), interval)
-    console.print(grille)
-    _explain(
-        console,
-        f"Pearson correlation over {points['archs'].iloc[0]} architectures of means over {points['seeds'].iloc[0]} "
-        "seeds; percentile bootstrap over architectures. So few points settle nothing: reported, never a gate.",
-    )
-
-
-def _goal(targeted: bool) -> str:
-    return "targeted" if targeted else "untargeted"
-
-
-def figure_3(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """Return how learning from each d_det set of one dataset goes with being fooled by each attack (Figures 3, 13).
-
-    One row each with `d_det`, `attack`, Pearson's `r` over architectures, `low`, `high`, and the numbers of `archs` and
-    `seeds`. Left out where fewer than three architectures or no spread leave a correlation undefined.
-    """
-    points = []
-    learnt = results[results["construction"] == "d_det"]
-    for (norm, epsilon), sets in learnt.groupby(["norm", "epsilon"]):
-        x = sets.groupby("student_arch")["clean_accuracy"].mean()
-        tried = transfer[transfer["norm"] == norm]
-        for (targeted, radius), cells in tried.groupby(["targeted", "epsilon"]):
-            y = cells.groupby("victim_arch")["success_rate"].mean().reindex(x.index)
-            if len(x) < 3 or y.isna().any() or x.std() == 0 or y.std() == 0:
-                continue
-            r, low, high = correlation(x.to_numpy(), y.to_numpy())
-            d_det, attack = f"{norm} {epsilon:g}", f"{_goal(bool(targeted))} {norm} {radius:g}"
-            points.append((d_det, attack, r, low, high, len(x), sets["seed"].nunique()))
-    return pd.DataFrame(points, columns=["d_det", "attack", "r", "low", "high", "archs", "seeds"])
-
-
-def correlation(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> tuple[float, float, float]:
-    """Return Pearson's r of paired values with a 95% percentile bootstrap interval over the pairs.
-
-    Resamples in which all values of a side are equal have no correlation and are left out.
-    """
-    rng = np.random.default_rng(0)
-    picks = rng.integers(len(x), size=(9999, len(x)))
-    a, b = x[picks], y[picks]
-    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
-    spread = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    defined = spread > 1e-12
-    resampled = (a * b).sum(axis=1)[defined] / spread[defined]
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return float(np.corrcoef(x, y)[0, 1]), float(low), float(high)
+def _standing(stage: Stage, store: Store, frontier: Frontier | None) -> dict[str, Any]:
+    took = ("seconds", "started", "device", "threads", "host")
+    try:
+        record = store.peek(place_of(stage))
+    except CorruptArtifact as error:
+        return {"state": "damaged", "reason": error.problem, **dict.fromkeys(took)}
+    if record is not None:
+        return {"state": "done", "reason": None, **{name: record.provenance[name] for name in took}}
+    progress = frontier.state.get(stage.key) if frontier else None
+    if frontier and progress in (Progress.FAILED, Progress.BLOCKED):
+        return {"state": progress.value, "reason": frontier.errors[stage.key], **dict.fromkeys(took)}
+    return {"state": "missing", "reason": None, **dict.fromkeys(took)}

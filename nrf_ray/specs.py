@@ -5,6 +5,7 @@ keys of stages, so they hold everything that changes a result and nothing that d
 Nothing here needs torch: a sweep is planned from these alone.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,8 +27,10 @@ class Attack:
     """Towards given labels (True) or away from the true ones (False)."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.step_size <= 0:
-            raise ConfigError(f"an attack needs steps >= 1 and step_size > 0, not {self.steps} and {self.step_size:g}")
+        if self.steps < 1 or not 0 < self.step_size < math.inf:
+            raise ConfigError(
+                f"an attack needs steps >= 1 and a finite step_size > 0, not {self.steps} and {self.step_size:g}"
+            )
 
     @property
     def name(self) -> str:
@@ -37,7 +40,8 @@ class Attack:
 
 def pgd_attack(norm: Norm, eps: float, *, steps: int = 20, targeted: bool = False) -> Attack:
     """Return PGD in the usual proportions: `steps` steps of 2.5 eps / steps, started from the image itself."""
-    return Attack(threat=ThreatModel(norm=norm, eps=eps), steps=steps, step_size=2.5 * eps / steps, targeted=targeted)
+    threat = ThreatModel(norm=norm, eps=eps)
+    return Attack(threat=threat, steps=steps, step_size=2.5 * eps / max(steps, 1), targeted=targeted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,10 @@ class Augmentation:
     """Shift by up to this many pixels in each direction, zero-filled; 0 for none."""
     flip: bool = False
     """Mirror half of the images left to right."""
+
+    def __post_init__(self) -> None:
+        if self.pad < 0:
+            raise ConfigError(f"an augmentation needs pad >= 0, not {self.pad}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +80,9 @@ class Recipe:
     """Adversarial training against this untargeted attack; None for standard training."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or self.lr <= 0 or not 0 <= self.warmup < 1:
+        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.lr < math.inf or not 0 <= self.warmup < 1:
             raise ConfigError(
-                "a recipe needs epochs >= 1, batch_size >= 1, lr > 0 and 0 <= warmup < 1, not "
+                "a recipe needs epochs >= 1, batch_size >= 1, a finite lr > 0 and 0 <= warmup < 1, not "
                 f"{self.epochs}, {self.batch_size}, {self.lr:g} and {self.warmup:g}"
             )
         if self.adversary is not None and self.adversary.targeted:

@@ -180,7 +180,7 @@ STAGES = Table(
         Column("stage", "string", "kind of the stage"),
         Column("label", "string", "what people call it"),
         Column("key", "string", "key of the stage"),
-        Column("state", "string", "done, failed, blocked or missing"),
+        Column("state", "string", "done, failed, blocked (needs one that failed), damaged or missing"),
         Column("reason", "string", "why it is not done; null where it is"),
         Column("seconds", "float64", "wall time of the work, on one slot", "seconds"),
         Column("started", "string", "when the work began, UTC"),

@@ -6,6 +6,7 @@ them first. Token authentication is left as Ray has it: on.
 """
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ import ray  # noqa: E402  (after the variables that it reads when it is imported
 from nrf_ray.errors import ClusterError, ConfigError  # noqa: E402
 from nrf_ray.graph.blobs import local_root  # noqa: E402
 from nrf_ray.graph.stage import Resources  # noqa: E402
+
+CONNECT_SECONDS = 5.0
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Only handles and manifest rows go through Ray's object store; images and weights go through ours."""
@@ -85,6 +88,20 @@ def check_address(address: str | None, store_uri: str) -> str | None:
     return found
 
 
+def check_listening(address: str) -> None:
+    """Raise ClusterError where nothing answers at HOST:PORT; Ray itself would try for minutes."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(
+            f"nothing answers at {address} ({error.strerror or error}); start Ray there with "
+            "`RAY_AUTH_MODE=token ray start --head`, or leave --address out to run on this machine"
+        ) from error
+
+
 @contextmanager
 def connect(address: str | None) -> Iterator[Cluster]:
     """Join the cluster at `address`, or start a local one; leave or stop it at the end."""
@@ -95,12 +112,14 @@ def connect(address: str | None) -> Iterator[Cluster]:
                 address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet
             )
         else:
+            check_listening(address)
             context = ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         where = address or "this machine"
         raise ClusterError(
-            f"no Ray at {where}: {(str(error).splitlines() or ['no reason given'])[0]}; start one with "
-            "`ray start --head`, or leave --address out"
+            f"no Ray at {where}: {(str(error).splitlines() or ['no reason given'])[0]}; if it runs with token "
+            "authentication, set RAY_AUTH_MODE=token here too; start one with `RAY_AUTH_MODE=token ray start --head`, "
+            "or leave --address out"
         ) from error
     try:
         nodes = tuple(

@@ -43,12 +43,24 @@ def write_shard(shard: Shard) -> bytes:
 
 
 def read_shard(data: bytes) -> Shard:
-    """Return the rows in a parquet file; raises pyarrow's OSError where a page does not match its checksum."""
-    table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
-    meta = json.loads(table.schema.metadata[b"nrf_ray"])
-    images = table["image"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    columns = {name: _tensor(table[name]) for name in table.column_names if name != "image"}
-    return Shard(_from_numpy(images).view(-1, *meta["shape"]), columns, meta["key"])
+    """Return the rows in a parquet file, or raise ValueError where it is none of ours or a page is damaged."""
+    try:
+        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        meta = json.loads(table.schema.metadata[b"nrf_ray"])
+        images = table["image"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        columns = {name: _tensor(table[name]) for name in table.column_names if name != "image"}
+        return Shard(_from_numpy(images).view(-1, *meta["shape"]), columns, meta["key"])
+    except (OSError, KeyError, TypeError, RuntimeError, MemoryError, pa.ArrowException) as error:
+        raise ValueError(f"not a readable shard: {error}") from error
+
+
+def is_intact(shard: Shard, data: bytes) -> bool:
+    """Return whether `data` is to the byte what `write_shard` makes of `shard`, which was read from it.
+
+    Checksums cover the pages of a parquet file and not its footer; this covers the footer too, except for the names
+    and numbers that `shard` itself shows.
+    """
+    return write_shard(shard) == data
 
 
 def concatenate(shards: list[Shard]) -> Shard:

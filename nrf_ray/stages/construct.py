@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from nrf_ray.data.shards import Shard
 
 
+COLUMNS = ("index", "label", "true_label", "seed", "loss", "norm", "moved", "prediction", "prediction_stored")
+"""What a shard says of each image, beside the image."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConstructSpec:
     """One constructed set."""
@@ -114,6 +118,7 @@ class CraftShard:
             "prediction": crafted.prediction,
             "prediction_stored": crafted.prediction_stored,
         }
+        assert tuple(columns) == COLUMNS, "the columns of a shard are declared once"
         data = write_shard(Shard(crafted.images, columns, self.stage.key))
         self.store.write(self.stage, shard_name(shard), data)
 
@@ -148,17 +153,26 @@ def constructed_set(artifact: Artifact) -> "LabelledImages":
 
 
 def _finished_shard(context: Context, index: int) -> "tuple[Shard, bytes] | None":
-    """Return a shard that lies whole in the store, or None: pages carry checksums, and the file names its stage."""
-    from nrf_ray.data.shards import read_shard
+    """Return a shard that lies whole in the store, or None.
+
+    No record vouches for it yet, so it has to be intact to the byte, of this stage, and hold the rows and columns that
+    belong there.
+    """
+    from nrf_ray.data.shards import is_intact, read_shard
 
     data = context.unfinished(shard_name(index))
     if data is None:
         return None
     try:
         shard = read_shard(data)
-    except (OSError, ValueError, KeyError):
+    except ValueError:
         return None
-    return (shard, data) if shard.key == context.stage.key else None
+    config: ConstructSpec = context.stage.config
+    info = dataset_named(config.dataset.name)
+    rows = min(config.shard_rows, info.num_train - index * config.shard_rows)
+    expected = (context.stage.key, COLUMNS, (rows, *info.shape))
+    found = (shard.key, tuple(shard.columns), tuple(shard.images.shape))
+    return (shard, data) if found == expected and is_intact(shard, data) else None
 
 
 def _refuse(index: int) -> "tuple[Shard, bytes]":

@@ -93,7 +93,7 @@ def test_ray_and_one_process_give_the_same_bytes(
     store = Store.open(str(tmp_path / "inline"), create=True)
     frontier = run_inline(sweep.goals, store)
     assert set(frontier.state.values()) == {Progress.DONE}
-    write_tables(sweep, store, {})
+    write_tables(sweep, store)
     assert tables(tmp_path / "inline") == tables(finished[0])
 
 

@@ -1,13 +1,14 @@
 """A real Ray on this machine runs toy graphs: placement, failure, retries, warm processes, shard pools."""
 
 import io
+import socket
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from nrf_ray.cluster.run import Outcome, run_sweep
-from nrf_ray.cluster.session import Cluster, check_address
+from nrf_ray.cluster.session import Cluster, check_address, check_listening
 from nrf_ray.errors import ClusterError, ConfigError
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import make_plan
@@ -104,6 +105,14 @@ def test_addresses_that_cannot_work_are_refused(
         monkeypatch.setenv("RAY_ADDRESS", environment)
     with pytest.raises(ConfigError, match=message):
         check_address(address, store)
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(ClusterError, match=f"nothing answers at {address}"):
+        check_listening(address)
 
 
 def test_without_an_address_ray_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,83 @@
+"""What the tests of the results share: the transfer grid, and a tiny run of it in this process."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.store import Store
+from nrf_ray.presets import PRESETS
+from nrf_ray.specs import Recipe, pgd_attack
+from nrf_ray.sweep import Grid, Sweep
+
+SWEEP_FILE = Path(__file__).parents[2] / "sweeps" / "transfer_grid.py"
+
+
+class Run(NamedTuple):
+    """A finished sweep."""
+
+    sweep: Sweep
+    store: Store
+
+
+def grid_of(preset, **changes) -> Grid:
+    """Return the grid of a preset's own axes, but for `changes`."""
+    axes = {name: getattr(preset, name) for name in Grid.__dataclass_fields__ if name != "preset"}
+    return Grid(preset=preset, **{**axes, **changes})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def transfer_grid() -> Callable[[Grid], Sweep]:
+    """Return the function that builds the sweep of sweeps/transfer_grid.py."""
+    spec = importlib.util.spec_from_file_location("transfer_grid_under_test", SWEEP_FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.transfer_grid
+
+
+@pytest.fixture(scope="session")
+def make_grid() -> Callable[..., Grid]:
+    """Return `grid_of`, with the laptop preset where none is given."""
+    return lambda preset=PRESETS["laptop"], **changes: grid_of(preset, **changes)
+
+
+@pytest.fixture(scope="session")
+def tiny_grid() -> Grid:
+    """Return a grid that takes seconds: one architecture, one radius, one seed, a set and its control."""
+    short = Recipe(epochs=1, lr=0.05)
+    preset = replace(
+        PRESETS["smoke"],
+        source=short,
+        victim=short,
+        student=short,
+        judge=replace(short, adversary=pgd_attack("l2", 1.0, steps=1)),
+        attack_steps=3,
+    )
+    return grid_of(preset)
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_grid, transfer_grid, tmp_path_factory) -> Run:
+    """Return the tiny sweep, run to its end. Tests must leave its store as it is."""
+    sweep, store = transfer_grid(tiny_grid), Store.open(str(tmp_path_factory.mktemp("tiny")), create=True)
+    assert run_inline(sweep.goals, store).errors == {}
+    return Run(sweep, store)
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """Keep rich from reading the width of whoever's terminal runs the tests."""
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    assert "COLUMNS" not in os.environ

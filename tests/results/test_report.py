@@ -1,0 +1,327 @@
+"""Reports: every number that is printed, against a hand computation or a textbook."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nrf_ray.console import make_console
+from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.frontier import Progress
+from nrf_ray.graph.stage import walk
+from nrf_ray.graph.store import Store
+from nrf_ray.parquet import to_arrow
+from nrf_ray.report import stage_rows, write_tables
+from nrf_ray.rows import wilson
+from nrf_ray.specs import Recipe
+from nrf_ray.summary import correlation, figure_3, mean_ci, print_summary, seed_means, share_text
+from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, STAGES, TRANSFER
+
+ARCHS = ("vgg_s", "inception_s", "resnet_s", "resnet_m", "densenet_s")
+
+
+def results(rows):
+    """Return a frame of results; each row gives what matters, the rest is filled in."""
+    base = {
+        "sweep": "s",
+        "dataset": "digits",
+        "construction": "d_det",
+        "norm": "l2",
+        "epsilon": 1.0,
+        "source_arch": "resnet_m",
+        "student_arch": "vgg_s",
+        "role": "student",
+        "training": "standard",
+        "seed": 0,
+        "precision": "fp32",
+        "clean_accuracy": 0.5,
+        "relabelled_accuracy": 0.25,
+        "train_accuracy": 0.75,
+        "n": 360,
+        "parameters": 1,
+        "key": "k",
+    }
+    return to_arrow(RESULTS, [base | row for row in rows]).to_pandas()
+
+
+def transfers(rows):
+    base = {
+        "sweep": "s",
+        "dataset": "digits",
+        "source_arch": "resnet_m",
+        "victim_arch": "vgg_s",
+        "norm": "l2",
+        "epsilon": 1.0,
+        "targeted": False,
+        "seed": 0,
+        "success_rate": 0.5,
+        "source_success_rate": 0.9,
+        "n": 360,
+        "key": "k",
+    }
+    return to_arrow(TRANSFER, [base | row for row in rows]).to_pandas()
+
+
+def figure(accuracies, successes, **changes):
+    """Return the lines of Figure 3 for one accuracy and one success rate an architecture."""
+    learnt = [{"student_arch": a, "clean_accuracy": x} for a, x in zip(ARCHS, accuracies, strict=False)]
+    fooled = [{"victim_arch": a, "success_rate": y} | changes for a, y in zip(ARCHS, successes, strict=False)]
+    return figure_3(transfers(fooled), results(learnt))
+
+
+def printed(sweep, store, tables):
+    out = io.StringIO()
+    print_summary(make_console(out), sweep, store, tables)
+    return out.getvalue()
+
+
+def empty_frames():
+    return {table.name: to_arrow(table, []).to_pandas() for table in (RESULTS, DATASETS, ROBUSTNESS, TRANSFER, STAGES)}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.5, 0.6, 0.7], ".600 ± .248"),  # t(2) = 4.3027, sd = 0.1: 4.3027 * 0.1 / sqrt(3)
+        ([0.2, 0.4], ".300 ± 1.27"),  # t(1) = 12.706, sd = 0.14142: 12.706 * 0.14142 / sqrt(2)
+        ([0.25, 0.25, 0.25], ".250 ± .000"),
+        ([0.123456], ".123"),
+    ],
+    ids=["three", "two", "equal", "one"],
+)
+def test_mean_and_interval_by_hand(values, expected):
+    assert mean_ci(pd.Series(values)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, ".500"), (-0.25, "-.250"), (1.0, "1.00"), (0.9999, "1.00"), (-0.9999, "-1.00"), (1.4849, "1.48")],
+)
+def test_a_share_is_printed_as_the_field_does(value, text):
+    assert share_text(value) == text
+
+
+def test_the_mean_over_seeds_is_of_means_and_not_of_rows():
+    """Seeds are the replicates; a seed with more architectures does not count for more."""
+    frame = results(
+        [{"seed": 0, "clean_accuracy": 0.2, "student_arch": a} for a in ("a", "b", "c")]
+        + [{"seed": 1, "clean_accuracy": 0.6}]
+    )
+    assert seed_means(frame, "clean_accuracy").tolist() == pytest.approx([0.2, 0.6])
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [(10, 100, 0.0552, 0.1744), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)],
+    ids=["10 of 100", "0 of 10", "10 of 10", "81 of 263 (Newcombe 1998)"],
+)
+def test_wilson_intervals_of_the_textbooks(hits, n, low, high):
+    interval = wilson(hits / n, n)
+    assert list(interval) == ["ci_low", "ci_high"]
+    assert interval["ci_low"] == pytest.approx(low, abs=5e-5)
+    assert interval["ci_high"] == pytest.approx(high, abs=5e-5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 5000), st.data())
+def test_a_wilson_interval_holds_its_share_and_stays_in_bounds(n, data):
+    share = data.draw(st.integers(0, n)) / n
+    interval = wilson(share, n)
+    assert 0 <= interval["ci_low"] <= share + 1e-12
+    assert share - 1e-12 <= interval["ci_high"] <= 1
+
+
+def test_correlation_is_numpys_with_an_interval_around_it():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=12)
+    y = x + 0.7 * rng.normal(size=12)
+    r, low, high = correlation(x, y)
+    assert r == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert -1 <= low < r < high <= 1
+    assert correlation(x, y) == (r, low, high), "the bootstrap has a seed of its own"
+    assert correlation(10 * x + 3, y - 5) == pytest.approx((r, low, high))
+    assert correlation(x, -y) == pytest.approx((-r, -high, -low), abs=0.02)
+
+
+def test_the_bootstrap_is_the_plain_one():
+    """Against a loop over resamples that calls numpy."""
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=8), rng.normal(size=8)
+    picks = np.random.default_rng(0).integers(8, size=(9999, 8))
+    loop = [np.corrcoef(x[pick], y[pick])[0, 1] for pick in picks[:2000]]
+    _, low, high = correlation(x, y)
+    assert (low, high) == pytest.approx(tuple(np.quantile(loop, [0.025, 0.975])), abs=0.05)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["rising", "falling"])
+def test_correlation_of_points_on_a_line_is_certain(sign):
+    x = np.array([0.1, 0.2, 0.4, 0.5, 0.9])
+    assert correlation(x, sign * (2 * x + 1)) == pytest.approx((sign, sign, sign))
+
+
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
+def test_figure_3_is_the_correlation_over_architectures(targeted):
+    accuracies, successes = (0.3, 0.5, 0.6, 0.55, 0.9), (0.2, 0.5, 0.5, 0.7, 0.8)
+    (point,) = figure(accuracies, successes, targeted=targeted, epsilon=1.5).to_dict("records")
+    r, low, high = correlation(np.array(sorted_by_arch(accuracies)), np.array(sorted_by_arch(successes)))
+    assert (point["r"], point["low"], point["high"]) == pytest.approx((r, low, high))
+    kind = "targeted" if targeted else "untargeted"
+    assert (point["d_det"], point["attack"]) == ("l2 1", f"{kind} l2 1.5")
+    assert (point["archs"], point["seeds"]) == (5, 1)
+
+
+def sorted_by_arch(values):
+    return [value for _, value in sorted(zip(ARCHS, values, strict=True))]
+
+
+def test_figure_3_pairs_by_architecture_and_averages_over_seeds():
+    learnt = [
+        {"student_arch": a, "seed": s, "clean_accuracy": 0.1 * i + d}
+        for i, a in enumerate(ARCHS)
+        for s, d in ((0, 0.05), (1, -0.05))
+    ]
+    fooled = [
+        {"victim_arch": a, "seed": s, "success_rate": 0.9 - 0.1 * i + d}
+        for i, a in reversed(list(enumerate(ARCHS)))
+        for s, d in ((0, -0.07), (1, 0.07))
+    ]
+    (point,) = figure_3(transfers(fooled), results(learnt)).to_dict("records")
+    assert (point["r"], point["low"], point["high"]) == pytest.approx((-1.0, -1.0, -1.0))
+    assert point["seeds"] == 2
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "successes"),
+    [
+        ((0.5,) * 5, (0.1, 0.2, 0.3, 0.4, 0.5)),
+        ((0.1, 0.2, 0.3, 0.4, 0.5), (1.0,) * 5),
+        ((0.1, 0.2), (0.3, 0.4)),
+        ((0.1, 0.2, 0.3, 0.4, 0.5), (0.1, 0.2, 0.3)),
+    ],
+    ids=["equal accuracies", "equal successes", "two architectures", "a victim is missing"],
+)
+def test_figure_3_leaves_out_what_has_no_correlation(accuracies, successes):
+    assert figure(accuracies, successes).empty
+
+
+def test_figure_3_leaves_out_what_is_constant_but_for_rounding():
+    """The mean of the same three numbers in another order may differ in its last bit."""
+    learnt = [
+        {"student_arch": a, "seed": s, "clean_accuracy": x}
+        for a, values in zip(ARCHS, ((0.1, 0.2, 0.3), (0.3, 0.2, 0.1), (0.2, 0.3, 0.1)), strict=False)
+        for s, x in enumerate(values)
+    ]
+    fooled = [{"victim_arch": a, "success_rate": 0.1 * i} for i, a in enumerate(ARCHS)]
+    learnt_frame = results(learnt)
+    means = learnt_frame.groupby("student_arch")["clean_accuracy"].mean()
+    assert means.std() < 1e-12
+    assert figure_3(transfers(fooled), learnt_frame).empty
+    nudged = [{"student_arch": a, "clean_accuracy": 0.2 + i * 3e-17} for i, a in enumerate(ARCHS)]
+    assert results(nudged)["clean_accuracy"].std() > 0
+    assert figure_3(transfers(fooled), results(nudged)).empty
+
+
+def test_figure_3_of_nothing_is_nothing():
+    frames = empty_frames()
+    assert figure_3(frames["transfer"], frames["results"]).empty
+    assert figure_3(transfers([{}]), frames["results"]).empty
+    assert figure_3(frames["transfer"], results([{}])).empty
+
+
+def test_the_summary_of_a_run_has_all_four_tables(tiny, wide):
+    text = printed(tiny.sweep, tiny.store, write_tables(tiny.sweep, tiny.store))
+    for title in ("accuracy on the untouched", "constructed sets", "robust accuracy", "transfer of"):
+        assert title in text
+    assert str(tiny.store.blobs.root / "sweeps" / "transfer_grid") in text
+    assert "…" not in text, "nothing is cut to a width"
+
+
+def test_the_summary_of_an_empty_run_prints(tiny, wide):
+    text = printed(tiny.sweep, tiny.store, empty_frames())
+    assert "accuracy on the untouched" not in text
+    assert "tables " in text
+
+
+@pytest.mark.parametrize("kept", ["results", "datasets", "robustness", "transfer", "stages", None])
+def test_the_summary_of_a_sweep_of_some_tables_prints(tiny, wide, kept):
+    """A sweep file of one's own may have rows of one table alone."""
+    frames = write_tables(tiny.sweep, tiny.store)
+    assert "tables " in printed(tiny.sweep, tiny.store, {name: frames[name] for name in frames if name == kept})
+
+
+def test_minus_control_is_the_paired_difference(tiny, wide):
+    """Pairs by architecture, radius and seed: an architecture that has no control does not enter."""
+    rows = []
+    for seed, (set_, control) in enumerate([(0.60, 0.50), (0.70, 0.50), (0.80, 0.50)]):
+        common = {"seed": seed, "student_arch": "vgg_s"}
+        rows += [common | {"construction": "d_det", "clean_accuracy": set_}]
+        rows += [common | {"construction": "leak_det", "clean_accuracy": control, "source_arch": None}]
+        rows += [{"seed": seed, "student_arch": "resnet_s", "construction": "d_det", "clean_accuracy": 0.99}]
+        rows += [common | {"construction": "leak_other", "clean_accuracy": 0.01, "source_arch": None}]
+        rows += [common | {"construction": "leak_det", "clean_accuracy": 0.02, "epsilon": 1.5, "source_arch": None}]
+    lines = printed(tiny.sweep, tiny.store, {"results": results(rows)}).splitlines()
+    (shown,) = [line for line in lines if line.startswith("d_det")]
+    assert shown.rstrip().endswith(".200 ± .248")
+    assert " 6 " in shown, "two architectures by three seeds"
+    (control_line,) = [line for line in lines if line.startswith("leak_det") and "l2 1 " in line]
+    assert control_line.rstrip().endswith(".500, .500"), "a control has no control"
+
+
+def test_models_on_the_original_data_are_told_by_role(tiny, wide):
+    none = {"construction": "d", "norm": None, "epsilon": None, "source_arch": None}
+    rows = [none | {"role": role} for role in ("source", "victim", "judge")] + [{}]
+    lines = printed(tiny.sweep, tiny.store, {"results": results(rows)}).splitlines()
+    for begin in ("d (source)", "d (victim)", "d (judge)", "d_det "):
+        assert sum(line.startswith(begin) for line in lines) == 1
+
+
+def test_the_weakest_attack_is_shown_with_its_own_interval(tiny, wide):
+    base = dict.fromkeys(ROBUSTNESS.column_names(), "x") | {"seed": 0, "epsilon": 1.0, "n": 100, "training": "standard"}
+    rows = [
+        base | {"seed": seed, "robust_accuracy": share, **wilson(share, 100)} for seed, share in ((0, 0.02), (1, 0.1))
+    ]
+    frame = to_arrow(ROBUSTNESS, rows).to_pandas()
+    text = printed(tiny.sweep, tiny.store, {"robustness": frame})
+    assert ".100 .055, .174" in " ".join(text.split())
+
+
+@pytest.fixture(scope="module")
+def broken(tiny_grid, transfer_grid, tmp_path_factory):
+    """Return a sweep whose source training diverges, its store, and the frontier after the run."""
+    preset = replace(tiny_grid.preset, source=Recipe(epochs=2, lr=1e12))
+    sweep = transfer_grid(replace(tiny_grid, preset=preset))
+    store = Store.open(str(tmp_path_factory.mktemp("broken")), create=True)
+    return sweep, store, run_inline(sweep.goals, store)
+
+
+def test_the_table_of_stages_tells_what_failed_and_what_was_blocked_by_it(broken):
+    sweep, store, frontier = broken
+    (failed,) = frontier.in_state(Progress.FAILED)
+    assert failed.kind.name == "train"
+    rows = {row["key"]: row for row in stage_rows(sweep, store, frontier)}
+    assert "training diverged" in rows[failed.key]["reason"]
+    found = {key: row["state"] for key, row in rows.items()}
+    expected = {stage.key: frontier.state[stage.key].value for stage in walk(sweep.goals)}
+    assert Progress.BLOCKED in expected.values()
+    assert found == expected
+
+
+def test_the_rows_that_could_be_measured_are_reported_after_a_failure(broken, wide):
+    sweep, store, frontier = broken
+    frames = write_tables(sweep, store, frontier)
+    assert set(frames["results"]["role"]) == {"judge", "victim", "student"}
+    assert set(frames["results"]["construction"]) == {"d", "leak_other"}
+    assert len(frames["transfer"]) == 0
+    assert "training diverged" in " ".join(frames["stages"]["reason"].dropna())
+    assert "accuracy on the untouched" in printed(sweep, store, frames)
+
+
+def test_stages_that_never_ran_are_missing(tiny, tmp_path):
+    rows = stage_rows(tiny.sweep, Store.open(str(tmp_path / "empty"), create=True))
+    assert {row["state"] for row in rows} == {"missing"}
+    assert {row["seconds"] for row in rows} == {None}
+    assert {row["state"] for row in stage_rows(tiny.sweep, tiny.store)} == {"done"}

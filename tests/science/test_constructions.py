@@ -1,0 +1,198 @@
+"""Constructed sets: how targets are drawn, how far images move, and what is written down of each."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from nrf_ray.attacks import run_attack
+from nrf_ray.constructions import add_with_norm, class_patterns, craft_adversarial, craft_pattern, draw_targets
+from nrf_ray.data.images import as_float, as_uint8
+from nrf_ray.specs import pgd_attack
+from nrf_ray.threat import NORMS, ThreatModel, perturbation_norm
+
+RULES = ("uniform", "next", "other")
+every_norm = pytest.mark.parametrize("norm", NORMS)
+every_rule = pytest.mark.parametrize("rule", RULES)
+
+
+def rounding(norm, pixels=64):
+    """Return by how much 8-bit storage may change the size of a perturbation."""
+    return (math.sqrt(pixels) if norm == "l2" else 1.0) / (2 * 255) + 1e-5
+
+
+def cycle(n, k=10):
+    return torch.arange(n) % k
+
+
+@every_rule
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 20), st.integers(1, 300), st.integers(0, 2**40))
+def test_targets_are_classes_by_their_rule(rule, k, n, seed):
+    labels = cycle(n, k)
+    targets = draw_targets(rule, labels, k, seed)
+    assert targets.dtype == torch.int64
+    assert targets.shape == labels.shape
+    assert 0 <= targets.min() <= targets.max() < k
+    if rule == "next":
+        assert torch.equal(targets, (labels + 1) % k)
+    if rule == "other":
+        assert (targets != labels).all()
+
+
+@every_rule
+def test_targets_depend_on_seed_row_and_label_alone(rule):
+    labels = cycle(1000)
+    state = torch.random.get_rng_state()
+    targets = draw_targets(rule, labels, 10, 5)
+    assert torch.equal(draw_targets(rule, labels, 10, 5), targets)
+    assert torch.equal(draw_targets(rule, labels[:137], 10, 5), targets[:137]), "a longer set has the same first rows"
+    changed = labels.clone()
+    changed[500] = (changed[500] + 4) % 10
+    kept = torch.arange(1000) != 500
+    assert torch.equal(draw_targets(rule, changed, 10, 5)[kept], targets[kept])
+    assert torch.equal(torch.random.get_rng_state(), state)
+    if rule != "next":
+        assert not torch.equal(draw_targets(rule, labels, 10, 6), targets)
+
+
+def test_uniform_targets_are_uniform_for_every_label():
+    labels = cycle(20_000)
+    targets = draw_targets("uniform", labels, 10, 0)
+    table = torch.bincount(labels * 10 + targets, minlength=100).numpy()
+    assert chisquare(table).pvalue > 0.01
+    assert 0.09 < (targets == labels).double().mean() < 0.11
+
+
+def test_other_targets_are_uniform_over_the_other_classes():
+    labels = cycle(18_000)
+    table = torch.bincount(labels * 10 + draw_targets("other", labels, 10, 0), minlength=100).view(10, 10)
+    assert table.diagonal().sum() == 0
+    assert chisquare(table[~torch.eye(10, dtype=torch.bool)].numpy()).pvalue > 0.01
+
+
+@every_norm
+@pytest.mark.parametrize("eps", [0.02, 0.2, 0.9])
+def test_crafted_images_stay_within_eps_and_rounding(trained, digits, norm, eps):
+    images = digits[0].images[:128]
+    crafted = craft_adversarial(trained, images, cycle(128), pgd_attack(norm, eps, steps=5, targeted=True))
+    sizes = perturbation_norm(as_float(crafted.images) - images, norm)
+    assert sizes.max() <= eps + rounding(norm)
+    torch.testing.assert_close(crafted.norm, sizes)
+
+
+def test_what_is_written_of_crafted_images_is_true(trained, digits):
+    images, targets = digits[0].images[:128], cycle(128)
+    attack = pgd_attack("l2", 1.5, steps=5, targeted=True)
+    crafted = craft_adversarial(trained, images, targets, attack)
+    found = run_attack(attack, trained, images, targets)
+    with torch.no_grad():
+        logits = trained(as_float(crafted.images))
+        before = trained(found).argmax(1)
+    assert crafted.images.dtype == torch.uint8
+    assert torch.equal(crafted.images, as_uint8(found))
+    assert torch.equal(crafted.moved, (crafted.images != as_uint8(images)).flatten(1).any(1))
+    assert torch.equal(crafted.prediction_stored, logits.argmax(1))
+    assert torch.equal(crafted.prediction, before)
+    torch.testing.assert_close(crafted.loss, F.cross_entropy(logits, targets, reduction="none"))
+    clean = F.cross_entropy(trained(images), targets, reduction="none")
+    assert (crafted.loss < clean).float().mean() > 0.95, "moved towards the target"
+    assert (crafted.prediction_stored == targets).float().mean() > 0.5
+    assert not any(column.requires_grad for column in crafted)
+
+
+def test_images_at_eight_bits_are_crafted_like_their_floats(trained, digits):
+    stored = as_uint8(digits[0].images[:32])
+    attack = pgd_attack("l2", 1.0, steps=3, targeted=True)
+    left, right = (craft_adversarial(trained, x, cycle(32), attack) for x in (stored, as_float(stored)))
+    assert all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def test_a_zero_gradient_leaves_an_image_unmoved_and_says_so(linear):
+    images = torch.rand(4, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    crafted = craft_adversarial(
+        linear(torch.zeros(10, 4)), images, cycle(4), pgd_attack("l2", 0.5, steps=3, targeted=True)
+    )
+    assert not crafted.moved.any()
+    assert torch.equal(crafted.images, as_uint8(images))
+    assert crafted.norm.max() <= rounding("l2", 4), "the stored image is the original rounded"
+
+
+def test_an_untargeted_attack_cannot_construct(trained, digits):
+    with pytest.raises(AssertionError, match="targeted"):
+        craft_adversarial(trained, digits[0].images[:4], cycle(4), pgd_attack("l2", 0.5))
+
+
+@every_norm
+@pytest.mark.parametrize("eps", [0.3, 1.0])
+def test_a_control_moves_exactly_the_rows_with_another_target(digits, norm, eps):
+    images, labels = digits[0].images[:200], digits[0].labels[:200]
+    targets = draw_targets("uniform", labels, 10, 0)
+    threat = ThreatModel(norm=norm, eps=eps)
+    crafted = craft_pattern(images, labels, targets, class_patterns(10, (1, 8, 8), threat, 0), threat)
+    same = targets == labels
+    assert same.any()
+    assert torch.equal(crafted.images[same], as_uint8(images)[same])
+    assert torch.equal(crafted.moved, ~same)
+    assert crafted.norm[same].max() <= rounding(norm)
+    torch.testing.assert_close(crafted.norm, perturbation_norm(as_float(crafted.images) - images, norm))
+    assert crafted.norm.max() <= eps + rounding(norm)
+
+
+@pytest.mark.parametrize("eps", [0.3, 1.0, 1.5])
+def test_a_control_has_the_norm_of_the_adversarial_set_where_the_box_allows_it(digits, eps):
+    """Clipping alone would make the control's pattern shorter than eps, and the comparison unfair."""
+    images, labels = digits[0].images[:200], digits[0].labels[:200]
+    targets, threat = (labels + 1) % 10, ThreatModel(norm="l2", eps=eps)
+    patterns = class_patterns(10, (1, 8, 8), threat, 0)
+    crafted = craft_pattern(images, labels, targets, patterns, threat)
+    longest = perturbation_norm((images + 8 * patterns[targets]).clamp(0, 1) - images, "l2")
+    reachable = longest >= eps
+    assert reachable.float().mean() > 0.9
+    assert (crafted.norm[reachable] - eps).abs().max() <= rounding("l2")
+    plain = perturbation_norm((images + patterns[targets]).clamp(0, 1) - images, "l2")
+    assert plain.mean() < 0.95 * eps, "clipping does not bind: the test shows nothing"
+
+
+def test_a_control_knows_no_source(digits):
+    images, labels = digits[0].images[:50], digits[0].labels[:50]
+    threat = ThreatModel(norm="l2", eps=1.0)
+    patterns = class_patterns(10, (1, 8, 8), threat, 0)
+    crafted = craft_pattern(images, labels, (labels + 1) % 10, patterns, threat)
+    assert crafted.loss.isnan().all()
+    assert crafted.loss.shape == (50,)
+    assert crafted.prediction.tolist() == [-1] * 50
+    assert crafted.prediction_stored.tolist() == [-1] * 50
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 5, 7)], ids=str)
+@every_norm
+def test_class_patterns_have_norm_eps_and_come_from_the_seed(norm, shape):
+    threat = ThreatModel(norm=norm, eps=0.7)
+    state = torch.random.get_rng_state()
+    patterns = class_patterns(10, shape, threat, 3)
+    assert patterns.shape == (10, *shape)
+    torch.testing.assert_close(perturbation_norm(patterns, norm), torch.full((10,), 0.7))
+    assert torch.equal(class_patterns(10, shape, threat, 3), patterns)
+    assert not torch.equal(class_patterns(10, shape, threat, 4), patterns)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    directions = F.normalize(patterns.flatten(1))
+    assert ((directions @ directions.T) - torch.eye(10)).abs().max() < 0.95, "every class has its own"
+
+
+@every_norm
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.01, 1.0))
+def test_patterns_are_added_inside_ball_and_box(norm, seed, eps):
+    generator = torch.Generator().manual_seed(seed)
+    originals = torch.rand(8, 1, 6, 6, generator=generator)
+    originals[:4] = originals[:4].round()  # at the walls of the box
+    threat = ThreatModel(norm=norm, eps=eps)
+    moved = add_with_norm(originals, class_patterns(8, (1, 6, 6), threat, seed), threat)
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    assert perturbation_norm(moved - originals, norm).max() <= eps * (1 + 1e-5) + 1e-6

@@ -1,0 +1,145 @@
+"""Descriptions: what cannot be meant is refused in one line, and what is equal has an equal key."""
+
+import dataclasses
+import math
+import typing
+
+import pytest
+
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.canonical import canonical_json
+from nrf_ray.presets import PRESETS
+from nrf_ray.specs import (
+    CONSTRUCTIONS,
+    Attack,
+    Augmentation,
+    Recipe,
+    TargetRule,
+    construction_named,
+    pgd_attack,
+)
+from nrf_ray.sweep import Grid
+from nrf_ray.threat import ThreatModel
+
+THREAT = ThreatModel(norm="l2", eps=1.0)
+
+
+def refused(error, *words):
+    """Assert that an error is one line that holds all `words`."""
+    text = str(error.value)
+    assert "\n" not in text
+    assert all(word in text for word in words), text
+
+
+def test_pgd_comes_in_the_usual_proportions():
+    attack = pgd_attack("linf", 0.1, steps=25, targeted=True)
+    assert attack.threat == ThreatModel(norm="linf", eps=0.1)
+    assert attack.step_size == pytest.approx(0.01)
+    assert (attack.steps, attack.targeted) == (25, True)
+    assert attack.name == "pgd-25"
+    assert not pgd_attack("l2", 1.0).targeted
+
+
+@pytest.mark.parametrize(
+    ("steps", "step_size"),
+    [(0, 0.1), (-1, 0.1), (5, 0.0), (5, -0.1), (5, math.nan), (5, math.inf)],
+    ids=["no steps", "negative steps", "zero size", "negative size", "NaN size", "infinite size"],
+)
+def test_an_attack_without_steps_or_with_no_step_size_is_refused(steps, step_size):
+    with pytest.raises(ConfigError) as error:
+        Attack(threat=THREAT, steps=steps, step_size=step_size)
+    refused(error, "steps >= 1", "step_size")
+
+
+@pytest.mark.parametrize("steps", [0, -3])
+def test_pgd_attack_without_steps_is_refused_like_any_other(steps):
+    with pytest.raises(ConfigError) as error:
+        pgd_attack("l2", 1.0, steps=steps)
+    refused(error, "steps >= 1")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"lr": 0.0},
+        {"lr": -0.1},
+        {"lr": math.nan},
+        {"lr": math.inf},
+        {"warmup": 1.0},
+        {"warmup": -0.1},
+        {"warmup": math.nan},
+    ],
+    ids=lambda change: " ".join(f"{name}={value}" for name, value in change.items()),
+)
+def test_a_recipe_that_cannot_train_is_refused(change):
+    with pytest.raises(ConfigError) as error:
+        Recipe(**{"epochs": 1, "lr": 0.1, **change})
+    refused(error, next(iter(change)))
+
+
+def test_a_negative_pad_is_refused():
+    with pytest.raises(ConfigError) as error:
+        Augmentation(pad=-1)
+    refused(error, "pad")
+
+
+def test_adversarial_training_against_a_targeted_attack_is_refused():
+    with pytest.raises(ConfigError) as error:
+        Recipe(epochs=1, lr=0.1, adversary=pgd_attack("l2", 1.0, targeted=True))
+    refused(error, "untargeted")
+
+
+def test_the_kind_of_training_follows_from_the_adversary():
+    assert Recipe(epochs=1, lr=0.1).training == "standard"
+    assert Recipe(epochs=1, lr=0.1, adversary=pgd_attack("l2", 1.0)).training == "adversarial"
+
+
+def test_every_set_of_the_paper_has_its_control():
+    assert list(CONSTRUCTIONS) == ["d_rand", "d_det", "d_other", "leak_rand", "leak_det", "leak_other"]
+    for name, construction in CONSTRUCTIONS.items():
+        assert construction_named(name) is construction
+        assert construction.name == name
+        assert construction.targets in typing.get_args(TargetRule)
+        assert construction.needs_source == name.startswith("d_")
+        assert construction.description
+        assert CONSTRUCTIONS[name.replace("d_", "leak_", 1)].targets == construction.targets
+
+
+def test_an_unknown_construction_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError) as error:
+        construction_named("d_best")
+    refused(error, "'d_best'", *CONSTRUCTIONS)
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_every_preset_is_a_grid_as_it_stands(preset):
+    axes = {name: getattr(preset, name) for name in Grid.__dataclass_fields__ if name != "preset"}
+    assert Grid(preset=preset, **axes).archs == preset.archs
+    assert PRESETS[preset.name] is preset
+    assert set(preset.control_archs) & set(preset.archs)
+    assert preset.judge.training == "adversarial"
+    assert {preset.source.training, preset.victim.training, preset.student.training} == {"standard"}
+
+
+def test_laptop_is_the_default():
+    assert next(iter(PRESETS)) == "laptop"
+
+
+def test_equal_descriptions_have_equal_text_and_every_field_counts():
+    recipe = Recipe(epochs=3, lr=0.05, adversary=pgd_attack("l2", 1))
+    assert canonical_json(recipe) == canonical_json(Recipe(lr=0.05, epochs=3, adversary=pgd_attack("l2", 1.0)))
+    changes = {
+        "epochs": 4,
+        "lr": 0.1,
+        "batch_size": 64,
+        "momentum": 0.8,
+        "weight_decay": 1e-4,
+        "warmup": 0.2,
+        "augmentation": Augmentation(pad=1),
+        "adversary": None,
+    }
+    assert set(changes) == {field.name for field in dataclasses.fields(Recipe)}
+    texts = {canonical_json(dataclasses.replace(recipe, **{name: value})) for name, value in changes.items()}
+    assert len(texts | {canonical_json(recipe)}) == len(changes) + 1
