@@ -115,9 +115,14 @@ def test_kill_9_loses_nothing_that_was_finished(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_stopped_run_ends_in_time_and_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
     store = tmp_path / "stopped"
-    process = subprocess.Popen(
-        command(store), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    # A test run that was itself started in the background ignores SIGINT, and so would everything below it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            command(store), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     wait_for_records(store, 1, process)
     began = time.monotonic()
     process.send_signal(number)
