@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from nrf_ray.console import make_console
-from nrf_ray.errors import ConfigError, StagesFailed
+from nrf_ray.errors import StagesFailed
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.stage import Resources
@@ -27,8 +27,6 @@ def run_or_plan(build: Callable[[Grid], Sweep], options: Options) -> int:
     """Carry out one call of a sweep file; return its exit code."""
     began = time.monotonic()
     console = make_console()
-    if options.gpus_per_trial < 0:
-        raise ConfigError(f"--gpus-per-trial must be 0 or more, not {options.gpus_per_trial:g}")
     sweep = build(options.grid()).on(Resources(gpus=options.gpus_per_trial))
     store = Store.open(options.store, create=not options.plan)
     plan = make_plan(sweep.goals, store)

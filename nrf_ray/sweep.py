@@ -43,8 +43,8 @@ class Grid:
             lookup(ARCHITECTURES, arch, "architecture")
         for construction in self.constructions:
             construction_named(construction)
-        if min(self.seeds) < 0:
-            raise ConfigError(f"seeds must be 0 or more, not {min(self.seeds)}")
+        if not 0 <= min(self.seeds) <= max(self.seeds) < 2**63:
+            raise ConfigError(f"seeds must be from 0 to 2**63 - 1, not {min(self.seeds)} .. {max(self.seeds)}")
         for dataset in self.datasets:
             for norm in self.norms:
                 for eps in self.epsilons:

@@ -13,6 +13,7 @@ makes the key; where it runs (resources) and what people call it (label) never d
 import dataclasses
 import importlib
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,14 @@ class Resources:
     """CPU cores; torch gets as many threads."""
     gpus: float = 0.0
     """GPUs, whole or a share of one; above 0 the stage runs on CUDA."""
+
+    def __post_init__(self) -> None:
+        whole_or_share = 0 <= self.gpus <= 1 or (self.gpus < math.inf and self.gpus == int(self.gpus) > 0)
+        if not (whole_or_share and 0 < self.cpus < math.inf):
+            raise ConfigError(
+                f"a stage cannot ask for {self.cpus:g} CPUs and {self.gpus:g} GPUs: CPUs must be above 0, GPUs a share "
+                "of one (0 to 1) or a whole number"
+            )
 
     @property
     def device(self) -> str:
