@@ -100,7 +100,8 @@ class LiveView:
             table.add_row(kind, *(str(counts[progress] or "") for progress in Progress))
         bar = ProgressBar(total=len(self._frontier.stages), completed=_done(self._frontier), width=60)
         running = ", ".join(stage.title for stage in list(self._searcher.live.values())[: self._slots])
-        return Group(table, bar, Text(self.line()), Text(f"running: {running}", style="dim", no_wrap=True))
+        words = Text(self.line()), Text(f"running: {running}", style="dim", no_wrap=True)
+        return Group(table, *words, bar)
 
     def _watch(self) -> None:
         last_line = self._began

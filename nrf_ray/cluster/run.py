@@ -59,6 +59,8 @@ def run_sweep(sweep: Sweep, plan: Plan, store: Store, *, address: str | None, lo
     began = time.monotonic()
     todo = plan.todo()
     with connect(address) as cluster, _stop_in_time(), Leases(store) as leases:
+        if cluster.dashboard:
+            console.print(f"dashboard http://{cluster.dashboard}")
         for request in {stage.resources for stage in todo}:
             cluster.check_can_meet(request)
         actors = {stage.key: count for stage in todo if (count := _actors(stage, cluster))}

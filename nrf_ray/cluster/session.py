@@ -43,17 +43,7 @@ class Cluster:
     nodes: tuple[tuple[float, float], ...]
     """CPUs and GPUs of each living node."""
     dashboard: str | None
-    """URL of the dashboard, if one runs."""
-
-    @property
-    def cpus(self) -> float:
-        """CPUs of all nodes."""
-        return sum(cpus for cpus, _ in self.nodes)
-
-    @property
-    def gpus(self) -> float:
-        """GPUs of all nodes."""
-        return sum(gpus for _, gpus in self.nodes)
+    """Host and port of the dashboard, if one runs."""
 
     def slots(self, request: Resources) -> int:
         """Return how many runs with this request fit at once."""
