@@ -50,7 +50,7 @@ def read_shard(data: bytes) -> Shard:
         images = table["image"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         columns = {name: _tensor(table[name]) for name in table.column_names if name != "image"}
         return Shard(_from_numpy(images).view(-1, *meta["shape"]), columns, meta["key"])
-    except (OSError, KeyError, TypeError, RuntimeError, MemoryError, pa.ArrowException) as error:
+    except (OSError, KeyError, TypeError, AttributeError, RuntimeError, MemoryError, pa.ArrowException) as error:
         raise ValueError(f"not a readable shard: {error}") from error
 
 

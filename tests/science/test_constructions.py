@@ -158,6 +158,18 @@ def test_a_control_has_the_norm_of_the_adversarial_set_where_the_box_allows_it(d
     assert plain.mean() < 0.95 * eps, "clipping does not bind: the test shows nothing"
 
 
+@every_norm
+def test_a_control_carries_the_pattern_of_its_target_and_of_no_other_class(norm):
+    """In the middle of the box nothing is clipped, so the change is the pattern itself, up to 8-bit rounding."""
+    threat = ThreatModel(norm=norm, eps=0.2)
+    patterns = class_patterns(10, (1, 8, 8), threat, 0)
+    images, labels, targets = torch.full((10, 1, 8, 8), 0.5), cycle(10), (cycle(10) + 3) % 10
+    change = as_float(craft_pattern(images, labels, targets, patterns, threat).images) - images
+    torch.testing.assert_close(change, patterns[targets], rtol=0, atol=0.5 / 255 + 1e-5)
+    likeness = F.normalize(change.flatten(1)) @ F.normalize(patterns.flatten(1)).T
+    assert torch.equal(likeness.argmax(1), targets)
+
+
 def test_a_control_knows_no_source(digits):
     images, labels = digits[0].images[:50], digits[0].labels[:50]
     threat = ThreatModel(norm="l2", eps=1.0)

@@ -128,6 +128,22 @@ def test_no_flipped_bit_among_the_data_gives_other_rows_unnoticed():
     assert noticed > 0.9 * data_end(data)
 
 
+def test_no_flipped_bit_of_the_footer_raises_anything_but_a_value_error():
+    """Whoever resumes a set asks read_shard whether a file is whole; no checksum covers the footer."""
+    shard = made(4)._replace(columns={"index": torch.arange(4)})
+    data = write_shard(shard)
+    noticed = 0
+    for place in range(data_end(data), len(data)):
+        for bit in range(8):
+            damaged = bytearray(data)
+            damaged[place] ^= 1 << bit
+            try:
+                read_shard(bytes(damaged))
+            except ValueError:
+                noticed += 1
+    assert noticed > len(data) - data_end(data)
+
+
 @pytest.mark.parametrize("kept", [0, 3, 100, -1], ids=["empty", "magic", "start", "all but a byte"])
 def test_a_cut_off_file_raises(kept):
     with pytest.raises((OSError, ValueError)):
