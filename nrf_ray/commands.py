@@ -34,7 +34,7 @@ def run_or_plan(build: Callable[[Grid], Sweep], options: Options) -> int:
         _print_plan(console, sweep, plan)
         return 0
     outcome = _run(sweep, plan, store, options, console) if plan.todo() else None
-    return _finish(console, sweep, store, outcome, time.monotonic() - began)
+    return _finish(console, sweep, store, outcome, began)
 
 
 def _print_plan(console: Console, sweep: Sweep, plan: Plan) -> None:
@@ -81,19 +81,27 @@ def _log_folder(store: Store) -> Path:
     return root / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
 
 
-def _finish(console: Console, sweep: Sweep, store: Store, outcome: "Outcome | None", seconds: float) -> int:
+def _finish(console: Console, sweep: Sweep, store: Store, outcome: "Outcome | None", began: float) -> int:
     """Write the tables, print the summary, and return the exit code."""
-    from nrf_ray.report import write_tables
+    from nrf_ray.report import replaced_keys, write_tables
     from nrf_ray.summary import print_summary
 
+    former = replaced_keys(sweep, store)
     tables = write_tables(sweep, store, outcome.frontier if outcome else None)
     print_summary(console, sweep, store, tables)
+    seconds = time.monotonic() - began
+    if former:
+        console.print(
+            f"these tables replace those of another grid ({former} of its stages are not in this one); its artifacts "
+            "are kept, and running its command again brings its tables back",
+            soft_wrap=True,
+        )
     if outcome is None:
         console.print(f"{sweep.name}: every stage was in the store; {seconds:.1f} s, Ray was not started")
         return 0
     console.print(
         f"{sweep.name}: {seconds:.0f} s wall; {outcome.work_seconds:.0f} s of work on {outcome.slots} slots; "
-        f"start-up and orchestration {outcome.overhead:.0%} of the slots' time"
+        f"start-up and orchestration {outcome.overhead(seconds):.0%} of the slots' time"
     )
     failed = outcome.frontier.in_state(Progress.FAILED)
     if failed:
@@ -104,4 +112,6 @@ def _finish(console: Console, sweep: Sweep, store: Store, outcome: "Outcome | No
             f"{len(failed)} stages failed and {blocked} that need them were left out; see above, mend the cause, and "
             "run the same command again: what is done stays done"
         )
+    if not outcome.frontier.finished:
+        raise StagesFailed("Ray ended before all stages had run; see the log, then run the same command again")
     return 0

@@ -1,4 +1,7 @@
-"""The `nrf` command: look into a store. Nothing here runs a stage; only `gc` without --dry-run deletes."""
+"""The `nrf` command: look into a store.
+
+Nothing here runs a stage; only `gc` deletes, and only `verify --quarantine` moves.
+"""
 
 import json
 from collections import Counter
@@ -66,7 +69,7 @@ def why(key: str, *, store: Uri = "./runs") -> None:
     while todo:
         depth, name, place = todo.pop()
         indent = "    " * depth
-        record = opened.record(place)
+        record = opened.peek(place)
         if record is None:
             console.print(f"{indent}{name}{place.stage} {place.key[:12]}: not committed")
             continue
@@ -78,8 +81,11 @@ def why(key: str, *, store: Uri = "./runs") -> None:
             todo.append((depth + 1, f"{input_name} = ", found))
 
 
-def verify(*, store: Uri = "./runs") -> None:
-    """Read every committed file again and compare it with its record; name what is damaged, change nothing."""
+def verify(*, store: Uri = "./runs", quarantine: bool = False) -> None:
+    """Read every committed file again and compare it with its record; name what is damaged.
+
+    With --quarantine, move what is damaged out of the way, so that its sweep builds it again; else change nothing.
+    """
     opened = _open(store)
     console = make_console()
     checked, damaged = 0, 0
@@ -93,23 +99,31 @@ def verify(*, store: Uri = "./runs") -> None:
         except CorruptArtifact as error:
             problems = [error.problem]
         damaged += bool(problems)
+        if problems and quarantine:
+            opened.quarantine(place)
         for problem in problems:
             console.print(f"damaged: {place.stage}/{place.key}: {problem}", soft_wrap=True)
     console.print(f"{checked} artifacts read, {damaged} damaged")
     if damaged:
         raise StagesFailed(
-            f"{damaged} artifacts are damaged; run their sweep again, which rebuilds what it needs, or remove the "
-            "folders named above"
+            f"{damaged} damaged; {'moved to the quarantine: ' if quarantine else 'use nrf verify --quarantine, then '}"
+            "run their sweep again to rebuild them"
         )
 
 
-def gc(*, store: Uri = "./runs", dry_run: bool = False) -> None:
-    """Remove what no record names: unfinished files, stale leases, the quarantine. Artifacts are never removed."""
+def gc(*, store: Uri = "./runs", dry_run: bool = False, force: bool = False) -> None:
+    """Remove what no record names: unfinished files, stale leases, the quarantine. Artifacts are never removed.
+
+    A run that was killed on another host still looks alive from here: --force goes on where you know that none is.
+    """
     opened = _open(store)
     console = make_console()
     drivers = live_drivers(opened)
-    if drivers and not dry_run:
-        raise ConfigError(f"a run is using this store ({', '.join(drivers)}); wait for its end, or use --dry-run")
+    if drivers and not (dry_run or force):
+        raise ConfigError(
+            f"a run is using this store ({', '.join(drivers)}); wait for its end, use --dry-run, or --force where you "
+            "know that it is dead"
+        )
     leftovers = find(opened)
     for leftover in leftovers:
         console.print(f"{'would remove' if dry_run else 'removed'} {leftover.name} ({leftover.size} bytes)")
@@ -135,7 +149,7 @@ def _find(store: Store, prefix: str) -> Place:
 
 
 def _record(store: Store, place: Place) -> Record:
-    record = store.record(place)
+    record = store.peek(place)
     if record is None:
         raise ConfigError(f"{place.stage}/{place.key} is not finished; run its sweep again")
     return record

@@ -8,7 +8,7 @@ from nrf_ray.errors import CorruptArtifact
 from nrf_ray.graph.frontier import Frontier, Progress
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store, place_of
-from nrf_ray.parquet import to_arrow, write_table
+from nrf_ray.parquet import read_table, to_arrow, write_table
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import STAGES, Table
 
@@ -24,6 +24,18 @@ def write_tables(sweep: Sweep, store: Store, frontier: Frontier | None = None) -
         write_table(store.blobs, table_name(sweep, table), table, filled)
         frames[table.name] = to_arrow(table, filled).to_pandas()
     return frames
+
+
+def replaced_keys(sweep: Sweep, store: Store) -> int:
+    """Return how many stages the tables in the store tell of that are not in `sweep`: those of a former grid."""
+    name = table_name(sweep, STAGES)
+    if not store.blobs.exists(name):
+        return 0
+    try:
+        former = set(read_table(store.blobs, name)["key"].to_pylist())
+    except (OSError, ValueError):
+        return 0  # a damaged table is only written anew: what it told stands in the records
+    return len(former - {stage.key for stage in sweep.stages()})
 
 
 def table_name(sweep: Sweep, table: Table) -> str:

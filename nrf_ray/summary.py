@@ -138,7 +138,8 @@ def _datasets(console: Console, dataset: str, tables: Frames) -> None:
     _explain(
         console,
         "shares of images, as stored; mean ± 95% t interval over seeds. The judge is an adversarially trained model: "
-        "where it says t, robust content was changed too. norm: mean size of the perturbation.",
+        "where it says t, robust content may have been changed (its own robust accuracy stands below). norm: mean size "
+        "of the perturbation.",
     )
 
 

@@ -1,5 +1,6 @@
 """The `nrf` command: it looks, names what is damaged, and deletes only what no record names."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from nrf_ray import cli
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.lease import Leases
+from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
 from tests.cluster.toys import Toy, toy
@@ -76,6 +78,55 @@ def test_verify_names_what_is_damaged_and_changes_nothing(damage: str, chain, mo
     assert f"damaged: toy/{first.key}" in out
     assert err.count("\n") == 1
     assert sorted((path, path.stat().st_mtime_ns) for path in store.rglob("*")) == before
+
+
+def test_verify_quarantine_lets_the_sweep_rebuild_what_is_damaged(chain, monkeypatch, capsys) -> None:
+    store, _, second = chain
+    (store / "toy" / second.key / "value.txt").write_bytes(b"7")
+    opened = Store.open(str(store), create=True)
+    assert not run_inline([second], opened).stages, "nothing reads what is cached, so nothing notices"
+    code, _, err = nrf(monkeypatch, capsys, "verify", "--quarantine", "--store", str(store))
+    assert (code, err.count("\n")) == (1, 1)
+    assert set(run_inline([second], opened).stages) == {second.key}
+    assert opened.artifact(second).read("value.txt") == b"2"
+    assert nrf(monkeypatch, capsys, "verify", "--store", str(store))[0] == 0
+
+
+@pytest.mark.parametrize("command", ["show", "why"])
+def test_looking_at_a_damaged_record_changes_nothing(command: str, chain, monkeypatch, capsys) -> None:
+    store, first, _ = chain
+    record = store / "toy" / first.key / "record.json"
+    record.write_bytes(record.read_bytes().replace(b'"value": 1', b'"value": 7'))
+    before = sorted((path, path.stat().st_mtime_ns) for path in store.rglob("*"))
+    code, _, err = nrf(monkeypatch, capsys, command, first.key, "--store", str(store))
+    assert (code, err.count("\n")) == (1, 1)
+    assert sorted((path, path.stat().st_mtime_ns) for path in store.rglob("*")) == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
+def test_damaged_notes_stop_no_command(text: str, chain, monkeypatch, capsys) -> None:
+    store, first, _ = chain
+    unfinished = toy(Toy(name="unfinished"), first=first)
+    for name in ("lease.json", "failure.json"):
+        path = store / "toy" / unfinished.key / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    (store / "drivers").mkdir(exist_ok=True)
+    (store / "drivers" / "a.json").write_text(text)
+    opened = Store.open(str(store), create=False)
+    assert len(make_plan([unfinished], opened).todo()) == 1
+    for words in (["status"], ["gc", "--dry-run"]):
+        assert nrf(monkeypatch, capsys, *words, "--store", str(store))[0] == 0
+
+
+def test_gc_goes_on_by_force_where_a_driver_died_on_another_host(chain, monkeypatch, capsys) -> None:
+    store, *_ = chain
+    (store / "drivers").mkdir(exist_ok=True)
+    owner = {"driver": "x", "host": "elsewhere", "pid": 1, "process_started": 0.0, "beats": 3}
+    (store / "drivers" / "x.json").write_text(json.dumps(owner))
+    assert nrf(monkeypatch, capsys, "gc", "--store", str(store))[0] == 2
+    assert nrf(monkeypatch, capsys, "gc", "--force", "--store", str(store))[0] == 0
+    assert not list((store / "drivers").glob("*"))
 
 
 def test_gc_removes_leftovers_and_never_an_artifact(chain, monkeypatch, capsys) -> None:

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,17 +37,14 @@ class Outcome:
     """How a run went."""
 
     frontier: Frontier
-    wall_seconds: float
-    """From before Ray's start to after its end."""
     work_seconds: float
     """Sum over the stages that ran of the time of their work, each on one slot."""
     slots: int
     """Stages that could run at once."""
 
-    @property
-    def overhead(self) -> float:
-        """Share of the slots' time in which no stage worked: start-up, orchestration, waiting at the tail."""
-        return 1.0 - self.work_seconds / (self.wall_seconds * self.slots)
+    def overhead(self, wall_seconds: float) -> float:
+        """Return the share of the slots' time in which no stage worked: start-up, orchestration, the tail."""
+        return 1.0 - self.work_seconds / (wall_seconds * self.slots)
 
 
 def run_sweep(sweep: Sweep, plan: Plan, store: Store, *, address: str | None, log: Path, console: Console) -> Outcome:
@@ -56,7 +52,6 @@ def run_sweep(sweep: Sweep, plan: Plan, store: Store, *, address: str | None, lo
 
     Raises ClusterError before anything runs where the cluster cannot be reached or can never meet a request.
     """
-    began = time.monotonic()
     todo = plan.todo()
     with connect(address) as cluster, _stop_in_time(), Leases(store) as leases:
         if cluster.dashboard:
@@ -72,7 +67,7 @@ def run_sweep(sweep: Sweep, plan: Plan, store: Store, *, address: str | None, lo
         with LiveView(console, sweep, searcher, slots, _free):
             _tuner(sweep.name, searcher, job, slots, log.parent / "tune").fit()
     work = sum(store.artifact(s).record.seconds for s in todo if store.has(s))
-    return Outcome(frontier=searcher.frontier, wall_seconds=time.monotonic() - began, work_seconds=work, slots=slots)
+    return Outcome(frontier=searcher.frontier, work_seconds=work, slots=slots)
 
 
 def _tuner(name: str, searcher: StageSearcher, job: Job, slots: int, folder: Path) -> tune.Tuner:

@@ -6,10 +6,11 @@ it is a temporary file, fsynced and then hard-linked to its name, so that what h
 """
 
 import errno
+import json
 import os
 import uuid
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -50,6 +51,14 @@ class Blobs:
             return bytes(obstore.get(self._store, name).bytes())
         except FileNotFoundError:
             return None
+
+    def get_json(self, name: str) -> dict[str, Any] | None:
+        """Return the JSON object under `name`, or None where there is none or a damaged one: for notes, not records."""
+        try:
+            value = json.loads(self.get(name) or b"null")
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
 
     def exists(self, name: str) -> bool:
         """Return whether there is a blob under `name`."""

@@ -6,7 +6,7 @@ quarantine. None of it is ever read as a result. Only files under the store's ow
 
 from nrf_ray.errors import CorruptArtifact
 from nrf_ray.graph.blobs import TEMPORARY, Blob
-from nrf_ray.graph.store import RECORD, Store
+from nrf_ray.graph.store import FAILURE, RECORD, Store
 
 
 def find(store: Store) -> list[Blob]:
@@ -20,7 +20,9 @@ def find(store: Store) -> list[Blob]:
         except CorruptArtifact:
             named.update(blob.name for blob in store.blobs.under(folders[-1]))
             continue
-        if record is not None:
+        if record is None:
+            named.add(place.file(FAILURE))  # how a stage failed stays on record until it succeeds
+        else:
             named.update(place.file(name) for name in (RECORD, *(entry.name for entry in record.files)))
     garbage = [blob for folder in folders for blob in store.blobs.under(folder) if blob.name not in named]
     return sorted({*garbage, *(blob for blob in store.blobs.under() if _is_cut_off(blob))})

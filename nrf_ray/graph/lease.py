@@ -116,15 +116,20 @@ def running_elsewhere(store: Store, stage: Stage) -> str | None:
 
 def live_drivers(store: Store) -> list[str]:
     """Return the drivers that have a file in the store and are not known to be dead."""
-    owners = [json.loads(data) for blob in store.blobs.under("drivers") if (data := store.blobs.get(blob.name))]
+    owners = [owner for blob in store.blobs.under("drivers") if (owner := _read_owner(store.blobs, blob.name))]
     return [_describe(owner) for owner in owners if not (_same_host(owner) and not _process_lives(owner))]
 
 
 def _holder(blobs: Blobs, stage: Stage) -> dict[str, Any] | None:
     """Return what is known of the driver that holds the lease of `stage`; None where none does or it is gone."""
-    lease = blobs.get(place_of(stage).file(LEASE))
-    owner = lease and blobs.get(_driver_name(json.loads(lease)["driver"]))
-    return json.loads(owner) if owner else None
+    lease = blobs.get_json(place_of(stage).file(LEASE))
+    return _read_owner(blobs, _driver_name(str(lease.get("driver")))) if lease else None
+
+
+def _read_owner(blobs: Blobs, name: str) -> dict[str, Any] | None:
+    """Return what a driver says of itself; None where its file is gone or damaged, which counts as dead."""
+    owner = blobs.get_json(name)
+    return owner if owner and set(owner) >= {"driver", "host", "pid", "process_started", "beats"} else None
 
 
 def _driver_name(driver: str) -> str:

@@ -110,7 +110,7 @@ class Store:
     def _check_schema(self, marker: bytes) -> None:
         try:
             schema = int(json.loads(marker)["schema"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise StoreError(f"{self.uri}/{MARKER} is not readable; restore it or choose another --store") from error
         if schema > SCHEMA:
             raise StoreError(
@@ -199,8 +199,8 @@ class Store:
 
     def failure(self, stage: Stage) -> str | None:
         """Return the error of the last run of `stage` if it failed."""
-        data = self.blobs.get(place_of(stage).file(FAILURE))
-        return None if data is None else str(json.loads(data)["error"])
+        note = self.blobs.get_json(place_of(stage).file(FAILURE))
+        return None if note is None else str(note.get("error"))
 
     def quarantine(self, place: Place) -> None:
         """Move everything of an artifact out of the way, so that it counts as never built.

@@ -1,7 +1,8 @@
 """What a model says of the images of a constructed set: the old label, the new one, or neither.
 
-A robust judge (an adversarially trained model) sees robust features only. Where it says t, the construction has
-changed robust content, and a student's accuracy says less about non-robust features.
+A robust judge (an adversarially trained model) relies more on robust features than a standard one. Where it says t,
+the construction may have changed robust content, and a student's accuracy says less about non-robust features. It is
+as good a judge as its own robust accuracy at that radius, which stands in the table `robustness`.
 """
 
 from dataclasses import dataclass

@@ -39,7 +39,7 @@ def test_a_store_in_order_has_no_garbage(full: Store):
 LEFTOVERS = [
     pytest.param(place_of(UNFINISHED).file(FILE), id="data without a record"),
     pytest.param(place_of(UNFINISHED).file(f"{TEMPORARY}123"), id="temporary file without a record"),
-    pytest.param(place_of(UNFINISHED).file(FAILURE), id="failure"),
+    pytest.param(place_of(A).file(FAILURE), id="failure beside a record"),
     pytest.param(place_of(UNFINISHED).file(LEASE), id="lease"),
     pytest.param(place_of(A).file(f"{TEMPORARY}123"), id="temporary file beside a record"),
     pytest.param(place_of(A).file("other.bin"), id="data that the record does not name"),
@@ -61,6 +61,11 @@ def test_leftovers_are_found_and_removed_with_their_folders(full: Store, name: s
     collect(full, find(full))
     assert tree(Path(full.uri)) == before
     assert {path for path in Path(full.uri).rglob("*") if path.is_dir()} == folders
+
+
+def test_how_a_stage_failed_is_kept_until_it_succeeds(full: Store):
+    full.blobs.put_new(place_of(UNFINISHED).file(FAILURE), b"{}")
+    assert find(full) == []
 
 
 def test_finding_changes_nothing(full: Store):
