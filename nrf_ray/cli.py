@@ -13,9 +13,9 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 from rich.text import Text
 
+from nrf_ray import inspect_store
 from nrf_ray.commands import run_or_plan
 from nrf_ray.errors import NrfError
-from nrf_ray.inspect_store import make_app
 from nrf_ray.options import Options
 from nrf_ray.sweep import Grid, Sweep
 
@@ -25,13 +25,7 @@ DEFAULTS = Options()
 
 def sweep_main(build: Callable[[Grid], Sweep]) -> None:
     """Run the sweep file that defines `build` by the flags in sys.argv, and exit."""
-    app = App(
-        name=f"{build.__name__}.py",
-        help=_help(build),
-        version_flags=[],
-        result_action="return_value",
-        suppress_keyboard_interrupt=False,
-    )
+    app = _app(f"{build.__name__}.py", sys.modules[build.__module__].__doc__)
 
     @app.default
     def run(options: Options = DEFAULTS) -> int:
@@ -42,7 +36,21 @@ def sweep_main(build: Callable[[Grid], Sweep]) -> None:
 
 def nrf_main() -> None:
     """Run the `nrf` command by sys.argv, and exit."""
-    sys.exit(_guarded(make_app()))
+    app = _app("nrf", inspect_store.__doc__)
+    for command in inspect_store.COMMANDS:
+        app.command(command)
+    sys.exit(_guarded(app))
+
+
+def _app(name: str, text: str | None) -> App:
+    """Return a parser that leaves errors, results and Ctrl-C to `_guarded`."""
+    return App(
+        name=name,
+        help=text or "",
+        version_flags=[],
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
 
 
 def _guarded(app: App) -> int:
@@ -66,8 +74,3 @@ def _complain(message: str, code: int) -> int:
 
 def _say(heading: str, message: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble((heading, "bold red"), message))
-
-
-def _help(build: Callable[[Grid], Sweep]) -> str:
-    module = sys.modules[build.__module__]
-    return module.__doc__ or ""

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from nrf_ray.console import make_console
 from nrf_ray.errors import ConfigError, CorruptArtifact, StagesFailed
@@ -17,20 +17,6 @@ from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
 
 Uri = Annotated[str, Parameter(name="--store")]
-
-
-def make_app() -> App:
-    """Return the command's parser."""
-    app = App(
-        name="nrf",
-        help=__doc__ or "",
-        version_flags=[],
-        result_action="return_value",
-        suppress_keyboard_interrupt=False,
-    )
-    for command in (status, show, why, verify, gc):
-        app.command(command)
-    return app
 
 
 def status(*, store: Uri = "./runs") -> None:
@@ -90,14 +76,12 @@ def verify(*, store: Uri = "./runs", quarantine: bool = False) -> None:
     console = make_console()
     checked, damaged = 0, 0
     for place in opened.places():
-        data = opened.blobs.get(place.file(RECORD))
-        if data is None:
-            continue
-        checked += 1
         try:
-            problems = opened.problems(Record.from_bytes(data, place.stage, place.key))
+            record = opened.peek(place)
+            problems = opened.problems(record) if record else []
         except CorruptArtifact as error:
-            problems = [error.problem]
+            record, problems = None, [error.problem]
+        checked += bool(record or problems)
         damaged += bool(problems)
         if problems and quarantine:
             opened.quarantine(place)
@@ -153,3 +137,7 @@ def _record(store: Store, place: Place) -> Record:
     if record is None:
         raise ConfigError(f"{place.stage}/{place.key} is not finished; run its sweep again")
     return record
+
+
+COMMANDS = (status, show, why, verify, gc)
+"""What `nrf` can do, in the order of its help."""

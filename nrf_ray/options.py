@@ -1,20 +1,30 @@
 """The flags of every sweep file, and the grid that they mean."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from cyclopts import Parameter
 
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.presets import PRESETS
 from nrf_ray.sweep import Grid
-from nrf_ray.threat import NORMS
+from nrf_ray.threat import NORMS, Norm
+
+T = TypeVar("T")
 
 
-def split(text: str) -> tuple[str, ...]:
-    """Return the values of a list by comma."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def axis(text: str | None, parse: Callable[[str], T], default: tuple[T, ...]) -> tuple[T, ...]:
+    """Return the values of a list by comma, each parsed; the default where no list was given."""
+    if text is None:
+        return default
+    return tuple(parse(part.strip()) for part in text.split(",") if part.strip())
+
+
+def norm_named(name: str) -> Norm:
+    """Return a norm by its name."""
+    return lookup({norm: norm for norm in NORMS}, name, "norm")
 
 
 def number(text: str) -> float:
@@ -64,13 +74,12 @@ class Options:
     def grid(self) -> Grid:
         """Return the axes, or raise ConfigError with the names that are known."""
         preset = lookup(PRESETS, self.preset, "preset")
-        norms = split(self.norm) if self.norm is not None else preset.norms
         return Grid(
             preset=preset,
-            datasets=split(self.dataset) if self.dataset is not None else preset.datasets,
-            archs=split(self.arch) if self.arch is not None else preset.archs,
-            constructions=split(self.construction) if self.construction is not None else preset.constructions,
-            norms=tuple(lookup({known: known for known in NORMS}, norm, "norm") for norm in norms),
-            epsilons=tuple(map(number, split(self.epsilon))) if self.epsilon is not None else preset.epsilons,
-            seeds=tuple(map(whole, split(self.seeds))) if self.seeds is not None else preset.seeds,
+            datasets=axis(self.dataset, str, preset.datasets),
+            archs=axis(self.arch, str, preset.archs),
+            constructions=axis(self.construction, str, preset.constructions),
+            norms=axis(self.norm, norm_named, preset.norms),
+            epsilons=axis(self.epsilon, number, preset.epsilons),
+            seeds=axis(self.seeds, whole, preset.seeds),
         )

@@ -11,7 +11,7 @@ from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Metrics, Resources, Stage, walk
-from nrf_ray.graph.store import Store
+from nrf_ray.graph.store import Store, place_of
 from nrf_ray.models.catalogue import ARCHITECTURES
 from nrf_ray.presets import Preset
 from nrf_ray.specs import construction_named
@@ -86,11 +86,9 @@ class Sweep:
 
     def collect(self, store: Store) -> dict[Table, list[dict[str, object]]]:
         """Return all rows whose stages are committed, by table."""
-        metrics: dict[Key, Metrics] = {}
+        records = {stage.key: store.record(place_of(stage)) for stage in self.goals}
+        metrics: dict[Key, Metrics] = {key: record.metrics for key, record in records.items() if record}
         tables: dict[Table, list[dict[str, object]]] = {row.table: [] for row in self.rows}
-        for stage in self.goals:
-            if store.has(stage):
-                metrics[stage.key] = store.artifact(stage).record.metrics
         for row in self.rows:
             if all(stage.key in metrics for stage in row.stages()):
                 tables[row.table].append(row.fill(lambda stage: metrics[stage.key]))

@@ -23,7 +23,7 @@ from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import Plan
 from nrf_ray.graph.stage import Stage
-from nrf_ray.graph.store import Store
+from nrf_ray.graph.store import Store, place_of
 from nrf_ray.sweep import Sweep
 
 MAX_RETRIES = 2
@@ -66,7 +66,7 @@ def run_sweep(sweep: Sweep, plan: Plan, store: Store, *, address: str | None, lo
         job = Job(store_uri=_absolute(store), stages=stages, actors=actors, curves=curves)
         with LiveView(console, sweep, searcher, slots, _free):
             _tuner(sweep.name, searcher, job, slots, log.parent / "tune").fit()
-    work = sum(store.artifact(s).record.seconds for s in todo if store.has(s))
+    work = sum(record.seconds for stage in todo if (record := store.record(place_of(stage))))
     return Outcome(frontier=searcher.frontier, work_seconds=work, slots=slots)
 
 

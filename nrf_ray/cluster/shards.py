@@ -6,7 +6,6 @@ needs a CPU beside the pool, and the pool runs in the trial's own bundles, so a 
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ def map_on_actors(
         ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
         .map_batches(
             _ShardActor,
-            fn_constructor_args=(partial(make_worker),),
+            fn_constructor_args=(make_worker,),
             batch_size=1,
             num_cpus=resources.cpus,
             num_gpus=resources.gpus or None,

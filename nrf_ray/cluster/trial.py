@@ -57,10 +57,10 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
         map_shards = partial(map_on_actors, resources=stage.resources, actors=actors) if actors else map_here
         try:
             with CurveWriter(self.job.curves, stage) as curve:
-                record = execute(stage, self.store, map_shards=map_shards, report=curve)
+                execute(stage, self.store, map_shards=map_shards, report=curve)
         except (CorruptArtifact, MissingArtifact) as error:
             return {"done": True, "end": BAD_INPUT, "error": summary_of(error)}
         except Exception as error:
             path = self.store.note_failure(stage, summary_of(error), traceback.format_exc())
             return {"done": True, "end": FAILED, "error": f"{summary_of(error)} ({path})"}
-        return {"done": True, "end": DONE, "seconds": record.seconds}
+        return {"done": True, "end": DONE}

@@ -6,32 +6,34 @@ quarantine. None of it is ever read as a result. Only files under the store's ow
 
 from nrf_ray.errors import CorruptArtifact
 from nrf_ray.graph.blobs import TEMPORARY, Blob
-from nrf_ray.graph.store import FAILURE, RECORD, Store
+from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
 
 
 def find(store: Store) -> list[Blob]:
     """Return every file that no record names, by name."""
-    named: set[str] = set()
-    folders: list[str] = ["drivers", "quarantine"]
-    for place in store.places():
-        folders.append(f"{place.stage}/{place.key}")
-        try:
-            record = store.peek(place)
-        except CorruptArtifact:
-            named.update(blob.name for blob in store.blobs.under(folders[-1]))
-            continue
-        if record is None:
-            named.add(place.file(FAILURE))  # how a stage failed stays on record until it succeeds
-        else:
-            named.update(place.file(name) for name in (RECORD, *(entry.name for entry in record.files)))
-    garbage = [blob for folder in folders for blob in store.blobs.under(folder) if blob.name not in named]
-    return sorted({*garbage, *(blob for blob in store.blobs.under() if _is_cut_off(blob))})
+    blobs = store.blobs.under()
+    folders = {f"{place.stage}/{place.key}": place for place in store.places()}
+    kept = {name for place in folders.values() for name in _kept(store, place)}
+    return [blob for blob in blobs if blob.name not in kept and _is_ours(blob, set(folders))]
 
 
-def _is_cut_off(blob: Blob) -> bool:
-    """Return whether `blob` is a temporary file of ours: at the root, or under the tables."""
+def _kept(store: Store, place: Place) -> list[str]:
+    """Return the files at `place` that are worth keeping: all, where the record is damaged and nobody can tell."""
+    try:
+        record = store.peek(place)
+    except CorruptArtifact:
+        return [blob.name for blob in store.blobs.under(f"{place.stage}/{place.key}")]
+    if record is None:
+        return [place.file(FAILURE)]  # how a stage failed stays on record until it succeeds
+    return [place.file(name) for name in (RECORD, *(entry.name for entry in record.files))]
+
+
+def _is_ours(blob: Blob, artifacts: set[str]) -> bool:
+    """Return whether `blob` lies where the store puts its files, or is one of its temporary files."""
     folder, _, name = blob.name.rpartition("/")
-    return name.startswith(TEMPORARY) and (folder == "" or folder.startswith("sweeps/"))
+    if name.startswith(TEMPORARY) and (folder == "" or folder.startswith("sweeps/")):
+        return True
+    return folder in artifacts or blob.name.partition("/")[0] in ("drivers", "quarantine")
 
 
 def collect(store: Store, garbage: list[Blob]) -> None:

@@ -56,11 +56,6 @@ class Artifact:
     store: "Store"
     record: Record
 
-    @property
-    def key(self) -> Key:
-        """The artifact's key."""
-        return self.record.key
-
     def names(self) -> list[str]:
         """Return the names of its data files, sorted."""
         return [entry.name for entry in self.record.files]
