@@ -22,6 +22,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(name="inception_s", family="Inception-v3", mmacs=0.28),
         Architecture(name="resnet_s", family="ResNet-18", mmacs=0.76),
         Architecture(name="resnet_m", family="ResNet-50", mmacs=1.65),
+        Architecture(name="resnet_b", family="ResNet-18", mmacs=0.76),
         Architecture(name="densenet_s", family="DenseNet", mmacs=1.15),
     )
 }

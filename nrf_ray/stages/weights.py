@@ -38,6 +38,4 @@ def place(model: Classifier, device: str) -> Classifier:
 def new_model(arch: str, dataset: str, *, seed: int) -> Classifier:
     """Return an untrained model of architecture `arch` for the images of `dataset`."""
     info = dataset_named(dataset)
-    return zoo.build(
-        arch, channels=info.shape[0], num_classes=info.num_classes, mean=info.mean, std=info.std, seed=seed
-    )
+    return zoo.build(arch, shape=info.shape, num_classes=info.num_classes, mean=info.mean, std=info.std, seed=seed)

@@ -19,7 +19,7 @@ every_shape = pytest.mark.parametrize("shape", SHAPES, ids=["digits", "cifar"])
 
 def made(arch, shape=(1, 8, 8), *, classes=10, seed=0):
     channels = shape[0]
-    return build(arch, channels=channels, num_classes=classes, mean=[0.4] * channels, std=[0.3] * channels, seed=seed)
+    return build(arch, shape=shape, num_classes=classes, mean=[0.4] * channels, std=[0.3] * channels, seed=seed)
 
 
 def pictures(shape, n=4):
