@@ -4,19 +4,22 @@ A dataset is identified by its name and by the digest of its content. The digest
 that a sweep can be planned without reading it, and is checked whenever the set is loaded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 
-from nrf_ray.errors import lookup
+from nrf_ray.errors import ConfigError, lookup
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRef:
-    """A dataset by name and content; this is what enters keys."""
+    """A dataset by name and content, which enter keys, and the place of its files, which does not."""
 
     name: str
     """Name in tables and on the command line."""
     digest: str
     """sha256 over shapes, pixels and labels of both splits, see `images.content_digest`."""
+    location: str = field(default="", compare=False)
+    """Where its files are; no part of its identity. Empty for a set that comes with a package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,3 +62,15 @@ DATASETS: dict[str, DatasetInfo] = {
 def dataset_named(name: str) -> DatasetInfo:
     """Return what is known of the dataset called `name`, or raise ConfigError with the known names."""
     return lookup(DATASETS, name, "dataset")
+
+
+@cache
+def info_of(ref: DatasetRef) -> DatasetInfo:
+    """Return what is known of the dataset that `ref` means, or raise ConfigError where its content has changed."""
+    info = dataset_named(ref.name)
+    if info.ref.digest != ref.digest:
+        raise ConfigError(
+            f"dataset {ref.name} has content {info.ref.digest[:12]}, but {ref.digest[:12]} was expected: another "
+            "version of nrf_ray planned this run; use the same on every machine"
+        )
+    return info

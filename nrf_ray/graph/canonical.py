@@ -24,7 +24,9 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 def encode(value: Any, at: str = "config") -> Json:
     """Return `value` as JSON data, or raise ConfigError that names the place `at` which has no stable identity.
 
-    A dataclass becomes its fields with its class name under "type", so that two kinds of config never collide.
+    A dataclass becomes its fields with its class name under "type", so that two kinds of config never collide. Fields
+    declared with `field(compare=False)` are left out: what does not make two values differ is no part of what they are
+    (where a dataset's files lie on this machine, for one).
     """
     match value:
         case None | bool() | str():
@@ -50,8 +52,11 @@ def encode(value: Any, at: str = "config") -> Json:
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             if any(f.name == "type" for f in dataclasses.fields(value)):
                 raise ConfigError(f"{at} has a field called 'type', the name that its class goes by; rename the field")
-            fields = {f.name: encode(getattr(value, f.name), f"{at}.{f.name}") for f in dataclasses.fields(value)}
-            return {"type": type(value).__name__, **fields}
+            identity = [f.name for f in dataclasses.fields(value) if f.compare]
+            return {
+                "type": type(value).__name__,
+                **{name: encode(getattr(value, name), f"{at}.{name}") for name in identity},
+            }
     raise ConfigError(
         f"{at} is a {type(value).__name__}, which has no stable identity and cannot be part of a key; "
         "use numbers, text, lists, dicts or frozen dataclasses of these"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nrf_ray.data.catalogue import DatasetRef, dataset_named
+from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
@@ -27,7 +27,7 @@ class AttackSpec:
 
 def _cost(handle: Stage) -> float:
     config: AttackSpec = handle.config
-    info = dataset_named(config.dataset.name)
+    info = info_of(config.dataset)
     return attack_seconds(handle.inputs["source"].config.arch, info, info.num_test, config.attack.steps)
 
 
@@ -46,7 +46,7 @@ def attack(config: AttackSpec, context: Context, *, source: Artifact) -> Metrics
 
     device = prepare(context.stage.resources)
     test = test_split(config.dataset)
-    num_classes = dataset_named(config.dataset.name).num_classes
+    num_classes = info_of(config.dataset).num_classes
     targets = draw_targets("other", test.labels, num_classes, derive_seed(config.seed, "attack"))
     model = load_model(source, device)
     goal = (targets if config.attack.targeted else test.labels).to(device)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nrf_ray.data.catalogue import DatasetRef, dataset_named
+from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact, Store
@@ -46,14 +46,14 @@ class ConstructSpec:
     @property
     def num_shards(self) -> int:
         """How many files the set has."""
-        return math.ceil(dataset_named(self.dataset.name).num_train / self.shard_rows)
+        return math.ceil(info_of(self.dataset).num_train / self.shard_rows)
 
 
 def _cost(handle: Stage) -> float:
     config: ConstructSpec = handle.config
     if not construction_named(config.construction).needs_source:
         return 2 * OVERHEAD
-    info = dataset_named(config.dataset.name)
+    info = info_of(config.dataset)
     return attack_seconds(handle.inputs["source"].config.arch, info, info.num_train, config.attack.steps)
 
 
@@ -85,7 +85,7 @@ class CraftShard:
         self.device = prepare(stage.resources)
         self.stage, self.config = stage, stage.config
         self.store = Store.open(store_uri, create=False)
-        info = dataset_named(self.config.dataset.name)
+        info = info_of(self.config.dataset)
         self.construction = construction_named(self.config.construction)
         self.train = train_split(self.config.dataset)
         self.targets = draw_targets(self.construction.targets, self.train.labels, info.num_classes, self.config.seed)
@@ -168,7 +168,7 @@ def _finished_shard(context: Context, index: int) -> "tuple[Shard, bytes] | None
     except ValueError:
         return None
     config: ConstructSpec = context.stage.config
-    info = dataset_named(config.dataset.name)
+    info = info_of(config.dataset)
     rows = min(config.shard_rows, info.num_train - index * config.shard_rows)
     expected = (context.stage.key, COLUMNS, (rows, *info.shape))
     found = (shard.key, tuple(shard.columns), tuple(shard.images.shape))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nrf_ray.data.catalogue import DatasetRef
+from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, stage
 from nrf_ray.graph.store import Artifact
@@ -20,7 +20,6 @@ class EvaluateSpec:
 @stage(version=1, cost=lambda handle: OVERHEAD)
 def evaluate(config: EvaluateSpec, context: Context, *, model: Artifact) -> Metrics:
     """Measure accuracy on (x, y), and on (x, y + 1) as in the paper's Table 10."""
-    from nrf_ray.data.catalogue import dataset_named
     from nrf_ray.data.load import test_split
     from nrf_ray.evaluation import next_labels, predict, share
     from nrf_ray.stages.runtime import prepare
@@ -29,7 +28,7 @@ def evaluate(config: EvaluateSpec, context: Context, *, model: Artifact) -> Metr
     device = prepare(context.stage.resources)
     test = test_split(config.dataset).to(device)
     predictions = predict(load_model(model, device), test.images)
-    relabelled = next_labels(test.labels, dataset_named(config.dataset.name).num_classes)
+    relabelled = next_labels(test.labels, info_of(config.dataset).num_classes)
     return {
         "clean_accuracy": share(predictions == test.labels),
         "relabelled_accuracy": share(predictions == relabelled),

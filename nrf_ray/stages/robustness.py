@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nrf_ray.data.catalogue import DatasetRef, dataset_named
+from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
@@ -22,7 +22,7 @@ class RobustnessSpec:
 
 def _cost(handle: Stage) -> float:
     config: RobustnessSpec = handle.config
-    info = dataset_named(config.dataset.name)
+    info = info_of(config.dataset)
     return attack_seconds(handle.inputs["model"].config.arch, info, info.num_test, config.attack.steps)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nrf_ray.data.catalogue import DatasetRef, dataset_named
+from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
@@ -27,12 +27,12 @@ class TrainSpec:
 
 def _cost(handle: Stage) -> float:
     config: TrainSpec = handle.config
-    info = dataset_named(config.dataset.name)
+    info = info_of(config.dataset)
     steps = config.recipe.adversary.steps if config.recipe.adversary else 0
     return OVERHEAD + config.recipe.epochs * info.num_train * image_seconds(config.arch, info) * (1 + 0.7 * steps)
 
 
-@stage(version=1, cost=_cost)
+@stage(version=2, cost=_cost)
 def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Metrics:
     """Write `weights.safetensors`; measure how well the last epoch fitted what it was trained on."""
     from nrf_ray.data.load import train_split
@@ -43,7 +43,7 @@ def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) 
 
     device = prepare(context.stage.resources)
     images = train_split(config.dataset) if data is None else constructed_set(data)
-    model = new_model(config.arch, config.dataset.name, seed=derive_seed(config.seed, "weights"))
+    model = new_model(config.arch, config.dataset, seed=derive_seed(config.seed, "weights"))
     curve = fit(
         model,
         images,
@@ -52,7 +52,8 @@ def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) 
         device=device,
         on_epoch=lambda e: context.report(e.epoch, {"train/loss": e.loss, "train/accuracy": e.accuracy}),
     )
-    context.write(FILE, save_weights(model, arch=config.arch, dataset=config.dataset.name))
+    info = info_of(config.dataset)
+    context.write(FILE, save_weights(model, arch=config.arch, shape=info.shape, num_classes=info.num_classes))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {
         "parameters": parameters,

@@ -1,11 +1,11 @@
-"""Trained weights as safetensors: no pickle is ever read back."""
+"""Trained weights as safetensors, with what is needed to build their network: no pickle is ever read back."""
 
 import json
 
 import safetensors.torch
 import torch
 
-from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.graph.store import Artifact
 from nrf_ray.models import zoo
 from nrf_ray.models.classifier import Classifier
@@ -13,11 +13,12 @@ from nrf_ray.models.classifier import Classifier
 FILE = "weights.safetensors"
 
 
-def save_weights(model: Classifier, *, arch: str, dataset: str) -> bytes:
-    """Return the weights of `model` with what is needed to build it again."""
+def save_weights(model: Classifier, *, arch: str, shape: tuple[int, int, int], num_classes: int) -> bytes:
+    """Return the weights of `model`, of architecture `arch` for images of `shape` (c, h, w), as a safetensors file."""
     tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    about = json.dumps({"arch": arch, "shape": shape, "num_classes": num_classes})
     # One entry only: safetensors writes several in random order, and the same weights must give the same bytes.
-    return bytes(safetensors.torch.save(tensors, {"nrf_ray": json.dumps({"arch": arch, "dataset": dataset})}))
+    return bytes(safetensors.torch.save(tensors, {"nrf_ray": about}))
 
 
 def load_model(artifact: Artifact, device: str) -> Classifier:
@@ -25,7 +26,9 @@ def load_model(artifact: Artifact, device: str) -> Classifier:
     data = artifact.read(FILE)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     about = json.loads(header["__metadata__"]["nrf_ray"])
-    model = new_model(about["arch"], about["dataset"], seed=0)
+    shape: tuple[int, int, int] = tuple(about["shape"])
+    ones = (1.0,) * shape[0]  # mean and std come with the weights
+    model = zoo.build(about["arch"], shape=shape, num_classes=about["num_classes"], mean=ones, std=ones, seed=0)
     model.load_state_dict(safetensors.torch.load(data))
     return place(model, device).eval()
 
@@ -35,7 +38,7 @@ def place(model: Classifier, device: str) -> Classifier:
     return model.to(device).to(memory_format=torch.channels_last)
 
 
-def new_model(arch: str, dataset: str, *, seed: int) -> Classifier:
+def new_model(arch: str, dataset: DatasetRef, *, seed: int) -> Classifier:
     """Return an untrained model of architecture `arch` for the images of `dataset`."""
-    info = dataset_named(dataset)
+    info = info_of(dataset)
     return zoo.build(arch, shape=info.shape, num_classes=info.num_classes, mean=info.mean, std=info.std, seed=seed)

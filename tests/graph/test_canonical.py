@@ -7,7 +7,7 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,14 @@ class Typed:
     """A config that calls a field "type"."""
 
     type: str
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A config that carries something which is no part of what it is."""
+
+    x: Any
+    where: Any = field(default="", compare=False)
 
 
 class Norm(enum.Enum):
@@ -137,6 +145,14 @@ def test_every_leaf_counts():
         {name: value for name, value in made().items() if name != "last"},
     ]
     assert len({key_of(value) for value in changed}) == len(changed)
+
+
+def test_what_is_not_compared_is_no_part_of_the_key():
+    here, there = Placed(1, where="/here"), Placed(1, where=Path("/there"))
+    assert here == there
+    assert key_of(here) == key_of(there) == key_of(Placed(1))
+    assert canonical_json([here]) == '[{"type":"Placed","x":1}]'
+    assert key_of(Placed(2, where="/here")) != key_of(here)
 
 
 def test_a_field_that_would_overwrite_the_class_name_is_refused():

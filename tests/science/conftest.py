@@ -14,6 +14,8 @@ from nrf_ray.specs import Recipe
 from nrf_ray.stages.weights import new_model
 from nrf_ray.training import fit
 
+DIGITS = dataset_named("digits").ref
+
 
 class Linear(nn.Module):
     """Logits W x + b of images in [0, 1], with given W [k, d]: every attack on it has a closed form."""
@@ -36,7 +38,7 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def digits() -> tuple[LabelledImages, LabelledImages]:
     """Return the training and the test split."""
-    return load(dataset_named("digits").ref)
+    return load(DIGITS)
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +50,7 @@ def few(digits) -> LabelledImages:
 @pytest.fixture(scope="session")
 def trained(digits) -> Classifier:
     """Return a resnet_s that is right on most digits, in eval mode. Tests must leave it as it is."""
-    model = new_model("resnet_s", "digits", seed=0)
+    model = new_model("resnet_s", DIGITS, seed=0)
     fit(model, digits[0], Recipe(epochs=3, lr=0.05), seed=0)
     return model
 

@@ -1,5 +1,6 @@
 """Data: digits are the digits that were meant, and pixels are rounded when they are stored."""
 
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -7,11 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nrf_ray.data.catalogue import DATASETS, dataset_named
+from nrf_ray.data.catalogue import DATASETS, dataset_named, info_of
 from nrf_ray.data.images import LabelledImages, as_float, as_uint8, content_digest
 from nrf_ray.data.load import LOADERS, load, test_split, train_split
 from nrf_ray.errors import ConfigError
+from nrf_ray.specs import Recipe
+from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
+from nrf_ray.stages.train import TrainSpec, train
 
+TRAINED = train(TrainSpec(arch="vgg_s", dataset=DATASETS["digits"].ref, recipe=Recipe(epochs=1, lr=0.1), seed=0))
 test_split.__test__ = False  # a loader of that name, not a test
 
 
@@ -79,6 +84,24 @@ def test_other_content_than_was_meant_is_refused_in_one_line():
     with pytest.raises(ConfigError):
         load(ref)  # a refusal is not remembered as a success
     assert len(load(DATASETS["digits"].ref)[0]) == 1437
+
+
+def test_where_files_are_is_no_part_of_a_dataset():
+    here, there = (replace(DATASETS["digits"].ref, location=place) for place in ("/here", "/there"))
+    assert here == there == DATASETS["digits"].ref
+    assert EvaluateSpec(dataset=here) == EvaluateSpec(dataset=there)
+    assert (
+        evaluate(EvaluateSpec(dataset=here), model=TRAINED).key
+        == evaluate(EvaluateSpec(dataset=there), model=TRAINED).key
+    )
+    assert pickle.loads(pickle.dumps(EvaluateSpec(dataset=there))).dataset.location == "/there", "workers need it"
+
+
+def test_what_is_known_of_a_dataset_is_known_of_one_content_only():
+    ref = DATASETS["digits"].ref
+    assert info_of(ref) is dataset_named("digits")
+    with pytest.raises(ConfigError, match=r"dataset digits has content 5d120973497f, but 000000000000 was expected"):
+        info_of(replace(ref, digest="0" * 64))
 
 
 def test_an_unknown_dataset_is_refused_with_the_known_ones():

@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.models.catalogue import ARCHITECTURES
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.models.zoo import BUILDERS, build
 from nrf_ray.stages.weights import FILE, load_model, new_model, save_weights
 
+DIGITS = dataset_named("digits").ref
 every_arch = pytest.mark.parametrize("arch", BUILDERS)
 SHAPES = [(1, 8, 8), (3, 32, 32)]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=["digits", "cifar"])
@@ -112,22 +114,24 @@ def test_images_are_normalised_inside_the_network():
 
 @every_arch
 def test_weights_come_back_as_they_were_saved(arch):
-    model = new_model(arch, "digits", seed=3)
+    model = new_model(arch, DIGITS, seed=3)
     images = pictures((1, 8, 8), 8)
     model.train()(images)  # moves BatchNorm's running statistics, which are part of the weights
-    data = save_weights(model, arch=arch, dataset="digits")
+    data = save_weights(model, arch=arch, shape=(1, 8, 8), num_classes=10)
     loaded = load_model(SimpleNamespace(read={FILE: data}.__getitem__), "cpu")
     assert not any(module.training for module in loaded.modules())
     assert list(loaded.state_dict()) == list(model.state_dict())
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
     with torch.no_grad():
         torch.testing.assert_close(loaded(images), model.eval()(images), rtol=0, atol=1e-5)
-    assert save_weights(loaded, arch=arch, dataset="digits") == data, "the same weights are the same bytes"
+    assert save_weights(loaded, arch=arch, shape=(1, 8, 8), num_classes=10) == data, (
+        "the same weights are the same bytes"
+    )
 
 
 def test_saved_weights_are_safetensors_and_no_pickle():
-    data = save_weights(new_model("vgg_s", "digits", seed=0), arch="vgg_s", dataset="digits")
+    data = save_weights(new_model("vgg_s", DIGITS, seed=0), arch="vgg_s", shape=(1, 8, 8), num_classes=10)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    assert json.loads(header["__metadata__"]["nrf_ray"]) == {"arch": "vgg_s", "dataset": "digits"}
+    assert json.loads(header["__metadata__"]["nrf_ray"]) == {"arch": "vgg_s", "shape": [1, 8, 8], "num_classes": 10}
     assert data[:4] != b"PK\x03\x04"
     assert data[:1] != b"\x80"

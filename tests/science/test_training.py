@@ -18,12 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nrf_ray.attacks import run_attack
+from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import LabelledImages, as_uint8
 from nrf_ray.errors import ConfigError
 from nrf_ray.specs import Augmentation, Recipe, pgd_attack
 from nrf_ray.stages.weights import new_model
 from nrf_ray.training import fit, learning_rate
 
+DIGITS = dataset_named("digits").ref
 GOLDEN = Path(__file__).parents[1] / "golden" / "curve.json"
 SHORT = Recipe(epochs=2, lr=0.05, batch_size=64, augmentation=Augmentation(pad=1))
 ADVERSARIAL = Recipe(epochs=1, lr=0.05, batch_size=64, adversary=pgd_attack("l2", 1.0, steps=2))
@@ -31,7 +33,7 @@ ADVERSARIAL = Recipe(epochs=1, lr=0.05, batch_size=64, adversary=pgd_attack("l2"
 
 def weights_after(data, recipe=SHORT, *, seed=0, weights=0, arch="resnet_s", **more):
     """Return the weights of a new network after training, as bytes."""
-    model = new_model(arch, "digits", seed=weights)
+    model = new_model(arch, DIGITS, seed=weights)
     fit(model, data, recipe, seed=seed, **more)
     return b"".join(tensor.contiguous().numpy().tobytes() for tensor in model.state_dict().values())
 
@@ -109,7 +111,7 @@ def test_an_adversary_in_the_recipe_is_the_same_as_its_attack_as_perturb(few):
 
 
 def test_the_network_is_attacked_in_eval_mode_and_trained_in_train_mode(few):
-    model = new_model("resnet_s", "digits", seed=0)
+    model = new_model("resnet_s", DIGITS, seed=0)
     modes = []
     model.register_forward_hook(lambda module, inputs, output: modes.append(module.training))
     fit(model, few, ADVERSARIAL, seed=0)
@@ -125,7 +127,7 @@ def test_perturb_gets_every_whole_batch_with_the_network_in_train_mode(few):
         return images
 
     data = LabelledImages(images=few.images[:150], labels=few.labels[:150])
-    fit(new_model("vgg_s", "digits", seed=0), data, SHORT, seed=0, perturb=perturb)
+    fit(new_model("vgg_s", DIGITS, seed=0), data, SHORT, seed=0, perturb=perturb)
     assert seen == [(True, 64, 64)] * 4, "150 images are two whole batches an epoch"
 
 
@@ -136,7 +138,7 @@ def test_every_example_is_seen_once_an_epoch_in_a_new_order(few):
         seen.append(images[:, 0].flatten(1))
         return images
 
-    fit(new_model("vgg_s", "digits", seed=0), few, Recipe(epochs=2, lr=0.01, batch_size=64), seed=0, perturb=perturb)
+    fit(new_model("vgg_s", DIGITS, seed=0), few, Recipe(epochs=2, lr=0.01, batch_size=64), seed=0, perturb=perturb)
     epochs = torch.cat(seen[:3]), torch.cat(seen[3:])
     assert not torch.equal(*epochs)
     originals = sorted(map(tuple, few.images.flatten(1).tolist()))
@@ -145,7 +147,7 @@ def test_every_example_is_seen_once_an_epoch_in_a_new_order(few):
 
 def test_the_curve_is_returned_and_reported_epoch_by_epoch(few):
     reported = []
-    curve = fit(new_model("resnet_s", "digits", seed=0), few, SHORT, seed=0, on_epoch=reported.append)
+    curve = fit(new_model("resnet_s", DIGITS, seed=0), few, SHORT, seed=0, on_epoch=reported.append)
     assert reported == curve
     assert [epoch.epoch for epoch in curve] == [1, 2]
     assert curve[1].loss < curve[0].loss
@@ -178,7 +180,7 @@ def test_a_set_smaller_than_one_batch_is_refused(few):
 def test_the_golden_curve(few):
     golden = json.loads(GOLDEN.read_text())
     recipe = Recipe(epochs=2, lr=0.01, batch_size=64, weight_decay=0.05, augmentation=Augmentation(flip=True))
-    curve = fit(new_model("resnet_s", "digits", seed=0), few, recipe, seed=0)
+    curve = fit(new_model("resnet_s", DIGITS, seed=0), few, recipe, seed=0)
     print(json.dumps({"loss": [epoch.loss for epoch in curve], "accuracy": [epoch.accuracy for epoch in curve]}))
     assert [epoch.loss for epoch in curve] == pytest.approx(golden["loss"], rel=1e-4)
     assert [epoch.accuracy for epoch in curve] == pytest.approx(golden["accuracy"], abs=1.5 / 192)
