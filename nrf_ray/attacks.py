@@ -5,7 +5,7 @@ parameters, leaves both as they were, and never touches `param.grad`. The gradie
 and every step is normalised per example, so the result of an example does not depend on who shares its batch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -34,7 +34,7 @@ def pgd(
     *,
     threat: ThreatModel,
     steps: int,
-    step_size: float,
+    step_size: float | Sequence[float],
     targeted: bool = False,
     loss: Loss = per_example_cross_entropy,
     random_start: torch.Generator | None = None,
@@ -43,22 +43,24 @@ def pgd(
     """Return adversarial images for `images` [b, c, h, w] in [0, 1], within `threat` (Ilyas et al. 2019, C.5).
 
     The loss towards `labels` [b] goes down where `targeted` (labels are targets t), else up (labels are true).
-    The start is the image itself, or a random point of the ball drawn from `random_start`. `returns="last"` gives the
-    iterate after all steps; `returns="worst_loss"` gives, per example, the best for the adversary of all iterates,
-    the start included, as MadryLab's robustness library does by default.
+    `step_size` is one length for all steps, or a list of one for each. The start is the image itself, or a random point
+    of the ball drawn from `random_start`. `returns="last"` gives the iterate after all steps; `returns="worst_loss"`
+    gives, per example, the best for the adversary of all iterates, the start included, as MadryLab's robustness library
+    does by default.
     """
     sign = -1.0 if targeted else 1.0
+    lengths = [step_size] * steps if isinstance(step_size, float | int) else step_size
     adversarial = images if random_start is None else threat.random_start(images, random_start)
     with attack_mode(model):
         best, best_gain = adversarial, None
-        for _ in range(steps):
+        for length in lengths:
             adversarial = adversarial.detach().requires_grad_(True)
             losses = loss(model(adversarial), labels)
             (gradient,) = torch.autograd.grad(losses.sum(), adversarial)
             with torch.no_grad():
                 if returns == "worst_loss":
                     best, best_gain = _keep_best(best, best_gain, adversarial, sign * losses)
-                stepped = adversarial + (sign * step_size) * threat.ascend(gradient)
+                stepped = adversarial + (sign * length) * threat.ascend(gradient)
                 adversarial = threat.project(stepped, images)
         adversarial = adversarial.detach()
         if returns == "worst_loss":

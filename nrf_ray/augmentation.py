@@ -1,19 +1,37 @@
-"""Random views of a batch, made on the device that holds it: no workers, no images that go back and forth."""
+"""Random views of a batch, made on the device that holds it: no workers, no images that go back and forth.
+
+Every image of the batch gets its own view. Geometry comes first (crop, turn, shift, mirror), then colour, in the order
+of the authors' library; crops and turns are bilinear.
+"""
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nrf_ray.specs import Augmentation
+from nrf_ray.recipes import Augmentation
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the brightness of a pixel."""
+PRINCIPAL_COLOURS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+"""Eigenvectors (columns) of ImageNet's colour covariance, for red, green and blue (rows)."""
+PRINCIPAL_VARIANCES = (0.2175, 0.0188, 0.0045)
 
 
 def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Return a random view of each image of [b, c, h, w], drawn from a generator on the same device."""
+    """Return a random view of each image of [b, c, h, w] in [0, 1], drawn from a generator on the same device."""
+    if augmentation.min_area < 1 or augmentation.rotation:
+        images = _crop_and_turn(images, augmentation, generator)
     if augmentation.pad:
         images = _shift(images, augmentation.pad, generator)
     if augmentation.flip:
         flipped = torch.rand(len(images), generator=generator, device=images.device) < 0.5
         images = torch.where(flipped.view(-1, 1, 1, 1), images.flip(3), images)
+    if augmentation.jitter:
+        images = _jitter(images, augmentation.jitter, generator)
+    if augmentation.lighting and images.shape[1] == 3:
+        images = _light(images, augmentation.lighting, generator)
     return images
 
 
@@ -26,3 +44,51 @@ def _shift(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
     examples = torch.arange(batch, device=images.device).view(-1, 1, 1)
     padded = F.pad(images, (pad, pad, pad, pad)).permute(0, 2, 3, 1)
     return padded[examples, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
+
+
+def _crop_and_turn(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Crop a random part of each image, turn it, and resize it to the image's own size; outside is zero."""
+    area = _uniform(images, augmentation.min_area, 1.0, generator)
+    aspect = _uniform(images, math.log(3 / 4), math.log(4 / 3), generator).exp()
+    if augmentation.min_area == 1:
+        aspect = torch.ones_like(aspect)
+    width, height = (area * aspect).sqrt().clamp(max=1.0), (area / aspect).sqrt().clamp(max=1.0)
+    right = (1 - width) * _uniform(images, -1.0, 1.0, generator)
+    down = (1 - height) * _uniform(images, -1.0, 1.0, generator)
+    angle = _uniform(images, -augmentation.rotation, augmentation.rotation, generator) * (math.pi / 180)
+    cos, sin = angle.cos(), angle.sin()
+    maps = torch.stack(
+        [torch.stack([width * cos, -width * sin, right], 1), torch.stack([height * sin, height * cos, down], 1)], 1
+    )
+    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Change brightness, contrast (about the mean brightness) and saturation (about grey) of each image."""
+    brightness, contrast, saturation = (
+        _uniform(images, 1 - strength, 1 + strength, generator).view(-1, 1, 1, 1) for _ in range(3)
+    )
+    images = (images * brightness).clamp(0.0, 1.0)
+    mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True)
+    images = (mean + (images - mean) * contrast).clamp(0.0, 1.0)
+    grey = _grey(images)
+    return (grey + (images - grey) * saturation).clamp(0.0, 1.0)
+
+
+def _light(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+    """Add to each image one random colour along the principal colours of ImageNet."""
+    amounts = deviation * torch.randn(len(images), 3, generator=generator, device=images.device)
+    weighted = amounts * images.new_tensor(PRINCIPAL_VARIANCES)
+    colours = weighted @ images.new_tensor(PRINCIPAL_COLOURS).T
+    return (images + colours.view(-1, 3, 1, 1)).clamp(0.0, 1.0)
+
+
+def _grey(images: Tensor) -> Tensor:
+    if images.shape[1] != 3:
+        return images
+    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+
+
+def _uniform(images: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
+    return low + (high - low) * torch.rand(len(images), generator=generator, device=images.device)

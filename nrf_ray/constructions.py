@@ -1,48 +1,54 @@
-"""Constructed datasets: images whose new label t only certain features predict (paper section 3.2, and its controls).
+"""Constructed datasets: images whose labels t only certain features predict (paper sections 3.1 and 3.2).
 
 Two choices make a construction, and they are independent: how t is drawn (`draw_targets`), and what makes t
-predictable. For D_rand, D_det and D_other that is a source model's non-robust features, put in by targeted PGD. For
-the leakage-only controls it is a fixed pattern per class that means nothing, of the same norm: what a student learns
-from them is not learnt from adversarial features.
+predictable. For D_rand, D_det and D_other that is a source model's non-robust features, put in by targeted PGD. For D_R
+and D_NR, where t = y, it is what a source represents, put in by matching (`matching`). For the leakage-only controls it
+is a pattern that means nothing (`controls`).
 """
 
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nrf_ray.attacks import per_example_cross_entropy, run_attack
-from nrf_ray.data.images import as_float, as_uint8
+from nrf_ray.data.images import as_float, as_uint8, stored_as
 from nrf_ray.evaluation import next_labels
+from nrf_ray.matching import match_representation, residual
+from nrf_ray.models.classifier import Classifier
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Attack, TargetRule
-from nrf_ray.threat import ThreatModel, perturbation_norm
+from nrf_ray.specs import Attack, Matching, Storage, TargetRule
+from nrf_ray.threat import l2_norm, perturbation_norm
 
 
 class Crafted(NamedTuple):
     """Constructed images as they are stored, with what is known of each."""
 
     images: Tensor
-    """[b, c, h, w], uint8."""
+    """[b, c, h, w], uint8 or float32."""
     norm: Tensor
-    """[b], size of the stored perturbation in the threat model's norm, pixel units of [0, 1]."""
+    """[b], how far the stored image lies from where it started, in the threat model's norm, pixel units of [0, 1]."""
+    distance: Tensor
+    """[b], how far it lies from the image whose label it was made for: the same, except for D_R and D_NR."""
     moved: Tensor
-    """[b], whether the stored image differs from the original at the same 8 bits."""
+    """[b], whether the stored image differs from its start at 8 bits."""
     loss: Tensor
-    """[b], the source's cross-entropy towards t on the stored image; NaN without a source."""
+    """[b], on the stored image: the source's cross-entropy towards t, or the relative distance of the representations
+    (D_R, D_NR); NaN where no source was used."""
     prediction: Tensor
-    """[b], the source's prediction before storage rounding; -1 without a source."""
+    """[b], the source's prediction before storage rounding; -1 where no source was used."""
     prediction_stored: Tensor
-    """[b], the source's prediction on the stored image; -1 without a source."""
+    """[b], the source's prediction on the stored image; -1 where no source was used."""
 
 
 def draw_targets(rule: TargetRule, labels: Tensor, num_classes: int, seed: int) -> Tensor:
-    """Return a new label t for every label y of a whole dataset [n].
+    """Return the label t for every label y of a whole dataset [n].
 
-    "uniform" draws any class, so t = y for one in k rows (D_rand); "next" is (y + 1) mod k (D_det); "other" draws any
-    class but y (D_other). Row i of the result depends on nothing but the seed, i and its label.
+    "same" is y (D_R, D_NR); "uniform" draws any class, so t = y for one in k rows (D_rand); "next" is (y + 1) mod k
+    (D_det); "other" draws any class but y (D_other). Row i of the result depends on nothing but the seed, i and y.
     """
+    if rule == "same":
+        return labels
     if rule == "next":
         return next_labels(labels, num_classes)
     generator = torch.Generator().manual_seed(derive_seed(seed, "targets"))
@@ -51,70 +57,52 @@ def draw_targets(rule: TargetRule, labels: Tensor, num_classes: int, seed: int) 
     return (labels + torch.randint(1, num_classes, labels.shape, generator=generator)) % num_classes
 
 
-def craft_adversarial(model: nn.Module, images: Tensor, targets: Tensor, attack: Attack) -> Crafted:
+def craft_adversarial(
+    model: nn.Module, images: Tensor, targets: Tensor, attack: Attack, storage: Storage = "uint8"
+) -> Crafted:
     """Return `images` [b, c, h, w] moved towards `targets` [b] by the targeted `attack` on the source `model`."""
     assert attack.targeted, "a construction needs a targeted attack"
     originals = as_float(images)
     adversarial = run_attack(attack, model, originals, targets)
-    stored = as_uint8(adversarial)
+    stored = stored_as(adversarial, storage)
     with torch.no_grad():
         logits = model(as_float(stored))
         prediction = model(adversarial).argmax(1)
+    norm = perturbation_norm(as_float(stored) - originals, attack.threat.norm)
     return Crafted(
         images=stored,
-        norm=perturbation_norm(as_float(stored) - originals, attack.threat.norm),
-        moved=_differ(stored, as_uint8(originals)),
+        norm=norm,
+        distance=norm,
+        moved=differ(as_uint8(adversarial), as_uint8(originals)),
         loss=per_example_cross_entropy(logits, targets),
         prediction=prediction,
         prediction_stored=logits.argmax(1),
     )
 
 
-def craft_pattern(images: Tensor, labels: Tensor, targets: Tensor, patterns: Tensor, threat: ThreatModel) -> Crafted:
-    """Return `images` [b, c, h, w] with the fixed pattern of their target class added; rows with t = y stay clean.
+def craft_matched(
+    model: Classifier, images: Tensor, starts: Tensor, matching: Matching, storage: Storage = "uint8"
+) -> Crafted:
+    """Return `starts` [b, c, h, w] moved until the source `model` represents them as it does `images` [b, c, h, w].
 
-    `patterns` [k, c, h, w] come from `class_patterns`. Clipping to the box would shorten the perturbation, so it is
-    scaled per example until the clipped one has norm eps (l2), as an adversarial one has.
+    Norm and distance are l2 whatever the sweep's threat model, because no ball bounds them.
     """
-    originals = as_float(images)
-    changed = (targets != labels).view(-1, 1, 1, 1)
-    moved = add_with_norm(originals, patterns[targets], threat)
-    stored = as_uint8(torch.where(changed, moved, originals))
-    nothing = torch.full(labels.shape, -1)
+    originals, origins = as_float(images), as_float(starts)
+    matched = match_representation(model, originals, origins, matching)
+    stored = stored_as(matched, storage)
+    with torch.no_grad():
+        prediction, prediction_stored = model(matched).argmax(1), model(as_float(stored)).argmax(1)
     return Crafted(
         images=stored,
-        norm=perturbation_norm(as_float(stored) - originals, threat.norm),
-        moved=_differ(stored, as_uint8(originals)),
-        loss=torch.full(labels.shape, float("nan")),
-        prediction=nothing,
-        prediction_stored=nothing,
+        norm=l2_norm(as_float(stored) - origins),
+        distance=l2_norm(as_float(stored) - originals),
+        moved=differ(as_uint8(matched), as_uint8(origins)),
+        loss=residual(model, as_float(stored), originals),
+        prediction=prediction,
+        prediction_stored=prediction_stored,
     )
 
 
-def class_patterns(num_classes: int, shape: tuple[int, int, int], threat: ThreatModel, seed: int) -> Tensor:
-    """Return one smooth random pattern of norm eps per class, as [k, c, h, w]; it carries no feature of any class."""
-    channels, height, width = shape
-    generator = torch.Generator().manual_seed(derive_seed(seed, "patterns"))
-    coarse = torch.randn(num_classes, channels, max(2, height // 2), max(2, width // 2), generator=generator)
-    smooth = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
-    return threat.eps * threat.ascend(smooth)
-
-
-def add_with_norm(originals: Tensor, patterns: Tensor, threat: ThreatModel) -> Tensor:
-    """Return `originals` plus a multiple of `patterns`, clamped to the box, at distance eps where the box allows it.
-
-    For l2 the multiple, at most 8, is found per example by bisection; for linf a pattern needs no scaling.
-    """
-    if threat.norm == "linf":
-        return (originals + patterns).clamp(0.0, 1.0)
-    low, high = originals.new_zeros(len(originals)), originals.new_full((len(originals),), 8.0)
-    for _ in range(30):
-        middle = (low + high) / 2
-        moved = (originals + middle.view(-1, 1, 1, 1) * patterns).clamp(0.0, 1.0)
-        short = perturbation_norm(moved - originals, "l2") < threat.eps
-        low, high = torch.where(short, middle, low), torch.where(short, high, middle)
-    return (originals + low.view(-1, 1, 1, 1) * patterns).clamp(0.0, 1.0)
-
-
-def _differ(left: Tensor, right: Tensor) -> Tensor:
+def differ(left: Tensor, right: Tensor) -> Tensor:
+    """Return whether two batches of images differ in any pixel, as [b]."""
     return (left != right).flatten(1).any(dim=1)

@@ -11,7 +11,13 @@ from nrf_ray.errors import MissingArtifact
 from nrf_ray.graph.blobs import Blobs
 from nrf_ray.tables import Table
 
-_TYPES = {"string": pa.string(), "float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_()}
+_TYPES = {
+    "string": pa.string(),
+    "float64": pa.float64(),
+    "int64": pa.int64(),
+    "bool": pa.bool_(),
+    "int64s": pa.list_(pa.int64()),
+}
 
 
 def schema(table: Table) -> pa.Schema:
@@ -24,11 +30,13 @@ def schema(table: Table) -> pa.Schema:
 
 
 def to_arrow(table: Table, rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Return `rows` as an arrow table in declared column order, sorted by all columns from the first on."""
+    """Return `rows` as an arrow table in declared column order, sorted by all columns from the first on, lists last."""
     for row in rows:
         assert set(row) == set(table.column_names()), f"row of {table.name}: {set(row) ^ set(table.column_names())}"
-    made = pa.Table.from_pylist(list(rows), schema=schema(table))
-    return made.sort_by([(name, "ascending") for name in table.column_names()])
+    lists = [column.name for column in table.columns if column.type == "int64s"]
+    by_lists = sorted(rows, key=lambda row: [row[name] or [] for name in lists])
+    made = pa.Table.from_pylist(by_lists, schema=schema(table))
+    return made.sort_by([(name, "ascending") for name in table.column_names() if name not in lists])
 
 
 def write_table(blobs: Blobs, name: str, table: Table, rows: Sequence[dict[str, Any]]) -> None:

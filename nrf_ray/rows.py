@@ -4,12 +4,12 @@ Each function takes stages, adds the stages that measure them, and returns the r
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from nrf_ray.cells import ConstructedSet, Model
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.graph.stage import Stage
-from nrf_ray.specs import Attack, construction_named, pgd_attack
+from nrf_ray.specs import Attack, pgd_attack
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.judge import JudgeSpec, judge
 from nrf_ray.stages.robustness import RobustnessSpec, robustness
@@ -18,47 +18,7 @@ from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, TRANSFER, Measure, Row
 from nrf_ray.threat import ThreatModel
 
 
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A trained model and what it is for."""
-
-    train: Stage
-    """Its `train` stage."""
-    role: str
-    """source, judge, victim or student."""
-    seed: int
-    """Seed of the replicate that it belongs to."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConstructedSet:
-    """A constructed set, and the source of its seed (which a control was not made with)."""
-
-    construct: Stage
-    """Its `construct` stage."""
-    source: Stage
-    """The `train` stage of the seed's source model."""
-    seed: int
-    """Seed of the replicate that it belongs to."""
-
-    @property
-    def threat(self) -> ThreatModel:
-        """The threat model of its perturbations."""
-        threat: ThreatModel = self.construct.config.attack.threat
-        return threat
-
-    @property
-    def name(self) -> str:
-        """Name of the construction."""
-        return str(self.construct.config.construction)
-
-    @property
-    def source_arch(self) -> str | None:
-        """Architecture whose features it was made with; None for a control."""
-        return self.source.config.arch if construction_named(self.name).needs_source else None
-
-
-def result_row(sweep: str, dataset: DatasetInfo, model: Model, made_from: ConstructedSet | None = None) -> Row:
+def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:
     """Return the row of one trained model: what it was trained on, and its accuracy."""
     accuracy = evaluate(EvaluateSpec(dataset=dataset.ref), model=model.train).named(f"accuracy: {model.train.label}")
     return Row(
@@ -66,13 +26,10 @@ def result_row(sweep: str, dataset: DatasetInfo, model: Model, made_from: Constr
         facts={
             "sweep": sweep,
             "dataset": dataset.ref.name,
-            "construction": made_from.name if made_from else "d",
-            "norm": made_from.threat.norm if made_from else None,
-            "epsilon": made_from.threat.eps if made_from else None,
-            "source_arch": made_from.source_arch if made_from else None,
-            "student_arch": model.train.config.arch,
+            **_origin(model.made_from),
+            "student_arch": model.arch,
             "role": model.role,
-            "training": model.train.config.recipe.training,
+            "training": model.training,
             "seed": model.seed,
             "precision": "fp32",
             "key": model.train.key,
@@ -81,44 +38,65 @@ def result_row(sweep: str, dataset: DatasetInfo, model: Model, made_from: Constr
             "clean_accuracy": Measure(accuracy, "clean_accuracy"),
             "relabelled_accuracy": Measure(accuracy, "relabelled_accuracy"),
             "train_accuracy": Measure(model.train, "train_accuracy"),
+            "train_examples": Measure(model.train, "train_examples"),
             "n": Measure(accuracy, "n"),
             "parameters": Measure(model.train, "parameters"),
         },
     )
 
 
-def dataset_row(sweep: str, dataset: DatasetInfo, made: ConstructedSet, judge_model: Stage) -> Row:
-    """Return the row of one constructed set: how far it fools its source, and what the robust judge says of it."""
-    label = made.construct.label
-    verdict = judge(JudgeSpec(), data=made.construct, model=judge_model).named(f"robust judge: {label}")
-    if made.source_arch:
+def dataset_row(
+    sweep: str, dataset: DatasetInfo, made: ConstructedSet, *, source: Model, second: Model, judge: Model
+) -> Row:
+    """Return the row of one constructed set: what was done to its images, and what models say of them.
+
+    `source` is the standard source of the seed, which a control was not made with; `second` is a standard model of the
+    same architecture and another seed; `judge` is a robust model.
+    """
+    by_judge, by_second = _verdict("robust judge", made, judge), _verdict("second seed's view", made, second)
+    if made.source and not made.construct.config.is_control:
         fooling = Measure(made.construct, "fooling_rate")
     else:
-        by_source = judge(JudgeSpec(), data=made.construct, model=made.source).named(f"source's view: {label}")
-        fooling = Measure(by_source, "says_target")
+        fooling = Measure(_verdict("source's view", made, source), "says_target")
+    own = (
+        "n", "share_target_is_label", "mean_loss", "mean_norm", "max_norm", "norm_histogram", "mean_distance",
+        "share_unmoved", "gradients",
+    )  # fmt: skip
     return Row(
         table=DATASETS,
         facts={
             "sweep": sweep,
             "dataset": dataset.ref.name,
-            "construction": made.name,
-            "norm": made.threat.norm,
-            "epsilon": made.threat.eps,
-            "source_arch": made.source_arch,
+            **_origin(made),
+            "storage": made.construct.config.storage,
             "seed": made.seed,
             "key": made.construct.key,
         },
         measures={
-            "n": Measure(made.construct, "n"),
-            "share_target_is_label": Measure(made.construct, "share_target_is_label"),
+            **{name: Measure(made.construct, name) for name in own},
             "fooling_rate": fooling,
-            "judge_says_label": Measure(verdict, "says_label"),
-            "judge_says_target": Measure(verdict, "says_target"),
-            "mean_norm": Measure(made.construct, "mean_norm"),
-            "max_norm": Measure(made.construct, "max_norm"),
-            "share_unmoved": Measure(made.construct, "share_unmoved"),
+            "second_seed_says_target": Measure(by_second, "says_target"),
+            "judge_says_label": Measure(by_judge, "says_label"),
+            "judge_says_target": Measure(by_judge, "says_target"),
         },
     )
+
+
+def _verdict(whose: str, made: ConstructedSet, model: Model) -> Stage:
+    return judge(JudgeSpec(), data=made.construct, model=model.train).named(f"{whose}: {made.construct.label}")
+
+
+def _origin(made: ConstructedSet | None) -> dict[str, Any]:
+    """Return the facts that say how a training set was made; all null but the name for the original data."""
+    threat, source = (made.threat, made.source) if made else (None, None)
+    return {
+        "construction": made.construction.name if made else "d",
+        "norm": threat.norm if threat else None,
+        "epsilon": threat.eps if threat else None,
+        "start": made.start if made else None,
+        "source_arch": source.arch if source else None,
+        "source_training": source.training if source else None,
+    }
 
 
 def robustness_row(sweep: str, dataset: DatasetInfo, model: Model, threat: ThreatModel, steps: int) -> Row:

@@ -1,8 +1,8 @@
 """What an experiment is, as plain data.
 
-Attacks, training recipes and constructions are described here and carried out elsewhere. The descriptions enter the
-keys of stages, so they hold everything that changes a result and nothing that does not (no device, no worker count).
-Nothing here needs torch: a sweep is planned from these alone.
+Attacks and constructions are described here, training in `recipes`, and all is carried out elsewhere. The descriptions
+enter the keys of stages, so they hold everything that changes a result and nothing that does not (no device, no worker
+count). Nothing here needs torch: a sweep is planned from these alone.
 """
 
 import math
@@ -45,87 +45,101 @@ def pgd_attack(norm: Norm, eps: float, *, steps: int = 20, targeted: bool = Fals
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """Random views of the training images, drawn anew for every batch on the training device."""
+class Matching:
+    """Representation matching: an image moves until a source represents it as it does another (paper 3.1, C.4).
 
-    pad: int = 0
-    """Shift by up to this many pixels in each direction, zero-filled; 0 for none."""
-    flip: bool = False
-    """Mirror half of the images left to right."""
+    Steps go along the l2-normalised gradient of ||g(z) - g(x)|| / ||g(x)||, bounded by the box alone.
+    """
 
-    def __post_init__(self) -> None:
-        if self.pad < 0:
-            raise ConfigError(f"an augmentation needs pad >= 0, not {self.pad}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a network is trained: SGD with Nesterov momentum, linear warm-up, then linear decay to zero."""
-
-    epochs: int
-    """Passes over the training set."""
-    lr: float
-    """Peak learning rate."""
-    batch_size: int = 128
-    """Examples a step; the last, smaller batch of an epoch is dropped."""
-    momentum: float = 0.9
-    """Nesterov momentum."""
-    weight_decay: float = 5e-4
-    """L2 penalty on all parameters."""
-    warmup: float = 0.15
-    """Share of all steps in which the learning rate rises from zero to `lr`."""
-    augmentation: Augmentation = Augmentation()
-    """Random views of the training images."""
-    adversary: Attack | None = None
-    """Adversarial training against this untargeted attack; None for standard training."""
+    steps: int
+    """Gradient steps; every one is taken. Too many invert small images, and D_R becomes D again."""
+    step_size: float
+    """l2 length of the (first) step, pixel units."""
+    start: Literal["image", "noise"] = "image"
+    """From another image, drawn independently of the label, or from grey noise (0.5 + normal / 20)."""
+    decay: bool = False
+    """Whether the length falls linearly towards zero; in the paper all steps are equal."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.lr < math.inf or not 0 <= self.warmup < 1:
+        if self.steps < 1 or not 0 < self.step_size < math.inf:
             raise ConfigError(
-                "a recipe needs epochs >= 1, batch_size >= 1, a finite lr > 0 and 0 <= warmup < 1, not "
-                f"{self.epochs}, {self.batch_size}, {self.lr:g} and {self.warmup:g}"
+                f"matching needs steps >= 1 and a finite step_size > 0, not {self.steps} and {self.step_size:g}"
             )
-        if self.adversary is not None and self.adversary.targeted:
-            raise ConfigError("adversarial training needs an untargeted attack; set targeted=False")
+        if self.start not in ("image", "noise"):
+            raise ConfigError(f"matching starts from 'image' or 'noise', not {self.start!r}")
 
-    @property
-    def training(self) -> Literal["standard", "adversarial"]:
-        """The field's name for this kind of training."""
-        return "standard" if self.adversary is None else "adversarial"
+    def lengths(self) -> list[float]:
+        """Return the length of every step."""
+        left = [(self.steps - step) / self.steps if self.decay else 1.0 for step in range(self.steps)]
+        return [self.step_size * share for share in left]
 
 
-TargetRule = Literal["uniform", "next", "other"]
-"""How a new label t is given to an image with label y: any class, (y + 1) mod k, or any class but y."""
+Craft = Attack | Matching | ThreatModel
+"""How the images of a construction are made: a targeted attack on the source, matching of the source's representation,
+or (a control) a pattern of this size."""
+
+Storage = Literal["uint8", "float32"]
+"""How pixels are kept: rounded to 8 bits as in the released sets, or as they were found."""
+
+TargetRule = Literal["same", "uniform", "next", "other"]
+"""The label t given to an image with label y: y itself, any class, (y + 1) mod k, or any class but y."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Construction:
-    """A way to build a training set whose new labels t only certain features predict."""
+    """A way to build a training set whose labels t only certain features predict."""
 
     name: str
     """Name in tables and on the command line."""
     targets: TargetRule
     """How t is drawn."""
-    features: Literal["adversarial", "pattern"]
-    """What predicts t: a source model's non-robust features (targeted PGD), or a fixed pattern per class that carries
-    no feature of any class (the leakage-only control)."""
+    features: Literal["matched", "adversarial", "pattern"]
+    """What predicts t: all features that a source model uses and no others (matching its representation), its
+    non-robust features (targeted PGD), or a fixed pattern per class that carries no feature of any class (the
+    leakage-only control)."""
+    rows: Literal["all", "changed"] = "all"
+    """Which rows students are trained on: all, or those with t != y."""
+    made_as: str = ""
+    """Name of the construction whose images these are, where that is another one."""
+    spares: Literal["same", "weak"] = "same"
+    """Which rows of a control stay clean: those with t = y, or those that a weak model (its source) already calls t."""
     description: str
     """One line for people."""
 
     @property
     def needs_source(self) -> bool:
-        """Whether images are optimised against a source model."""
-        return self.features == "adversarial"
+        """Whether a source model takes part in making the images."""
+        return self.features != "pattern" or self.spares == "weak"
 
 
 CONSTRUCTIONS: dict[str, Construction] = {
     construction.name: construction
     for construction in (
         Construction(
+            name="d_robust",
+            targets="same",
+            features="matched",
+            description="images that an adversarially trained source represents as it does x, labelled y (paper 3.1)",
+        ),
+        Construction(
+            name="d_nonrobust",
+            targets="same",
+            features="matched",
+            description="the same with a standard source: its features are the non-robust ones (paper 3.1)",
+        ),
+        Construction(
             name="d_rand",
             targets="uniform",
             features="adversarial",
             description="targeted PGD to a uniform class, which is y for one in k images (paper 3.2)",
+        ),
+        Construction(
+            name="d_rand_changed",
+            targets="uniform",
+            features="adversarial",
+            rows="changed",
+            made_as="d_rand",
+            description="ablation: d_rand without the rows that keep their label",
         ),
         Construction(
             name="d_det",
@@ -157,9 +171,19 @@ CONSTRUCTIONS: dict[str, Construction] = {
             features="pattern",
             description="control for d_other: fixed class patterns, no adversarial feature",
         ),
+        Construction(
+            name="leak_weak",
+            targets="next",
+            features="pattern",
+            spares="weak",
+            description="control for d_det: class patterns, rows that a one-epoch model calls y + 1 left clean",
+        ),
     )
 }
 """Every construction that a sweep can name."""
+
+MATCHED = tuple(c.name for c in CONSTRUCTIONS.values() if c.features == "matched")
+"""D_R and D_NR."""
 
 
 def construction_named(name: str) -> Construction:

@@ -50,6 +50,11 @@ class Grid:
                 for eps in self.epsilons:
                     ThreatModel(norm=norm, eps=eps).check_fits(dataset_named(dataset).shape)
 
+    def archs_for(self, construction: str) -> tuple[str, ...]:
+        """Return the students' architectures for a set: all, or for a control the preset's few, if the grid has any."""
+        few = tuple(arch for arch in self.archs if arch in self.preset.control_archs)
+        return few if few and construction_named(construction).features == "pattern" else self.archs
+
 
 @dataclass(frozen=True)
 class Sweep:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from nrf_ray.graph.stage import Metrics, Stage
 
-ColumnType = Literal["string", "float64", "int64", "bool"]
+ColumnType = Literal["string", "float64", "int64", "bool", "int64s"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ _DATASET = Column("dataset", "string", "dataset that everything was made from")
 _CONSTRUCTION = Column(
     "construction", "string", "training set: d is the original data, else a construction (see nrf_ray.specs)"
 )
-_NORM = Column("norm", "string", "norm of the threat model; null for d")
+_START = Column("start", "string", "what matching started from: image or noise; null but for D_R and D_NR")
+_SOURCE_TRAINING = Column("source_training", "string", "training of the source: standard or adversarial")
+_NORM = Column("norm", "string", "norm of the threat model; null where there is none (d, D_R, D_NR)")
 _SEED = Column("seed", "int64", "seed of the replicate: source, targets and student change with it")
 _N = Column("n", "int64", "number of test images behind each share of this row", "images")
 
@@ -84,16 +86,21 @@ RESULTS = Table(
         _DATASET,
         _CONSTRUCTION,
         _NORM,
-        Column("epsilon", "float64", "radius of the construction; null for d", "pixels in [0, 1]"),
+        Column("epsilon", "float64", "radius of the construction; null for d, D_R, D_NR", "pixels in [0, 1]"),
+        _START,
         Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
+        _SOURCE_TRAINING,
         Column("student_arch", "string", "architecture of this model"),
-        Column("role", "string", "source, judge, victim (standard model on d) or student (trained on a construction)"),
+        Column(
+            "role", "string", "source, judge, victim (standard model on d), weak (picks rows of a control) or student"
+        ),
         Column("training", "string", "standard or adversarial"),
         _SEED,
         Column("precision", "string", "arithmetic of training and attacks"),
         Column("clean_accuracy", "float64", "accuracy on the test set (x, y)", "share"),
         Column("relabelled_accuracy", "float64", "accuracy on the test set relabelled (x, y + 1), paper D.6", "share"),
         Column("train_accuracy", "float64", "accuracy on its own training set during the last epoch", "share"),
+        Column("train_examples", "int64", "images in its training set", "images"),
         _N,
         Column("parameters", "int64", "trainable numbers of the model", "numbers"),
         Column("key", "string", "key of the training stage"),
@@ -108,23 +115,51 @@ DATASETS = Table(
         _DATASET,
         _CONSTRUCTION,
         _NORM,
-        Column("epsilon", "float64", "radius of the construction", "pixels in [0, 1]"),
+        Column("epsilon", "float64", "radius of the construction; null for D_R, D_NR", "pixels in [0, 1]"),
+        _START,
         Column("source_arch", "string", "architecture of the source; null for leakage-only controls"),
+        _SOURCE_TRAINING,
+        Column("storage", "string", "how pixels are kept: uint8 (rounded) or float32"),
         _SEED,
         Column("n", "int64", "images in the set", "images"),
         Column("share_target_is_label", "float64", "rows whose new label t equals the true label y", "share"),
         Column("fooling_rate", "float64", "rows that the source of this seed classifies as t, as stored", "share"),
+        Column(
+            "second_seed_says_target",
+            "float64",
+            "rows that a standard model of the source's architecture and another seed classifies as t",
+            "share",
+        ),
         Column("judge_says_label", "float64", "rows that the robust judge classifies as y", "share"),
         Column("judge_says_target", "float64", "rows that the robust judge classifies as t", "share"),
-        Column("mean_norm", "float64", "mean size of the stored perturbation", "pixels in [0, 1]"),
+        Column(
+            "mean_loss",
+            "float64",
+            "on the stored images: the source's cross-entropy towards t; for D_R, D_NR the relative distance of the "
+            "representations; null for controls",
+            "nats, or share",
+        ),
+        Column(
+            "mean_norm", "float64", "mean distance of a stored image from its start (D_R, D_NR: l2)", "pixels in [0, 1]"
+        ),
         Column(
             "max_norm",
             "float64",
             "largest stored perturbation; 8-bit rounding may exceed epsilon a little",
             "pixels in [0, 1]",
         ),
+        Column("norm_histogram", "int64s", "images in each of 20 equal parts of 0 to max_norm", "images"),
+        Column(
+            "mean_distance",
+            "float64",
+            "mean distance from the image whose label it bears; as mean_norm, except for D_R, D_NR",
+            "pixels in [0, 1]",
+        ),
         Column(
             "share_unmoved", "float64", "rows equal to the original at 8 bits (zero gradient, or left clean)", "share"
+        ),
+        Column(
+            "gradients", "int64", "cost of making the set, for every machine alike", "image gradients of the source"
         ),
         Column("key", "string", "key of the construct stage"),
     ),

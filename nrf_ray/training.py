@@ -1,14 +1,18 @@
 """Train a network: one loop, standard and adversarial alike.
 
-The whole training set lies on the device, batches are index lookups, augmentation runs on the device, and nothing in
-the loop waits for it. Adversarial training is the same loop with `perturb=`. The last iterate is the result, as in the
-paper; nothing is selected by any test set.
+Batches are index lookups, augmentation runs on the device, and nothing in the loop waits for it. Adversarial training
+is the same loop with `perturb=`. The last iterate is the result, as in the paper; nothing is selected by any test set.
+
+Every epoch draws its order, views and dropout from seeds of its own. So a training that goes on from the state after
+some epoch ends with the same bits as one that was never interrupted.
 """
 
+import json
 import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,11 +21,14 @@ from nrf_ray.attacks import run_attack
 from nrf_ray.augmentation import augment
 from nrf_ray.data.images import LabelledImages, as_float
 from nrf_ray.errors import ConfigError
+from nrf_ray.recipes import LinearSchedule, Recipe
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Recipe
 
 Perturb = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """From a model, images in [0, 1] and labels to the images that it is trained on."""
+
+Snapshot = Callable[[], bytes]
+"""Returns the state after the epoch that was just finished, for `fit(resume=...)`."""
 
 
 class Epoch(NamedTuple):
@@ -43,62 +50,87 @@ def fit(
     seed: int,
     device: str = "cpu",
     perturb: Perturb | None = None,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_epoch: Callable[[Epoch, Snapshot], None] = lambda epoch, snapshot: None,
+    resume: bytes | None = None,
 ) -> list[Epoch]:
     """Train `model` in place on `data` by `recipe`, and return its learning curve.
 
     The order of examples and their augmentation are drawn from `seed`. `perturb` replaces each batch before the step;
-    without it, `recipe.adversary` decides. Raises ConfigError where the set is smaller than one batch.
+    without it, `recipe.adversary` decides. `resume` is a snapshot of an earlier call with the same arguments. Raises
+    ConfigError where the set is smaller than one batch, FloatingPointError where the training diverges.
     """
     batches = len(data) // recipe.batch_size
     if batches == 0:
         raise ConfigError(f"{len(data)} training images are less than one batch of {recipe.batch_size}")
     if perturb is None and (adversary := recipe.adversary) is not None:
         perturb = lambda model, images, labels: run_attack(adversary, model, images, labels)  # noqa: E731
-    order = torch.Generator().manual_seed(derive_seed(seed, "order"))
-    views = torch.Generator(device).manual_seed(derive_seed(seed, "augmentation"))
     data = data.to(device)
-    model.to(device).to(memory_format=torch.channels_last).train()
+    model.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=recipe.lr,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
+        nesterov=recipe.nesterov and recipe.momentum > 0,
         foreach=True,
     )
-    curve = []
-    for epoch in range(recipe.epochs):
-        shuffled = torch.randperm(len(data), generator=order).to(device)
-        losses, correct = torch.zeros((), device=device), torch.zeros((), device=device)
-        for batch in range(batches):
-            chosen = shuffled[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
-            images, labels = as_float(data.images[chosen]), data.labels[chosen]
-            images = augment(images, recipe.augmentation, views).contiguous(memory_format=torch.channels_last)
-            if perturb is not None:
-                images = perturb(model, images, labels)
-            lr = learning_rate(recipe, epoch * batches + batch, recipe.epochs * batches)
-            logits = _step(model, optimizer, lr, images, labels)
-            losses += F.cross_entropy(logits, labels)
-            correct += (logits.argmax(1) == labels).sum()
-        seen = batches * recipe.batch_size
-        curve.append(Epoch(epoch=epoch + 1, loss=losses.item() / batches, accuracy=correct.item() / seen))
-        if not math.isfinite(curve[-1].loss):
-            raise FloatingPointError(
-                f"training diverged: the loss is {curve[-1].loss} in epoch {epoch + 1}; lower the learning rate "
-                f"({recipe.lr:g}) or raise the warm-up ({recipe.warmup:g})"
-            )
-        on_epoch(curve[-1])
+    curve = [] if resume is None else _restore(resume, model, optimizer)
+    for epoch in range(len(curve), recipe.epochs):
+        with torch.random.fork_rng(devices=[device] if device == "cuda" else []):
+            torch.manual_seed(derive_seed(seed, "dropout", epoch))
+            curve.append(_epoch(epoch, model, optimizer, data, recipe, seed, perturb))
+        on_epoch(curve[-1], lambda: _snapshot(model, optimizer, curve))
     model.eval()
     return curve
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the learning rate of `step` of `steps`: linear up over the warm-up, linear down to zero after it."""
-    warm = recipe.warmup * steps
-    if step < warm:
-        return recipe.lr * (step + 1) / (warm + 1)
-    return recipe.lr * (steps - step) / (steps - warm)
+    """Return the learning rate of `step` of `steps`, all epochs together."""
+    if isinstance(recipe.schedule, LinearSchedule):
+        warm = recipe.schedule.warmup * steps
+        if step < warm:
+            return recipe.lr * (step + 1) / (warm + 1)
+        return recipe.lr * (steps - step) / (steps - warm)
+    every = recipe.schedule.drop_every
+    return recipe.lr * 0.1 ** (step * recipe.epochs // steps // every) if every else recipe.lr
+
+
+def _epoch(
+    epoch: int,
+    model: nn.Module,
+    optimizer: torch.optim.SGD,
+    data: LabelledImages,
+    recipe: Recipe,
+    seed: int,
+    perturb: Perturb | None,
+) -> Epoch:
+    """Train for one pass, `epoch` counted from 0."""
+    model.train()
+    device = data.labels.device
+    batches = len(data) // recipe.batch_size
+    order = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
+    views = torch.Generator(device).manual_seed(derive_seed(seed, "augmentation", epoch))
+    shuffled = torch.randperm(len(data), generator=order).to(device)
+    losses, correct = torch.zeros((), device=device), torch.zeros((), device=device)
+    for batch in range(batches):
+        chosen = shuffled[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
+        images, labels = as_float(data.images[chosen]), data.labels[chosen]
+        images = augment(images, recipe.augmentation, views).contiguous(memory_format=torch.channels_last)
+        if perturb is not None:
+            images = perturb(model, images, labels)
+        lr = learning_rate(recipe, epoch * batches + batch, recipe.epochs * batches)
+        logits = _step(model, optimizer, lr, images, labels)
+        losses += F.cross_entropy(logits, labels)
+        correct += (logits.argmax(1) == labels).sum()
+    shown = Epoch(
+        epoch=epoch + 1, loss=losses.item() / batches, accuracy=correct.item() / (batches * recipe.batch_size)
+    )
+    if not math.isfinite(shown.loss):
+        raise FloatingPointError(
+            f"training diverged: the loss is {shown.loss} in epoch {shown.epoch}; lower the learning rate "
+            f"({recipe.lr:g})"
+        )
+    return shown
 
 
 def _step(model: nn.Module, optimizer: torch.optim.SGD, lr: float, images: Tensor, labels: Tensor) -> Tensor:
@@ -111,3 +143,26 @@ def _step(model: nn.Module, optimizer: torch.optim.SGD, lr: float, images: Tenso
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return logits.detach()
+
+
+def _snapshot(model: nn.Module, optimizer: torch.optim.SGD, curve: list[Epoch]) -> bytes:
+    """Return weights, momentum and curve as safetensors; all else follows from the seed and the epoch."""
+    weights = {f"model.{name}": tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    momenta = {
+        f"momentum.{index}": optimizer.state[parameter]["momentum_buffer"].contiguous().cpu()
+        for index, parameter in enumerate(model.parameters())
+        if optimizer.state[parameter].get("momentum_buffer") is not None
+    }
+    return bytes(safetensors.torch.save(weights | momenta, {"curve": json.dumps(curve)}))
+
+
+def _restore(snapshot: bytes, model: nn.Module, optimizer: torch.optim.SGD) -> list[Epoch]:
+    """Put the state of `snapshot` into `model` and `optimizer`; return the curve so far."""
+    tensors = safetensors.torch.load(snapshot)
+    model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
+    for index, parameter in enumerate(model.parameters()):
+        if f"momentum.{index}" in tensors:
+            momentum = tensors[f"momentum.{index}"].to(parameter.device)
+            optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
+    header = json.loads(snapshot[8 : 8 + int.from_bytes(snapshot[:8], "little")])
+    return [Epoch(*values) for values in json.loads(header["__metadata__"]["curve"])]

@@ -44,6 +44,11 @@ def as_uint8(images: Tensor) -> Tensor:
     return (images * 255.0).round().to(torch.uint8)
 
 
+def stored_as(images: Tensor, storage: str) -> Tensor:
+    """Return images in [0, 1] as they are kept: rounded to "uint8", or as "float32"."""
+    return as_uint8(images) if storage == "uint8" else images.float()
+
+
 def content_digest(*splits: LabelledImages) -> str:
     """Return the sha256 over shapes, types, pixels and labels of `splits`, in order."""
     hasher = hashlib.sha256()

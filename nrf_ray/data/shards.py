@@ -1,7 +1,8 @@
 """Images with columns beside them, as parquet that every reader of parquet understands.
 
-An image is a fixed-size list of uint8 in c, h, w order; the shape stands in the file's metadata. Pages carry
-checksums, so a damaged file is noticed by itself. The same rows give the same bytes.
+An image is a fixed-size list of uint8 (0..255) or float32 (0..1) in c, h, w order; the shape
+stands in the file's metadata. Pages carry checksums, so a damaged file is noticed by itself. The same rows give the
+same bytes.
 """
 
 import io
@@ -23,7 +24,7 @@ class Shard(NamedTuple):
     """Rows of a constructed or attacked set."""
 
     images: Tensor
-    """[n, c, h, w], uint8."""
+    """[n, c, h, w], uint8 or float32."""
     columns: Mapping[str, Tensor]
     """Everything else that is known of each row, [n] each."""
     key: str
@@ -35,7 +36,13 @@ def write_shard(shard: Shard) -> bytes:
     flat = shard.images.contiguous().flatten(1)
     pixels = pa.FixedSizeListArray.from_arrays(pa.array(flat.numpy().ravel()), flat.shape[1])
     columns = {name: pa.array(values.numpy()) for name, values in shard.columns.items()}
-    meta = {"format": FORMAT, "key": shard.key, "shape": list(shard.images.shape[1:]), "layout": "CHW", "scale": 255}
+    meta = {
+        "format": FORMAT,
+        "key": shard.key,
+        "shape": list(shard.images.shape[1:]),
+        "layout": "CHW",
+        "scale": _scale(flat),
+    }
     table = pa.table({**columns, "image": pixels}).replace_schema_metadata({"nrf_ray": json.dumps(meta)})
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
@@ -67,6 +74,10 @@ def concatenate(shards: list[Shard]) -> Shard:
     """Return the rows of all `shards`, which come from one stage, in order."""
     columns = {name: torch.cat([shard.columns[name] for shard in shards]) for name in shards[0].columns}
     return Shard(torch.cat([shard.images for shard in shards]), columns, shards[0].key)
+
+
+def _scale(images: Tensor) -> int:
+    return 255 if images.dtype == torch.uint8 else 1
 
 
 def _tensor(column: pa.ChunkedArray) -> Tensor:

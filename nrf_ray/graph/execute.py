@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from nrf_ray.errors import CorruptArtifact, MissingArtifact
+from nrf_ray.graph import checkpoints
 from nrf_ray.graph.canonical import digest
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.plan import make_plan
@@ -63,6 +64,14 @@ class Context:
         """Make a file that `unfinished` returned part of the artifact, as it is."""
         self._files[name] = FileEntry(name=name, size=len(data), sha256=digest(data))
 
+    def save_checkpoint(self, step: int, state: bytes) -> None:
+        """Keep the state after `step` of long work, in place of earlier ones; it is gone when the stage is done."""
+        checkpoints.save(self.store, self.stage, step, state)
+
+    def latest_checkpoint(self) -> bytes | None:
+        """Return the last state that a run of this stage kept, or None."""
+        return checkpoints.latest(self.store, self.stage)
+
     def files(self) -> list[FileEntry]:
         """Return the data files written so far."""
         return list(self._files.values())
@@ -87,7 +96,9 @@ def execute(
     context = Context(store=store, stage=stage, map_shards=map_shards, report=report)
     metrics = stage.kind.body(stage.config, context, **inputs)
     record = record_of(stage, context.files(), metrics, time.perf_counter() - clock, started)
-    return record if store.commit(record) else store.artifact(stage).record
+    won = store.commit(record)
+    checkpoints.drop(store, stage)
+    return record if won else store.artifact(stage).record
 
 
 def _finished(stage: Stage, store: Store) -> Record | None:

@@ -26,8 +26,8 @@ from nrf_ray.graph.canonical import Key, key_of
 SCHEMA = 1
 """Version of the store's layout and of how keys are made."""
 
-Metrics = Mapping[str, float | int | None]
-"""What a stage measured: names and numbers, the same on every run of the stage."""
+Metrics = Mapping[str, float | int | str | list[int] | None]
+"""What a stage measured: names and values, mostly numbers, the same on every run of the stage."""
 
 RESERVED_NAMES = {"sweeps", "drivers", "quarantine", "logs"}
 

@@ -1,29 +1,35 @@
 """Construct a training set, shard by shard.
 
-A shard is a fixed range of the training set, crafted in fixed batches, so its bytes do not depend on who makes it. A
+A shard is a fixed range of the original rows, crafted in fixed batches, so its bytes do not depend on who makes it. A
 run that was cut off leaves whole shards behind; the next one makes only those that are missing.
 """
 
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact, Store
-from nrf_ray.specs import Attack, construction_named
+from nrf_ray.specs import Attack, Craft, Matching, Storage, construction_named
 from nrf_ray.stages.costs import OVERHEAD, attack_seconds
+from nrf_ray.threat import ThreatModel
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nrf_ray.constructions import Crafted
-    from nrf_ray.data.images import LabelledImages
-    from nrf_ray.data.shards import Shard
 
+COLUMNS = (
+    "index", "start", "label", "true_label", "seed",
+    "loss", "norm", "distance", "moved", "prediction", "prediction_stored",
+)  # fmt: skip
+"""What a shard says of each image, beside the image; `datasets.parquet` and `nrf_ray.constructions.Crafted` explain."""
 
-COLUMNS = ("index", "label", "true_label", "seed", "loss", "norm", "moved", "prediction", "prediction_stored")
-"""What a shard says of each image, beside the image."""
+CRAFTS: dict[str, type] = {"matched": Matching, "adversarial": Attack, "pattern": ThreatModel}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,169 +37,172 @@ class ConstructSpec:
     """One constructed set."""
 
     dataset: DatasetRef
-    """Its training split is changed."""
+    """Its images are changed."""
     construction: str
     """Name of the construction."""
-    attack: Attack
-    """Targeted attack on the source; of a control only its threat model counts."""
+    craft: Craft
+    """How the images are made."""
     seed: int
-    """Decides the targets, and the patterns of a control."""
+    """Decides targets and starts, and the patterns of a control."""
+    split: Literal["train", "test"] = "train"
+    """Which images are changed; a set made of test images is for evaluation (paper D.3)."""
+    storage: Storage = "uint8"
+    """How pixels are kept."""
     shard_rows: int = 4096
     """Rows a file."""
     batch_rows: int = 256
     """Rows crafted together."""
 
+    def __post_init__(self) -> None:
+        wanted = CRAFTS[construction_named(self.construction).features]
+        if not isinstance(self.craft, wanted):
+            raise ConfigError(
+                f"{self.construction} is made with a {wanted.__name__}, not with a {type(self.craft).__name__}"
+            )
+
+    @property
+    def num_rows(self) -> int:
+        """How many images the set has."""
+        info = info_of(self.dataset)
+        return info.num_train if self.split == "train" else info.num_test
+
     @property
     def num_shards(self) -> int:
         """How many files the set has."""
-        return math.ceil(info_of(self.dataset).num_train / self.shard_rows)
+        return math.ceil(self.num_rows / self.shard_rows)
+
+    @property
+    def threat(self) -> ThreatModel | None:
+        """The ball that bounds every perturbation; None where only the box does."""
+        match self.craft:
+            case Attack(threat=threat):
+                return threat
+            case ThreatModel():
+                return self.craft
+            case Matching():
+                return None
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the images carry a pattern and no feature of a source."""
+        return isinstance(self.craft, ThreatModel)
 
 
 def _cost(handle: Stage) -> float:
     config: ConstructSpec = handle.config
-    if not construction_named(config.construction).needs_source:
+    if isinstance(config.craft, ThreatModel):
         return 2 * OVERHEAD
     info = info_of(config.dataset)
-    return attack_seconds(handle.inputs["source"].config.arch, info, info.num_train, config.attack.steps)
+    return attack_seconds(handle.inputs["source"].config.arch, info, config.num_rows, config.craft.steps)
 
 
 @stage(version=1, cost=_cost)
 def construct(config: ConstructSpec, context: Context, *, source: Artifact | None = None) -> Metrics:
     """Write `part-00000.parquet` and so on, one row an image; measure what was done to the images."""
     from nrf_ray.data.shards import concatenate
+    from nrf_ray.stages.constructed import finished_shard, measure, refuse, shard_name
 
     del source  # every shard worker opens it itself
-    missing = [index for index in range(config.num_shards) if _finished_shard(context, index) is None]
+    missing = [index for index in range(config.num_shards) if finished_shard(context, index) is None]
     context.map_shards(partial(CraftShard, context.stage, context.store.uri), missing)
     shards = []
     for index in range(config.num_shards):
-        shard, data = _finished_shard(context, index) or _refuse(index)
+        shard, data = finished_shard(context, index) or refuse(index)
         context.adopt(shard_name(index), data)
         shards.append(shard)
-    return _measure(concatenate(shards))
+    return measure(config, concatenate(shards))
 
 
 class CraftShard:
     """Makes shards of one set; loads the source model once. Runs in the trial or in a Ray Data actor."""
 
     def __init__(self, stage: Stage, store_uri: str) -> None:
-        from nrf_ray.constructions import class_patterns, draw_targets
-        from nrf_ray.data.load import train_split
+        from nrf_ray.constructions import draw_targets
+        from nrf_ray.controls import class_patterns
+        from nrf_ray.data.load import test_split, train_split
+        from nrf_ray.matching import draw_starts
         from nrf_ray.stages.runtime import prepare
         from nrf_ray.stages.weights import load_model
 
         self.device = prepare(stage.resources)
         self.stage, self.config = stage, stage.config
         self.store = Store.open(store_uri, create=False)
-        info = info_of(self.config.dataset)
-        self.construction = construction_named(self.config.construction)
-        self.train = train_split(self.config.dataset)
-        self.targets = draw_targets(self.construction.targets, self.train.labels, info.num_classes, self.config.seed)
-        if self.construction.needs_source:
+        config: ConstructSpec = self.config
+        info = info_of(config.dataset)
+        self.shape = info.shape
+        self.construction = construction_named(config.construction)
+        self.originals = (train_split if config.split == "train" else test_split)(config.dataset)
+        self.targets = draw_targets(self.construction.targets, self.originals.labels, info.num_classes, config.seed)
+        self.starts = draw_starts(len(self.originals), config.seed)
+        if "source" in stage.inputs:
             self.model = load_model(self.store.artifact(stage.inputs["source"]), self.device)
-        else:
-            self.patterns = class_patterns(info.num_classes, info.shape, self.config.attack.threat, self.config.seed)
+        if isinstance(config.craft, ThreatModel):
+            self.patterns = class_patterns(info.num_classes, info.shape, config.craft, config.seed)
 
     def __call__(self, shard: int) -> None:
         """Make shard number `shard` and put it into the store."""
+        from nrf_ray.stages.constructed import shard_name
+
+        first = shard * self.config.shard_rows
+        data = self._rows(first, min(first + self.config.shard_rows, len(self.originals)))
+        self.store.write(self.stage, shard_name(shard), data)
+
+    def _rows(self, first: int, last: int) -> bytes:
         import torch
 
         from nrf_ray.constructions import Crafted
         from nrf_ray.data.shards import Shard, write_shard
 
-        first = shard * self.config.shard_rows
-        last = min(first + self.config.shard_rows, len(self.train))
-        starts = range(first, last, self.config.batch_rows)
-        parts = [self._craft(slice(start, min(start + self.config.batch_rows, last))) for start in starts]
+        size = self.config.batch_rows
+        parts = [self._craft(slice(start, min(start + size, last))) for start in range(first, last, size)]
         crafted = Crafted(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
         rows = slice(first, last)
         columns = {
             "index": torch.arange(first, last),
+            "start": self._started_from(rows),
             "label": self.targets[rows],
-            "true_label": self.train.labels[rows],
+            "true_label": self.originals.labels[rows],
             "seed": torch.full((last - first,), self.config.seed),
-            "loss": crafted.loss,
-            "norm": crafted.norm,
-            "moved": crafted.moved,
-            "prediction": crafted.prediction,
-            "prediction_stored": crafted.prediction_stored,
+            **{name: values for name, values in crafted._asdict().items() if name != "images"},
         }
-        assert tuple(columns) == COLUMNS, "the columns of a shard are declared once"
-        data = write_shard(Shard(crafted.images, columns, self.stage.key))
-        self.store.write(self.stage, shard_name(shard), data)
+        return write_shard(Shard(crafted.images, {name: columns[name] for name in COLUMNS}, self.stage.key))
+
+    def _started_from(self, rows: slice) -> "Tensor":
+        """Return the index of the image that each row started from; -1 for noise."""
+        import torch
+
+        if not isinstance(self.config.craft, Matching):
+            return torch.arange(rows.start, rows.stop)
+        return self.starts[rows] if self.config.craft.start == "image" else torch.full_like(self.starts[rows], -1)
 
     def _craft(self, rows: slice) -> "Crafted":
-        from nrf_ray.constructions import Crafted, craft_adversarial, craft_pattern
+        from nrf_ray.constructions import Crafted, craft_adversarial, craft_matched
+        from nrf_ray.controls import craft_pattern
 
-        images, labels, targets = self.train.images[rows], self.train.labels[rows], self.targets[rows]
-        if not self.construction.needs_source:
-            return craft_pattern(images, labels, targets, self.patterns, self.config.attack.threat)
-        crafted = craft_adversarial(self.model, images.to(self.device), targets.to(self.device), self.config.attack)
+        config: ConstructSpec = self.config
+        images, targets = self.originals.images[rows], self.targets[rows]
+        match config.craft:
+            case ThreatModel():
+                return craft_pattern(images, targets, self._spared(rows), self.patterns, config.craft, config.storage)
+            case Attack():
+                on_device = images.to(self.device), targets.to(self.device)
+                crafted = craft_adversarial(self.model, *on_device, config.craft, config.storage)
+            case Matching():
+                on_device = images.to(self.device), self._start_images(rows).to(self.device)
+                crafted = craft_matched(self.model, *on_device, config.craft, config.storage)
         return Crafted(*(column.cpu() for column in crafted))
 
+    def _start_images(self, rows: slice) -> "Tensor":
+        from nrf_ray.matching import grey_noise
 
-def shard_name(index: int) -> str:
-    """Return the file name of a shard."""
-    return f"part-{index:05d}.parquet"
+        if self.config.craft.start == "noise":
+            return grey_noise(range(rows.start, rows.stop), self.shape, self.config.seed)
+        return self.originals.images[self.starts[rows]]
 
+    def _spared(self, rows: slice) -> "Tensor":
+        """Return which rows of a control stay clean."""
+        from nrf_ray.evaluation import predict
 
-def constructed_rows(artifact: Artifact) -> "Shard":
-    """Return all rows of a constructed set."""
-    from nrf_ray.data.shards import concatenate, read_shard
-
-    return concatenate([read_shard(artifact.read(name)) for name in artifact.names()])
-
-
-def constructed_set(artifact: Artifact) -> "LabelledImages":
-    """Return a constructed set to train on: its images with their new labels."""
-    from nrf_ray.data.images import LabelledImages
-
-    rows = constructed_rows(artifact)
-    return LabelledImages(images=rows.images, labels=rows.columns["label"])
-
-
-def _finished_shard(context: Context, index: int) -> "tuple[Shard, bytes] | None":
-    """Return a shard that lies whole in the store, or None.
-
-    No record vouches for it yet, so it has to be intact to the byte, of this stage, and hold the rows and columns that
-    belong there.
-    """
-    from nrf_ray.data.shards import is_intact, read_shard
-
-    data = context.unfinished(shard_name(index))
-    if data is None:
-        return None
-    try:
-        shard = read_shard(data)
-    except ValueError:
-        return None
-    config: ConstructSpec = context.stage.config
-    info = info_of(config.dataset)
-    rows = min(config.shard_rows, info.num_train - index * config.shard_rows)
-    expected = (context.stage.key, COLUMNS, (rows, *info.shape))
-    found = (shard.key, tuple(shard.columns), tuple(shard.images.shape))
-    return (shard, data) if found == expected and is_intact(shard, data) else None
-
-
-def _refuse(index: int) -> "tuple[Shard, bytes]":
-    raise OSError(f"shard {index} was written but cannot be read back whole; check the disk under the store")
-
-
-def _measure(rows: "Shard") -> Metrics:
-    columns = rows.columns
-    crafted = bool((columns["prediction"] >= 0).all())
-    norms = columns["norm"].double()
-
-    def share_of_target(name: str) -> float | None:
-        return float((columns[name] == columns["label"]).double().mean()) if crafted else None
-
-    return {
-        "n": len(norms),
-        "share_target_is_label": float((columns["label"] == columns["true_label"]).double().mean()),
-        "share_unmoved": float((~columns["moved"]).double().mean()),
-        "mean_norm": float(norms.mean()),
-        "max_norm": float(norms.max()),
-        "mean_loss": float(columns["loss"].double().mean()) if crafted else None,
-        "fooling_rate_crafted": share_of_target("prediction"),
-        "fooling_rate": share_of_target("prediction_stored"),
-    }
+        if self.construction.spares == "same":
+            return self.targets[rows] == self.originals.labels[rows]
+        return predict(self.model, self.originals.images[rows].to(self.device)).cpu() == self.targets[rows]

@@ -22,7 +22,7 @@ class JudgeSpec:
 def judge(config: JudgeSpec, context: Context, *, data: Artifact, model: Artifact) -> Metrics:
     """Measure the shares of the set that `model` gives the true label y and the new label t."""
     from nrf_ray.evaluation import predict, share
-    from nrf_ray.stages.construct import constructed_rows
+    from nrf_ray.stages.constructed import constructed_rows
     from nrf_ray.stages.runtime import prepare
     from nrf_ray.stages.weights import load_model
 

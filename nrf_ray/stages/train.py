@@ -1,14 +1,23 @@
 """Train one model: on a dataset, or on a set constructed from it."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
+from nrf_ray.recipes import Recipe
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Recipe
 from nrf_ray.stages.costs import OVERHEAD, image_seconds
+
+if TYPE_CHECKING:
+    from nrf_ray.training import Epoch, Snapshot
+
+CHECKPOINT_SECONDS = 60.0
+"""A training keeps its state when this much time has passed since the last time, at the end of an epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +30,8 @@ class TrainSpec:
     """The dataset trained on; with a constructed set as input, the one that it was made from."""
     recipe: Recipe
     """How it is trained."""
+    rows: Literal["all", "changed"] = "all"
+    """Of a constructed set, the rows trained on: all, or those with t != y."""
     seed: int
     """Decides the initial weights, the order of examples and their augmentation."""
 
@@ -36,13 +47,15 @@ def _cost(handle: Stage) -> float:
 def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Metrics:
     """Write `weights.safetensors`; measure how well the last epoch fitted what it was trained on."""
     from nrf_ray.data.load import train_split
-    from nrf_ray.stages.construct import constructed_set
+    from nrf_ray.stages.constructed import constructed_set
     from nrf_ray.stages.runtime import prepare
     from nrf_ray.stages.weights import FILE, new_model, save_weights
     from nrf_ray.training import fit
 
     device = prepare(context.stage.resources)
-    images = train_split(config.dataset) if data is None else constructed_set(data)
+    images = (
+        train_split(config.dataset) if data is None else constructed_set(data, changed_only=config.rows == "changed")
+    )
     model = new_model(config.arch, config.dataset, seed=derive_seed(config.seed, "weights"))
     curve = fit(
         model,
@@ -50,7 +63,8 @@ def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) 
         config.recipe,
         seed=config.seed,
         device=device,
-        on_epoch=lambda e: context.report(e.epoch, {"train/loss": e.loss, "train/accuracy": e.accuracy}),
+        on_epoch=_watch(context),
+        resume=context.latest_checkpoint(),
     )
     info = info_of(config.dataset)
     context.write(FILE, save_weights(model, arch=config.arch, shape=info.shape, num_classes=info.num_classes))
@@ -61,3 +75,17 @@ def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) 
         "train_loss": curve[-1].loss,
         "train_accuracy": curve[-1].accuracy,
     }
+
+
+def _watch(context: Context) -> "Callable[[Epoch, Snapshot], None]":
+    """Return what `fit` calls after each epoch: report the curve, and now and then keep the state."""
+    kept = time.monotonic()
+
+    def on_epoch(epoch: "Epoch", snapshot: "Snapshot") -> None:
+        nonlocal kept
+        context.report(epoch.epoch, {"train/loss": epoch.loss, "train/accuracy": epoch.accuracy})
+        if time.monotonic() - kept >= CHECKPOINT_SECONDS:
+            context.save_checkpoint(epoch.epoch, snapshot())
+            kept = time.monotonic()
+
+    return on_epoch

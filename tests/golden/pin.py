@@ -10,7 +10,8 @@ from pathlib import Path
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.graph.source import source_digest
 from nrf_ray.graph.stage import StageKind
-from nrf_ray.specs import Attack, Augmentation, Recipe
+from nrf_ray.recipes import Augmentation, LinearSchedule, Recipe
+from nrf_ray.specs import Attack
 from nrf_ray.stages.attack import attack
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
@@ -36,14 +37,12 @@ def keys() -> dict[str, str]:
         batch_size=128,
         momentum=0.9,
         weight_decay=5e-4,
-        warmup=0.15,
+        schedule=LinearSchedule(warmup=0.15),
         augmentation=Augmentation(pad=1, flip=False),
         adversary=training,
     )
     source = train(TrainSpec(arch="resnet_s", dataset=dataset, recipe=recipe, seed=0))
-    spec = ConstructSpec(
-        dataset=dataset, construction="d_det", attack=crafting, seed=7, shard_rows=4096, batch_rows=256
-    )
+    spec = ConstructSpec(dataset=dataset, construction="d_det", craft=crafting, seed=7, shard_rows=4096, batch_rows=256)
     made = construct(spec, source=source)
     student = train(TrainSpec(arch="vgg_s", dataset=dataset, recipe=recipe, seed=1), data=made)
     return {

@@ -13,7 +13,8 @@ import torch
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.presets import PRESETS
-from nrf_ray.specs import Recipe, pgd_attack
+from nrf_ray.recipes import Recipe
+from nrf_ray.specs import pgd_attack
 from nrf_ray.sweep import Grid, Sweep
 
 SWEEP_FILE = Path(__file__).parents[2] / "sweeps" / "transfer_grid.py"

@@ -23,6 +23,7 @@ VALUES = {
     "string": st.none() | st.text("aB_é", max_size=3),
     "float64": st.none() | st.floats(-1, 1, allow_nan=False).map(lambda x: x + 0.0),
     "int64": st.integers(-3, 3),
+    "int64s": st.lists(st.integers(0, 3), max_size=3),
     "bool": st.booleans(),
 }
 

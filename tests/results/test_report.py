@@ -15,9 +15,9 @@ from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.stage import walk
 from nrf_ray.graph.store import Store
 from nrf_ray.parquet import to_arrow
+from nrf_ray.recipes import Recipe
 from nrf_ray.report import stage_rows, write_tables
 from nrf_ray.rows import wilson
-from nrf_ray.specs import Recipe
 from nrf_ray.summary import correlation, figure_3, mean_ci, print_summary, seed_means, share_text
 from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, STAGES, TRANSFER
 
@@ -45,7 +45,7 @@ def results(rows):
         "parameters": 1,
         "key": "k",
     }
-    return to_arrow(RESULTS, [base | row for row in rows]).to_pandas()
+    return to_arrow(RESULTS, [dict.fromkeys(RESULTS.column_names()) | base | row for row in rows]).to_pandas()
 
 
 def transfers(rows):
@@ -63,7 +63,7 @@ def transfers(rows):
         "n": 360,
         "key": "k",
     }
-    return to_arrow(TRANSFER, [base | row for row in rows]).to_pandas()
+    return to_arrow(TRANSFER, [dict.fromkeys(TRANSFER.column_names()) | base | row for row in rows]).to_pandas()
 
 
 def figure(accuracies, successes, **changes):

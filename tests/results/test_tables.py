@@ -9,10 +9,10 @@ from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, STAGES, TRANSFER, Meas
 
 TABLES = (RESULTS, DATASETS, ROBUSTNESS, TRANSFER, STAGES)
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-PYTHON = {"string": str, "float64": float, "int64": int, "bool": bool}
+PYTHON = {"string": str, "float64": float, "int64": int, "int64s": list, "bool": bool}
 MAY_BE_NULL = {
-    "results": {"norm", "epsilon", "source_arch"},
-    "datasets": {"source_arch"},
+    "results": {"norm", "epsilon", "start", "source_arch", "source_training"},
+    "datasets": {"start", "source_arch", "source_training", "mean_loss"},
     "robustness": set(),
     "transfer": set(),
     "stages": {"reason"},
@@ -95,6 +95,7 @@ def test_the_schema_is_the_declaration(table):
         "string": arrow_types.is_string,
         "float64": arrow_types.is_float64,
         "int64": arrow_types.is_int64,
+        "int64s": lambda type: arrow_types.is_list(type) and arrow_types.is_int64(type.value_type),
         "bool": arrow_types.is_boolean,
     }
     for column, field in zip(table.columns, made, strict=True):

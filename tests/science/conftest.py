@@ -10,7 +10,7 @@ from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.data.load import load
 from nrf_ray.models.classifier import Classifier
-from nrf_ray.specs import Recipe
+from nrf_ray.recipes import Recipe
 from nrf_ray.stages.weights import new_model
 from nrf_ray.training import fit
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from nrf_ray.augmentation import augment
-from nrf_ray.specs import Augmentation
+from nrf_ray.recipes import Augmentation
 
 
 def generator(seed=0):

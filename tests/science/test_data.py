@@ -12,7 +12,7 @@ from nrf_ray.data.catalogue import DATASETS, dataset_named, info_of
 from nrf_ray.data.images import LabelledImages, as_float, as_uint8, content_digest
 from nrf_ray.data.load import LOADERS, load, test_split, train_split
 from nrf_ray.errors import ConfigError
-from nrf_ray.specs import Recipe
+from nrf_ray.recipes import Recipe
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.train import TrainSpec, train
 

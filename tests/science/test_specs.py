@@ -9,15 +9,8 @@ import pytest
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import canonical_json
 from nrf_ray.presets import PRESETS
-from nrf_ray.specs import (
-    CONSTRUCTIONS,
-    Attack,
-    Augmentation,
-    Recipe,
-    TargetRule,
-    construction_named,
-    pgd_attack,
-)
+from nrf_ray.recipes import Augmentation, LinearSchedule, Recipe, StepSchedule
+from nrf_ray.specs import CONSTRUCTIONS, Attack, TargetRule, construction_named, pgd_attack
 from nrf_ray.sweep import Grid
 from nrf_ray.threat import ThreatModel
 
@@ -67,9 +60,8 @@ def test_pgd_attack_without_steps_is_refused_like_any_other(steps):
         {"lr": -0.1},
         {"lr": math.nan},
         {"lr": math.inf},
-        {"warmup": 1.0},
-        {"warmup": -0.1},
-        {"warmup": math.nan},
+        {"momentum": 1.0},
+        {"weight_decay": -1e-4},
     ],
     ids=lambda change: " ".join(f"{name}={value}" for name, value in change.items()),
 )
@@ -79,10 +71,28 @@ def test_a_recipe_that_cannot_train_is_refused(change):
     refused(error, next(iter(change)))
 
 
-def test_a_negative_pad_is_refused():
+@pytest.mark.parametrize("warmup", [1.0, -0.1, math.nan])
+def test_a_warmup_that_never_ends_or_begins_is_refused(warmup):
     with pytest.raises(ConfigError) as error:
-        Augmentation(pad=-1)
-    refused(error, "pad")
+        LinearSchedule(warmup=warmup)
+    refused(error, "warmup")
+
+
+def test_a_negative_number_of_epochs_between_drops_is_refused():
+    with pytest.raises(ConfigError) as error:
+        StepSchedule(drop_every=-1)
+    refused(error, "drop_every")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"pad": -1}, {"min_area": 0.0}, {"min_area": 1.5}, {"jitter": 1.0}, {"rotation": -1.0}, {"lighting": math.inf}],
+    ids=str,
+)
+def test_views_that_cannot_be_are_refused(change):
+    with pytest.raises(ConfigError) as error:
+        Augmentation(**change)
+    refused(error, f"not {next(iter(change))} = ")
 
 
 def test_adversarial_training_against_a_targeted_attack_is_refused():
@@ -97,14 +107,23 @@ def test_the_kind_of_training_follows_from_the_adversary():
 
 
 def test_every_set_of_the_paper_has_its_control():
-    assert list(CONSTRUCTIONS) == ["d_rand", "d_det", "d_other", "leak_rand", "leak_det", "leak_other"]
     for name, construction in CONSTRUCTIONS.items():
         assert construction_named(name) is construction
         assert construction.name == name
         assert construction.targets in typing.get_args(TargetRule)
-        assert construction.needs_source == name.startswith("d_")
         assert construction.description
-        assert CONSTRUCTIONS[name.replace("d_", "leak_", 1)].targets == construction.targets
+    for name in ("d_rand", "d_det", "d_other"):
+        control = CONSTRUCTIONS[name.replace("d_", "leak_", 1)]
+        assert control.targets == CONSTRUCTIONS[name].targets
+        assert not control.needs_source
+
+
+def test_what_a_construction_needs_follows_from_its_features():
+    assert {name for name, made in CONSTRUCTIONS.items() if not made.needs_source} == {
+        "leak_rand", "leak_det", "leak_other",
+    }  # fmt: skip
+    assert [name for name, made in CONSTRUCTIONS.items() if made.targets == "same"] == ["d_robust", "d_nonrobust"]
+    assert CONSTRUCTIONS["d_rand_changed"].made_as in CONSTRUCTIONS
 
 
 def test_an_unknown_construction_is_refused_with_the_known_ones():
@@ -116,7 +135,7 @@ def test_an_unknown_construction_is_refused_with_the_known_ones():
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
 def test_every_preset_is_a_grid_as_it_stands(preset):
     axes = {name: getattr(preset, name) for name in Grid.__dataclass_fields__ if name != "preset"}
-    assert Grid(preset=preset, **axes).archs == preset.archs
+    assert Grid(preset=preset, **axes | {"datasets": ("digits",)}).archs == preset.archs
     assert PRESETS[preset.name] is preset
     assert set(preset.control_archs) & set(preset.archs)
     assert preset.judge.training == "adversarial"
@@ -136,7 +155,8 @@ def test_equal_descriptions_have_equal_text_and_every_field_counts():
         "batch_size": 64,
         "momentum": 0.8,
         "weight_decay": 1e-4,
-        "warmup": 0.2,
+        "schedule": StepSchedule(drop_every=5),
+        "nesterov": False,
         "augmentation": Augmentation(pad=1),
         "adversary": None,
     }

@@ -5,6 +5,7 @@ All networks are trained for a few epochs on digits: enough that an attack does 
 
 import importlib
 import io
+import os
 import pkgutil
 from dataclasses import replace
 from functools import partial
@@ -19,15 +20,20 @@ from nrf_ray.constructions import draw_targets
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import as_float, as_uint8
 from nrf_ray.data.shards import Shard, read_shard
+from nrf_ray.errors import ConfigError
 from nrf_ray.evaluation import accuracy, predict, share
 from nrf_ray.graph.execute import execute, map_here, run_inline
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.stage import StageKind, walk
 from nrf_ray.graph.store import RECORD, Store, place_of
-from nrf_ray.specs import Recipe, pgd_attack
+from nrf_ray.matching import draw_starts, grey_noise, residual
+from nrf_ray.recipes import Recipe
+from nrf_ray.specs import Matching, pgd_attack
 from nrf_ray.stages import attack as attack_stage
+from nrf_ray.stages import construct as construct_stage
 from nrf_ray.stages.attack import AttackSpec, attack
-from nrf_ray.stages.construct import ConstructSpec, construct, constructed_rows, constructed_set, shard_name
+from nrf_ray.stages.construct import ConstructSpec, construct
+from nrf_ray.stages.constructed import constructed_rows, constructed_set, shard_name
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.judge import JudgeSpec, judge
 from nrf_ray.stages.robustness import RobustnessSpec, robustness
@@ -38,7 +44,7 @@ from nrf_ray.threat import perturbation_norm
 
 DIGITS = dataset_named("digits").ref
 TARGETED, UNTARGETED = (pgd_attack("l2", 1.0, steps=3, targeted=targeted) for targeted in (True, False))
-COLUMNS = ["index", "label", "true_label", "seed", "loss", "norm", "moved", "prediction", "prediction_stored", "image"]
+COLUMNS = [*construct_stage.COLUMNS, "image"]
 
 
 def trained_on(data=None, *, arch="resnet_s", epochs=2, seed=0, adversary=None):
@@ -46,20 +52,28 @@ def trained_on(data=None, *, arch="resnet_s", epochs=2, seed=0, adversary=None):
     return train(TrainSpec(arch=arch, dataset=DIGITS, recipe=recipe, seed=seed), data=data)
 
 
-def constructed(name, source=None, **more):
-    return construct(ConstructSpec(dataset=DIGITS, construction=name, attack=TARGETED, seed=3, **more), source=source)
+def constructed(name, source=None, craft=TARGETED, **more):
+    return construct(ConstructSpec(dataset=DIGITS, construction=name, craft=craft, seed=3, **more), source=source)
 
 
 SOURCE = trained_on()
 JUDGE = trained_on(epochs=1, seed=1, adversary=pgd_attack("l2", 1.0, steps=1))
 D_OTHER = constructed("d_other", SOURCE, shard_rows=512)
 D_OTHER_WHOLE = constructed("d_other", SOURCE, shard_rows=2048)
-LEAK_RAND = constructed("leak_rand", shard_rows=500)
+LEAK_RAND = constructed("leak_rand", craft=TARGETED.threat, shard_rows=500)
+MATCHING = Matching(steps=4, step_size=0.1, decay=True)
+D_ROBUST = constructed("d_robust", JUDGE, MATCHING, shard_rows=512)
+D_ROBUST_TEST = constructed("d_robust", JUDGE, MATCHING, split="test")
+FROM_NOISE = constructed("d_nonrobust", SOURCE, replace(MATCHING, start="noise"), shard_rows=512, storage="float32")
+LEAK_WEAK = constructed("leak_weak", SOURCE, TARGETED.threat)
 ATTACKED = {
     targeted: attack(AttackSpec(dataset=DIGITS, attack=chosen, seed=5), source=SOURCE)
     for targeted, chosen in ((True, TARGETED), (False, UNTARGETED))
 }
 STUDENT = trained_on(D_OTHER, arch="vgg_s")
+CHANGED_ONLY = train(
+    TrainSpec(arch="vgg_s", dataset=DIGITS, recipe=Recipe(epochs=1, lr=0.05), rows="changed", seed=0), data=LEAK_RAND
+)
 EVALUATED = evaluate(EvaluateSpec(dataset=DIGITS), model=SOURCE)
 ROBUST = robustness(RobustnessSpec(dataset=DIGITS, attack=UNTARGETED), model=SOURCE)
 JUDGED = {model.key: judge(JudgeSpec(), data=D_OTHER, model=model) for model in (SOURCE, JUDGE)}
@@ -68,7 +82,8 @@ TRANSFERRED = {
     for victim in (SOURCE, STUDENT)
     for targeted in (True, False)
 }
-GOALS = [D_OTHER_WHOLE, LEAK_RAND, EVALUATED, ROBUST, *JUDGED.values(), *TRANSFERRED.values()]
+MORE_SETS = [D_ROBUST, D_ROBUST_TEST, FROM_NOISE, LEAK_WEAK]
+GOALS = [*MORE_SETS, CHANGED_ONLY, D_OTHER_WHOLE, LEAK_RAND, EVALUATED, ROBUST, *JUDGED.values(), *TRANSFERRED.values()]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +116,8 @@ def test_every_kind_of_stage_is_run_here():
 @pytest.mark.parametrize("stage", list(walk(GOALS)), ids=lambda stage: stage.title)
 def test_every_stage_has_a_positive_cost_and_finite_metrics(store, stage):
     assert stage.cost() > 0
-    numbers = [value for value in metrics(store, stage).values() if value is not None]
+    values = [value for value in metrics(store, stage).values() if value is not None]
+    numbers = [number for value in values for number in (value if isinstance(value, list) else [value])]
     assert numbers
     assert all(value == value and abs(value) < 1e9 for value in numbers)
 
@@ -188,6 +204,96 @@ def test_a_control_has_no_source_and_leaves_rows_with_their_own_label(store, dig
     assert measured["share_target_is_label"] == measured["share_unmoved"] == share(same)
     assert 0.05 < share(same) < 0.15
     assert (measured["fooling_rate"], measured["fooling_rate_crafted"], measured["mean_loss"]) == (None, None, None)
+
+
+def test_a_matched_set_keeps_labels_and_says_where_each_image_started(store, digits):
+    train = digits[0]
+    rows = constructed_rows(store.artifact(D_ROBUST))
+    columns = rows.columns
+    starts = draw_starts(1437, 3)
+    assert torch.equal(columns["label"], train.labels)
+    assert torch.equal(columns["true_label"], train.labels)
+    assert torch.equal(columns["start"], starts)
+    images, model = as_float(rows.images), model_of(store, JUDGE)
+    torch.testing.assert_close(columns["norm"], perturbation_norm(images - train.images[starts], "l2"))
+    torch.testing.assert_close(columns["distance"], perturbation_norm(images - train.images, "l2"))
+    torch.testing.assert_close(columns["loss"], residual(model, images, train.images), atol=1e-4, rtol=1e-3)
+    measured = metrics(store, D_ROBUST)
+    assert measured["share_target_is_label"] == 1.0
+    assert measured["gradients"] == 4 * 1437
+    assert measured["fooling_rate"] == share(columns["prediction_stored"] == train.labels)
+    assert measured["mean_distance"] == pytest.approx(float(columns["distance"].mean()), rel=1e-5)
+
+
+def test_a_set_can_start_from_noise_and_be_kept_unrounded(store):
+    rows = constructed_rows(store.artifact(FROM_NOISE))
+    assert rows.images.dtype == torch.float32
+    assert rows.columns["start"].unique().tolist() == [-1]
+    noise = grey_noise(range(1437), (1, 8, 8), 3)
+    assert perturbation_norm(rows.images - noise, "l2").max() <= sum(MATCHING.lengths()) + 1e-5
+    assert torch.equal(rows.columns["prediction"], rows.columns["prediction_stored"]), "nothing is rounded"
+    assert not torch.equal(rows.images, as_float(as_uint8(rows.images)))
+
+
+def test_a_set_can_be_made_of_test_images(store, digits):
+    rows = constructed_rows(store.artifact(D_ROBUST_TEST))
+    assert torch.equal(rows.columns["true_label"], digits[1].labels)
+
+
+def test_the_rows_that_a_weak_model_already_calls_t_stay_clean(store, digits):
+    train = digits[0]
+    rows = constructed_rows(store.artifact(LEAK_WEAK))
+    spared = predict(model_of(store, SOURCE), train.images) == rows.columns["label"]
+    assert torch.equal(rows.columns["label"], (train.labels + 1) % 10)
+    assert torch.equal(rows.images[spared], as_uint8(train.images)[spared])
+    assert torch.equal(rows.columns["moved"], ~spared)
+    assert 0 < int(spared.sum()) < 200
+
+
+def test_a_student_can_be_trained_on_the_changed_rows_alone(store):
+    columns = constructed_rows(store.artifact(LEAK_RAND)).columns
+    changed = int((columns["label"] != columns["true_label"]).sum())
+    assert metrics(store, CHANGED_ONLY)["train_examples"] == changed < 1437
+
+
+def test_the_norm_histogram_counts_every_image_once(store):
+    for stage in (D_OTHER, D_ROBUST, LEAK_RAND):
+        measured, columns = metrics(store, stage), constructed_rows(store.artifact(stage)).columns
+        assert sum(measured["norm_histogram"]) == 1437
+        largest = measured["max_norm"]
+        below_half = int((columns["norm"] < largest / 2).sum())
+        assert sum(measured["norm_histogram"][:10]) == pytest.approx(below_half, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "craft"),
+    [("d_det", MATCHING), ("d_robust", TARGETED), ("leak_det", TARGETED), ("d_det", TARGETED.threat)],
+    ids=["matched d_det", "attacked d_robust", "attacked control", "d_det without attack"],
+)
+def test_a_construction_made_in_another_ones_way_is_refused(name, craft):
+    with pytest.raises(ConfigError, match=f"{name} is made with a .*, not with a {type(craft).__name__}"):
+        constructed(name, SOURCE, craft)
+
+
+def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(store, tmp_path, monkeypatch):
+    """The resumed run does only the epochs that were missing, and its weights are the same bytes."""
+    monkeypatch.setattr("nrf_ray.stages.train.CHECKPOINT_SECONDS", 0.0)
+    stage, other = trained_on(epochs=4), Store.open(str(tmp_path / "other"), create=True)
+    seen = []
+
+    def killed_after_two(epoch, values):
+        seen.append(epoch)
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(stage, other, report=killed_after_two)
+    assert [name for name in os.listdir(other.blobs.root / "train" / stage.key) if "checkpoint-00000002" in name]
+    resumed = execute(stage, other, report=lambda epoch, values: seen.append(epoch))
+    assert seen == [1, 2, 3, 3, 4]
+    assert [name for name in os.listdir(other.blobs.root / "train" / stage.key) if "checkpoint" in name] == []
+    whole = execute(stage, Store.open(str(tmp_path / "whole"), create=True))
+    assert (resumed.files, resumed.metrics) == (whole.files, whole.metrics)
 
 
 def test_the_sources_own_verdict_on_a_set_is_its_fooling_rate(store):
@@ -341,5 +447,8 @@ def test_training_reports_every_epoch(store):
 
 
 def test_the_number_of_shards_covers_the_training_set():
-    sizes = {rows: constructed("leak_det", shard_rows=rows).config.num_shards for rows in (1, 512, 1436, 1437, 4096)}
+    sizes = {
+        rows: constructed("leak_det", craft=TARGETED.threat, shard_rows=rows).config.num_shards
+        for rows in (1, 512, 1436, 1437, 4096)
+    }
     assert sizes == {1: 1437, 512: 3, 1436: 2, 1437: 1, 4096: 1}

@@ -21,7 +21,8 @@ from nrf_ray.attacks import run_attack
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import LabelledImages, as_uint8
 from nrf_ray.errors import ConfigError
-from nrf_ray.specs import Augmentation, Recipe, pgd_attack
+from nrf_ray.recipes import Augmentation, LinearSchedule, Recipe, StepSchedule
+from nrf_ray.specs import pgd_attack
 from nrf_ray.stages.weights import new_model
 from nrf_ray.training import fit, learning_rate
 
@@ -52,20 +53,50 @@ def weights_after(data, recipe=SHORT, *, seed=0, weights=0, arch="resnet_s", **m
     ],
 )
 def test_learning_rate_known_values(warmup, step, expected):
-    recipe = Recipe(epochs=1, lr=2.0, warmup=warmup)
+    recipe = Recipe(epochs=1, lr=2.0, schedule=LinearSchedule(warmup=warmup))
     assert learning_rate(recipe, step, 100) == pytest.approx(2.0 * expected)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0, 0.99), st.integers(1, 500))
 def test_learning_rate_rises_to_its_peak_and_falls_and_is_never_zero(warmup, steps):
-    recipe = Recipe(epochs=1, lr=0.1, warmup=warmup)
+    recipe = Recipe(epochs=1, lr=0.1, schedule=LinearSchedule(warmup=warmup))
     rates = [learning_rate(recipe, step, steps) for step in range(steps)]
     peak = rates.index(max(rates))
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
     assert min(rates) > 0
     assert max(rates) <= 0.1 * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(0, 1.0), (49, 1.0), (50, 0.1), (99, 0.1), (100, 0.01), (149, 0.01)])
+def test_the_papers_schedule_drops_to_a_tenth_after_every_fifty_epochs(epoch, expected):
+    recipe = Recipe(epochs=150, lr=0.1, schedule=StepSchedule(drop_every=50))
+    for step in (epoch * 391, epoch * 391 + 390):
+        assert learning_rate(recipe, step, 150 * 391) == pytest.approx(0.1 * expected)
+    assert learning_rate(Recipe(epochs=150, lr=0.1, schedule=StepSchedule()), epoch * 391, 150 * 391) == 0.1
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+@pytest.mark.parametrize("arch", ["resnet_s", "dropout"])
+def test_a_training_that_goes_on_from_a_snapshot_ends_with_the_same_bits(few, stop, arch):
+    """Order, views, dropout, BatchNorm and momentum all count."""
+    recipe = Recipe(epochs=3, lr=0.05, batch_size=64, augmentation=Augmentation(pad=1, flip=True))
+
+    def new():
+        model = new_model("resnet_s", DIGITS, seed=0)
+        if arch == "dropout":
+            model.body = torch.nn.Sequential(model.body, torch.nn.Dropout(0.3))
+        return model
+
+    kept = {}
+    whole, resumed = new(), new()
+    curve = fit(whole, few, recipe, seed=3, on_epoch=lambda epoch, snapshot: kept.update({epoch.epoch: snapshot()}))
+    torch.rand(5)
+    assert fit(resumed, few, recipe, seed=3, resume=kept[stop]) == curve
+    left, right = whole.state_dict(), resumed.state_dict()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    assert fit(new(), few, recipe, seed=4)[-1] != curve[-1], "another seed differs: the test can fail"
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_ran_before(few):
@@ -147,7 +178,8 @@ def test_every_example_is_seen_once_an_epoch_in_a_new_order(few):
 
 def test_the_curve_is_returned_and_reported_epoch_by_epoch(few):
     reported = []
-    curve = fit(new_model("resnet_s", DIGITS, seed=0), few, SHORT, seed=0, on_epoch=reported.append)
+    model = new_model("resnet_s", DIGITS, seed=0)
+    curve = fit(model, few, SHORT, seed=0, on_epoch=lambda epoch, snapshot: reported.append(epoch))
     assert reported == curve
     assert [epoch.epoch for epoch in curve] == [1, 2]
     assert curve[1].loss < curve[0].loss

@@ -1,0 +1,146 @@
+"""The building blocks of every sweep: models and constructed sets, as stages with readable names.
+
+A sweep file asks for these and passes them to `rows`. What is asked for twice is the same stage, and is run once.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from nrf_ray.data.catalogue import DatasetInfo
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.stage import Stage
+from nrf_ray.presets import Preset
+from nrf_ray.recipes import Recipe
+from nrf_ray.seeding import derive_seed
+from nrf_ray.specs import Construction, Craft, Matching, Storage, construction_named, pgd_attack
+from nrf_ray.stages.attack import AttackSpec, attack
+from nrf_ray.stages.construct import ConstructSpec, construct
+from nrf_ray.stages.train import TrainSpec, train
+from nrf_ray.threat import ThreatModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A trained model and what it is for."""
+
+    train: Stage
+    """Its `train` stage."""
+    role: str
+    """source, judge, victim, weak (the one-epoch model of a control) or student."""
+    seed: int
+    """Seed of the replicate that it belongs to."""
+    made_from: "ConstructedSet | None" = None
+    """The set that it was trained on; None for the original data."""
+
+    @property
+    def arch(self) -> str:
+        """Its architecture."""
+        return str(self.train.config.arch)
+
+    @property
+    def training(self) -> str:
+        """Standard or adversarial."""
+        return str(self.train.config.recipe.training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstructedSet:
+    """A constructed set and where its features come from."""
+
+    construction: Construction
+    """What it is."""
+    construct: Stage
+    """Its `construct` stage."""
+    source: Model | None
+    """The model whose features it was made with; None for a control that needs none."""
+    seed: int
+    """Seed of the replicate that it belongs to."""
+
+    @property
+    def threat(self) -> ThreatModel | None:
+        """The ball that bounds its perturbations; None where only the box does."""
+        threat: ThreatModel | None = self.construct.config.threat
+        return threat
+
+    @property
+    def start(self) -> str | None:
+        """What matching started from; None for other constructions."""
+        craft: Craft = self.construct.config.craft
+        return craft.start if isinstance(craft, Matching) else None
+
+
+def trained(
+    dataset: DatasetInfo, arch: str, recipe: Recipe, role: str, seed: int, made: ConstructedSet | None = None
+) -> Model:
+    """Return a model of the replicate `seed`; the same architecture in two roles gets two independent trainings."""
+    spec = TrainSpec(
+        arch=arch,
+        dataset=dataset.ref,
+        recipe=recipe,
+        rows=made.construction.rows if made else "all",
+        seed=derive_seed(seed, role),
+    )
+    trained_on = made.construct.label if made else f"{dataset.ref.name}, seed {seed}"
+    if made and made.construction.rows == "changed":
+        trained_on = f"changed rows of {trained_on}"
+    kind = "robust " if recipe.adversary else ""
+    stage = train(spec, data=made.construct if made else None)
+    return Model(train=stage.named(f"{kind}{role} {arch} on {trained_on}"), role=role, seed=seed, made_from=made)
+
+
+def crafted_by(preset: Preset, construction: Construction, threat: ThreatModel | None, start: str = "image") -> Craft:
+    """Return how a preset makes the images of a construction; `start` counts for D_R and D_NR alone."""
+    if construction.features == "matched":
+        return preset.noise_matching if start == "noise" else preset.matching
+    if threat is None:
+        raise ConfigError(f"{construction.name} is bounded by a norm and an epsilon; give both")
+    if construction.features == "pattern":
+        return threat
+    crafting = pgd_attack(threat.norm, threat.eps, steps=preset.craft_steps, targeted=True)
+    return replace(crafting, step_size=preset.craft_step) if preset.craft_step else crafting
+
+
+def constructed(
+    dataset: DatasetInfo,
+    name: str,
+    craft: Craft,
+    source: Model | None,
+    seed: int,
+    *,
+    storage: Storage = "uint8",
+    split: Literal["train", "test"] = "train",
+) -> ConstructedSet:
+    """Return one constructed set; a control that needs no source is made without it."""
+    construction = construction_named(name)
+    source = source if construction.needs_source else None
+    spec = ConstructSpec(
+        dataset=dataset.ref,
+        construction=construction.made_as or name,
+        craft=craft,
+        seed=derive_seed(seed, "construct"),
+        split=split,
+        storage=storage,
+    )
+    stage = construct(spec, source=source.train if source else None)
+    details = [spec.construction]
+    if source and source.train.config.recipe.adversary:
+        details.append("of robust source")
+    if spec.threat:
+        details.append(f"{spec.threat.norm} {spec.threat.eps:g}")
+    if isinstance(craft, Matching):
+        details.append(f"from {craft.start}")
+    of = dataset.ref.name if split == "train" else f"{dataset.ref.name} test images"
+    label = f"{' '.join(details)} of {of}, seed {seed}"
+    return ConstructedSet(construction=construction, construct=stage.named(label), source=source, seed=seed)
+
+
+def attacked(dataset: DatasetInfo, source: Model, threat: ThreatModel, steps: int, *, targeted: bool) -> Stage:
+    """Return the source's adversarial test images."""
+    spec = AttackSpec(
+        dataset=dataset.ref,
+        attack=pgd_attack(threat.norm, threat.eps, steps=steps, targeted=targeted),
+        seed=derive_seed(source.seed, "attack"),
+    )
+    kind = "targeted" if targeted else "untargeted"
+    label = f"{kind} {threat.norm} {threat.eps:g} on {dataset.ref.name}, seed {source.seed}"
+    return attack(spec, source=source.train).named(label)

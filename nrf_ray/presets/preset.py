@@ -1,0 +1,81 @@
+"""What a preset is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nrf_ray.recipes import Recipe
+from nrf_ray.specs import Matching
+from nrf_ray.threat import Norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Default axes of a grid, and the recipes behind them."""
+
+    name: str
+    """Name on the command line."""
+    description: str
+    """One line for people."""
+    datasets: tuple[str, ...]
+    """Default axis."""
+    archs: tuple[str, ...]
+    """Default axis: students and victims."""
+    control_archs: tuple[str, ...]
+    """Of the students' architectures, those that are trained on the leakage-only controls too."""
+    constructions: tuple[str, ...]
+    """Default axis of the transfer grid and of the non-robust features."""
+    norms: tuple[Norm, ...]
+    """Default axis."""
+    epsilons: tuple[float, ...]
+    """Default axis: radii of the constructions."""
+    radii: tuple[float, ...]
+    """Default axis of the robust features: radii of the attacks on the students."""
+    seeds: tuple[int, ...]
+    """Default axis."""
+
+    source_arch: str
+    """Architecture whose non-robust features are used."""
+    source: Recipe
+    """Training of the standard source."""
+    robust_source: Recipe
+    """Adversarial training of the robust source."""
+    victim: Recipe
+    """Standard training on the original data."""
+    student: Recipe
+    """Standard training on a constructed set."""
+    students: Mapping[str, Recipe] = field(default_factory=dict)
+    """The same for the constructions that have a recipe of their own."""
+    weak: Recipe
+    """Training of the weak model that picks the clean rows of `leak_weak`."""
+    judge_arch: str
+    """Architecture of the robust judge."""
+    judge: Recipe
+    """Adversarial training of the robust judge; one judge serves all seeds."""
+
+    craft_steps: int
+    """PGD steps of a construction."""
+    craft_step: float | None = None
+    """Their length, pixel units; None for 2.5 eps / steps."""
+    attack_steps: int
+    """PGD steps of transfer and of robust accuracy; their length is 2.5 eps / steps."""
+    test_examples: int | None = None
+    """Test images that robust accuracy is measured on, from the first; None for all."""
+
+    matching_arch: str
+    """Architecture of the sources whose representations are matched."""
+    matching_source: Recipe
+    """Training of the standard one."""
+    matching_robust_source: Recipe
+    """Training of the robust one."""
+    matched_archs: tuple[str, ...]
+    """Architectures of the students of D_R and D_NR."""
+    matched_student: Recipe
+    """Their training."""
+    matching: Matching
+    """How images are matched that start from other images."""
+    noise_matching: Matching
+    """How images are matched that start from noise."""
+
+    def student_of(self, construction: str) -> Recipe:
+        """Return the training of students on a construction."""
+        return self.students.get(construction, self.student)

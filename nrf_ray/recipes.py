@@ -1,0 +1,108 @@
+"""How networks are trained, as plain data: optimiser, learning-rate schedule, augmentation, adversary."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from nrf_ray.errors import ConfigError
+from nrf_ray.specs import Attack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Random views of the training images, drawn anew for every batch on the training device."""
+
+    pad: int = 0
+    """Shift by up to this many pixels in each direction, zero-filled; 0 for none."""
+    flip: bool = False
+    """Mirror half of the images left to right."""
+    min_area: float = 1.0
+    """Crop a part of this or a larger share of the area, sides 3:4 to 4:3, and resize it to the image; 1 for none."""
+    jitter: float = 0.0
+    """Change brightness, contrast and saturation by factors in 1 - jitter .. 1 + jitter."""
+    rotation: float = 0.0
+    """Turn by up to this many degrees either way."""
+    lighting: float = 0.0
+    """Add noise of this deviation along ImageNet's principal colours (Krizhevsky et al. 2012)."""
+
+    def __post_init__(self) -> None:
+        wrong = {
+            "pad": self.pad < 0,
+            "min_area": not 0 < self.min_area <= 1,
+            "jitter": not 0 <= self.jitter < 1,
+            "rotation": not 0 <= self.rotation <= 180,
+            "lighting": not 0 <= self.lighting < math.inf,
+        }
+        for name, is_wrong in wrong.items():
+            if is_wrong:
+                raise ConfigError(
+                    "an augmentation needs pad >= 0, 0 < min_area <= 1, 0 <= jitter < 1, 0 <= rotation <= 180 and "
+                    f"lighting >= 0, not {name} = {getattr(self, name)}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearSchedule:
+    """The learning rate rises linearly to its peak, then falls linearly to zero."""
+
+    warmup: float = 0.15
+    """Share of all steps in which it rises."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"a linear schedule needs 0 <= warmup < 1, not {self.warmup:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSchedule:
+    """The learning rate falls to a tenth after every so many epochs, as in the paper; or stays as it is."""
+
+    drop_every: int = 0
+    """Epochs between two drops; 0 for none."""
+
+    def __post_init__(self) -> None:
+        if self.drop_every < 0:
+            raise ConfigError(f"a step schedule needs drop_every >= 0, not {self.drop_every}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained: stochastic gradient descent with momentum."""
+
+    epochs: int
+    """Passes over the training set."""
+    lr: float
+    """Peak learning rate."""
+    batch_size: int = 128
+    """Examples a step; the last, smaller batch of an epoch is dropped."""
+    schedule: LinearSchedule | StepSchedule = LinearSchedule()
+    """How the learning rate changes."""
+    momentum: float = 0.9
+    """Momentum."""
+    nesterov: bool = True
+    """Whether the momentum is Nesterov's; in the paper it is not."""
+    weight_decay: float = 5e-4
+    """L2 penalty on all parameters."""
+    augmentation: Augmentation = Augmentation()
+    """Random views of the training images."""
+    adversary: Attack | None = None
+    """Adversarial training against this untargeted attack; None for standard training."""
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.lr < math.inf:
+            raise ConfigError(
+                "a recipe needs epochs >= 1, batch_size >= 1 and a finite lr > 0, not "
+                f"{self.epochs}, {self.batch_size} and {self.lr:g}"
+            )
+        if not 0 <= self.momentum < 1 or not 0 <= self.weight_decay < math.inf:
+            raise ConfigError(
+                f"a recipe needs 0 <= momentum < 1 and weight_decay >= 0, not {self.momentum:g} and "
+                f"{self.weight_decay:g}"
+            )
+        if self.adversary is not None and self.adversary.targeted:
+            raise ConfigError("adversarial training needs an untargeted attack; set targeted=False")
+
+    @property
+    def training(self) -> Literal["standard", "adversarial"]:
+        """The field's name for this kind of training."""
+        return "standard" if self.adversary is None else "adversarial"

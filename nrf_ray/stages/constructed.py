@@ -1,0 +1,106 @@
+"""A constructed set in the store: its shards, what they show, and the part of it that is trained on."""
+
+from typing import TYPE_CHECKING
+
+from nrf_ray.data.catalogue import info_of
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics
+from nrf_ray.graph.store import Artifact
+from nrf_ray.stages.construct import COLUMNS, ConstructSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nrf_ray.data.images import LabelledImages
+    from nrf_ray.data.shards import Shard
+
+BINS = 20
+"""Bars of a norm histogram: equal parts of 0 to the largest norm."""
+
+
+def shard_name(index: int) -> str:
+    """Return the file name of a shard."""
+    return f"part-{index:05d}.parquet"
+
+
+def constructed_rows(artifact: Artifact) -> "Shard":
+    """Return all rows of a constructed set."""
+    from nrf_ray.data.shards import concatenate, read_shard
+
+    return concatenate([read_shard(artifact.read(name)) for name in artifact.names()])
+
+
+def constructed_set(artifact: Artifact, *, changed_only: bool = False) -> "LabelledImages":
+    """Return a constructed set to train on: its images with their labels t, or only the rows with t != y."""
+    from nrf_ray.data.images import LabelledImages
+
+    rows = constructed_rows(artifact)
+    labels = rows.columns["label"]
+    if not changed_only:
+        return LabelledImages(images=rows.images, labels=labels)
+    changed = labels != rows.columns["true_label"]
+    return LabelledImages(images=rows.images[changed], labels=labels[changed])
+
+
+def finished_shard(context: Context, index: int) -> "tuple[Shard, bytes] | None":
+    """Return a shard that lies whole in the store, or None.
+
+    No record vouches for it yet, so it has to be intact to the byte, of this stage, and hold the rows and columns that
+    belong there.
+    """
+    from nrf_ray.data.shards import is_intact, read_shard
+
+    data = context.unfinished(shard_name(index))
+    if data is None:
+        return None
+    try:
+        shard = read_shard(data)
+    except ValueError:
+        return None
+    config: ConstructSpec = context.stage.config
+    rows = min(config.shard_rows, config.num_rows - index * config.shard_rows)
+    shape = (rows, *info_of(config.dataset).shape)
+    expected = (context.stage.key, COLUMNS, shape, f"torch.{config.storage}")
+    found = (shard.key, tuple(shard.columns), tuple(shard.images.shape), str(shard.images.dtype))
+    return (shard, data) if found == expected and is_intact(shard, data) else None
+
+
+def refuse(index: int) -> "tuple[Shard, bytes]":
+    """Raise OSError because a shard that was written is not there."""
+    raise OSError(f"shard {index} was written but cannot be read back whole; check the disk under the store")
+
+
+def measure(config: ConstructSpec, rows: "Shard") -> Metrics:
+    """Return what a set shows as a whole; shares are of rows, and None where no source took part."""
+    columns = rows.columns
+    by_source = not config.is_control
+    steps = 0 if config.is_control else config.craft.steps  # type: ignore[union-attr]
+
+    def share_of_target(name: str) -> float | None:
+        return _mean(columns[name] == columns["label"]) if by_source else None
+
+    return {
+        "n": len(columns["label"]),
+        "share_target_is_label": _mean(columns["label"] == columns["true_label"]),
+        "share_unmoved": _mean(~columns["moved"]),
+        "mean_norm": _mean(columns["norm"]),
+        "max_norm": float(columns["norm"].max()),
+        "norm_histogram": _histogram(columns["norm"]),
+        "mean_distance": _mean(columns["distance"]),
+        "mean_loss": _mean(columns["loss"]) if by_source else None,
+        "fooling_rate_crafted": share_of_target("prediction"),
+        "fooling_rate": share_of_target("prediction_stored"),
+        "gradients": steps * len(columns["label"]),
+    }
+
+
+def _mean(values: "Tensor") -> float:
+    return float(values.double().mean())
+
+
+def _histogram(values: "Tensor") -> list[int]:
+    """Return how many values lie in each of BINS equal parts of 0 to the largest."""
+    import torch
+
+    largest = float(values.max())
+    return [int(count) for count in torch.histc(values.float(), bins=BINS, min=0.0, max=largest or 1.0)]
