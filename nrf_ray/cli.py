@@ -16,20 +16,20 @@ from rich.text import Text
 from nrf_ray import inspect_store
 from nrf_ray.commands import run_or_plan
 from nrf_ray.errors import NrfError
-from nrf_ray.options import Options
+from nrf_ray.options import Defaults, Options
 from nrf_ray.sweep import Grid, Sweep
 
 INTERRUPTED = 130
 DEFAULTS = Options()
 
 
-def sweep_main(build: Callable[[Grid], Sweep]) -> None:
-    """Run the sweep file that defines `build` by the flags in sys.argv, and exit."""
+def sweep_main(build: Callable[[Grid], Sweep], axes: Defaults = lambda preset: {}) -> None:
+    """Run the sweep file that defines `build` by the flags in sys.argv, and exit; `axes` are its default axes."""
     app = _app(f"{build.__name__}.py", sys.modules[build.__module__].__doc__)
 
     @app.default
     def run(options: Options = DEFAULTS) -> int:
-        return run_or_plan(build, options)
+        return run_or_plan(build(options.grid(axes)), options)
 
     sys.exit(_guarded(app))
 

@@ -3,7 +3,6 @@
 import os
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING
@@ -17,17 +16,17 @@ from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
 from nrf_ray.options import Options
-from nrf_ray.sweep import Grid, Sweep
+from nrf_ray.sweep import Sweep
 
 if TYPE_CHECKING:
     from nrf_ray.cluster.run import Outcome
 
 
-def run_or_plan(build: Callable[[Grid], Sweep], options: Options) -> int:
+def run_or_plan(sweep: Sweep, options: Options) -> int:
     """Carry out one call of a sweep file; return its exit code."""
     began = time.monotonic()
     console = make_console()
-    sweep = build(options.grid()).on(Resources(gpus=options.gpus_per_trial))
+    sweep = sweep.on(Resources(gpus=options.gpus_per_trial))
     store = Store.open(options.store, create=not options.plan)
     plan = make_plan(sweep.goals, store)
     if options.plan:

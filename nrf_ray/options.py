@@ -8,11 +8,14 @@ from typing import Annotated, TypeVar
 from cyclopts import Parameter
 
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.presets import PRESETS
-from nrf_ray.sweep import Grid
+from nrf_ray.presets import PRESETS, Preset
+from nrf_ray.sweep import Axes, Grid
 from nrf_ray.threat import NORMS, Norm
 
 T = TypeVar("T")
+
+Defaults = Callable[[Preset], Axes]
+"""From a preset to the default axes of one sweep, where they differ from the preset's."""
 
 
 def axis(text: str | None, parse: Callable[[str], T], default: tuple[T, ...]) -> tuple[T, ...]:
@@ -49,7 +52,8 @@ class Options:
     """The flags of every sweep file. Lists are by comma; what is left out comes from the preset."""
 
     preset: str = "laptop"
-    """Default axes and recipes: laptop, or smoke to see in half a minute whether all is well."""
+    """Default axes and recipes: laptop, smoke (half a minute: is all well?), fashion, cifar10-small, cifar10,
+    restricted-imagenet."""
     dataset: str | None = None
     """Datasets."""
     arch: str | None = None
@@ -71,15 +75,16 @@ class Options:
     plan: Annotated[bool, Parameter(negative=())] = False
     """Print every stage with its state, the reason and the expected cost, and stop."""
 
-    def grid(self) -> Grid:
-        """Return the axes, or raise ConfigError with the names that are known."""
+    def grid(self, defaults: Defaults = lambda preset: {}) -> Grid:
+        """Return the axes, or raise ConfigError with the names that are known; `defaults` differ by sweep."""
         preset = lookup(PRESETS, self.preset, "preset")
+        own = defaults(preset)
         return Grid(
             preset=preset,
             datasets=axis(self.dataset, str, preset.datasets),
-            archs=axis(self.arch, str, preset.archs),
-            constructions=axis(self.construction, str, preset.constructions),
+            archs=axis(self.arch, str, own.get("archs", preset.archs)),
+            constructions=axis(self.construction, str, own.get("constructions", preset.constructions)),
             norms=axis(self.norm, norm_named, preset.norms),
-            epsilons=axis(self.epsilon, number, preset.epsilons),
+            epsilons=axis(self.epsilon, number, own.get("epsilons", preset.epsilons)),
             seeds=axis(self.seeds, whole, preset.seeds),
         )

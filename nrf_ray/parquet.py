@@ -16,7 +16,7 @@ _TYPES = {
     "float64": pa.float64(),
     "int64": pa.int64(),
     "bool": pa.bool_(),
-    "int64s": pa.list_(pa.int64()),
+    "int64s": pa.list_(pa.field("element", pa.int64())),
 }
 
 

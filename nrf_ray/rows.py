@@ -9,6 +9,7 @@ from typing import Any
 from nrf_ray.cells import ConstructedSet, Model
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.graph.stage import Stage
+from nrf_ray.presets import Preset
 from nrf_ray.specs import Attack, pgd_attack
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.judge import JudgeSpec, judge
@@ -86,36 +87,51 @@ def _verdict(whose: str, made: ConstructedSet, model: Model) -> Stage:
     return judge(JudgeSpec(), data=made.construct, model=model.train).named(f"{whose}: {made.construct.label}")
 
 
-def _origin(made: ConstructedSet | None) -> dict[str, Any]:
-    """Return the facts that say how a training set was made; all null but the name for the original data."""
+def _origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
+    """Return the facts that say how a training set was made; all null but the name for the original data.
+
+    `of_ball` comes before the names of norm and epsilon, where a row has those of an attack too.
+    """
     threat, source = (made.threat, made.source) if made else (None, None)
     return {
         "construction": made.construction.name if made else "d",
-        "norm": threat.norm if threat else None,
-        "epsilon": threat.eps if threat else None,
+        f"{of_ball}norm": threat.norm if threat else None,
+        f"{of_ball}epsilon": threat.eps if threat else None,
         "start": made.start if made else None,
         "source_arch": source.arch if source else None,
         "source_training": source.training if source else None,
     }
 
 
-def robustness_row(sweep: str, dataset: DatasetInfo, model: Model, threat: ThreatModel, steps: int) -> Row:
-    """Return the row of one model, trained on the original data, under untargeted PGD."""
-    attack = pgd_attack(threat.norm, threat.eps, steps=steps)
-    measured = robustness(RobustnessSpec(dataset=dataset.ref, attack=attack), model=model.train).named(
+def robustness_row(
+    sweep: str,
+    dataset: DatasetInfo,
+    model: Model,
+    threat: ThreatModel,
+    preset: Preset,
+    *,
+    tested_on: ConstructedSet | None = None,
+) -> Row:
+    """Return the row of one model under untargeted PGD, on test images or on the images of a constructed set."""
+    attack = pgd_attack(threat.norm, threat.eps, steps=preset.attack_steps)
+    spec = RobustnessSpec(dataset=dataset.ref, attack=attack, examples=preset.test_examples)
+    measured = robustness(spec, model=model.train, data=tested_on.construct if tested_on else None).named(
         f"robustness {threat.norm} {threat.eps:g}: {model.train.label}"
+        + (f", on {tested_on.construct.label}" if tested_on else "")
     )
     return Row(
         table=ROBUSTNESS,
         facts={
             "sweep": sweep,
             "dataset": dataset.ref.name,
-            "construction": "d",
-            "training": model.train.config.recipe.training,
-            "student_arch": model.train.config.arch,
+            **_origin(model.made_from, "trained_"),
+            "student_arch": model.arch,
             "role": model.role,
+            "training": model.training,
             "seed": model.seed,
+            "tested_on": f"{tested_on.construction.name} ({tested_on.construct.config.split})" if tested_on else "test",
             "attack": attack.name,
+            "steps": attack.steps,
             "norm": threat.norm,
             "epsilon": threat.eps,
             "trust_level": "L0",

@@ -6,6 +6,7 @@ A sweep file is a function from a `Grid` to a `Sweep`. Building one runs nothing
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypedDict
 
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import ConfigError, lookup
@@ -17,6 +18,14 @@ from nrf_ray.presets import Preset
 from nrf_ray.specs import construction_named
 from nrf_ray.tables import Row, Table
 from nrf_ray.threat import Norm, ThreatModel
+
+
+class Axes(TypedDict, total=False):
+    """Default axes of one sweep, where they differ from the preset's."""
+
+    archs: tuple[str, ...]
+    constructions: tuple[str, ...]
+    epsilons: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +58,12 @@ class Grid:
             for norm in self.norms:
                 for eps in self.epsilons:
                     ThreatModel(norm=norm, eps=eps).check_fits(dataset_named(dataset).shape)
+
+    def allow_constructions(self, sweep: str, known: tuple[str, ...]) -> None:
+        """Raise ConfigError where the grid names a construction that `sweep` has no place for."""
+        for name in self.constructions:
+            if name not in known:
+                raise ConfigError(f"{sweep} is about {', '.join(known)}, not about {name}; leave it out")
 
     def archs_for(self, construction: str) -> tuple[str, ...]:
         """Return the students' architectures for a set: all, or for a control the preset's few, if the grid has any."""

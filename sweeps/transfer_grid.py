@@ -40,14 +40,14 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
     threats = [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
     judge = trained(dataset, preset.judge_arch, preset.judge, "judge", seed=0)
     yield result_row(NAME, dataset, judge)
-    yield from (robustness_row(NAME, dataset, judge, threat, preset.attack_steps) for threat in threats)
+    yield from (robustness_row(NAME, dataset, judge, threat, preset) for threat in threats)
     for seed in grid.seeds:
         source = trained(dataset, preset.source_arch, preset.source, "source", seed)
         victims = [trained(dataset, arch, preset.victim, "victim", seed) for arch in grid.archs]
         second = trained(dataset, preset.source_arch, preset.victim, "victim", seed)
         for model in (source, *victims):
             yield result_row(NAME, dataset, model)
-            yield from (robustness_row(NAME, dataset, model, threat, preset.attack_steps) for threat in threats)
+            yield from (robustness_row(NAME, dataset, model, threat, preset) for threat in threats)
         for threat in threats:
             for targeted in (False, True):
                 adversarial = attacked(dataset, source, threat, preset.attack_steps, targeted=targeted)

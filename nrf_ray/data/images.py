@@ -29,6 +29,10 @@ class LabelledImages:
         """Return the same images on `device`."""
         return LabelledImages(images=self.images.to(device), labels=self.labels.to(device))
 
+    def first(self, n: int | None) -> "LabelledImages":
+        """Return the first `n` images, or all where n is None or larger."""
+        return LabelledImages(images=self.images[:n], labels=self.labels[:n])
+
     def floats(self) -> Tensor:
         """Return the images as float32 in [0, 1]."""
         return as_float(self.images)

@@ -9,7 +9,7 @@ paper and take the recipe of the construction that they stand beside.
 from dataclasses import replace
 
 from nrf_ray.presets.preset import Preset
-from nrf_ray.presets.small import GRID
+from nrf_ray.presets.small import GRID, NONROBUST
 from nrf_ray.recipes import Augmentation, Recipe, StepSchedule
 from nrf_ray.specs import Attack, Matching
 from nrf_ray.threat import ThreatModel
@@ -35,6 +35,8 @@ CIFAR10 = Preset(
     epsilons=(0.5,),
     radii=(0.25, 0.5),
     seeds=(0, 1, 2),
+    nonrobust_archs=("resnet50",),
+    nonrobust_constructions=NONROBUST,
     source_arch="resnet50",
     source=CIFAR_STANDARD,
     robust_source=CIFAR_ROBUST,

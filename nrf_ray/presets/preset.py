@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from nrf_ray.recipes import Recipe
 from nrf_ray.specs import Matching
@@ -23,7 +24,7 @@ class Preset:
     control_archs: tuple[str, ...]
     """Of the students' architectures, those that are trained on the leakage-only controls too."""
     constructions: tuple[str, ...]
-    """Default axis of the transfer grid and of the non-robust features."""
+    """Default axis of the transfer grid."""
     norms: tuple[Norm, ...]
     """Default axis."""
     epsilons: tuple[float, ...]
@@ -32,6 +33,15 @@ class Preset:
     """Default axis of the robust features: radii of the attacks on the students."""
     seeds: tuple[int, ...]
     """Default axis."""
+
+    nonrobust_archs: tuple[str, ...]
+    """Default architectures of the non-robust features: one is enough for Table 1."""
+    nonrobust_constructions: tuple[str, ...]
+    """Default constructions of the non-robust features."""
+    sources: tuple[Literal["standard", "adversarial"], ...] = ("standard", "adversarial")
+    """Kinds of source models of the non-robust features; the first must be standard."""
+    starts: tuple[Literal["image", "noise"], ...] = ("image", "noise")
+    """What the images of D_R and D_NR start from."""
 
     source_arch: str
     """Architecture whose non-robust features are used."""

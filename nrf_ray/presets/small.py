@@ -8,6 +8,7 @@ from nrf_ray.specs import Attack, Matching
 from nrf_ray.threat import ThreatModel
 
 GRID = ("d_rand", "d_det", "d_other", "leak_rand", "leak_det", "leak_other")
+NONROBUST = (*GRID, "d_rand_changed", "leak_weak")
 
 
 def adversarial(eps: float, **recipe: object) -> Recipe:
@@ -27,6 +28,8 @@ LAPTOP = Preset(
     epsilons=(1.0, 1.5),
     radii=(0.25, 0.5),
     seeds=(0, 1, 2),
+    nonrobust_archs=("resnet_s",),
+    nonrobust_constructions=NONROBUST,
     source_arch="resnet_m",
     source=Recipe(epochs=15, lr=0.05),
     robust_source=adversarial(1.0, epochs=20, lr=0.05),
@@ -55,6 +58,8 @@ SMOKE = replace(
     epsilons=(1.0,),
     radii=(0.5,),
     seeds=(0,),
+    nonrobust_constructions=("d_other", "leak_other"),
+    starts=("image",),
     source_arch="resnet_s",
     source=Recipe(epochs=3, lr=0.05),
     robust_source=adversarial(1.0, epochs=1, lr=0.05),
@@ -82,6 +87,9 @@ FASHION = Preset(
     epsilons=(2.0,),
     radii=(0.25, 0.5),
     seeds=(0, 1, 2),
+    nonrobust_archs=("resnet_s",),
+    nonrobust_constructions=NONROBUST,
+    starts=("image",),
     source_arch="resnet_s",
     source=Recipe(epochs=10, lr=0.1),
     robust_source=adversarial(1.0, epochs=6, lr=0.1),

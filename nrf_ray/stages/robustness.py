@@ -16,6 +16,8 @@ class RobustnessSpec:
 
     dataset: DatasetRef
     """Its test split is attacked."""
+    examples: int | None = None
+    """Images that are attacked, from the first; None for all."""
     attack: Attack
     """Untargeted, without random start."""
 
@@ -23,20 +25,27 @@ class RobustnessSpec:
 def _cost(handle: Stage) -> float:
     config: RobustnessSpec = handle.config
     info = info_of(config.dataset)
-    return attack_seconds(handle.inputs["model"].config.arch, info, info.num_test, config.attack.steps)
+    return attack_seconds(
+        handle.inputs["model"].config.arch,
+        info,
+        min(config.examples or info.num_test, info.num_test),
+        config.attack.steps,
+    )
 
 
-@stage(version=1, cost=_cost)
-def robustness(config: RobustnessSpec, context: Context, *, model: Artifact) -> Metrics:
-    """Measure the share of test images that stay right under the attack."""
+@stage(version=2, cost=_cost)
+def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, data: Artifact | None = None) -> Metrics:
+    """Measure the share of test images, or of the images of a constructed set, that stay right under the attack."""
     from nrf_ray.data.load import test_split
     from nrf_ray.evaluation import robust_accuracy
+    from nrf_ray.stages.constructed import constructed_set
     from nrf_ray.stages.runtime import prepare
     from nrf_ray.stages.weights import load_model
 
     device = prepare(context.stage.resources)
-    test = test_split(config.dataset).to(device)
+    tested = test_split(config.dataset) if data is None else constructed_set(data)
+    tested = tested.first(config.examples).to(device)
     return {
-        "robust_accuracy": robust_accuracy(load_model(model, device), test, config.attack),
-        "n": len(test),
+        "robust_accuracy": robust_accuracy(load_model(model, device), tested, config.attack),
+        "n": len(tested),
     }

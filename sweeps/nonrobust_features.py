@@ -1,0 +1,69 @@
+"""Non-robust features suffice: D_rand, D_det, D_other (Ilyas et al. 2019, section 3.2, Tables 1, 9, 10, D.6, D.7).
+
+For every seed a standard and an adversarially trained source are trained, and training sets are made from each whose
+new labels only its non-robust features predict. Students are tested on the untouched test set, on the same images
+relabelled to y + 1 (Table 10), and on extra test sets where their files are present (D.7: CIFAR-10.1). Beside each set
+stands its leakage-only control, beside d_rand the ablation without the rows that keep their label, and beside d_det a
+control whose clean rows a one-epoch model picked. A robust judge looks at every set.
+
+    python sweeps/nonrobust_features.py                  # digits: about seven minutes on two CPU cores
+    python sweeps/nonrobust_features.py --preset fashion
+    python sweeps/nonrobust_features.py --preset cifar10-small --dataset 'parquet:cifar10-jpeg.parquet[:10000]'
+    python sweeps/nonrobust_features.py --preset cifar10 --plan     # the paper's own settings, for GPUs
+"""
+
+from collections.abc import Iterator
+
+from nrf_ray.cells import constructed, crafted_by, trained
+from nrf_ray.cli import sweep_main
+from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.presets import Preset
+from nrf_ray.rows import dataset_row, result_row, robustness_row
+from nrf_ray.specs import CONSTRUCTIONS, MATCHED, construction_named
+from nrf_ray.sweep import Axes, Grid, Sweep
+from nrf_ray.tables import Row
+from nrf_ray.threat import ThreatModel
+
+NAME = "nonrobust_features"
+KNOWN = tuple(name for name in CONSTRUCTIONS if name not in MATCHED)
+
+
+def axes(preset: Preset) -> Axes:
+    """Return the default axes: one architecture, the source's, and every construction of this sweep."""
+    return {"constructions": preset.nonrobust_constructions, "archs": preset.nonrobust_archs}
+
+
+def nonrobust_features(grid: Grid) -> Sweep:
+    """Return the sweep over `grid`."""
+    grid.allow_constructions(NAME, KNOWN)
+    return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
+
+
+def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
+    preset = grid.preset
+    threats = [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
+    judge = trained(dataset, preset.judge_arch, preset.judge, "judge", seed=0)
+    yield result_row(NAME, dataset, judge)
+    yield from (robustness_row(NAME, dataset, judge, threat, preset) for threat in threats)
+    for seed in grid.seeds:
+        recipes = {"standard": preset.source, "adversarial": preset.robust_source}
+        sources = [trained(dataset, preset.source_arch, recipes[kind], "source", seed) for kind in preset.sources]
+        second = trained(dataset, preset.source_arch, preset.victim, "victim", seed)
+        weak = trained(dataset, preset.source_arch, preset.weak, "weak", seed)
+        for model in (*sources, second):
+            yield result_row(NAME, dataset, model)
+            yield from (robustness_row(NAME, dataset, model, threat, preset) for threat in threats)
+        for threat in threats:
+            for name in grid.constructions:
+                construction = construction_named(name)
+                made_with = sources if construction.features == "adversarial" else [weak]
+                for source in made_with:
+                    made = constructed(dataset, name, crafted_by(preset, construction, threat), source, seed)
+                    yield dataset_row(NAME, dataset, made, source=sources[0], second=second, judge=judge)
+                    for arch in grid.archs_for(name):
+                        student = trained(dataset, arch, preset.student_of(name), "student", seed, made)
+                        yield result_row(NAME, dataset, student)
+
+
+if __name__ == "__main__":
+    sweep_main(nonrobust_features, axes)

@@ -1,0 +1,79 @@
+"""Robust and non-robust features apart: D_R and D_NR (Ilyas et al. 2019, section 3.1, Figure 2, Tables 7 and 8).
+
+For every seed a standard and an adversarially trained source are trained. Every training image is matched in the
+penultimate layer of each, started from another image or from noise: what the robust source sees is kept in d_robust, what
+the standard one sees in d_nonrobust, and nothing else is. Students trained on these in the standard way should be
+right on the untouched test set either way, and robust only on d_robust. Table 8: the first student of d_robust is also
+attacked on its own training images and on test images that were matched in the same way.
+
+    python sweeps/robust_features.py                     # digits: about three minutes on two CPU cores
+    python sweeps/robust_features.py --plan
+    python sweeps/robust_features.py --preset cifar10 --plan     # the paper's own settings, for GPUs
+"""
+
+from collections.abc import Iterator
+
+from nrf_ray.cells import Model, constructed, crafted_by, trained
+from nrf_ray.cli import sweep_main
+from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.presets import Preset
+from nrf_ray.rows import dataset_row, result_row, robustness_row
+from nrf_ray.specs import MATCHED, construction_named
+from nrf_ray.sweep import Axes, Grid, Sweep
+from nrf_ray.tables import Row
+from nrf_ray.threat import ThreatModel
+
+NAME = "robust_features"
+
+
+def axes(preset: Preset) -> Axes:
+    """Return the default axes: epsilons are the radii of the attacks on the models."""
+    return {"constructions": MATCHED, "archs": preset.matched_archs, "epsilons": preset.radii}
+
+
+def robust_features(grid: Grid) -> Sweep:
+    """Return the sweep over `grid`."""
+    grid.allow_constructions(NAME, MATCHED)
+    return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
+
+
+def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
+    preset = grid.preset
+    judge = trained(dataset, preset.judge_arch, preset.judge, "judge", seed=0)
+    yield from _measured(grid, dataset, judge)
+    for seed in grid.seeds:
+        standard = trained(dataset, preset.matching_arch, preset.matching_source, "source", seed)
+        robust = trained(dataset, preset.matching_arch, preset.matching_robust_source, "source", seed)
+        second = trained(dataset, preset.matching_arch, preset.matching_source, "victim", seed)
+        for model in (standard, robust, second):
+            yield from _measured(grid, dataset, model)
+        for name in grid.constructions:
+            source = robust if name == "d_robust" else standard
+            for start in preset.starts:
+                craft = crafted_by(preset, construction_named(name), None, start)
+                made = constructed(dataset, name, craft, source, seed)
+                yield dataset_row(NAME, dataset, made, source=standard, second=second, judge=judge)
+                students = [
+                    trained(dataset, arch, preset.matched_student, "student", seed, made) for arch in grid.archs
+                ]
+                for student in students:
+                    yield from _measured(grid, dataset, student)
+                if name == "d_robust" and start == "image":
+                    of_tests = constructed(dataset, name, craft, source, seed, split="test")
+                    for own in (made, of_tests):
+                        threat = _threats(grid)[0]
+                        yield robustness_row(NAME, dataset, students[0], threat, preset, tested_on=own)
+
+
+def _measured(grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
+    """Yield the rows of one model: clean, and under the attack of every radius."""
+    yield result_row(NAME, dataset, model)
+    yield from (robustness_row(NAME, dataset, model, threat, grid.preset) for threat in _threats(grid))
+
+
+def _threats(grid: Grid) -> list[ThreatModel]:
+    return [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
+
+
+if __name__ == "__main__":
+    sweep_main(robust_features, axes)
