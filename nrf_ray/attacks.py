@@ -7,24 +7,36 @@ and every step is normalised per example, so the result of an example does not d
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray.specs import Attack
+from nrf_ray.errors import ConfigError
+from nrf_ray.seeding import derive_seed
+from nrf_ray.specs import Attack, Bounds, LossName, Returns
 from nrf_ray.threat import ThreatModel
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From logits [b, k] and labels [b] to one loss per example, [b]."""
 
-Returns = Literal["last", "worst_loss"]
-
 
 def per_example_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the cross-entropy of each example, as [b]."""
     return F.cross_entropy(logits.float(), labels, reduction="none")
+
+
+def per_example_margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the highest other logit minus the label's, as [b]: above 0 exactly where the label is not predicted."""
+    logits = logits.float()
+    own = logits.gather(1, labels.unsqueeze(1))
+    others = logits.scatter(1, labels.unsqueeze(1), -torch.inf)
+    return others.amax(dim=1) - own.squeeze(1)
+
+
+LOSSES: dict[LossName, Loss] = {"cross_entropy": per_example_cross_entropy, "margin": per_example_margin}
+"""What an `Attack` can climb, by name."""
 
 
 def pgd(
@@ -37,32 +49,30 @@ def pgd(
     step_size: float | Sequence[float],
     targeted: bool = False,
     loss: Loss = per_example_cross_entropy,
-    random_start: torch.Generator | None = None,
+    start: Tensor | None = None,
+    bounds: Bounds = "ball",
     returns: Returns = "last",
 ) -> Tensor:
     """Return adversarial images for `images` [b, c, h, w] in [0, 1], within `threat` (Ilyas et al. 2019, C.5).
 
     The loss towards `labels` [b] goes down where `targeted` (labels are targets t), else up (labels are true).
-    `step_size` is one length for all steps, or a list of one for each. The start is the image itself, or a random point
-    of the ball drawn from `random_start`. `returns="last"` gives the iterate after all steps; `returns="worst_loss"`
-    gives, per example, the best for the adversary of all iterates, the start included, as MadryLab's robustness library
-    does by default.
+    `step_size` is one length for all steps, or a list of one for each. It begins at `start` [b, c, h, w], or else at
+    the images themselves. `returns="last"` gives the iterate after all steps; `returns="worst_loss"` gives, per
+    example, the best for the adversary of all iterates, the start included, as MadryLab's robustness library does by
+    default. `bounds="box"` leaves only [0, 1] to bound a step.
     """
     sign = -1.0 if targeted else 1.0
     lengths = [step_size] * steps if isinstance(step_size, float | int) else step_size
-    adversarial = images if random_start is None else threat.random_start(images, random_start)
+    adversarial = images if start is None else start
     with attack_mode(model):
         best, best_gain = adversarial, None
         for length in lengths:
-            adversarial = adversarial.detach().requires_grad_(True)
-            losses = loss(model(adversarial), labels)
-            (gradient,) = torch.autograd.grad(losses.sum(), adversarial)
+            gradient, losses = input_gradient(model, adversarial, labels, loss)
             with torch.no_grad():
                 if returns == "worst_loss":
                     best, best_gain = _keep_best(best, best_gain, adversarial, sign * losses)
                 stepped = adversarial + (sign * length) * threat.ascend(gradient)
-                adversarial = threat.project(stepped, images)
-        adversarial = adversarial.detach()
+                adversarial = threat.project(stepped, images) if bounds == "ball" else stepped.clamp(0.0, 1.0)
         if returns == "worst_loss":
             with torch.no_grad():
                 gain = sign * loss(model(adversarial), labels)
@@ -70,8 +80,101 @@ def pgd(
     return adversarial.detach()
 
 
-def run_attack(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the adversarial images that `attack` finds; see `pgd`."""
+def input_gradient(
+    model: nn.Module, images: Tensor, labels: Tensor, loss: Loss = per_example_cross_entropy
+) -> tuple[Tensor, Tensor]:
+    """Return the gradient of each example's loss by its image [b, c, h, w] and the losses [b], inside no_grad too."""
+    with torch.enable_grad():
+        tracked = images.detach().requires_grad_(True)
+        losses = loss(model(tracked), labels)
+        (gradient,) = torch.autograd.grad(losses.sum(), tracked)
+    return gradient, losses.detach()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleStarts:
+    """Random starts that belong to examples: the same whatever the batch, the order, the worker or the device."""
+
+    seed: int
+    """Root of all draws."""
+    indices: Tensor
+    """Which example each row is, [b]: its place in the data set."""
+
+    def draw(self, threat: ThreatModel, images: Tensor, restart: int) -> Tensor:
+        """Return one start per image, drawn on the CPU from (seed, index, restart) alone."""
+        drawn = [
+            threat.random_start(row, torch.Generator().manual_seed(derive_seed(self.seed, "start", index, restart)))
+            for index, row in zip(self.indices.tolist(), images.cpu().unsqueeze(1), strict=True)
+        ]
+        return torch.cat(drawn).to(images.device)
+
+    def of(self, rows: Tensor | slice) -> "ExampleStarts":
+        """Return the starts of some of the examples."""
+        return replace(self, indices=self.indices[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarts:
+    """Random starts of a training run, one after the other from one generator on the device of the images."""
+
+    generator: torch.Generator
+    """Every draw moves it on."""
+
+    def draw(self, threat: ThreatModel, images: Tensor, restart: int) -> Tensor:
+        """Return one start per image; another call gives others."""
+        del restart
+        return threat.random_start(images, self.generator)
+
+
+def run_attack(
+    attack: Attack, model: nn.Module, images: Tensor, labels: Tensor, *, starts: ExampleStarts | RunStarts | None = None
+) -> Tensor:
+    """Return the adversarial images that one run of `attack` finds; see `pgd` and `run_restarts`.
+
+    `starts` draws the random start that the attack may ask for: `ExampleStarts` for a measurement, `RunStarts` for
+    training. Raises ConfigError where the attack asks for one and `starts` is None.
+    """
+    return _run(attack, model, images, labels, starts, restart=0)
+
+
+def run_restarts(
+    attack: Attack, model: nn.Module, images: Tensor, labels: Tensor, *, starts: ExampleStarts | None = None
+) -> Tensor:
+    """Return the adversarial images that all restarts of `attack` find together.
+
+    An example that a run fooled the model on keeps that run's image and is dropped from later runs, which is exact for
+    the share that is fooled by any run; one that no run fooled keeps the image of the best loss for the adversary.
+    """
+    found = run_attack(attack, model, images, labels, starts=starts)
+    if attack.restarts == 1 or starts is None:
+        return found
+    sign = -1.0 if attack.targeted else 1.0
+    fooled, losses = _verdict(attack, model, found, labels)
+    for restart in range(1, attack.restarts):
+        rest = (~fooled).nonzero().squeeze(1)
+        if len(rest) == 0:
+            break
+        again = _run(attack, model, images[rest], labels[rest], starts.of(rest.cpu()), restart)
+        now_fooled, now_losses = _verdict(attack, model, again, labels[rest])
+        better = now_fooled | (sign * now_losses > sign * losses[rest])
+        found[rest[better]], losses[rest[better]] = again[better], now_losses[better]
+        fooled[rest] = now_fooled
+    return found
+
+
+def _run(
+    attack: Attack,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    starts: ExampleStarts | RunStarts | None,
+    restart: int,
+) -> Tensor:
+    start = None
+    if attack.start != "image":
+        if starts is None:
+            raise ConfigError(f"attack {attack.name} starts at random points, and nothing here draws them")
+        start = starts.draw(attack.start_threat, images, restart)
     return pgd(
         model,
         images,
@@ -80,7 +183,20 @@ def run_attack(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor)
         steps=attack.steps,
         step_size=attack.step_size,
         targeted=attack.targeted,
+        loss=LOSSES[attack.loss],
+        start=start,
+        bounds=attack.bounds,
+        returns=attack.returns,
     )
+
+
+@torch.no_grad()
+def _verdict(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which of `images` fool the model as `attack` wants, [b], and their losses, [b]."""
+    with attack_mode(model):
+        logits = model(images)
+    says_label = logits.argmax(1) == labels
+    return says_label if attack.targeted else ~says_label, LOSSES[attack.loss](logits, labels)
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.attacks import run_attack
+from nrf_ray.attacks import ExampleStarts, run_restarts
 from nrf_ray.data.images import LabelledImages, as_float
+from nrf_ray.errors import ConfigError
 from nrf_ray.specs import Attack
 
 BATCH = 256
@@ -34,23 +35,40 @@ def next_labels(labels: Tensor, num_classes: int) -> Tensor:
     return (labels + 1) % num_classes
 
 
-def adversarial_images(model: nn.Module, images: Tensor, labels: Tensor, attack: Attack) -> Tensor:
-    """Return adversarial images for all of `images`, found against `model`, as float32 in [0, 1]."""
+def adversarial_images(
+    model: nn.Module, images: Tensor, labels: Tensor, attack: Attack, *, seed: int = 0, indices: Tensor | None = None
+) -> Tensor:
+    """Return adversarial images for all of `images`, found against `model`, as float32 in [0, 1].
+
+    Random starts belong to (`seed`, `indices`), where `indices` [n] are the images' places in their data set; by
+    default their places in `images`. Raises ConfigError for an attack whose result may lie outside its threat model.
+    """
+    if attack.bounds != "ball":
+        raise ConfigError(f"{attack.name} leaves the ball of radius {attack.threat.eps:g}: it is for training only")
+    starts = ExampleStarts(seed=seed, indices=torch.arange(len(images)) if indices is None else indices.cpu())
     floats = as_float(images)
-    return torch.cat([run_attack(attack, model, floats[rows], labels[rows]) for rows in batches(len(images))])
+    found = [
+        run_restarts(attack, model, floats[rows], labels[rows], starts=starts.of(rows)) for rows in batches(len(images))
+    ]
+    return torch.cat(found)
 
 
-def robust_accuracy(model: nn.Module, data: LabelledImages, attack: Attack) -> float:
-    """Return the share of `data` that `model` gets right both clean and after the untargeted `attack`.
+def robust_accuracy(model: nn.Module, data: LabelledImages, attack: Attack, *, seed: int = 0) -> float:
+    """Return the share of `data` that `model` gets right both clean and after every restart of the untargeted `attack`.
 
     Only what is right when clean is attacked: the rest counts as wrong already, so leaving it out is exact.
     """
-    right = (predict(model, data.images) == data.labels).nonzero().squeeze(1)
+    right = right_when_clean(model, data)
     if len(right) == 0:
         return 0.0
     images, labels = data.images[right], data.labels[right]
-    adversarial = adversarial_images(model, images, labels, attack)
+    adversarial = adversarial_images(model, images, labels, attack, seed=seed, indices=right)
     return int((predict(model, adversarial) == labels).sum()) / len(data)
+
+
+def right_when_clean(model: nn.Module, data: LabelledImages) -> Tensor:
+    """Return the places of the images that `model` gives their label, as [m]."""
+    return (predict(model, data.images) == data.labels).nonzero().squeeze(1)
 
 
 def share(hits: Tensor) -> float:

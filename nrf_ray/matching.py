@@ -7,7 +7,6 @@ features where it was trained adversarially (D_R), any features where it was not
 loss, a target that is a representation, and no ball but the box.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,9 @@ from nrf_ray.models.classifier import Classifier
 from nrf_ray.seeding import derive_seed
 from nrf_ray.specs import Matching
 from nrf_ray.threat import ThreatModel, l2_norm
+
+ALONG_L2 = ThreatModel(norm="l2", eps=1.0)
+"""Says how steps are normalised; its radius bounds nothing here."""
 
 RELUS = (F.relu, torch.relu, Tensor.relu)
 
@@ -37,11 +39,12 @@ def match_representation(model: Classifier, images: Tensor, starts: Tensor, matc
         represent,
         starts,
         wanted,
-        threat=whole_box(images),
+        threat=ALONG_L2,
         steps=matching.steps,
         step_size=matching.lengths(),
         targeted=True,
         loss=relative_distance,
+        bounds="box",
     )
 
 
@@ -54,11 +57,6 @@ def residual(model: Classifier, matched: Tensor, images: Tensor) -> Tensor:
     """Return how far the representation of each of `matched` still is from that of its image, relatively, as [b]."""
     with attack_mode(model), torch.no_grad():
         return relative_distance(model.representation(matched), model.representation(images))
-
-
-def whole_box(images: Tensor) -> ThreatModel:
-    """Return an l2 ball around any image that holds every other image: only the box [0, 1] binds."""
-    return ThreatModel(norm="l2", eps=math.sqrt(images[0].numel()))
 
 
 def draw_starts(n: int, seed: int) -> Tensor:

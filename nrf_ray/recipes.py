@@ -101,6 +101,8 @@ class Recipe:
             )
         if self.adversary is not None and self.adversary.targeted:
             raise ConfigError("adversarial training needs an untargeted attack; set targeted=False")
+        if self.adversary is not None and self.adversary.restarts > 1:
+            raise ConfigError(f"adversarial training takes one run a batch, not {self.adversary.restarts} restarts")
 
     @property
     def training(self) -> Literal["standard", "adversarial"]:

@@ -6,16 +6,32 @@ count). Nothing here needs torch: a sweep is planned from these alone.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.threat import Norm, ThreatModel
 
+Start = Literal["image", "uniform", "wide"]
+"""Where an attack begins: at the image; at a uniform point of the ball; or at a uniform point of the ball of twice the
+radius, with steps that only the box bounds (N-FGSM, de Jorge et al. 2022)."""
+
+LossName = Literal["cross_entropy", "margin"]
+"""What an attack climbs: cross-entropy, or the highest other logit minus the label's."""
+
+Bounds = Literal["ball", "box"]
+"""What a step is projected into: the threat model, or [0, 1] alone."""
+
+Returns = Literal["last", "worst_loss"]
+"""The iterate after all steps, or the best for the adversary of all iterates, the start included."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """Projected gradient descent (PGD) with a fixed number of normalised steps (Ilyas et al. 2019, C.3 and C.5)."""
+    """Projected gradient descent (PGD) with a fixed number of normalised steps (Ilyas et al. 2019, C.3 and C.5).
+
+    One-step attacks are PGD with one step; `fgsm`, `fgsm_rs` and `n_fgsm` give them their published proportions.
+    """
 
     threat: ThreatModel
     """Which images the adversary may reach."""
@@ -25,23 +41,110 @@ class Attack:
     """Length of a step in the threat model's norm, pixel units."""
     targeted: bool = False
     """Towards given labels (True) or away from the true ones (False)."""
+    restarts: int = 1
+    """Runs from fresh random starts; a later run is tried only on what no earlier one has fooled."""
+    start: Start = "image"
+    """Where it begins."""
+    loss: LossName = "cross_entropy"
+    """What it climbs."""
+    returns: Returns = "last"
+    """Which iterate of a run it returns."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not 0 < self.step_size < math.inf:
             raise ConfigError(
                 f"an attack needs steps >= 1 and a finite step_size > 0, not {self.steps} and {self.step_size:g}"
             )
+        for value, choices, what in (
+            (self.start, get_args(Start), "start"),
+            (self.loss, get_args(LossName), "loss"),
+            (self.returns, get_args(Returns), "returns"),
+        ):
+            if value not in choices:
+                raise ConfigError(f"unknown {what} {value!r} of an attack; known: {', '.join(choices)}")
+        if self.restarts < 1:
+            raise ConfigError(f"an attack needs restarts >= 1, not {self.restarts}")
+        if self.restarts > 1 and self.start == "image":
+            raise ConfigError(
+                f"{self.restarts} restarts from the image itself would all do the same; set start='uniform'"
+            )
+        if self.start == "wide" and (self.steps, self.restarts) != (1, 1):
+            raise ConfigError(
+                "start='wide' leaves the ball and is for N-FGSM alone, which has 1 step and 1 restart, not "
+                f"{self.steps} and {self.restarts}"
+            )
+
+    @property
+    def start_threat(self) -> ThreatModel:
+        """The ball that a random start is drawn from."""
+        return replace(self.threat, eps=2 * self.threat.eps) if self.start == "wide" else self.threat
+
+    @property
+    def bounds(self) -> Bounds:
+        """What its steps are projected into; beyond the ball it can train a model, but measures nothing."""
+        return "box" if self.start == "wide" else "ball"
 
     @property
     def name(self) -> str:
-        """Short name for tables, as in "pgd-20"."""
-        return f"pgd-{self.steps}"
+        """Short name for tables: "fgsm", "fgsm-rs", "n-fgsm", "pgd-20", "pgd-20-rs", "pgd-50x10", "pgd-20-margin"."""
+        parts = [self._family]
+        if self.loss != "cross_entropy":
+            parts.append(self.loss)
+        if self.returns == "worst_loss":
+            parts.append("worst")
+        return "-".join(parts)
+
+    @property
+    def _family(self) -> str:
+        if self.start == "wide":
+            return "n-fgsm"
+        if self.restarts > 1:
+            return f"pgd-{self.steps}x{self.restarts}"
+        random = "-rs" if self.start == "uniform" else ""
+        one_step = {"": 1.0, "-rs": 1.25}[random] * self.threat.eps
+        if self.steps == 1 and math.isclose(self.step_size, one_step):
+            return f"fgsm{random}"
+        return f"pgd-{self.steps}{random}"
 
 
-def pgd_attack(norm: Norm, eps: float, *, steps: int = 20, targeted: bool = False) -> Attack:
-    """Return PGD in the usual proportions: `steps` steps of 2.5 eps / steps, started from the image itself."""
-    threat = ThreatModel(norm=norm, eps=eps)
-    return Attack(threat=threat, steps=steps, step_size=2.5 * eps / max(steps, 1), targeted=targeted)
+def pgd_attack(
+    norm: Norm,
+    eps: float,
+    *,
+    steps: int = 20,
+    targeted: bool = False,
+    restarts: int = 1,
+    start: Start | None = None,
+    loss: LossName = "cross_entropy",
+) -> Attack:
+    """Return PGD in the usual proportions: `steps` steps of 2.5 eps / steps.
+
+    It starts from the image itself, or from random points of the ball where there are several `restarts`.
+    """
+    return Attack(
+        threat=ThreatModel(norm=norm, eps=eps),
+        steps=steps,
+        step_size=2.5 * eps / max(steps, 1),
+        targeted=targeted,
+        restarts=restarts,
+        start=start or ("image" if restarts == 1 else "uniform"),
+        loss=loss,
+    )
+
+
+def fgsm(norm: Norm, eps: float, *, targeted: bool = False) -> Attack:
+    """Return the fast gradient (sign) method: one step of eps from the image (Goodfellow et al. 2015)."""
+    return Attack(threat=ThreatModel(norm=norm, eps=eps), steps=1, step_size=eps, targeted=targeted)
+
+
+def fgsm_rs(norm: Norm, eps: float) -> Attack:
+    """Return FGSM with a random start: from a uniform point, one step of 1.25 eps, projected (Wong et al. 2020)."""
+    return Attack(threat=ThreatModel(norm=norm, eps=eps), steps=1, step_size=1.25 * eps, start="uniform")
+
+
+def n_fgsm(norm: Norm, eps: float) -> Attack:
+    """Return N-FGSM: noise of up to 2 eps, one step of eps, bounded by the box alone (de Jorge et al. 2022)."""
+    return Attack(threat=ThreatModel(norm=norm, eps=eps), steps=1, step_size=eps, start="wide")
 
 
 @dataclass(frozen=True, kw_only=True)

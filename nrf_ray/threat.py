@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Norm = Literal["l2", "linf"]
 NORMS: tuple[Norm, ...] = get_args(Norm)
+SMALLEST_EPS = 1e-6
+"""Near 1, neighbouring float32 numbers are 6e-8 apart: a smaller ball is mostly rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class ThreatModel:
     norm: Norm
     """"l2" or "linf"."""
     eps: float
-    """Radius in pixel units; above 0."""
+    """Radius in pixel units; at least `SMALLEST_EPS`."""
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
@@ -36,6 +38,10 @@ class ThreatModel:
         object.__setattr__(self, "eps", float(self.eps))
         if not (math.isfinite(self.eps) and self.eps > 0):
             raise ConfigError(f"epsilon must be a finite number above 0, not {self.eps:g}")
+        if self.eps < SMALLEST_EPS:
+            raise ConfigError(
+                f"epsilon {self.eps:g} is below {SMALLEST_EPS:g}: steps that small vanish in 32-bit images in [0, 1]"
+            )
 
     def check_fits(self, shape: tuple[int, ...]) -> None:
         """Raise ConfigError where the ball holds the whole box of images of `shape`, so eps bounds nothing."""

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray.attacks import run_attack
+from nrf_ray.attacks import RunStarts, run_attack
 from nrf_ray.augmentation import augment
 from nrf_ray.data.images import LabelledImages, as_float
 from nrf_ray.errors import ConfigError
@@ -62,8 +62,6 @@ def fit(
     batches = len(data) // recipe.batch_size
     if batches == 0:
         raise ConfigError(f"{len(data)} training images are less than one batch of {recipe.batch_size}")
-    if perturb is None and (adversary := recipe.adversary) is not None:
-        perturb = lambda model, images, labels: run_attack(adversary, model, images, labels)  # noqa: E731
     data = data.to(device)
     model.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
@@ -110,6 +108,9 @@ def _epoch(
     batches = len(data) // recipe.batch_size
     order = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
     views = torch.Generator(device).manual_seed(derive_seed(seed, "augmentation", epoch))
+    starts = RunStarts(generator=torch.Generator(device).manual_seed(derive_seed(seed, "adversary", epoch)))
+    if perturb is None and (adversary := recipe.adversary) is not None:
+        perturb = lambda model, images, labels: run_attack(adversary, model, images, labels, starts=starts)  # noqa: E731
     shuffled = torch.randperm(len(data), generator=order).to(device)
     losses, correct = torch.zeros((), device=device), torch.zeros((), device=device)
     for batch in range(batches):

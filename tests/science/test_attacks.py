@@ -29,6 +29,10 @@ def steepest(weights, norm):
     return weights.sign() if norm == "linf" else weights / weights.norm(dim=-1, keepdim=True)
 
 
+def start_from(images, norm, seed):
+    return ThreatModel(norm=norm, eps=EPS[norm]).random_start(images, torch.Generator().manual_seed(seed))
+
+
 def draw(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
@@ -105,7 +109,7 @@ def test_the_result_of_an_example_does_not_depend_on_its_batch_mates(trained, di
             x,
             y,
             returns=returns,
-            random_start=None if start is None else torch.Generator().manual_seed(start),
+            start=None if start is None else start_from(x, norm, start),
             **settings_for(norm),
         )
         for x, y in ((images, labels), (changed, other))
@@ -196,9 +200,8 @@ def test_a_saturated_network_gives_the_start_and_no_nan(linear, norm):
     assert torch.equal(gradient, torch.zeros_like(images)), "not saturated: the test shows nothing"
     for returns in ("last", "worst_loss"):
         assert torch.equal(pgd(model, images, labels, returns=returns, **settings_for(norm)), images)
-    generator = torch.Generator().manual_seed(5)
-    start = ThreatModel(norm=norm, eps=EPS[norm]).random_start(images, torch.Generator().manual_seed(5))
-    found = pgd(model, images, labels, random_start=generator, **settings_for(norm))
+    start = start_from(images, norm, 5)
+    found = pgd(model, images, labels, start=start, **settings_for(norm))
     torch.testing.assert_close(found, start, rtol=0, atol=1e-7)
     assert not torch.equal(found, images)
 
@@ -219,8 +222,7 @@ def test_random_numbers_are_drawn_only_from_the_given_generator(trained, digits)
     before = torch.random.get_rng_state()
     plain, again = (pgd(trained, images, labels, **settings_for("l2")) for _ in range(2))
     random, same, other = (
-        pgd(trained, images, labels, random_start=torch.Generator().manual_seed(seed), **settings_for("l2"))
-        for seed in (1, 1, 2)
+        pgd(trained, images, labels, start=start_from(images, "l2", seed), **settings_for("l2")) for seed in (1, 1, 2)
     )
     assert torch.equal(plain, again)
     assert torch.equal(random, same)
