@@ -24,7 +24,7 @@ class Model:
     """A trained model and what it is for."""
 
     train: Stage
-    """Its `train` stage."""
+    """Its `train` or `import_weights` stage."""
     role: str
     """source, judge, victim, weak (the one-epoch model of a control) or student."""
     seed: int
@@ -40,7 +40,7 @@ class Model:
     @property
     def training(self) -> str:
         """Standard or adversarial."""
-        return str(self.train.config.recipe.training)
+        return str(self.train.config.training)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ def constructed(
     )
     stage = construct(spec, source=source.train if source else None)
     details = [spec.construction]
-    if source and source.train.config.recipe.adversary:
+    if source and source.training == "adversarial":
         details.append("of robust source")
     if spec.threat:
         details.append(f"{spec.threat.norm} {spec.threat.eps:g}")

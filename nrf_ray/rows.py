@@ -42,6 +42,7 @@ def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:
             "train_examples": Measure(model.train, "train_examples"),
             "n": Measure(accuracy, "n"),
             "parameters": Measure(model.train, "parameters"),
+            "macs": Measure(model.train, "macs"),
         },
     )
 

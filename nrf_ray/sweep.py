@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import TypedDict
 
 from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Metrics, Resources, Stage, walk
 from nrf_ray.graph.store import Store, place_of
-from nrf_ray.models.catalogue import ARCHITECTURES
 from nrf_ray.presets import Preset
 from nrf_ray.specs import construction_named
+from nrf_ray.stages.costs import architecture_named
 from nrf_ray.tables import Row, Table
 from nrf_ray.threat import Norm, ThreatModel
 
@@ -49,7 +49,7 @@ class Grid:
                 if len(set(values)) != len(values):
                     raise ConfigError(f"{name} names a value twice: {', '.join(map(str, values))}")
         for arch in self.archs:
-            lookup(ARCHITECTURES, arch, "architecture")
+            architecture_named(arch)
         for construction in self.constructions:
             construction_named(construction)
         if not 0 <= min(self.seeds) <= max(self.seeds) < 2**63:

@@ -99,10 +99,21 @@ RESULTS = Table(
         Column("precision", "string", "arithmetic of training and attacks"),
         Column("clean_accuracy", "float64", "accuracy on the test set (x, y)", "share"),
         Column("relabelled_accuracy", "float64", "accuracy on the test set relabelled (x, y + 1), paper D.6", "share"),
-        Column("train_accuracy", "float64", "accuracy on its own training set during the last epoch", "share"),
-        Column("train_examples", "int64", "images in its training set", "images"),
+        Column(
+            "train_accuracy",
+            "float64",
+            "accuracy on its own training set during the last epoch; null if imported",
+            "share",
+        ),
+        Column("train_examples", "int64", "images in its training set; null if imported", "images"),
         _N,
         Column("parameters", "int64", "trainable numbers of the model", "numbers"),
+        Column(
+            "macs",
+            "int64",
+            "work of one forward pass of one image: convolutions and matrix products; a FLOP count is twice this",
+            "multiply-adds",
+        ),
         Column("key", "string", "key of the training stage"),
     ),
 )

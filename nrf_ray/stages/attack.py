@@ -28,7 +28,8 @@ class AttackSpec:
 def _cost(handle: Stage) -> float:
     config: AttackSpec = handle.config
     info = info_of(config.dataset)
-    return attack_seconds(handle.inputs["source"].config.arch, info, info.num_test, config.attack.steps)
+    device = handle.resources.device
+    return attack_seconds(handle.inputs["source"].config.arch, info, info.num_test, config.attack.steps, device)
 
 
 @stage(version=1, cost=_cost)

@@ -93,7 +93,8 @@ def _cost(handle: Stage) -> float:
     if isinstance(config.craft, ThreatModel):
         return 2 * OVERHEAD
     info = info_of(config.dataset)
-    return attack_seconds(handle.inputs["source"].config.arch, info, config.num_rows, config.craft.steps)
+    arch, device = handle.inputs["source"].config.arch, handle.resources.device
+    return attack_seconds(arch, info, config.num_rows, config.craft.steps, device)
 
 
 @stage(version=1, cost=_cost)

@@ -1,21 +1,66 @@
-"""What a stage is expected to cost, in seconds of one CPU core, from its config alone.
+"""What a stage is expected to cost, in seconds of one device, from its config alone.
 
-Fitted by eye to runs on 2 cores of an AVX-512 server; good to a factor of two, enough to order the work and to plan.
+A pass over an image costs a fixed part (launching kernels, moving memory) and its multiply-adds. Training passes
+forward and twice as far backward (to weights and to activations); an attack needs no gradient of weights.
+
+Good to a factor of two, which is enough to order the work and to plan. Where the constants come from:
+
+- "cpu", one core: measured on 2 shared cores of an AMD EPYC of family 26 (AVX-512), torch 2.14, fp32. The small
+  networks train at 23 to 48 G multiply-adds a second at 8, 28 and 32 pixels (but for two, see `Architecture.drag`), and
+  torchvision's at 42 to 76 at 32 and 224 pixels. Images of 8 pixels cost about 2e-5 s beyond that.
+- "a100", one NVIDIA A100: not measured here, but taken from KellerJordan's published re-run of the paper with a
+  ResNet-50 on CIFAR-10. D_rand takes 20 minutes (50,000 images, 100 steps, 1.3 G multiply-adds forward and as many
+  backward: 1.1e13 a second) and training on it about 1 hour (at 200 epochs 1.1e13 a second too, but the epochs are not
+  stated, nor the precision). The fixed part is all that his small network's 200 epochs in 3.5 minutes leave. Loading
+  data is not in it; another precision or memory layout moves it by a factor of two or three.
 """
 
+from dataclasses import dataclass
+
 from nrf_ray.data.catalogue import DatasetInfo
-from nrf_ray.models.catalogue import ARCHITECTURES
+from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.models.catalogue import Architecture, ArchitectureError
+from nrf_ray.models.catalogue import architecture_named as known_architecture
 
 OVERHEAD = 0.05
 """Opening inputs, committing, handing out."""
 
-
-def image_seconds(arch: str, info: DatasetInfo) -> float:
-    """Return the seconds of one forward and backward pass per image of `info` through `arch`."""
-    _, height, width = info.shape
-    return 3e-5 + 9e-5 * ARCHITECTURES[arch].mmacs * height * width / 64
+ATTACK_SHARE = 2 / 3
+"""Of the work of a training step, what an attack step does: everything but the gradient of the weights."""
 
 
-def attack_seconds(arch: str, info: DatasetInfo, images: int, steps: int) -> float:
-    """Return the seconds of an attack of `steps` steps on `images` images."""
-    return OVERHEAD + 0.6 * steps * images * image_seconds(arch, info)
+@dataclass(frozen=True, kw_only=True)
+class Throughput:
+    """How fast a device is."""
+
+    fixed: float
+    """Seconds of one image's forward and backward pass beside its multiply-adds."""
+    macs: float
+    """Multiply-adds a second."""
+
+
+_CORE = Throughput(fixed=2e-5, macs=4.5e10)
+_A100 = Throughput(fixed=2e-5, macs=1.1e13)
+
+DEVICES: dict[str, Throughput] = {"cpu": _CORE, "a100": _A100, "cuda": _A100}
+"""Devices by name; `cuda`, what a stage asks for, is planned as an A100."""
+
+
+def architecture_named(name: str) -> Architecture:
+    """Return what is known of the architecture called `name`, or raise ConfigError with the known names."""
+    try:
+        return known_architecture(name)
+    except ArchitectureError as error:
+        raise ConfigError(str(error)) from error
+
+
+def image_seconds(arch: str, shape: tuple[int, int, int], device: str = "cpu") -> float:
+    """Return the seconds of one forward and backward pass of one image of `shape` (c, h, w) on `device`."""
+    speed, architecture = lookup(DEVICES, device, "device"), architecture_named(arch)
+    drag = architecture.drag if device == "cpu" else 1.0
+    return speed.fixed + 3 * architecture.macs(*shape[1:]) * drag / speed.macs
+
+
+def attack_seconds(arch: str, info: DatasetInfo, images: int, steps: int, device: str = "cpu") -> float:
+    """Return the seconds of an attack of `steps` steps on `images` images of `info` on `device`."""
+    return OVERHEAD + ATTACK_SHARE * steps * images * image_seconds(arch, info.shape, device)

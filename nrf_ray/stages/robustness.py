@@ -25,12 +25,9 @@ class RobustnessSpec:
 def _cost(handle: Stage) -> float:
     config: RobustnessSpec = handle.config
     info = info_of(config.dataset)
-    return attack_seconds(
-        handle.inputs["model"].config.arch,
-        info,
-        min(config.examples or info.num_test, info.num_test),
-        config.attack.steps,
-    )
+    arch, device = handle.inputs["model"].config.arch, handle.resources.device
+    images = min(config.examples or info.num_test, info.num_test)
+    return attack_seconds(arch, info, images, config.attack.steps, device)
 
 
 @stage(version=2, cost=_cost)

@@ -11,7 +11,7 @@ from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
 from nrf_ray.recipes import Recipe
 from nrf_ray.seeding import derive_seed
-from nrf_ray.stages.costs import OVERHEAD, image_seconds
+from nrf_ray.stages.costs import ATTACK_SHARE, OVERHEAD, image_seconds
 
 if TYPE_CHECKING:
     from nrf_ray.training import Epoch, Snapshot
@@ -35,18 +35,25 @@ class TrainSpec:
     seed: int
     """Decides the initial weights, the order of examples and their augmentation."""
 
+    @property
+    def training(self) -> str:
+        """Return standard or adversarial."""
+        return self.recipe.training
+
 
 def _cost(handle: Stage) -> float:
     config: TrainSpec = handle.config
     info = info_of(config.dataset)
     steps = config.recipe.adversary.steps if config.recipe.adversary else 0
-    return OVERHEAD + config.recipe.epochs * info.num_train * image_seconds(config.arch, info) * (1 + 0.7 * steps)
+    per_image = image_seconds(config.arch, info.shape, handle.resources.device) * (1 + ATTACK_SHARE * steps)
+    return OVERHEAD + config.recipe.epochs * info.num_train * per_image
 
 
 @stage(version=2, cost=_cost)
 def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Metrics:
     """Write `weights.safetensors`; measure how well the last epoch fitted what it was trained on."""
     from nrf_ray.data.load import train_split
+    from nrf_ray.models.measure import forward_macs, parameter_count
     from nrf_ray.stages.constructed import constructed_set
     from nrf_ray.stages.runtime import prepare
     from nrf_ray.stages.weights import FILE, new_model, save_weights
@@ -68,9 +75,9 @@ def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) 
     )
     info = info_of(config.dataset)
     context.write(FILE, save_weights(model, arch=config.arch, shape=info.shape, num_classes=info.num_classes))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
     return {
-        "parameters": parameters,
+        "parameters": parameter_count(model),
+        "macs": forward_macs(model, info.shape),
         "train_examples": len(images),
         "train_loss": curve[-1].loss,
         "train_accuracy": curve[-1].accuracy,

@@ -6,8 +6,10 @@ import safetensors.torch
 import torch
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.errors import ConfigError
 from nrf_ray.graph.store import Artifact
 from nrf_ray.models import zoo
+from nrf_ray.models.catalogue import ArchitectureError
 from nrf_ray.models.classifier import Classifier
 
 FILE = "weights.safetensors"
@@ -41,4 +43,7 @@ def place(model: Classifier, device: str) -> Classifier:
 def new_model(arch: str, dataset: DatasetRef, *, seed: int) -> Classifier:
     """Return an untrained model of architecture `arch` for the images of `dataset`."""
     info = info_of(dataset)
-    return zoo.build(arch, shape=info.shape, num_classes=info.num_classes, mean=info.mean, std=info.std, seed=seed)
+    try:
+        return zoo.build(arch, shape=info.shape, num_classes=info.num_classes, mean=info.mean, std=info.std, seed=seed)
+    except ArchitectureError as error:
+        raise ConfigError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Networks: the catalogue and the zoo agree, sizes are as promised, and weights come back as they were saved."""
+"""The small networks: catalogue and zoo agree, sizes are as promised, and weights come back as they were saved."""
 
 import json
 from types import SimpleNamespace
@@ -14,7 +14,8 @@ from nrf_ray.models.zoo import BUILDERS, build
 from nrf_ray.stages.weights import FILE, load_model, new_model, save_weights
 
 DIGITS = dataset_named("digits").ref
-every_arch = pytest.mark.parametrize("arch", BUILDERS)
+SMALL = [arch for arch in BUILDERS if arch.endswith(("_s", "_m", "_b"))]
+every_arch = pytest.mark.parametrize("arch", SMALL)
 SHAPES = [(1, 8, 8), (3, 32, 32)]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=["digits", "cifar"])
 
@@ -26,25 +27,6 @@ def made(arch, shape=(1, 8, 8), *, classes=10, seed=0):
 
 def pictures(shape, n=4):
     return torch.rand(n, *shape, generator=torch.Generator().manual_seed(0))
-
-
-def multiply_adds(model, shape):
-    """Return the multiply-adds of the convolutions and linear layers of one forward pass of one image."""
-    total = 0
-
-    def count(module, inputs, output):
-        nonlocal total
-        if isinstance(module, nn.Conv2d):
-            total += output[0].numel() * module.weight[0].numel()
-        elif isinstance(module, nn.Linear):
-            total += module.weight.numel()
-
-    hooks = [module.register_forward_hook(count) for module in model.modules()]
-    with torch.no_grad():
-        model.eval()(pictures(shape, 1))
-    for hook in hooks:
-        hook.remove()
-    return total
 
 
 def test_catalogue_and_zoo_have_the_same_names():
@@ -72,15 +54,9 @@ def test_fewer_than_200_000_parameters(arch, shape):
     assert sum(parameter.numel() for parameter in made(arch, shape).parameters()) < 200_000
 
 
-@every_arch
-def test_the_catalogue_knows_the_multiply_adds(arch):
-    counted = multiply_adds(made(arch), (1, 8, 8)) / 1e6
-    assert ARCHITECTURES[arch].mmacs == pytest.approx(counted, rel=0.1)
-
-
 def test_architectures_differ():
-    sizes = {arch: sum(parameter.numel() for parameter in made(arch).parameters()) for arch in BUILDERS}
-    assert len(set(sizes.values())) == len(BUILDERS), sizes
+    sizes = {arch: sum(parameter.numel() for parameter in made(arch).parameters()) for arch in SMALL}
+    assert len(set(sizes.values())) == len(SMALL), sizes
 
 
 @every_arch
