@@ -15,6 +15,7 @@ from nrf_ray.specs import Attack
 from nrf_ray.stages.attack import attack
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
+from nrf_ray.stages.import_weights import import_weights
 from nrf_ray.stages.judge import judge
 from nrf_ray.stages.robustness import robustness
 from nrf_ray.stages.train import TrainSpec, train
@@ -23,7 +24,7 @@ from nrf_ray.threat import ThreatModel
 
 FOLDER = Path(__file__).parent
 KEYS, STAGES = FOLDER / "keys.json", FOLDER / "stages.json"
-KINDS: tuple[StageKind, ...] = (train, construct, attack, evaluate, robustness, transfer, judge)
+KINDS: tuple[StageKind, ...] = (train, construct, attack, evaluate, robustness, transfer, judge, import_weights)
 
 
 def keys() -> dict[str, str]:

@@ -1,0 +1,92 @@
+"""Take over the weights of a network that was trained elsewhere, as a model like any that `train` made."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.stages.costs import OVERHEAD
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportSpec:
+    """One file of weights."""
+
+    arch: str
+    """Name of the architecture that they belong to."""
+    dataset: DatasetRef
+    """The dataset whose images and classes the network was trained for."""
+    training: Literal["standard", "adversarial"]
+    """How it was trained, as its makers say."""
+    sha256: str
+    """Digest of the file, see `digest_of`: the identity of the weights, wherever they lie."""
+    mean: tuple[float, ...] = ()
+    """Per channel, subtracted from images before the first layer; empty where the file says it itself."""
+    std: tuple[float, ...] = ()
+    """Per channel, divided by after that; empty where the file says it itself."""
+    location: str = field(compare=False)
+    """Path of the file, on every machine that may run the stage; no part of its identity."""
+
+    def __post_init__(self) -> None:
+        channels = {len(self.mean), len(self.std)}
+        if channels not in ({0}, {info_of(self.dataset).shape[0]}):
+            raise ConfigError(
+                f"mean has {len(self.mean)} values and std {len(self.std)}; give both, one value a channel of "
+                f"{self.dataset.name}, or neither"
+            )
+
+
+def digest_of(location: str) -> str:
+    """Return the sha256 of the file at `location`, or raise ConfigError where it cannot be read."""
+    try:
+        with Path(location).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"the weights at {location} cannot be read: {error.strerror}") from error
+
+
+@stage(version=1, cost=lambda handle: 20 * OVERHEAD)
+def import_weights(config: ImportSpec, context: Context) -> Metrics:
+    """Write `weights.safetensors` as `train` does, or raise ConfigError that names every tensor that does not match."""
+    from nrf_ray.models.importing import MAX_BYTES, WeightsError, has_normaliser, load_state, read_state
+    from nrf_ray.models.measure import forward_macs, parameter_count
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import FILE, new_model, save_weights
+
+    prepare(context.stage.resources)
+    info, path = info_of(config.dataset), Path(config.location)
+    if (found := digest_of(config.location)) != config.sha256:
+        raise ConfigError(f"the weights at {path} have sha256 {found[:12]}, not {config.sha256[:12]}: another file")
+    if path.stat().st_size > MAX_BYTES:
+        raise ConfigError(f"the weights at {path} have more than {MAX_BYTES} bytes: no file of weights")
+    model = new_model(config.arch, config.dataset, seed=0)
+    try:
+        state = read_state(path.read_bytes())
+        if has_normaliser(state) == bool(config.mean):
+            raise ConfigError(
+                f"the weights at {path} "
+                + (
+                    "bring their own mean and std; leave out those of the config"
+                    if config.mean
+                    else "do not say how images are normalised; give mean and std as they were in its training"
+                )
+            )
+        if config.mean:
+            model.mean.view(-1).copy_(model.mean.new_tensor(config.mean))
+            model.std.view(-1).copy_(model.std.new_tensor(config.std))
+        load_state(model, state)
+    except WeightsError as error:
+        shape = " x ".join(map(str, info.shape))
+        raise ConfigError(
+            f"{path} does not fit {config.arch} for images of {shape} and {info.num_classes} classes: {error}"
+        ) from error
+    context.write(FILE, save_weights(model, arch=config.arch, shape=info.shape, num_classes=info.num_classes))
+    return {
+        "parameters": parameter_count(model),
+        "macs": forward_macs(model, info.shape),
+        "train_accuracy": None,  # a column of `results`; nothing was trained here
+    }

@@ -1,0 +1,260 @@
+"""Weights from elsewhere: what fits is taken over whole, and what does not is named and changes nothing."""
+
+import io
+import os
+from collections import OrderedDict
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import safetensors.torch
+import torch
+from torchvision.models import resnet18
+
+from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.canonical import digest
+from nrf_ray.graph.execute import execute, run_inline
+from nrf_ray.graph.store import Store
+from nrf_ray.models import importing
+from nrf_ray.models.importing import WeightsError, load_state, read_state
+from nrf_ray.models.zoo import build
+from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
+from nrf_ray.stages.import_weights import ImportSpec, digest_of, import_weights
+from nrf_ray.stages.weights import load_model, new_model
+
+DIGITS = dataset_named("digits").ref
+NORMALISED = {"mean": (0.5,), "std": (0.25,)}
+
+
+def network(arch="resnet18"):
+    return build(arch, shape=(3, 32, 32), num_classes=10, mean=[0.5] * 3, std=[0.25] * 3, seed=0)
+
+
+@pytest.fixture(scope="module")
+def foreign():
+    """Return a torchvision ResNet-18 in CIFAR shape, trained elsewhere: its statistics are not those of a new one."""
+    torch.manual_seed(5)
+    model = resnet18(num_classes=10)
+    model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    model.maxpool = torch.nn.Identity()
+    model.train()(torch.rand(4, 3, 32, 32))
+    return model.eval()
+
+
+def torch_file(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def kuangliu(state):
+    """Return `state` under the names of the usual CIFAR code."""
+    renamed = {name.replace(".downsample.", ".shortcut."): tensor for name, tensor in state.items()}
+    return {name.replace("fc.", "linear."): tensor for name, tensor in renamed.items()}
+
+
+def madry(state):
+    """Return `state` as MadryLab's robustness library saves it."""
+    names = kuangliu(state)
+    mean, std = torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.25)
+    wrapped = {"module.normalizer.new_mean": mean, "module.normalizer.new_std": std}
+    wrapped |= {f"module.model.{name}": tensor for name, tensor in names.items()}
+    wrapped |= {"module.attacker.normalize.new_mean": mean, "module.attacker.normalize.new_std": std}
+    wrapped |= {f"module.attacker.model.{name}": tensor for name, tensor in names.items()}
+    return {"model": wrapped, "optimizer": {"state": {}, "param_groups": []}, "epoch": 150}
+
+
+WRITERS = {
+    "torch.save": torch_file,
+    "safetensors": lambda state: safetensors.torch.save(dict(state)),
+    "DataParallel": lambda state: torch_file({f"module.{name}": tensor for name, tensor in state.items()}),
+    "compiled": lambda state: torch_file({"state_dict": {f"_orig_mod.{n}": tensor for n, tensor in state.items()}}),
+    "wrapped": lambda state: torch_file({"net": {f"module.model.{n}": t for n, t in state.items()}, "acc": 95.1}),
+    "usual CIFAR code": lambda state: torch_file(kuangliu(state)),
+    "robustness": lambda state: torch_file(madry(state)),
+    "before 2018": lambda state: torch_file({n: t for n, t in state.items() if "num_batches" not in n}),
+}
+
+
+@pytest.mark.parametrize("written", WRITERS)
+def test_a_network_of_torchvision_decides_as_it_did_there(foreign, written):
+    model = network().eval()
+    state = read_state(WRITERS[written](foreign.state_dict()))
+    assert importing.has_normaliser(state) == (written == "robustness")
+    load_state(model, state)
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), foreign((images - 0.5) / 0.25), rtol=1e-4, atol=1e-4)
+
+
+def test_the_normalisation_of_the_file_is_used(foreign):
+    saved = madry(foreign.state_dict())
+    saved["model"]["module.normalizer.new_mean"] = torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
+    model = network()
+    load_state(model, read_state(torch_file(saved)))
+    torch.testing.assert_close(model.mean.flatten(), torch.tensor([0.1, 0.2, 0.3]))
+
+
+@pytest.mark.parametrize("arch", ["densenet121", "inception_v3", "vgg16"])
+def test_our_own_names_and_those_of_torchvision_are_understood(arch):
+    source, target = (
+        network(arch),
+        build(arch, shape=(3, 32, 32), num_classes=10, mean=[0.0] * 3, std=[1.0] * 3, seed=1),
+    )
+    load_state(target, source.state_dict())
+    assert all(torch.equal(value, target.state_dict()[name]) for name, value in source.state_dict().items())
+    head = "fc" if arch == "inception_v3" else "classifier"
+    renamed = {n.replace("body.", "").replace("head.", f"{head}."): t for n, t in source.state_dict().items()}
+    other = network(arch)
+    load_state(other, renamed)
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in source.state_dict().items())
+
+
+def test_all_that_does_not_match_is_named_at_once_and_nothing_is_changed(foreign):
+    state = dict(foreign.state_dict())
+    del state["bn1.weight"]
+    state["conv1.weight"] = torch.zeros(64, 3, 7, 7)
+    state["fc.weight"], state["fc.bias"] = torch.zeros(1000, 512), torch.zeros(1000)
+    state["layer1.0.bn1.bias"] = torch.full((64,), torch.nan)
+    state |= {f"extra.{i}": torch.zeros(1) for i in range(13)}
+    model = network()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(WeightsError) as caught:
+        load_state(model, state)
+    message = str(caught.value)
+    assert "1 missing: body.bn1.weight" in message
+    assert "13 unexpected: extra.0, extra.1, " in message
+    assert "extra.9 and 3 more" in message
+    assert "3 of another shape: body.conv1.weight is (64, 3, 7, 7), not (64, 3, 3, 3), head.weight is" in message
+    assert "1 not finite numbers: body.layer1.0.bn1.bias" in message
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_half_a_normalisation_is_refused(foreign):
+    saved = madry(foreign.state_dict())
+    del saved["model"]["module.normalizer.new_std"]
+    state = read_state(torch_file(saved))
+    assert importing.has_normaliser(state)
+    with pytest.raises(WeightsError, match="1 missing: std"):
+        load_state(network(), state)
+
+
+def test_two_heads_in_one_file_are_not_chosen_between(foreign):
+    state = {**foreign.state_dict(), "linear.weight": torch.zeros(10, 512)}
+    with pytest.raises(WeightsError, match=r"1 unexpected: linear\.weight"):
+        load_state(network(), state)
+
+
+class Hostile:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path, old_format):
+    buffer, trace = io.BytesIO(), tmp_path / "ran"
+    torch.save({"w": Hostile(f"touch {trace}")}, buffer, _use_new_zipfile_serialization=not old_format)
+    with pytest.raises(WeightsError, match="would run code from it, which is never done"):
+        read_state(buffer.getvalue())
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "neither safetensors nor"),
+        (b"PK\x03\x04 and so on", "neither safetensors nor"),
+        (b"\x10\0\0\0\0\0\0\0{not json at all", "neither safetensors nor"),
+        (torch_file({"w": torch.zeros(8)})[:-40], "neither safetensors nor"),
+        (torch_file([torch.zeros(2)]), "holds a list"),
+        (torch_file({}), "without tensors"),
+        (torch_file({"w": torch.zeros(2), "epoch": 3}), "holds 'epoch', a int"),
+        (torch_file({"state_dict": OrderedDict()}), "without tensors"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(data, message):
+    with pytest.raises(WeightsError, match=message):
+        read_state(data)
+
+
+def test_no_more_is_unpacked_than_a_network_has(monkeypatch, foreign):
+    monkeypatch.setattr(importing, "MAX_BYTES", 1000)
+    with pytest.raises(WeightsError, match="more than the 1000 that are read"):
+        read_state(torch_file(foreign.state_dict()))
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Return the path of the weights of a small network for digits, under foreign names."""
+    state = new_model("resnet_s", DIGITS, seed=7).state_dict()
+    path = tmp_path / "weights.pt"
+    kept = {n.removeprefix("body.").replace("head.", "fc."): t for n, t in state.items() if n not in ("mean", "std")}
+    path.write_bytes(torch_file(kept))
+    return path
+
+
+def spec_of(path, **changes):
+    spec = {"arch": "resnet_s", "dataset": DIGITS, "training": "standard", "sha256": digest(path.read_bytes())}
+    return ImportSpec(**{**spec, **NORMALISED, "location": str(path), **changes})
+
+
+def test_imported_weights_are_a_model_like_any_other(weights, tmp_path):
+    store = Store.open(str(tmp_path / "store"), create=True)
+    model = import_weights(spec_of(weights))
+    measured = evaluate(EvaluateSpec(dataset=DIGITS), model=model)
+    assert model.cost() > 0
+    assert run_inline([measured], store).errors == {}
+    made, original = load_model(store.artifact(model), "cpu"), new_model("resnet_s", DIGITS, seed=7).eval()
+    assert all(torch.equal(a, b) for a, b in zip(made.parameters(), original.parameters(), strict=True))
+    assert (made.mean.item(), made.std.item()) == (0.5, 0.25)
+    assert store.artifact(model).record.metrics["parameters"] == sum(p.numel() for p in original.parameters())
+    assert 0 <= store.artifact(measured).record.metrics["clean_accuracy"] <= 1
+
+
+def test_the_key_is_the_content_and_not_the_place(weights, tmp_path):
+    other = tmp_path / "copy.pt"
+    other.write_bytes(weights.read_bytes())
+    assert digest_of(str(other)) == digest(weights.read_bytes())
+    assert import_weights(spec_of(weights)).key == import_weights(spec_of(other)).key
+    assert import_weights(spec_of(weights, mean=(0.4,))).key != import_weights(spec_of(weights)).key
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arch": "resnet_m"}, r"does not fit resnet_m for images of 1 x 8 x 8 and 10 classes: \d+ missing"),
+        ({"arch": "no_such"}, "unknown architecture 'no_such'"),
+        ({"sha256": "0" * 64}, "not 000000000000: another file"),
+        ({"mean": (), "std": ()}, "do not say how images are normalised; give mean and std"),
+        ({"location": "/no/such/file"}, "/no/such/file cannot be read"),
+    ],
+)
+def test_what_cannot_be_imported_is_refused_and_nothing_is_committed(weights, tmp_path, changes, message):
+    store = Store.open(str(tmp_path / "store"), create=True)
+    handle = import_weights(spec_of(weights, **changes))
+    with pytest.raises(ConfigError, match=message):
+        execute(handle, store)
+    assert not store.has(handle)
+
+
+def test_a_normalisation_said_twice_is_refused(tmp_path):
+    path = tmp_path / "whole.safetensors"
+    path.write_bytes(safetensors.torch.save(new_model("resnet_s", DIGITS, seed=7).state_dict()))
+    store = Store.open(str(tmp_path / "store"), create=True)
+    with pytest.raises(ConfigError, match="bring their own mean and std"):
+        execute(import_weights(spec_of(path)), store)
+    taken = execute(import_weights(spec_of(path, mean=(), std=())), store)
+    assert load_model(SimpleNamespace(read=store.artifact(import_weights(spec_of(path, mean=(), std=()))).read), "cpu")
+    assert taken.metrics["train_accuracy"] is None
+
+
+@pytest.mark.parametrize("changes", [{"mean": ()}, {"mean": (0.1, 0.2), "std": (0.1, 0.2)}])
+def test_a_normalisation_has_one_value_a_channel(weights, changes):
+    with pytest.raises(ConfigError, match="one value a channel of digits, or neither"):
+        replace(spec_of(weights), **changes)
