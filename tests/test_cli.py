@@ -32,7 +32,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *f
         pytest.param(("--dataset", "mnist"), r"unknown dataset 'mnist'; known: digits", id="dataset"),
         pytest.param(("--arch", "resnet_s,alexnet"), r"unknown architecture 'alexnet'; known: vgg_s, ", id="arch"),
         pytest.param(
-            ("--construction", "d_best"), r"unknown construction 'd_best'; known: d_rand, ", id="construction"
+            ("--construction", "d_best"), r"unknown construction 'd_best'; known: d_robust, ", id="construction"
         ),
         pytest.param(("--norm", "l1"), r"unknown norm 'l1'; known: l2, linf", id="norm"),
         pytest.param(("--preset", "huge"), r"unknown preset 'huge'; known: laptop, smoke", id="preset"),
@@ -160,7 +160,8 @@ def test_constraints_pin_every_direct_dependency_and_name_no_registry() -> None:
     text = (ROOT / "constraints.txt").read_text()
     pinned = {line.split("==")[0] for line in text.splitlines() if "==" in line}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"].values()
+    declared = [*project["dependencies"], *(requirement for extra in extras for requirement in extra)]
     assert {re.split(r"[\[<>=]", requirement)[0] for requirement in declared} == pinned
     assert "://" not in text
 

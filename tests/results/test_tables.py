@@ -13,7 +13,7 @@ PYTHON = {"string": str, "float64": float, "int64": int, "int64s": list, "bool":
 MAY_BE_NULL = {
     "results": {"norm", "epsilon", "start", "source_arch", "source_training"},
     "datasets": {"start", "source_arch", "source_training", "mean_loss"},
-    "robustness": set(),
+    "robustness": {"trained_norm", "trained_epsilon", "start", "source_arch", "source_training"},
     "transfer": set(),
     "stages": {"reason"},
 }
