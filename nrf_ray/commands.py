@@ -41,7 +41,7 @@ def _print_plan(console: Console, sweep: Sweep, plan: Plan) -> None:
     width = max((len(step.stage.title) for step in plan.steps), default=0)
     lines = [f"{'stage':11}{'key':14}{'what':{width + 2}}{'state':19}{'cost':>8}  reason"]
     for step in plan.steps:
-        cost = f"{step.seconds:.1f} s" if step.seconds else ""
+        cost = _duration(step.seconds) if step.seconds else ""
         stage = step.stage
         what = f"{stage.kind.name:11}{stage.key[:12]:14}{stage.title:{width + 2}}"
         lines.append(f"{what}{step.state.value:19}{cost:>8}  {step.reason}")
@@ -49,12 +49,16 @@ def _print_plan(console: Console, sweep: Sweep, plan: Plan) -> None:
     console.out(_plan_line(sweep, plan))
 
 
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
+
+
 def _plan_line(sweep: Sweep, plan: Plan) -> str:
     counts = ", ".join(f"{count} {state.value}" for state, count in plan.counts().items())
-    return (
-        f"{sweep.name}: {len(plan.steps)} stages for {len(sweep.rows)} cells ({counts}); "
-        f"expected work {plan.seconds():.0f} core-seconds"
-    )
+    work = f"{plan.seconds():.0f} core-seconds"
+    if on_gpus := plan.seconds("cuda"):
+        work = f"{on_gpus / 3600:.2g} GPU-hours of an A100, to a factor of two or three"
+    return f"{sweep.name}: {len(plan.steps)} stages for {len(sweep.rows)} cells ({counts}); expected work {work}"
 
 
 def _run(sweep: Sweep, plan: Plan, store: Store, options: Options, console: Console) -> "Outcome":

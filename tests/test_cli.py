@@ -127,6 +127,15 @@ def test_the_plan_names_every_stage_and_writes_nothing(
     assert not (tmp_path / "store").exists()
 
 
+def test_the_plan_on_gpus_says_gpu_hours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--plan", "--preset", "smoke", "--arch", "resnet50,timm:resnet18", "--store", str(tmp_path / "store"))
+    assert re.search(r"expected work \d+ core-seconds$", call(monkeypatch, capsys, *flags)[1].strip())
+    on_gpus = call(monkeypatch, capsys, *flags, "--gpus-per-trial", "1")[1]
+    assert re.search(r"expected work 0\.\d+ GPU-hours of an A100, to a factor of two or three$", on_gpus.strip())
+
+
 def test_the_plan_imports_neither_torch_nor_ray(tmp_path: Path) -> None:
     code = (
         "import runpy, sys; sys.argv = ['transfer_grid.py', '--plan', '--store', sys.argv[1]]\n"

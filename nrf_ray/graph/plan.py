@@ -36,7 +36,7 @@ class Step:
     state: State
     reason: str
     seconds: float
-    """Expected seconds on one core; 0 where cached."""
+    """Expected seconds on one core, or on one GPU where the stage asks for one; 0 where cached."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Plan:
         """Return how many stages are in each state."""
         return Counter(step.state for step in self.steps)
 
-    def seconds(self) -> float:
-        """Return the expected work in core-seconds."""
-        return sum(step.seconds for step in self.steps)
+    def seconds(self, device: str = "cpu") -> float:
+        """Return the expected work of the stages that ask for `device`, in seconds of one core or of one GPU."""
+        return sum(step.seconds for step in self.steps if step.stage.resources.device == device)
 
 
 def make_plan(goals: list[Stage], store: Store) -> Plan:

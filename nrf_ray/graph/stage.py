@@ -66,7 +66,7 @@ class StageKind:
     inputs: Mapping[str, bool]
     """Input names; True where the input may be left out."""
     cost: Callable[["Stage"], float]
-    """Expected seconds of one run on one CPU core, from the handle alone."""
+    """Expected seconds of one run on one core, or on one GPU where it asks for one; from the handle alone."""
 
     def __call__(self, config: Any, **inputs: "Stage | None") -> "Stage":
         """Return the handle of this stage for `config` and `inputs`; runs nothing."""
@@ -125,7 +125,7 @@ class Stage:
         return dataclasses.replace(self, label=label)
 
     def cost(self) -> float:
-        """Expected seconds of one run on one CPU core."""
+        """Expected seconds of one run, on one CPU core or on one GPU where it asks for one."""
         return self.kind.cost(self)
 
 
@@ -133,7 +133,7 @@ def stage(*, version: int, cost: Callable[[Stage], float]) -> Callable[[Callable
     """Make a stage kind of a function `(config, context, *, input: Artifact, ...) -> Metrics`.
 
     `version` is part of every key: raise it when the same config would now give another result.
-    `cost` returns the expected seconds of one run of a handle on one CPU core.
+    `cost` returns the expected seconds of one run of a handle, on one core or on one GPU where it asks for one.
     """
 
     def decorate(body: Callable[..., Metrics]) -> StageKind:

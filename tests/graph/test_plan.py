@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from nrf_ray.graph import plan as plan_module
 from nrf_ray.graph.execute import execute, run_inline
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import State, make_plan
-from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.stage import Resources, Stage
 from nrf_ray.graph.store import LEASE, RECORD, Store, place_of
 from tests.graph import toys
 from tests.graph.toys import chain, flip, node, path_of, refuse, tree
@@ -47,6 +48,12 @@ def test_cost_is_that_of_what_has_to_run(store: Store):
     made = make_plan([b, node("c", a, seconds=0.5)], store)
     assert [step.seconds for step in made.steps] == [0, 3, 0.5]
     assert made.seconds() == 3.5
+
+
+def test_work_of_cores_and_of_gpus_is_told_apart(store: Store):
+    on_gpu = replace(node("a", seconds=2), resources=Resources(gpus=0.5))
+    made = make_plan([node("b", on_gpu, seconds=3)], store)
+    assert (made.seconds(), made.seconds("cuda")) == (3, 2)
 
 
 def test_nobody_looks_behind_a_committed_goal(store: Store):

@@ -43,6 +43,7 @@ def results(rows):
         "train_accuracy": 0.75,
         "n": 360,
         "parameters": 1,
+        "macs": 1,
         "key": "k",
     }
     return to_arrow(RESULTS, [dict.fromkeys(RESULTS.column_names()) | base | row for row in rows]).to_pandas()
