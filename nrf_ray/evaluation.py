@@ -22,7 +22,9 @@ BATCH = 256
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """Return the predicted class of each of `images` [n, c, h, w], float or uint8, on any device, as [n]."""
     model.eval()
-    return torch.cat([model(as_float(images[rows])).argmax(1) for rows in batches(len(images))])
+    parameter = next(model.parameters(), None)
+    device = images.device if parameter is None else parameter.device
+    return torch.cat([model(as_float(images[rows].to(device))).argmax(1) for rows in batches(len(images))])
 
 
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
@@ -61,9 +63,9 @@ def robust_accuracy(model: nn.Module, data: LabelledImages, attack: Attack, *, s
     right = right_when_clean(model, data)
     if len(right) == 0:
         return 0.0
-    images, labels = data.images[right], data.labels[right]
-    adversarial = adversarial_images(model, images, labels, attack, seed=seed, indices=right)
-    return int((predict(model, adversarial) == labels).sum()) / len(data)
+    attacked = data.rows(right)
+    adversarial = adversarial_images(model, attacked.images, attacked.labels, attack, seed=seed, indices=right)
+    return int((predict(model, adversarial) == attacked.labels).sum()) / len(data)
 
 
 def right_when_clean(model: nn.Module, data: LabelledImages) -> Tensor:

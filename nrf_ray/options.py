@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 
 from cyclopts import Parameter
 
+from nrf_ray.data.naming import split_names
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.presets import PRESETS, Preset
 from nrf_ray.sweep import Axes, Grid
@@ -20,9 +21,7 @@ Defaults = Callable[[Preset], Axes]
 
 def axis(text: str | None, parse: Callable[[str], T], default: tuple[T, ...]) -> tuple[T, ...]:
     """Return the values of a list by comma, each parsed; the default where no list was given."""
-    if text is None:
-        return default
-    return tuple(parse(part.strip()) for part in text.split(",") if part.strip())
+    return default if text is None else tuple(parse(part) for part in split_names(text))
 
 
 def norm_named(name: str) -> Norm:
@@ -55,7 +54,8 @@ class Options:
     """Default axes and recipes: laptop, smoke (half a minute: is all well?), fashion, cifar10-small, cifar10,
     restricted-imagenet."""
     dataset: str | None = None
-    """Datasets."""
+    """Datasets: digits, fashion-mnist, cifar10, cifar100, restricted-imagenet, each also as NAME:PATH; folder:PATH,
+    parquet:PATH, tensors:PATH@TEST. A suffix [:N,:M] keeps N training and M test rows."""
     arch: str | None = None
     """Architectures of students and victims."""
     construction: str | None = None

@@ -1,7 +1,8 @@
 """Train a network: one loop, standard and adversarial alike.
 
-Batches are index lookups, augmentation runs on the device, and nothing in the loop waits for it. Adversarial training
-is the same loop with `perturb=`. The last iterate is the result, as in the paper; nothing is selected by any test set.
+The training set lies on the device where it fits, batches are index lookups, augmentation runs on the device, and
+nothing in the loop waits for it. Adversarial training is the same loop with `perturb=`. The last iterate is the result,
+as in the paper; nothing is selected by any test set.
 
 Every epoch draws its order, views and dropout from seeds of its own. So a training that goes on from the state after
 some epoch ends with the same bits as one that was never interrupted.
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from nrf_ray.attacks import RunStarts, run_attack
 from nrf_ray.augmentation import augment
-from nrf_ray.data.images import LabelledImages, as_float
+from nrf_ray.data.images import LabelledImages
 from nrf_ray.errors import ConfigError
 from nrf_ray.recipes import LinearSchedule, Recipe
 from nrf_ray.seeding import derive_seed
@@ -115,7 +116,8 @@ def _epoch(
     losses, correct = torch.zeros((), device=device), torch.zeros((), device=device)
     for batch in range(batches):
         chosen = shuffled[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
-        images, labels = as_float(data.images[chosen]), data.labels[chosen]
+        rows = data.rows(chosen)
+        images, labels = rows.floats(), rows.labels
         images = augment(images, recipe.augmentation, views).contiguous(memory_format=torch.channels_last)
         if perturb is not None:
             images = perturb(model, images, labels)

@@ -1,13 +1,15 @@
 """The datasets that a sweep can name, without the code that loads them (that is `load`).
 
 A dataset is identified by its name and by the digest of its content. The digest of a built-in set is written here, so
-that a sweep can be planned without reading it, and is checked whenever the set is loaded.
+that a sweep can be planned without reading it, and is checked whenever the set is loaded. That of a set made of files
+is over their bytes (see `facts`); how such sets are named is in `naming`.
 """
 
 from dataclasses import dataclass, field
 from functools import cache
 
-from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.data.located import locate
+from nrf_ray.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +19,9 @@ class DatasetRef:
     name: str
     """Name in tables and on the command line."""
     digest: str
-    """sha256 over shapes, pixels and labels of both splits, see `images.content_digest`."""
+    """sha256 over shapes, pixels and labels (`images.content_digest`), or over files and choice of rows (`located`)."""
     location: str = field(default="", compare=False)
-    """Where its files are; no part of its identity. Empty for a set that comes with a package."""
+    """Its name with absolute paths; no part of its identity. Empty for a set that comes with a package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +38,6 @@ class DatasetInfo:
     """Training examples."""
     num_test: int
     """Test examples."""
-    mean: tuple[float, ...]
-    """Per channel, subtracted inside the model."""
-    std: tuple[float, ...]
-    """Per channel, divided by inside the model."""
 
 
 DATASETS: dict[str, DatasetInfo] = {
@@ -51,26 +49,37 @@ DATASETS: dict[str, DatasetInfo] = {
             num_classes=10,
             num_train=1437,
             num_test=360,
-            mean=(0.3,),
-            std=(0.35,),
         ),
     )
 }
-"""Every dataset."""
+"""The datasets that come with a package."""
 
 
 def dataset_named(name: str) -> DatasetInfo:
-    """Return what is known of the dataset called `name`, or raise ConfigError with the known names."""
-    return lookup(DATASETS, name, "dataset")
+    """Return what is known of the dataset called `name`, or raise ConfigError that says what is wrong with it."""
+    if name in DATASETS:
+        return DATASETS[name]
+    found = locate(name)
+    return DatasetInfo(
+        ref=DatasetRef(name=found.name.title, digest=found.digest, location=found.name.location),
+        shape=found.shape,
+        num_classes=found.num_classes,
+        num_train=found.train.count,
+        num_test=found.test.count,
+    )
 
 
 @cache
 def info_of(ref: DatasetRef) -> DatasetInfo:
     """Return what is known of the dataset that `ref` means, or raise ConfigError where its content has changed."""
-    info = dataset_named(ref.name)
+    info = dataset_named(ref.location or ref.name)
     if info.ref.digest != ref.digest:
+        reason = (
+            f"the files at {ref.location} were changed after this run was planned; run the same command again"
+            if ref.location
+            else "another version of nrf_ray planned this run; use the same on every machine"
+        )
         raise ConfigError(
-            f"dataset {ref.name} has content {info.ref.digest[:12]}, but {ref.digest[:12]} was expected: another "
-            "version of nrf_ray planned this run; use the same on every machine"
+            f"dataset {ref.name} has content {info.ref.digest[:12]}, but {ref.digest[:12]} was expected: {reason}"
         )
     return info

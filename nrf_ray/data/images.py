@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+GPU_SHARE = 0.5
+"""Of a GPU's free memory, what a set of images may take; the rest is for the network and its gradients."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImages:
@@ -26,16 +29,31 @@ class LabelledImages:
         return len(self.labels)
 
     def to(self, device: str) -> "LabelledImages":
-        """Return the same images on `device`."""
-        return LabelledImages(images=self.images.to(device), labels=self.labels.to(device))
+        """Return the same labels on `device`, and the same images where they fit there, else where they are.
 
-    def first(self, n: int | None) -> "LabelledImages":
-        """Return the first `n` images, or all where n is None or larger."""
-        return LabelledImages(images=self.images[:n], labels=self.labels[:n])
+        Nothing is copied to where it is already, so images that are mapped from disk stay on disk. `rows` gives batches
+        on the labels' device in either case.
+        """
+        images = self.images.to(device) if fits(self.images, device) else self.images
+        return LabelledImages(images=images, labels=self.labels.to(device))
+
+    def rows(self, chosen: Tensor | slice) -> "LabelledImages":
+        """Return the rows `chosen`, numbered by a tensor or a slice, on the device of the labels."""
+        within = chosen.to(self.images.device) if isinstance(chosen, Tensor) else chosen
+        images = self.images[within].to(self.labels.device, non_blocking=True)
+        return LabelledImages(images=images, labels=self.labels[chosen])
 
     def floats(self) -> Tensor:
         """Return the images as float32 in [0, 1]."""
         return as_float(self.images)
+
+
+def fits(images: Tensor, device: str) -> bool:
+    """Return whether `images` can lie on `device`: on a GPU, whether they take at most half of its free memory."""
+    if torch.device(device).type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return images.nbytes <= free * GPU_SHARE
 
 
 def as_float(images: Tensor) -> Tensor:

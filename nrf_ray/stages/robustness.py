@@ -41,7 +41,7 @@ def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, dat
 
     device = prepare(context.stage.resources)
     tested = test_split(config.dataset) if data is None else constructed_set(data)
-    tested = tested.first(config.examples).to(device)
+    tested = tested.to(device).rows(slice(config.examples))
     return {
         "robust_accuracy": robust_accuracy(load_model(model, device), tested, config.attack),
         "n": len(tested),

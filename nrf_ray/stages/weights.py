@@ -6,6 +6,7 @@ import safetensors.torch
 import torch
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.data.load import normalisation
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.store import Artifact
 from nrf_ray.models import zoo
@@ -43,7 +44,8 @@ def place(model: Classifier, device: str) -> Classifier:
 def new_model(arch: str, dataset: DatasetRef, *, seed: int) -> Classifier:
     """Return an untrained model of architecture `arch` for the images of `dataset`."""
     info = info_of(dataset)
+    mean, std = normalisation(dataset)
     try:
-        return zoo.build(arch, shape=info.shape, num_classes=info.num_classes, mean=info.mean, std=info.std, seed=seed)
+        return zoo.build(arch, shape=info.shape, num_classes=info.num_classes, mean=mean, std=std, seed=seed)
     except ArchitectureError as error:
         raise ConfigError(str(error)) from error

@@ -1,0 +1,122 @@
+"""How files of images are named on the command line.
+
+    fashion-mnist                      a known set, in one of its default places
+    cifar10:~/data/cifar10             a known set in a place of your own
+    parquet:cells.parquet[:5000,:500]  5000 training and 500 test rows of any set
+    tensors:robust_CIFAR@cifar10       the training set of one, the test set of another
+
+`[:N]` keeps N training rows and `[:N,:M]` M test rows too. They are drawn by one fixed permutation of each split, since
+files are often sorted by class; so [:1000] is a part of [:2000]. A path cannot have a comma, which parts a list.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from nrf_ray.data.formats import FORMATS
+from nrf_ray.data.outline import Format
+from nrf_ray.errors import ConfigError, lookup
+
+BUILT_IN = "digits"
+"""The one set that has no files; see `catalogue`."""
+
+KEEP = re.compile(r"\[:(\d+)(?:,:(\d+))?\]$")
+TEST = re.compile(rf"@(?=(?:{'|'.join(map(re.escape, FORMATS))})(?::|$))")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """One kind of files in one place."""
+
+    kind: str
+    """Name of the format."""
+    path: Path
+    """Absolute."""
+
+    @property
+    def format(self) -> Format:
+        """How they are read."""
+        return FORMATS[self.kind]
+
+    @property
+    def location(self) -> str:
+        """The name that means these files on every machine that has them in the same place."""
+        return f"{self.kind}:{self.path}"
+
+    @property
+    def title(self) -> str:
+        """A name for tables, without a path."""
+        if self.format.known:
+            return self.kind
+        stem = re.sub(r"[^\w.-]+", "-", self.path.stem if self.path.is_file() else self.path.name)
+        return f"{self.kind}-{stem}" if stem in {BUILT_IN, *FORMATS} else stem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Name:
+    """What a name of files means."""
+
+    train: Files
+    """The training split comes from here."""
+    test: Files | None
+    """The test split comes from here; None where it comes with the training split."""
+    keep: tuple[int | None, int | None] = (None, None)
+    """How many training and test rows to keep; None for all."""
+
+    @property
+    def location(self) -> str:
+        """The name in full, with absolute paths."""
+        return "@".join(files.location for files in (self.train, self.test) if files) + self._kept()
+
+    @property
+    def title(self) -> str:
+        """The name in tables, without a path."""
+        return "@".join(files.title for files in (self.train, self.test) if files) + self._kept()
+
+    def _kept(self) -> str:
+        if self.keep == (None, None):
+            return ""
+        return f"[{','.join(f':{count}' for count in self.keep if count is not None)}]"
+
+
+def parse_name(text: str) -> Name:
+    """Return what `text` means, or raise ConfigError that says which names there are or where nothing was found."""
+    kept = KEEP.search(text)
+    whole = text[: kept.start()] if kept else text
+    counts = tuple(None if count is None else int(count) for count in kept.groups()) if kept else (None, None)
+    if 0 in counts:
+        raise ConfigError(f"dataset {text!r} keeps no rows; leave the brackets out to keep all")
+    ends = [*TEST.finditer(whole)]
+    train, test = (whole[: ends[-1].start()], whole[ends[-1].end() :]) if ends else (whole, None)
+    return Name(train=_files(train), test=_files(test) if test else None, keep=(counts[0], counts[1]))
+
+
+def split_names(text: str) -> list[str]:
+    """Return the names in a list by comma; a comma in brackets belongs to its name."""
+    return [part.strip() for part in re.split(r",(?![^\[\]]*\])", text) if part.strip()]
+
+
+def _files(text: str) -> Files:
+    kind, colon, path = text.partition(":")
+    if kind == BUILT_IN:
+        raise ConfigError(
+            f"dataset {kind} is not made of files: it takes no path, no rows and no other set behind an @"
+        )
+    listed = {name: form for name, form in FORMATS.items() if form.listed}
+    form = FORMATS.get(kind) or lookup({BUILT_IN: None, **listed}, text, "dataset")
+    assert form, "what is built in is handled above"
+    if path:
+        found = Path(path).expanduser().absolute()
+        if not found.exists():
+            raise ConfigError(f"there is nothing at {found}, where dataset {kind} should be")
+        return Files(kind=kind, path=found)
+    if colon or not form.places:
+        raise ConfigError(f"dataset {kind} needs a path: write it as {kind}:PATH")
+    places = [place() for place in form.places]
+    for place in places:
+        if place.exists():
+            return Files(kind=kind, path=place)
+    raise ConfigError(
+        f"dataset {kind} is not on this machine: nothing at {' or '.join(map(str, places))}; {form.remedy}, or say "
+        f"where it is as {kind}:PATH"
+    )

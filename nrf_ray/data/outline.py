@@ -1,0 +1,106 @@
+"""What readers of files have in common: what they find, what they hand out, and what they refuse."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from nrf_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Split = Literal["train", "test"]
+
+MAX_CLASSES = 2**16
+BATCH_ROWS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """What files hold, as far as planning needs it."""
+
+    shape: tuple[int, int, int]
+    """Channels, height, width."""
+    num_classes: int
+    """Number of classes k."""
+    num_train: int
+    """Rows of the training split; of everything, where the files know no splits."""
+    num_test: int
+    """Rows of the test split; 0 where the files have none."""
+
+    def rows(self, split: Split) -> int:
+        """Return the number of rows of `split`."""
+        return self.num_train if split == "train" else self.num_test
+
+
+class Batch(NamedTuple):
+    """Some rows, in order."""
+
+    images: "npt.NDArray[np.uint8]"
+    """[b, c, h, w]"""
+    labels: "npt.NDArray[np.int64]"
+    """[b]"""
+
+
+Rows = Any
+"""Row numbers [n] within a split, ascending, as an int64 array."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How one kind of files is found, outlined and read. All three take the path that the user gave."""
+
+    files: Callable[[Path], Sequence[Path]]
+    """Every file that is read, in a fixed order; refuses with ConfigError where one is missing."""
+    outline: Callable[[Path], Outline]
+    """What the files hold; without torch wherever it can be."""
+    read: Callable[[Path, Split, Rows], Iterator[Batch]]
+    """Chosen rows of a split."""
+    version: int = 1
+    """Of the rule by which bytes become pixels and labels; part of the content's digest."""
+    known: bool = False
+    """A set with a name of its own, rather than a kind of files."""
+    listed: bool = True
+    """Named in the list of what is known."""
+    splits: bool = False
+    """Without a test split of its own, one row in six becomes it."""
+    places: tuple[Callable[[], Path], ...] = ()
+    """Where a known set is looked for."""
+    remedy: str = ""
+    """How a known set gets there."""
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and std per channel that the paper uses; else they are computed from the training pixels."""
+
+
+def count_classes(labels: Iterable[int], where: Path) -> int:
+    """Return k where the training labels are exactly 0 .. k-1, or raise ConfigError that says what is wrong."""
+    found = sorted(set(labels))
+    if len(found) < 2:
+        raise ConfigError(f"{where} has {len(found)} classes in its training rows; there must be two at least")
+    if found[0] < 0 or found[-1] >= MAX_CLASSES:
+        raise ConfigError(f"{where} has labels from {found[0]} to {found[-1]}; labels are 0, 1, 2, ...")
+    missing = next((label for label, there in enumerate(found) if label != there), None)
+    if missing is not None:
+        raise ConfigError(
+            f"{where} has labels up to {found[-1]}, but no training row has label {missing}; number the classes "
+            "0, 1, 2, ... without a gap"
+        )
+    return len(found)
+
+
+def check_labels(labels: Iterable[int], num_classes: int, where: Path) -> None:
+    """Raise ConfigError where a label is none of 0 .. num_classes-1."""
+    wrong = set(labels) - set(range(num_classes))
+    if wrong:
+        raise ConfigError(
+            f"{where} has a row with label {min(wrong)}; the labels of its classes are 0 to {num_classes - 1}"
+        )
+
+
+def in_batches(images: "npt.NDArray[np.uint8]", labels: "npt.NDArray[np.int64]", rows: Rows) -> Iterator[Batch]:
+    """Yield `rows` of arrays that are in memory already."""
+    for start in range(0, len(rows), BATCH_ROWS):
+        chosen = rows[start : start + BATCH_ROWS]
+        yield Batch(images[chosen], labels[chosen].astype("int64"))

@@ -1,0 +1,14 @@
+"""Where data lie on this machine: one folder for downloads, prepared copies and what is known of files.
+
+It is `$NRF_DATA`, or `~/.cache/nrf_ray` where that is not set. Everything in it can be deleted and comes back.
+"""
+
+import os
+from pathlib import Path
+
+VARIABLE = "NRF_DATA"
+
+
+def data_home() -> Path:
+    """Return the folder, which may not exist yet."""
+    return Path(os.environ.get(VARIABLE) or "~/.cache/nrf_ray").expanduser().absolute()

@@ -1,0 +1,80 @@
+"""Extra test sets of CIFAR-10 in `.npy` files: CIFAR-10.1 (Recht 2018) and CIFAR-10-C (Hendrycks 2019).
+
+Images are [n, 32, 32, 3] of uint8, labels [n]. They have a test split only.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nrf_ray.data.outline import Batch, Outline, Rows, Split
+from nrf_ray.errors import ConfigError
+
+CORRUPTIONS = (
+    *("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
+    *("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur"),
+    *("snow", "frost", "fog", "brightness", "spatter"),
+    *("contrast", "elastic_transform", "pixelate", "jpeg_compression", "saturate"),
+)
+"""Of CIFAR-10-C; a file holds the test set at five severities, one after the other."""
+
+PIXELS = (32, 32, 3)
+MAX_ROWS = 2**20
+ROWS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArraySet:
+    """Images and labels in two files of one folder."""
+
+    images: str
+    """Name of the file with the images."""
+    labels: str
+    """Name of the file with the labels."""
+
+    def files(self, path: Path) -> Sequence[Path]:
+        """Return both files."""
+        found = [path / self.images, path / self.labels]
+        missing = next((file for file in found if not file.is_file()), None)
+        if missing:
+            raise ConfigError(f"there is no {missing.name} in {path}")
+        return found
+
+    def outline(self, path: Path) -> Outline:
+        """Read the headers."""
+        images, labels = (_load(file) for file in self.files(path))
+        if images.shape[1:] != PIXELS or str(images.dtype) != "uint8" or labels.shape != images.shape[:1]:
+            raise ConfigError(
+                f"{path} has images {images.shape} of {images.dtype} and labels {labels.shape}, not of CIFAR-10"
+            )
+        return Outline(shape=(3, 32, 32), num_classes=10, num_train=0, num_test=len(images))
+
+    def read(self, path: Path, split: Split, rows: Rows) -> Iterator[Batch]:
+        """Yield `rows` of the test split."""
+        if split == "train":
+            return
+        images, labels = (_load(file) for file in self.files(path))
+        for start in range(0, len(rows), ROWS):
+            chosen = rows[start : start + ROWS]
+            yield Batch(images[chosen].transpose(0, 3, 1, 2), labels[chosen].astype("int64"))
+
+
+def _load(file: Path) -> Any:
+    import numpy as np
+
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ConfigError(f"{file} is no array that can be read: {error}") from error
+    if not isinstance(array, np.ndarray) or not array.ndim or not 0 < len(array) <= MAX_ROWS:
+        raise ConfigError(f"{file} is no array of 1 to {MAX_ROWS} rows")
+    return array
+
+
+CIFAR10_1 = ArraySet(images="cifar10.1_v6_data.npy", labels="cifar10.1_v6_labels.npy")
+
+
+def cifar10_c(corruption: str) -> ArraySet:
+    """Return the test set under one of `CORRUPTIONS`, all severities."""
+    return ArraySet(images=f"{corruption}.npy", labels="labels.npy")
