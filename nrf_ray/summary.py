@@ -76,18 +76,34 @@ def _explain(console: Console, text: str) -> None:
     console.print(f"{text}\n", style="dim")
 
 
+ORIGIN = ["construction", "norm", "epsilon", "start", "source_training"]
+"""Columns that say how a training set was made."""
+
+
+def _origin_text(construction: Any, start: Any, source_training: Any) -> str:
+    """Return what a training set is, as in "d_det of robust source" or "d_robust from noise"."""
+    robust_source = source_training == "adversarial" and construction != "d_robust"
+    text = f"{construction} of robust source" if robust_source else construction
+    return f"{text} from {start}" if isinstance(start, str) else text
+
+
+def _ball_text(norm: Any, epsilon: Any) -> str:
+    return f"{norm} {epsilon:g}" if isinstance(norm, str) else ""
+
+
 def _results(console: Console, dataset: str, tables: Frames) -> None:
     results = tables[RESULTS.name]
     grille = _grille(
         f"{dataset}: accuracy on the untouched test set (n = {results['n'].iloc[0]})",
         "trained on", "eps", "models", "clean", "as y + 1", "range", "- control", names=2,
     )  # fmt: skip
-    keys = ["role", "construction", "norm", "epsilon"]
-    for (role, construction, norm, epsilon), cells in results.groupby(keys, dropna=False):
+    for (role, training, *origin), cells in results.groupby(["role", "training", *ORIGIN], dropna=False):
+        construction, norm, epsilon, start, source_training = origin
         lowest, highest = cells["clean_accuracy"].min(), cells["clean_accuracy"].max()
+        robust = "robust " if training == "adversarial" and role != "judge" else ""
         grille.add_row(
-            str(construction) if role == "student" else f"d ({role})",
-            "" if construction == "d" else f"{norm} {epsilon:g}",
+            _origin_text(construction, start, source_training) if role == "student" else f"d ({robust}{role})",
+            _ball_text(norm, epsilon),
             str(len(cells)),
             mean_ci(seed_means(cells, "clean_accuracy")),
             mean_ci(seed_means(cells, "relabelled_accuracy")),
@@ -117,29 +133,28 @@ def _minus_control(results: pd.DataFrame, cells: pd.DataFrame, construction: str
 def _datasets(console: Console, dataset: str, tables: Frames) -> None:
     grille = _grille(
         f"{dataset}: constructed sets",
-        "set",
-        "eps",
-        "t = y",
-        "fools source",
-        "judge says y",
-        "judge says t",
-        "norm",
-        names=2,
-    )
-    for (name, norm, epsilon), cells in tables[DATASETS.name].groupby(["construction", "norm", "epsilon"]):
+        "set", "eps", "t = y", "fools source", "second seed", "judge: y", "judge: t", "norm", "distance", names=2,
+    )  # fmt: skip
+    shares = ("fooling_rate", "second_seed_says_target", "judge_says_label", "judge_says_target")
+    for (construction, norm, epsilon, start, source_training), cells in tables[DATASETS.name].groupby(
+        ORIGIN, dropna=False
+    ):
         grille.add_row(
-            str(name),
-            f"{norm} {epsilon:g}",
+            _origin_text(construction, start, source_training),
+            _ball_text(norm, epsilon),
             share_text(float(cells["share_target_is_label"].mean())),
-            *(mean_ci(seed_means(cells, name)) for name in ("fooling_rate", "judge_says_label", "judge_says_target")),
+            *(mean_ci(seed_means(cells, name)) for name in shares),
             share_text(float(cells["mean_norm"].mean())),
+            share_text(float(cells["mean_distance"].mean())),
         )
     console.print(grille)
     _explain(
         console,
-        "shares of images, as stored; mean ± 95% t interval over seeds. The judge is an adversarially trained model: "
-        "where it says t, robust content may have been changed (its own robust accuracy stands below). norm: mean size "
-        "of the perturbation.",
+        "shares of images, as stored; mean ± 95% t interval over seeds. fools source, second seed: the standard source "
+        "(of d_..., the model it was made with), and a standard model of its architecture and another seed, say t. The "
+        "judge is an adversarially trained model: where it says t, robust content may have been changed (its own "
+        "robust accuracy stands below). norm: mean distance from where the image started; distance: from the image "
+        "whose label it bears.",
     )
 
 
@@ -148,10 +163,14 @@ def _robustness(console: Console, dataset: str, tables: Frames) -> None:
     grille = _grille(
         f"{dataset}: robust accuracy", "model", "attack", "models", "robust", "highest", "its 95% Wilson", names=2
     )
-    keys = ["training", "role", "attack", "norm", "epsilon"]
-    for (training, role, attack, norm, epsilon), cells in robustness.groupby(keys):
+    made = ["construction", "trained_norm", "trained_epsilon", "start", "source_training"]
+    keys = ["training", "role", *made, "tested_on", "attack", "norm", "epsilon"]
+    for (training, role, *origin, tested_on, attack, norm, epsilon), cells in robustness.groupby(keys, dropna=False):
+        construction, trained_norm, trained_epsilon, start, source_training = origin
+        trained_on = f"{_origin_text(construction, start, source_training)} {_ball_text(trained_norm, trained_epsilon)}"
+        model = f"on {trained_on.strip()}" if role == "student" else f"{training} {role}"
         grille.add_row(
-            f"{training} {role}",
+            model if tested_on == "test" else f"{model}, tested on {tested_on}",
             f"{attack} {norm} {epsilon:g}",
             str(len(cells)),
             mean_ci(seed_means(cells, "robust_accuracy")),
@@ -162,8 +181,8 @@ def _robustness(console: Console, dataset: str, tables: Frames) -> None:
     n = ", ".join(map(str, sorted(set(robustness["n"]))))
     _explain(
         console,
-        f"share of n = {n} test images that stay right: upper bounds by one untargeted PGD run that starts at the "
-        "image (trust level L0, no further checks), fp32.",
+        f"share of n = {n} images that stay right: upper bounds by one untargeted PGD run that starts at the image "
+        "(trust level L0, no further checks), fp32.",
     )
 
 
