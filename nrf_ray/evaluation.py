@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nrf_ray.attacks import ExampleStarts, run_restarts
+from nrf_ray.autoattack import run_autoattack
 from nrf_ray.data.images import LabelledImages, as_float
 from nrf_ray.errors import ConfigError
-from nrf_ray.specs import Attack
+from nrf_ray.specs import Attack, AutoAttack
 
 BATCH = 256
 """Rows a forward pass; fixed, because the kernels' rounding can depend on it."""
@@ -38,13 +39,21 @@ def next_labels(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def adversarial_images(
-    model: nn.Module, images: Tensor, labels: Tensor, attack: Attack, *, seed: int = 0, indices: Tensor | None = None
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    attack: Attack | AutoAttack,
+    *,
+    seed: int = 0,
+    indices: Tensor | None = None,
 ) -> Tensor:
     """Return adversarial images for all of `images`, found against `model`, as float32 in [0, 1].
 
     Random starts belong to (`seed`, `indices`), where `indices` [n] are the images' places in their data set; by
     default their places in `images`. Raises ConfigError for an attack whose result may lie outside its threat model.
     """
+    if isinstance(attack, AutoAttack):
+        return run_autoattack(attack, model, as_float(images), labels, seed=seed)
     if attack.bounds != "ball":
         raise ConfigError(f"{attack.name} leaves the ball of radius {attack.threat.eps:g}: it is for training only")
     starts = ExampleStarts(seed=seed, indices=torch.arange(len(images)) if indices is None else indices.cpu())
@@ -55,7 +64,7 @@ def adversarial_images(
     return torch.cat(found)
 
 
-def robust_accuracy(model: nn.Module, data: LabelledImages, attack: Attack, *, seed: int = 0) -> float:
+def robust_accuracy(model: nn.Module, data: LabelledImages, attack: Attack | AutoAttack, *, seed: int = 0) -> float:
     """Return the share of `data` that `model` gets right both clean and after every restart of the untargeted `attack`.
 
     Only what is right when clean is attacked: the rest counts as wrong already, so leaving it out is exact.

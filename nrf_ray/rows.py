@@ -10,13 +10,15 @@ from nrf_ray.cells import ConstructedSet, Model
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.graph.stage import Stage
 from nrf_ray.presets import Preset
-from nrf_ray.specs import Attack, pgd_attack
+from nrf_ray.specs import Attack, AutoAttack, pgd_attack
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.judge import JudgeSpec, judge
 from nrf_ray.stages.robustness import RobustnessSpec, robustness
 from nrf_ray.stages.transfer import TransferSpec, transfer
+from nrf_ray.stages.trust import TrustSpec, trust
 from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, TRANSFER, Measure, Row
 from nrf_ray.threat import ThreatModel
+from nrf_ray.trust import trust_level
 
 
 def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:
@@ -111,15 +113,21 @@ def robustness_row(
     threat: ThreatModel,
     preset: Preset,
     *,
+    attack: Attack | AutoAttack | None = None,
     tested_on: ConstructedSet | None = None,
 ) -> Row:
-    """Return the row of one model under untargeted PGD, on test images or on the images of a constructed set."""
-    attack = pgd_attack(threat.norm, threat.eps, steps=preset.attack_steps)
+    """Return the row of one model under an untargeted attack, by default one run of the preset's PGD.
+
+    It is attacked on test images, or on those of the constructed set `tested_on`. The checks are of PGD on this model.
+    """
+    pgd = pgd_attack(threat.norm, threat.eps, steps=preset.attack_steps)
+    attack = attack or pgd
     spec = RobustnessSpec(dataset=dataset.ref, attack=attack, examples=preset.test_examples)
     measured = robustness(spec, model=model.train, data=tested_on.construct if tested_on else None).named(
-        f"robustness {threat.norm} {threat.eps:g}: {model.train.label}"
+        f"robustness {attack.name} {threat.norm} {threat.eps:g}: {model.train.label}"
         + (f", on {tested_on.construct.label}" if tested_on else "")
     )
+    checked = trust_checks(dataset, model, attack if isinstance(attack, Attack) else pgd, preset.check_examples)
     return Row(
         table=ROBUSTNESS,
         facts={
@@ -133,21 +141,34 @@ def robustness_row(
             "tested_on": f"{tested_on.construction.name} ({tested_on.construct.config.split})" if tested_on else "test",
             "attack": attack.name,
             "steps": attack.steps,
-            "norm": threat.norm,
-            "epsilon": threat.eps,
-            "trust_level": "L0",
+            "restarts": attack.restarts,
+            "norm": attack.threat.norm,
+            "epsilon": attack.threat.eps,
             "key": model.train.key,
         },
         measures={
+            "clean_accuracy": Measure(measured, "clean_accuracy"),
             "robust_accuracy": Measure(measured, "robust_accuracy"),
             "n": Measure(measured, "n"),
+            "checks": Measure(checked, "checks"),
         },
-        derive=lambda values: wilson(values["robust_accuracy"], values["n"]),
+        derive=lambda values: {
+            **wilson(values["robust_accuracy"], values["n"]),
+            "trust_level": trust_level(attack, values["checks"]),
+        },
+    )
+
+
+def trust_checks(dataset: DatasetInfo, model: Model, attack: Attack, examples: int) -> Stage:
+    """Return the stage that checks whether `attack` works on `model`, on its first `examples` right test images."""
+    threat = attack.threat
+    return trust(TrustSpec(dataset=dataset.ref, attack=attack, examples=examples), model=model.train).named(
+        f"trust {attack.name} {threat.norm} {threat.eps:g}: {model.train.label}"
     )
 
 
 def transfer_row(sweep: str, dataset: DatasetInfo, source: Model, victim: Model, adversarial: Stage) -> Row:
-    """Return the row of one victim on the adversarial test images of one source."""
+    """Return the row of one victim on the adversarial test images of one source: a cell of a transfer matrix."""
     attack: Attack = adversarial.config.attack
     tried = transfer(TransferSpec(targeted=attack.targeted), victim=victim.train, adversarial=adversarial).named(
         f"transfer to {victim.train.label}: {adversarial.label}"
@@ -159,6 +180,9 @@ def transfer_row(sweep: str, dataset: DatasetInfo, source: Model, victim: Model,
             "dataset": dataset.ref.name,
             "source_arch": source.train.config.arch,
             "victim_arch": victim.train.config.arch,
+            "construction": victim.made_from.construction.name if victim.made_from else "d",
+            "attack": attack.name,
+            "steps": attack.steps,
             "norm": attack.threat.norm,
             "epsilon": attack.threat.eps,
             "targeted": attack.targeted,
@@ -170,6 +194,7 @@ def transfer_row(sweep: str, dataset: DatasetInfo, source: Model, victim: Model,
             "source_success_rate": Measure(adversarial, "success_rate"),
             "n": Measure(tried, "n"),
         },
+        derive=lambda values: wilson(values["success_rate"], values["n"]),
     )
 
 

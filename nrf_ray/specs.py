@@ -7,7 +7,7 @@ count). Nothing here needs torch: a sweep is planned from these alone.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.threat import Norm, ThreatModel
@@ -107,6 +107,14 @@ class Attack:
         return f"pgd-{self.steps}{random}"
 
 
+def check_measures(attack: "Attack | AutoAttack") -> None:
+    """Raise ConfigError where `attack` cannot measure robust accuracy: it is targeted, or may leave the ball."""
+    if isinstance(attack, Attack) and attack.targeted:
+        raise ConfigError("a robust accuracy needs an untargeted attack; set targeted=False")
+    if isinstance(attack, Attack) and attack.bounds != "ball":
+        raise ConfigError(f"{attack.name} leaves the ball of radius {attack.threat.eps:g}: it is for training only")
+
+
 def pgd_attack(
     norm: Norm,
     eps: float,
@@ -145,6 +153,29 @@ def fgsm_rs(norm: Norm, eps: float) -> Attack:
 def n_fgsm(norm: Norm, eps: float) -> Attack:
     """Return N-FGSM: noise of up to 2 eps, one step of eps, bounded by the box alone (de Jorge et al. 2022)."""
     return Attack(threat=ThreatModel(norm=norm, eps=eps), steps=1, step_size=eps, start="wide")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoAttack:
+    """The parameter-free ensemble of Croce and Hein (2020), untargeted, by the library of the extra `autoattack`."""
+
+    threat: ThreatModel
+    """Which images the adversary may reach."""
+    version: Literal["standard", "apgd"] = "standard"
+    """"standard" runs APGD-CE, APGD-T, FAB-T and Square (5000 queries); "apgd" the first two."""
+    steps: ClassVar[int] = 100
+    """Gradient steps of each of its runs."""
+    restarts: ClassVar[int] = 1
+    """Runs of each of its attacks per target class."""
+
+    def __post_init__(self) -> None:
+        if self.version not in ("standard", "apgd"):
+            raise ConfigError(f"unknown version {self.version!r} of AutoAttack; known: standard, apgd")
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return {"standard": "autoattack", "apgd": "apgd-ce+t"}[self.version]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from scipy import stats
 from nrf_ray.graph.store import Store
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, TRANSFER
+from nrf_ray.trust import CHECKS, LEVELS, read_checks
 
 Frames = Mapping[str, pd.DataFrame]
 """Tables by name."""
@@ -161,17 +162,20 @@ def _datasets(console: Console, dataset: str, tables: Frames) -> None:
 def _robustness(console: Console, dataset: str, tables: Frames) -> None:
     robustness = tables[ROBUSTNESS.name]
     grille = _grille(
-        f"{dataset}: robust accuracy", "model", "attack", "models", "robust", "highest", "its 95% Wilson", names=2
-    )
+        f"{dataset}: robust accuracy",
+        "model", "attack", "trust", "models", "robust", "highest", "its 95% Wilson", names=3,
+    )  # fmt: skip
     made = ["construction", "trained_norm", "trained_epsilon", "start", "source_training"]
-    keys = ["training", "role", *made, "tested_on", "attack", "norm", "epsilon"]
-    for (training, role, *origin, tested_on, attack, norm, epsilon), cells in robustness.groupby(keys, dropna=False):
-        construction, trained_norm, trained_epsilon, start, source_training = origin
+    keys = ["training", "role", *made, "tested_on", "attack", "norm", "epsilon", "trust_level"]
+    for keyed, cells in robustness.groupby(keys, dropna=False):
+        training, role, construction, *origin, tested_on, attack, norm, epsilon, level = keyed
+        trained_norm, trained_epsilon, start, source_training = origin
         trained_on = f"{_origin_text(construction, start, source_training)} {_ball_text(trained_norm, trained_epsilon)}"
         model = f"on {trained_on.strip()}" if role == "student" else f"{training} {role}"
         grille.add_row(
             model if tested_on == "test" else f"{model}, tested on {tested_on}",
             f"{attack} {norm} {epsilon:g}",
+            str(level),
             str(len(cells)),
             mean_ci(seed_means(cells, "robust_accuracy")),
             share_text(float(cells["robust_accuracy"].max())),
@@ -181,20 +185,41 @@ def _robustness(console: Console, dataset: str, tables: Frames) -> None:
     n = ", ".join(map(str, sorted(set(robustness["n"]))))
     _explain(
         console,
-        f"share of n = {n} images that stay right: upper bounds by one untargeted PGD run that starts at the image "
-        "(trust level L0, no further checks), fp32.",
+        f"share of n = {n} images that stay right: upper bounds by the untargeted attack that is named, fp32. "
+        f"{_levels(robustness)}",
     )
+    _failed_checks(console, robustness)
+
+
+def _levels(robustness: pd.DataFrame) -> str:
+    """Return what the levels of trust that occur stand for."""
+    found = set(robustness["trust_level"])
+    return " ".join(f"Trust {level}: {meaning}." for level, meaning in LEVELS.items() if level in found)
+
+
+def _failed_checks(console: Console, robustness: pd.DataFrame) -> None:
+    """Name every check that did not pass, with the model and the attack that it is about."""
+    for row in robustness.dropna(subset="checks").to_dict("records"):
+        model = f"{row['training']} {row['role']} {row['student_arch']} on {row['construction']}, seed {row['seed']}"
+        attack = f"{row['attack']} {row['norm']} {row['epsilon']:g}"
+        for name, verdict in read_checks(row["checks"]).items():
+            if verdict != "PASS":
+                console.print(f"{verdict} {name} ({model}; {attack}); passes if {CHECKS[name]}", soft_wrap=True)
 
 
 def _transfer(console: Console, dataset: str, tables: Frames) -> None:
     transfer = tables[TRANSFER.name]
     radii = sorted(set(zip(transfer["norm"], transfer["epsilon"], strict=True)))
     headings = [f"{norm} {epsilon:g}" for norm, epsilon in radii]
-    grille = _grille(f"{dataset}: transfer of adversarial test images", "victim", "attack", *headings, names=2)
-    for (victim, targeted), cells in transfer.groupby(["victim_arch", "targeted"]):
+    grille = _grille(
+        f"{dataset}: transfer of adversarial test images", "source", "victim", "attack", *headings, names=3
+    )
+    keys = ["source_arch", "construction", "victim_arch", "attack", "targeted"]
+    for (source, construction, victim, attack, targeted), cells in transfer.groupby(keys):
         by_radius = [cells[(cells["norm"] == norm) & (cells["epsilon"] == epsilon)] for norm, epsilon in radii]
         shown = [mean_ci(seed_means(found, "success_rate")) for found in by_radius]
-        grille.add_row(str(victim), _goal(bool(targeted)), *shown)
+        trained_on = "" if construction == "d" else f" on {construction}"
+        grille.add_row(str(source), f"{victim}{trained_on}", f"{_goal(bool(targeted))} {attack}", *shown)
     console.print(grille)
     _explain(
         console,
@@ -236,7 +261,7 @@ def figure_3(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     learnt = results[results["construction"] == "d_det"]
     for (norm, epsilon), sets in learnt.groupby(["norm", "epsilon"]):
         x = sets.groupby("student_arch")["clean_accuracy"].mean()
-        tried = transfer[transfer["norm"] == norm]
+        tried = transfer[(transfer["norm"] == norm) & (transfer["construction"] == "d")]
         for (targeted, radius), cells in tried.groupby(["targeted", "epsilon"]):
             y = cells.groupby("victim_arch")["success_rate"].mean().reindex(x.index)
             if len(x) < 3 or y.isna().any() or min(x.std(), y.std()) < ROUNDING:

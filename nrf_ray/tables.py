@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from nrf_ray.graph.stage import Metrics, Stage
+from nrf_ray.trust import LEVELS
 
 ColumnType = Literal["string", "float64", "int64", "bool", "int64s"]
 
@@ -77,6 +78,10 @@ _SOURCE_TRAINING = Column("source_training", "string", "training of the source: 
 _NORM = Column("norm", "string", "norm of the threat model; null where there is none (d, D_R, D_NR)")
 _SEED = Column("seed", "int64", "seed of the replicate: source, targets and student change with it")
 _N = Column("n", "int64", "number of test images behind each share of this row", "images")
+_ATTACK = Column(
+    "attack", "string", "pgd-STEPS or pgd-STEPSxRESTARTS, -rs from a random start, fgsm, apgd-ce+t or autoattack"
+)
+_STEPS = Column("steps", "int64", "gradient steps of a run", "steps")
 
 RESULTS = Table(
     "results",
@@ -193,15 +198,18 @@ ROBUSTNESS = Table(
         Column("role", "string", "source, judge, victim or student"),
         _SEED,
         Column("tested_on", "string", "the images: test, or a constructed set and the split that it was made of"),
-        Column("attack", "string", "attack and its number of steps; starts at the image, last iterate"),
-        Column("steps", "int64", "gradient steps of the attack", "steps"),
+        _ATTACK,
+        _STEPS,
+        Column("restarts", "int64", "runs of the attack; an image counts as robust if it withstands all", "runs"),
         Column("norm", "string", "norm of the attack"),
         Column("epsilon", "float64", "radius of the attack", "pixels in [0, 1]"),
+        Column("clean_accuracy", "float64", "the same test images without the attack", "share"),
         Column("robust_accuracy", "float64", "test images that stay right under the attack: an upper bound", "share"),
         Column("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
         Column("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
         _N,
-        Column("trust_level", "string", "L0: a single PGD run without further checks"),
+        Column("trust_level", "string", "; ".join(f"{level}: {meaning}" for level, meaning in LEVELS.items())),
+        Column("checks", "string", "verdicts of the automatic checks (see nrf_ray.trust); null where none were made"),
         Column("key", "string", "key of the training stage"),
     ),
 )
@@ -213,12 +221,17 @@ TRANSFER = Table(
         _SWEEP,
         _DATASET,
         Column("source_arch", "string", "architecture that the images were found against"),
-        Column("victim_arch", "string", "architecture of the standard model that they are tried on"),
-        _NORM,
+        Column("victim_arch", "string", "architecture of the model that they are tried on"),
+        Column("construction", "string", "what the victim was trained on: d, or a construction"),
+        _ATTACK,
+        _STEPS,
+        Column("norm", "string", "norm of the attack"),
         Column("epsilon", "float64", "radius of the attack", "pixels in [0, 1]"),
         Column("targeted", "bool", "true: towards a uniform wrong class (Figure 13); false: away from y (Figure 3)"),
         _SEED,
         Column("success_rate", "float64", "images classified as the target, or (untargeted) not as y", "share"),
+        Column("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
+        Column("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
         Column("source_success_rate", "float64", "the same on the source itself", "share"),
         _N,
         Column("key", "string", "key of the victim's training stage"),

@@ -70,6 +70,8 @@ class Preset:
     """PGD steps of transfer and of robust accuracy; their length is 2.5 eps / steps."""
     test_examples: int | None = None
     """Test images that robust accuracy is measured on, from the first; None for all."""
+    check_examples: int = 128
+    """Test images that the checks of an attack are made on."""
 
     matching_arch: str
     """Architecture of the sources whose representations are matched."""

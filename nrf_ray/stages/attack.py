@@ -8,7 +8,7 @@ from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
 from nrf_ray.seeding import derive_seed
 from nrf_ray.specs import Attack
-from nrf_ray.stages.costs import attack_seconds
+from nrf_ray.stages.costs import attack_seconds, passes
 
 FILE = "adversarial.parquet"
 
@@ -22,14 +22,14 @@ class AttackSpec:
     attack: Attack
     """Targeted (towards a uniform wrong class) or untargeted."""
     seed: int
-    """Decides the targets."""
+    """Decides the targets and random starts."""
 
 
 def _cost(handle: Stage) -> float:
     config: AttackSpec = handle.config
     info = info_of(config.dataset)
-    device = handle.resources.device
-    return attack_seconds(handle.inputs["source"].config.arch, info, info.num_test, config.attack.steps, device)
+    arch, device = handle.inputs["source"].config.arch, handle.resources.device
+    return attack_seconds(arch, info, info.num_test, passes(config.attack), device)
 
 
 @stage(version=1, cost=_cost)
@@ -51,7 +51,7 @@ def attack(config: AttackSpec, context: Context, *, source: Artifact) -> Metrics
     targets = draw_targets("other", test.labels, num_classes, derive_seed(config.seed, "attack"))
     model = load_model(source, device)
     goal = (targets if config.attack.targeted else test.labels).to(device)
-    stored = as_uint8(adversarial_images(model, test.images.to(device), goal, config.attack))
+    stored = as_uint8(adversarial_images(model, test.images.to(device), goal, config.attack, seed=config.seed))
     predictions = predict(model, stored).cpu()
     columns = {"index": torch.arange(len(test)), "label": test.labels, "target": targets, "prediction": predictions}
     context.write(FILE, write_shard(Shard(stored.cpu(), columns, context.stage.key)))

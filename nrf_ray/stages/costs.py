@@ -21,6 +21,7 @@ from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.models.catalogue import Architecture, ArchitectureError
 from nrf_ray.models.catalogue import architecture_named as known_architecture
+from nrf_ray.specs import Attack, AutoAttack
 
 OVERHEAD = 0.05
 """Opening inputs, committing, handing out."""
@@ -64,3 +65,10 @@ def image_seconds(arch: str, shape: tuple[int, int, int], device: str = "cpu") -
 def attack_seconds(arch: str, info: DatasetInfo, images: int, steps: int, device: str = "cpu") -> float:
     """Return the seconds of an attack of `steps` steps on `images` images of `info` on `device`."""
     return OVERHEAD + ATTACK_SHARE * steps * images * image_seconds(arch, info.shape, device)
+
+
+def passes(attack: Attack | AutoAttack) -> int:
+    """Return the forward and backward passes per image that `attack` takes at most; fewer where it succeeds early."""
+    if isinstance(attack, AutoAttack):
+        return 1000 if attack.version == "apgd" else 5000
+    return attack.steps * attack.restarts

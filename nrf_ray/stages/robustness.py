@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.specs import Attack
-from nrf_ray.stages.costs import attack_seconds
+from nrf_ray.specs import Attack, AutoAttack, check_measures
+from nrf_ray.stages.costs import attack_seconds, passes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +17,17 @@ class RobustnessSpec:
 
     dataset: DatasetRef
     """Its test split is attacked."""
+    attack: Attack | AutoAttack
+    """Untargeted, within its threat model."""
     examples: int | None = None
-    """Images that are attacked, from the first; None for all."""
-    attack: Attack
-    """Untargeted, without random start."""
+    """The first so many test images; None for all."""
+    seed: int = 0
+    """Decides random starts, which belong to the place of an image in the test split."""
+
+    def __post_init__(self) -> None:
+        check_measures(self.attack)
+        if self.examples is not None and self.examples < 1:
+            raise ConfigError(f"robustness needs examples >= 1, or None for all, not {self.examples}")
 
 
 def _cost(handle: Stage) -> float:
@@ -27,14 +35,14 @@ def _cost(handle: Stage) -> float:
     info = info_of(config.dataset)
     arch, device = handle.inputs["model"].config.arch, handle.resources.device
     images = min(config.examples or info.num_test, info.num_test)
-    return attack_seconds(arch, info, images, config.attack.steps, device)
+    return attack_seconds(arch, info, images, passes(config.attack), device)
 
 
 @stage(version=2, cost=_cost)
 def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, data: Artifact | None = None) -> Metrics:
     """Measure the share of test images, or of the images of a constructed set, that stay right under the attack."""
     from nrf_ray.data.load import test_split
-    from nrf_ray.evaluation import robust_accuracy
+    from nrf_ray.evaluation import accuracy, robust_accuracy
     from nrf_ray.stages.constructed import constructed_set
     from nrf_ray.stages.runtime import prepare
     from nrf_ray.stages.weights import load_model
@@ -42,7 +50,9 @@ def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, dat
     device = prepare(context.stage.resources)
     tested = test_split(config.dataset) if data is None else constructed_set(data)
     tested = tested.to(device).rows(slice(config.examples))
+    network = load_model(model, device)
     return {
-        "robust_accuracy": robust_accuracy(load_model(model, device), tested, config.attack),
+        "clean_accuracy": accuracy(network, tested.images, tested.labels),
+        "robust_accuracy": robust_accuracy(network, tested, config.attack, seed=config.seed),
         "n": len(tested),
     }

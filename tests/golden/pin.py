@@ -20,11 +20,22 @@ from nrf_ray.stages.judge import judge
 from nrf_ray.stages.robustness import robustness
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.stages.transfer import transfer
+from nrf_ray.stages.trust import trust
 from nrf_ray.threat import ThreatModel
 
 FOLDER = Path(__file__).parent
 KEYS, STAGES = FOLDER / "keys.json", FOLDER / "stages.json"
-KINDS: tuple[StageKind, ...] = (train, construct, attack, evaluate, robustness, transfer, judge, import_weights)
+KINDS: tuple[StageKind, ...] = (
+    train,
+    construct,
+    attack,
+    evaluate,
+    robustness,
+    transfer,
+    judge,
+    trust,
+    import_weights,
+)
 
 
 def keys() -> dict[str, str]:

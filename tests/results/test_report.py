@@ -55,11 +55,16 @@ def transfers(rows):
         "dataset": "digits",
         "source_arch": "resnet_m",
         "victim_arch": "vgg_s",
+        "construction": "d",
+        "attack": "pgd-20",
+        "steps": 20,
         "norm": "l2",
         "epsilon": 1.0,
         "targeted": False,
         "seed": 0,
         "success_rate": 0.5,
+        "ci_low": 0.45,
+        "ci_high": 0.55,
         "source_success_rate": 0.9,
         "n": 360,
         "key": "k",
@@ -282,13 +287,33 @@ def test_models_on_the_original_data_are_told_by_role(tiny, wide):
 
 def test_the_weakest_attack_is_shown_with_its_own_interval(tiny, wide):
     base = {column.name: "x" if column.type == "string" else None for column in ROBUSTNESS.columns}
-    base |= {"epsilon": 1.0, "n": 100, "steps": 20, "construction": "d"}
+    base |= {"epsilon": 1.0, "n": 100, "steps": 20, "construction": "d", "trust_level": "L0", "checks": None}
     rows = [
         base | {"seed": seed, "robust_accuracy": share, **wilson(share, 100)} for seed, share in ((0, 0.02), (1, 0.1))
     ]
     frame = to_arrow(ROBUSTNESS, rows).to_pandas()
     text = printed(tiny.sweep, tiny.store, {"robustness": frame})
     assert ".100 .055, .174" in " ".join(text.split())
+
+
+def test_a_robust_accuracy_is_shown_with_its_trust_and_the_checks_that_did_not_pass(tiny, wide):
+    base = dict.fromkeys(ROBUSTNESS.column_names(), "x") | {
+        "seed": 0, "epsilon": 1.0, "n": 100, "steps": 50, "restarts": 10, "clean_accuracy": 0.9,
+        "robust_accuracy": 0.5, **wilson(0.5, 100),
+    }  # fmt: skip
+    rows = [
+        base | {"training": "adversarial", "trust_level": "L1", "checks": "logits:PASS noise:PASS"},
+        base | {"training": "standard", "trust_level": "L0", "checks": "logits:PASS noise:FAIL"},
+        base | {"training": "plain", "trust_level": "L0", "checks": None},
+    ]
+    text = printed(tiny.sweep, tiny.store, {"robustness": to_arrow(ROBUSTNESS, rows).to_pandas()})
+    assert [line for line in text.splitlines() if "FAIL" in line] == [
+        "FAIL noise (standard x x on d, seed 0; x x 1); passes if random noise of the same size is weaker than the "
+        "attack"
+    ]
+    assert "Trust L0: a single attack" in " ".join(text.split())
+    assert "Trust L1: PGD with 50 steps" in " ".join(text.split())
+    assert "Trust L2" not in text
 
 
 @pytest.fixture(scope="module")

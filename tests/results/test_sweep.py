@@ -95,6 +95,9 @@ def test_negative_seeds_are_refused(make_grid):
         make_grid(seeds=(0, -2))
 
 
+WILSON = {"ci_low", "ci_high"}
+
+
 def identity(row):
     """Return what tells a row from the others of its table, its keys of stages left out."""
     return tuple(sorted((name, value) for name, value in row.facts.items() if name != "key" and value is not None))
@@ -129,7 +132,7 @@ def test_every_row_can_be_filled_by_the_goals(laptop):
     for row in laptop.rows:
         assert row.facts["key"] in stages
         columns = {*row.facts, *row.measures}
-        derived = {"ci_low", "ci_high"} if row.table is ROBUSTNESS else set()
+        derived = {ROBUSTNESS: {*WILSON, "trust_level"}, TRANSFER: WILSON}.get(row.table, set())
         assert columns | derived == set(row.table.column_names())
         assert not columns & derived
 

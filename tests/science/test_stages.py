@@ -18,17 +18,17 @@ import torch
 import nrf_ray.stages
 from nrf_ray.constructions import draw_targets
 from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.data.images import as_float, as_uint8
+from nrf_ray.data.images import LabelledImages, as_float, as_uint8
 from nrf_ray.data.shards import Shard, read_shard
 from nrf_ray.errors import ConfigError
-from nrf_ray.evaluation import accuracy, predict, share
+from nrf_ray.evaluation import accuracy, predict, robust_accuracy, share
 from nrf_ray.graph.execute import execute, map_here, run_inline
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.stage import StageKind, walk
 from nrf_ray.graph.store import RECORD, Store, place_of
 from nrf_ray.matching import draw_starts, grey_noise, residual
 from nrf_ray.recipes import Recipe
-from nrf_ray.specs import Matching, pgd_attack
+from nrf_ray.specs import Matching, n_fgsm, pgd_attack
 from nrf_ray.stages import attack as attack_stage
 from nrf_ray.stages import construct as construct_stage
 from nrf_ray.stages.attack import AttackSpec, attack
@@ -39,8 +39,10 @@ from nrf_ray.stages.judge import JudgeSpec, judge
 from nrf_ray.stages.robustness import RobustnessSpec, robustness
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.stages.transfer import TransferSpec, transfer
+from nrf_ray.stages.trust import TrustSpec, trust
 from nrf_ray.stages.weights import FILE, load_model
 from nrf_ray.threat import perturbation_norm
+from nrf_ray.trust import CHECKS, read_checks
 
 DIGITS = dataset_named("digits").ref
 TARGETED, UNTARGETED = (pgd_attack("l2", 1.0, steps=3, targeted=targeted) for targeted in (True, False))
@@ -83,7 +85,11 @@ TRANSFERRED = {
     for targeted in (True, False)
 }
 MORE_SETS = [D_ROBUST, D_ROBUST_TEST, FROM_NOISE, LEAK_WEAK]
-GOALS = [*MORE_SETS, CHANGED_ONLY, D_OTHER_WHOLE, LEAK_RAND, EVALUATED, ROBUST, *JUDGED.values(), *TRANSFERRED.values()]
+FEW = robustness(RobustnessSpec(dataset=DIGITS, attack=UNTARGETED, examples=100), model=SOURCE)
+ON_ITS_OWN = robustness(RobustnessSpec(dataset=DIGITS, attack=UNTARGETED, examples=100), model=SOURCE, data=D_ROBUST)
+CHECKED = trust(TrustSpec(dataset=DIGITS, attack=UNTARGETED, examples=48), model=SOURCE)
+MEASURED = [EVALUATED, ROBUST, FEW, ON_ITS_OWN, CHECKED, *JUDGED.values(), *TRANSFERRED.values()]
+GOALS = [*MORE_SETS, CHANGED_ONLY, D_OTHER_WHOLE, LEAK_RAND, *MEASURED]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +122,7 @@ def test_every_kind_of_stage_is_run_here():
 @pytest.mark.parametrize("stage", list(walk(GOALS)), ids=lambda stage: stage.title)
 def test_every_stage_has_a_positive_cost_and_finite_metrics(store, stage):
     assert stage.cost() > 0
-    values = [value for value in metrics(store, stage).values() if value is not None]
+    values = [value for value in metrics(store, stage).values() if isinstance(value, int | float | list)]
     numbers = [number for value in values for number in (value if isinstance(value, list) else [value])]
     assert numbers
     assert all(value == value and abs(value) < 1e9 for value in numbers)
@@ -143,6 +149,35 @@ def test_robust_accuracy_is_below_clean_accuracy_and_over_all_images(store):
     measured = metrics(store, ROBUST)
     assert 0 <= measured["robust_accuracy"] < metrics(store, EVALUATED)["clean_accuracy"]
     assert measured["n"] == 360
+
+
+def test_robust_accuracy_of_the_first_images_alone(store, digits):
+    few = LabelledImages(images=digits[1].images[:100], labels=digits[1].labels[:100])
+    measured = metrics(store, FEW)
+    assert measured["robust_accuracy"] == robust_accuracy(model_of(store, SOURCE), few, UNTARGETED)
+    assert measured["clean_accuracy"] == accuracy(model_of(store, SOURCE), few.images, few.labels)
+    assert measured["n"] == 100
+
+
+def test_the_checks_of_an_attack_are_one_text_and_their_numbers(store):
+    measured = metrics(store, CHECKED)
+    verdicts = read_checks(measured["checks"])
+    assert list(verdicts) == list(CHECKS)
+    assert set(verdicts.values()) <= {"PASS", "WARN", "FAIL"}
+    assert (verdicts["logits"], verdicts["gradients"]) == ("PASS", "PASS")
+    assert measured["n"] == 48
+    assert 0 < measured["one-step/fooled"] <= 1
+
+
+@pytest.mark.parametrize("kind", [RobustnessSpec, TrustSpec])
+@pytest.mark.parametrize(
+    "change",
+    [{"attack": TARGETED}, {"attack": n_fgsm("linf", 0.1)}, {"examples": 0}],
+    ids=["targeted", "leaves the ball", "no examples"],
+)
+def test_what_measures_no_robust_accuracy_is_refused(kind, change):
+    with pytest.raises(ConfigError, match=r"untargeted|leaves the ball|examples >= 1"):
+        kind(**{"dataset": DIGITS, "attack": UNTARGETED, **change})
 
 
 @pytest.mark.parametrize("targeted", [True, False], ids=["targeted", "untargeted"])

@@ -1,0 +1,59 @@
+"""AutoAttack by the library that its authors' code was packaged in, kept from touching anything of ours.
+
+The library is imported only here. It draws from torch's global generator and talks through a logger of its own; both
+are set aside while it runs. It writes no file. Its random numbers belong to rows of a batch, so the same images in
+the same order and the same seed give the same result, and another order may not.
+"""
+
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from nrf_ray.attacks import attack_mode
+from nrf_ray.errors import ConfigError
+from nrf_ray.specs import AutoAttack
+
+BATCH = 256
+"""Rows that the library attacks at a time."""
+
+TARGETS = 9
+"""Target classes of the targeted attacks, or all wrong ones where there are fewer."""
+
+
+def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int) -> Tensor:
+    """Return adversarial images for `images` [n, c, h, w], float in [0, 1], all right when clean, as `attack` finds.
+
+    Raises ConfigError where the extra is not installed, or the model has fewer than four classes: the targeted loss
+    of APGD-T compares the four highest logits.
+    """
+    try:
+        import pyautoattack
+    except ImportError:
+        raise ConfigError("AutoAttack is an extra; install it with: pip install 'nrf_ray[autoattack]'") from None
+    with attack_mode(model), torch.no_grad():
+        classes = model(images[:1]).shape[1]
+    if classes < 4:
+        raise ConfigError(f"AutoAttack needs a model of at least 4 classes, not {classes}; use PGD with restarts")
+    devices = [images.device] if images.is_cuda else []
+    logger = logging.getLogger("auto-attack")
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        with attack_mode(model), torch.random.fork_rng(devices=devices):
+            adversary = pyautoattack.AutoAttack(
+                model,
+                norm={"l2": "L2", "linf": "Linf"}[attack.threat.norm],
+                eps=attack.threat.eps,
+                seed=seed % 2**32,
+                device=str(images.device),
+            )
+            if attack.version == "apgd":
+                adversary.attacks_to_run = ["apgd-ce", "apgd-t"]
+            for targeted in (adversary.apgd_targeted, adversary.fab):
+                targeted.n_target_classes = min(TARGETS, classes - 1)
+            found, _ = adversary.run_standard_evaluation(images, labels, batch_size=BATCH)
+    finally:
+        logger.disabled = was_disabled
+    # The library's own bookkeeping may leave the ball by rounding: what counts is inside.
+    projected: Tensor = attack.threat.project(found.detach(), images)
+    return projected

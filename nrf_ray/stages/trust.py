@@ -1,0 +1,71 @@
+"""Whether an attack works on a model: the automatic checks, on a few test images that the model gets right."""
+
+from dataclasses import dataclass
+
+from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics, Stage, stage
+from nrf_ray.graph.store import Artifact
+from nrf_ray.specs import Attack, check_measures
+from nrf_ray.stages.costs import attack_seconds, passes
+from nrf_ray.trust import checks_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustSpec:
+    """The checks of one attack on one model."""
+
+    dataset: DatasetRef
+    """Its test split is looked at."""
+    attack: Attack
+    """The attack whose strength is in question; untargeted."""
+    examples: int = 128
+    """The first so many test images that the model gets right."""
+    seed: int = 0
+    """Decides random starts and noise."""
+
+    def __post_init__(self) -> None:
+        check_measures(self.attack)
+        if self.examples < 1:
+            raise ConfigError(f"the checks of an attack need examples >= 1, not {self.examples}")
+
+
+def _cost(handle: Stage) -> float:
+    config: TrustSpec = handle.config
+    info = info_of(config.dataset)
+    # The attack in a dozen variants, and the noise.
+    arch, device = handle.inputs["model"].config.arch, handle.resources.device
+    return attack_seconds(arch, info, config.examples, 12 * passes(config.attack) + 100, device)
+
+
+@stage(version=1, cost=_cost)
+def trust(config: TrustSpec, context: Context, *, model: Artifact) -> Metrics:
+    """Return the verdicts as one text, and the numbers of every check."""
+    from nrf_ray.checks import Subject, run_checks
+    from nrf_ray.data.images import as_float
+    from nrf_ray.data.load import test_split
+    from nrf_ray.evaluation import right_when_clean
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import load_model
+
+    device = prepare(context.stage.resources)
+    test = test_split(config.dataset).to(device)
+    network = load_model(model, device)
+    right = right_when_clean(network, test)[: config.examples]
+    found = run_checks(
+        Subject(
+            model=network,
+            images=as_float(test.images[right]),
+            labels=test.labels[right],
+            indices=right,
+            attack=config.attack,
+            seed=config.seed,
+        )
+    )
+    verdicts = {name: check.verdict for name, check in found.items()}
+    return {
+        "checks": checks_text(verdicts),
+        "n": len(right),
+        **{f"{name}/{number}": value for name, check in found.items() for number, value in check.numbers.items()},
+    }

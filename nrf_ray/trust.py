@@ -1,0 +1,58 @@
+"""How far a robust accuracy can be trusted: verdicts of named checks, and a level that follows from them.
+
+A robust accuracy is an upper bound. The level says how hard it was tried to lower it, the checks whether the attack
+worked at all on this model (Carlini et al. 2019; Pintor et al. 2022). Nothing here needs torch; `checks` measures.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from nrf_ray.specs import Attack, AutoAttack
+
+Verdict = Literal["PASS", "WARN", "FAIL"]
+Level = Literal["L0", "L1", "L2", "L3"]
+
+LEVELS: dict[Level, str] = {
+    "L0": "a single attack, or one whose checks did not all pass",
+    "L1": "PGD with 50 steps and 10 restarts or more, and every check passed",
+    "L2": "APGD-CE and APGD-T, and no check failed",
+    "L3": "the whole of AutoAttack, and no check failed",
+}
+"""What each level of trust stands for."""
+
+CHECKS: dict[str, str] = {
+    "logits": "the output is no probability distribution, which would flatten the loss",
+    "repeatable": "five passes over the same images agree",
+    "gradients": "no gradient is zero or not finite",
+    "loss-rises": "the attack ends at a higher loss than it began",
+    "more-steps": "twice the steps fool hardly any image more",
+    "restarts": "random restarts fool hardly any image more",
+    "one-step": "one step (FGSM) is weaker than the attack",
+    "noise": "random noise of the same size is weaker than the attack",
+    "monotone": "a larger radius never leaves more images right",
+    "large-eps": "a radius that reaches the grey image leaves no more than chance",
+    "last-iterate": "no image was fooled on the way and right again at the end",
+}
+"""Every check, with what holds where it passes."""
+
+
+def checks_text(verdicts: Mapping[str, Verdict]) -> str:
+    """Return verdicts as one short text, as in "logits:PASS noise:FAIL"."""
+    return " ".join(f"{name}:{verdict}" for name, verdict in verdicts.items())
+
+
+def read_checks(text: str) -> dict[str, str]:
+    """Return the verdicts that `checks_text` wrote, by name of the check; empty for an empty text."""
+    return dict(part.rsplit(":", 1) for part in text.split())
+
+
+def trust_level(attack: Attack | AutoAttack, checks: str | None) -> Level:
+    """Return the level of trust in a robust accuracy from its attack and the text of its checks; None for none made."""
+    verdicts = read_checks(checks or "")
+    if "FAIL" in verdicts.values():
+        return "L0"
+    if isinstance(attack, AutoAttack):
+        return "L3" if attack.version == "standard" else "L2"
+    strong = attack.steps >= 50 and attack.restarts >= 10
+    all_passed = set(verdicts) == set(CHECKS) and set(verdicts.values()) == {"PASS"}
+    return "L1" if strong and all_passed else "L0"

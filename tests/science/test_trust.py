@@ -1,0 +1,183 @@
+"""The ladder of trust as a table, and every check on an honest network and on planted frauds that it must catch."""
+
+import pytest
+import torch
+from torch import nn
+
+from nrf_ray.checks import Subject, run_checks
+from nrf_ray.evaluation import right_when_clean
+from nrf_ray.specs import AutoAttack, pgd_attack
+from nrf_ray.threat import ThreatModel
+from nrf_ray.trust import CHECKS, checks_text, read_checks, trust_level
+
+THREAT = ThreatModel(norm="l2", eps=1.0)
+STRONG, WEAK = pgd_attack("l2", 1.0, steps=50, restarts=10), pgd_attack("l2", 1.0, steps=20)
+ALL = dict.fromkeys(CHECKS, "PASS")
+
+
+@pytest.mark.parametrize(
+    ("attack", "verdicts", "level"),
+    [
+        (WEAK, None, "L0"),
+        (WEAK, ALL, "L0"),
+        (STRONG, None, "L0"),
+        (STRONG, ALL, "L1"),
+        (STRONG, ALL | {"noise": "WARN"}, "L0"),
+        (STRONG, ALL | {"noise": "FAIL"}, "L0"),
+        (STRONG, {name: "PASS" for name in list(CHECKS)[1:]}, "L0"),
+        (pgd_attack("l2", 1.0, steps=49, restarts=10), ALL, "L0"),
+        (pgd_attack("l2", 1.0, steps=50, restarts=9), ALL, "L0"),
+        (AutoAttack(threat=THREAT, version="apgd"), None, "L2"),
+        (AutoAttack(threat=THREAT, version="apgd"), ALL | {"noise": "WARN"}, "L2"),
+        (AutoAttack(threat=THREAT, version="apgd"), ALL | {"noise": "FAIL"}, "L0"),
+        (AutoAttack(threat=THREAT), None, "L3"),
+        (AutoAttack(threat=THREAT), ALL | {"gradients": "FAIL"}, "L0"),
+    ],
+)
+def test_the_level_follows_from_the_attack_and_its_checks(attack, verdicts, level):
+    assert trust_level(attack, None if verdicts is None else checks_text(verdicts)) == level
+
+
+def test_verdicts_are_read_as_they_were_written():
+    verdicts = ALL | {"large-eps": "FAIL"}
+    assert read_checks(checks_text(verdicts)) == verdicts
+    assert read_checks("") == {}
+
+
+class Wrapped(nn.Module):
+    """A network behind a planted fraud."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+
+class Steep(Wrapped):
+    """Logits times a million: softmax saturates and its gradient is exactly zero."""
+
+    def forward(self, images):
+        return self.model(images) * 1e6
+
+
+class Stepped(Wrapped):
+    """Pixels rounded to five levels: no gradient anywhere, though noise still moves the input."""
+
+    def forward(self, images):
+        return self.model((images * 4).round() / 4)
+
+
+class Softmax(Wrapped):
+    """Probabilities in place of logits."""
+
+    def forward(self, images):
+        return self.model(images).softmax(1)
+
+
+class Random(Wrapped):
+    """Noise on the input, other noise at every pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, images):
+        return self.model((images + 0.2 * torch.randn(images.shape, generator=self.generator)).clamp(0, 1))
+
+
+class Backwards(torch.autograd.Function):
+    """The identity with its gradient's sign turned round."""
+
+    @staticmethod
+    def forward(ctx, images):
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -gradient
+
+
+class Misleading(Wrapped):
+    """Gradients that point away from every adversarial image."""
+
+    def forward(self, images):
+        return self.model(Backwards.apply(images))
+
+
+class Broken(Wrapped):
+    """Gradients that are not numbers, by the derivative of a root at zero."""
+
+    def forward(self, images):
+        return self.model(images + 0 * images.sum() + (images * 0).sqrt())
+
+
+def checks_of(model, clean_model, digits, attack, n=64):
+    test = digits[1]
+    right = right_when_clean(clean_model, test)[:n]
+    subject = Subject(
+        model=model, images=test.images[right], labels=test.labels[right], indices=right, attack=attack, seed=0
+    )
+    return run_checks(subject)
+
+
+@pytest.mark.parametrize("norm_eps", [("l2", 0.5), ("linf", 0.1)], ids=["l2", "linf"])
+def test_an_honest_network_passes_every_check(trained, digits, norm_eps):
+    found = checks_of(trained, trained, digits, pgd_attack(*norm_eps, steps=50, restarts=3))
+    assert list(found) == list(CHECKS)
+    assert {name: check.verdict for name, check in found.items()} == ALL, found
+    fooled = found["one-step"].numbers["fooled"]
+    assert 0.1 < fooled < 0.9, "the attack does nothing, or everything: the checks show nothing"
+
+
+@pytest.mark.parametrize(
+    ("fraud", "caught_by"),
+    [
+        (Steep, {"gradients", "loss-rises", "large-eps"}),
+        (Stepped, {"gradients", "loss-rises", "noise", "large-eps"}),
+        (Softmax, {"logits"}),
+        (Random, {"repeatable"}),
+        (Misleading, {"loss-rises", "noise", "large-eps"}),
+        (Broken, {"gradients"}),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_a_planted_fraud_fails_the_checks_that_are_there_for_it(trained, digits, fraud, caught_by):
+    found = checks_of(fraud(trained), trained, digits, pgd_attack("l2", 1.0, steps=10))
+    assert caught_by <= {name for name, check in found.items() if check.verdict == "FAIL"}, found
+
+
+def failed(trained, digits, attack):
+    return {name for name, check in checks_of(trained, trained, digits, attack).items() if check.verdict == "FAIL"}
+
+
+def test_too_few_and_too_short_steps_fail(trained, digits):
+    """An attack that has not arrived: twice its steps fool many more."""
+    attack = pgd_attack("l2", 1.0, steps=5)
+    timid = type(attack)(threat=attack.threat, steps=2, step_size=0.15)
+    assert {"more-steps", "one-step"} <= failed(trained, digits, timid)
+
+
+def test_an_attack_that_overshoots_fails_by_its_last_iterate(trained, digits):
+    """Steps as long as the ball is wide jump about: what was fooled on the way is right again at the end."""
+    attack = pgd_attack("linf", 0.3, steps=7)
+    wild = type(attack)(threat=attack.threat, steps=7, step_size=6.0)
+    assert "last-iterate" in failed(trained, digits, wild)
+
+
+def test_robust_accuracy_that_rises_with_the_radius_fails(trained, digits):
+    """Beyond a distance from the grey image this network answers rightly whatever it is shown."""
+
+    class Guarded(Wrapped):
+        def forward(self, images):
+            far = (images - self.clean).flatten(1).norm(dim=1, keepdim=True) > 1.2
+            return torch.where(far, 10 * nn.functional.one_hot(self.labels, 10), self.model(images))
+
+    right = right_when_clean(trained, digits[1])[:64]
+    guarded = Guarded(trained)
+    guarded.clean, guarded.labels = digits[1].images[right], digits[1].labels[right]
+    found = checks_of(guarded, trained, digits, pgd_attack("l2", 1.0, steps=10))
+    assert {found["monotone"].verdict, found["large-eps"].verdict} == {"FAIL"}
+
+
+def test_checks_without_a_single_right_image_warn(trained, digits):
+    found = checks_of(trained, trained, digits, WEAK, n=0)
+    assert {check.verdict for check in found.values()} == {"WARN"}
