@@ -10,7 +10,17 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import canonical_json
 from nrf_ray.presets import PRESETS
 from nrf_ray.recipes import Augmentation, LinearSchedule, Recipe, StepSchedule
-from nrf_ray.specs import CONSTRUCTIONS, Attack, TargetRule, construction_named, pgd_attack
+from nrf_ray.specs import (
+    CONSTRUCTIONS,
+    Attack,
+    AutoAttack,
+    TargetRule,
+    construction_named,
+    fgsm,
+    fgsm_rs,
+    n_fgsm,
+    pgd_attack,
+)
 from nrf_ray.sweep import Grid
 from nrf_ray.threat import ThreatModel
 
@@ -163,3 +173,54 @@ def test_equal_descriptions_have_equal_text_and_every_field_counts():
     assert set(changes) == {field.name for field in dataclasses.fields(Recipe)}
     texts = {canonical_json(dataclasses.replace(recipe, **{name: value})) for name, value in changes.items()}
     assert len(texts | {canonical_json(recipe)}) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    ("attack", "name"),
+    [
+        (pgd_attack("l2", 1.0), "pgd-20"),
+        (pgd_attack("l2", 1.0, steps=50, restarts=10), "pgd-50x10"),
+        (pgd_attack("l2", 1.0, start="uniform"), "pgd-20-rs"),
+        (pgd_attack("l2", 1.0, loss="margin"), "pgd-20-margin"),
+        (dataclasses.replace(pgd_attack("l2", 1.0), returns="worst_loss"), "pgd-20-worst"),
+        (pgd_attack("l2", 1.0, steps=1), "pgd-1"),
+        (fgsm("linf", 0.1), "fgsm"),
+        (fgsm_rs("linf", 0.1), "fgsm-rs"),
+        (n_fgsm("linf", 0.1), "n-fgsm"),
+        (AutoAttack(threat=THREAT), "autoattack"),
+        (AutoAttack(threat=THREAT, version="apgd"), "apgd-ce+t"),
+    ],
+)
+def test_every_attack_is_named_for_what_it_is(attack, name):
+    assert attack.name == name
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"restarts": 0}, ["restarts >= 1"]),
+        ({"restarts": 3}, ["3 restarts", "uniform"]),
+        ({"start": "far"}, ["'far'", "image, uniform, wide"]),
+        ({"start": "wide"}, ["N-FGSM", "20"]),
+        ({"loss": "dlr"}, ["'dlr'", "margin"]),
+        ({"returns": "best"}, ["'best'", "worst_loss"]),
+    ],
+)
+def test_an_attack_that_means_nothing_is_refused(change, words):
+    with pytest.raises(ConfigError) as error:
+        dataclasses.replace(pgd_attack("l2", 1.0), **change)
+    refused(error, *words)
+
+
+def test_adversarial_training_with_restarts_is_refused():
+    with pytest.raises(ConfigError) as error:
+        Recipe(epochs=1, lr=0.1, adversary=pgd_attack("l2", 1.0, restarts=2))
+    refused(error, "2 restarts")
+
+
+def test_a_radius_of_mere_rounding_is_refused():
+    """At 1e-46, which float32 rounds to zero, projecting divides zero by zero."""
+    for eps in (1e-46, 9e-7):
+        with pytest.raises(ConfigError) as error:
+            ThreatModel(norm="l2", eps=eps)
+        refused(error, "32-bit")
