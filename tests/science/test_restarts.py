@@ -41,7 +41,7 @@ def test_the_images_found_do_not_depend_on_how_the_data_are_ordered(trained, dig
 @every_norm
 def test_an_example_is_robust_only_if_it_withstands_every_restart(trained, digits, norm):
     """Robustness (MadryLab) overwrites every example by its last restart; here the union is exact."""
-    attack = pgd_attack(norm, EPS[norm], steps=2, restarts=4)
+    attack = pgd_attack(norm, 1.2 * EPS[norm], steps=1, restarts=4)
     images, labels = digits[1].images[:64], digits[1].labels[:64]
     starts = ExampleStarts(seed=0, indices=torch.arange(64))
     each = []
@@ -51,14 +51,14 @@ def test_an_example_is_robust_only_if_it_withstands_every_restart(trained, digit
             images,
             labels,
             threat=attack.threat,
-            steps=2,
+            steps=1,
             step_size=attack.step_size,
             start=starts.draw(attack.threat, images, restart),
         )
         each.append(predict(trained, found) != labels)
     together = predict(trained, run_restarts(attack, trained, images, labels, starts=starts)) != labels
     assert torch.equal(together, torch.stack(each).any(0))
-    assert any(together.sum() > one.sum() for one in each[-1:]), "all restarts agree: the test shows nothing"
+    assert together.sum() > each[-1].sum(), "all restarts agree: the test shows nothing"
 
 
 def test_later_restarts_run_only_on_what_is_still_right(trained, digits):

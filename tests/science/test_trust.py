@@ -110,7 +110,7 @@ class Broken(Wrapped):
         return self.model(images + 0 * images.sum() + (images * 0).sqrt())
 
 
-def checks_of(model, clean_model, digits, attack, n=64):
+def checks_of(model, clean_model, digits, attack, n=40):
     test = digits[1]
     right = right_when_clean(clean_model, test)[:n]
     subject = Subject(
@@ -131,7 +131,7 @@ def regression(linear, digits):
 @pytest.mark.parametrize(("which", "norm", "eps"), [("trained", "l2", 0.4), ("regression", "linf", 0.05)])
 def test_an_honest_network_passes_every_check(which, norm, eps, digits, request):
     model = request.getfixturevalue(which)
-    found = checks_of(model, model, digits, pgd_attack(norm, eps, steps=20, restarts=2), n=48)
+    found = checks_of(model, model, digits, pgd_attack(norm, eps, steps=20, restarts=2), n=40)
     assert list(found) == list(CHECKS)
     assert {name: check.verdict for name, check in found.items()} == ALL, found
     fooled = found["one-step"].numbers["fooled"]
@@ -151,7 +151,7 @@ def test_an_honest_network_passes_every_check(which, norm, eps, digits, request)
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
 def test_a_planted_fraud_fails_the_checks_that_are_there_for_it(trained, digits, fraud, caught_by):
-    found = checks_of(fraud(trained), trained, digits, pgd_attack("l2", 1.0, steps=10))
+    found = checks_of(fraud(trained), trained, digits, pgd_attack("l2", 1.0, steps=7))
     assert caught_by <= {name for name, check in found.items() if check.verdict == "FAIL"}, found
 
 
@@ -174,7 +174,7 @@ def test_robust_accuracy_that_rises_with_the_radius_fails(trained, digits):
             far = (images - self.clean).flatten(1).norm(dim=1, keepdim=True) > 1.2
             return torch.where(far, 10 * nn.functional.one_hot(self.labels, 10), self.model(images))
 
-    right = right_when_clean(trained, digits[1])[:64]
+    right = right_when_clean(trained, digits[1])[:40]
     guarded = Guarded(trained)
     guarded.clean, guarded.labels = digits[1].images[right], digits[1].labels[right]
     found = checks_of(guarded, trained, digits, pgd_attack("l2", 1.5, steps=10))
