@@ -1,10 +1,11 @@
-"""The `nrf` command: look into a store.
+"""The `nrf` command: look into a store, get sets out of it, and datasets onto this machine.
 
 Nothing here runs a stage; only `gc` deletes, and only `verify --quarantine` moves.
 """
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -117,6 +118,26 @@ def gc(*, store: Uri = "./runs", dry_run: bool = False, force: bool = False) -> 
     console.print(f"{len(leftovers)} files, {total} bytes{' would be' if dry_run else ''} removed")
 
 
+def export(key: str, destination: Path, *, format: str = "tensors", store: Uri = "./runs") -> None:
+    """Write the constructed set whose key begins with KEY to the new folder DESTINATION.
+
+    --format tensors is the form in which the paper's sets were released, folder is PNG files, hf is parquet for
+    Hugging Face's datasets.
+    """
+    from nrf_ray.export import export_set
+
+    opened = _open(store)
+    count = export_set(opened, _record(opened, _find(opened, key)), destination, format)
+    make_console().print(f"{count} images written to {destination}", soft_wrap=True)
+
+
+def fetch(name: str) -> None:
+    """Download the dataset NAME (fashion-mnist, cifar10, cifar100) to where sweeps look for it."""
+    from nrf_ray.data.fetch import fetch_dataset
+
+    make_console().print(f"{name} is at {fetch_dataset(name)}", soft_wrap=True)
+
+
 def _open(uri: str) -> Store:
     opened = Store.open(uri, create=False)
     if opened.blobs.root is not None and not opened.blobs.root.is_dir():
@@ -139,5 +160,5 @@ def _record(store: Store, place: Place) -> Record:
     return record
 
 
-COMMANDS = (status, show, why, verify, gc)
+COMMANDS = (status, show, why, verify, gc, export, fetch)
 """What `nrf` can do, in the order of its help."""

@@ -1,0 +1,29 @@
+"""Extra test sets: other images of the same classes (paper D.7), where their files are on this machine."""
+
+from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named
+from nrf_ray.data.formats import FORMATS
+from nrf_ray.errors import ConfigError
+
+EXTRA = {"cifar10": ("cifar10.1", *(name for name in FORMATS if name.startswith("cifar10-c.")))}
+"""From a dataset's name, without what is kept of it, to the names of its extra test sets."""
+
+
+def extra_test_sets(info: DatasetInfo) -> dict[str, DatasetRef]:
+    """Return the extra test sets of `info` that are in their default places, by name.
+
+    Each has a test split only, which `load.test_split` returns, and the classes of `info` in the same order. Files
+    elsewhere are named by hand, as in `dataset_named("cifar10.1:PATH")`.
+    """
+    names = EXTRA.get(info.ref.name.partition("[")[0], ())
+    return {name: dataset_named(name).ref for name in names if _is_here(name)}
+
+
+def _is_here(name: str) -> bool:
+    form = FORMATS[name]
+    for place in form.places:
+        try:
+            form.files(place())
+        except ConfigError:
+            continue
+        return True
+    return False

@@ -1,0 +1,112 @@
+"""A constructed set in forms that other people's code reads.
+
+- tensors: the form in which the paper's sets were released, `CIFAR_ims` and `CIFAR_lab`: lists of one tensor each,
+  images as float32 in [0, 1], so that `torch.cat(torch.load(...))` and the authors' own loader take them.
+- folder: PNG, one folder a new label, called after the row of the original training split that each was made from.
+- hf: parquet as `datasets.load_dataset` takes it, images as PNG, with all that is known of each row beside them.
+
+The first and the last come back as `tensors:DEST@TEST` and `parquet:DEST` on the command line.
+"""
+
+import io
+import json
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.graph.record import Record
+from nrf_ray.graph.store import Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nrf_ray.data.shards import Shard
+
+
+def export_set(store: Store, record: Record, destination: Path, form: str) -> int:
+    """Write the constructed set of `record` to the new folder `destination`; return how many images it has.
+
+    The folder gets its name when it is whole. Raises ConfigError where the artifact is no constructed set, the form is
+    unknown, or there is something at `destination`.
+    """
+    write = lookup(FORMS, form, "export format")
+    if record.stage != "construct":
+        raise ConfigError(f"{record.key[:12]} is a {record.stage} and no constructed set; export takes a construct")
+    if destination.exists() or destination.is_symlink():
+        raise ConfigError(f"there is something at {destination}; export to a place where there is nothing")
+    rows = _rows(store, record)
+    temporary = destination.absolute().with_name(f".tmp-{uuid.uuid4().hex}")
+    try:
+        temporary.mkdir(parents=True)
+        write(rows, temporary)
+        temporary.rename(destination)
+    except OSError as error:
+        raise ConfigError(f"cannot write {destination}: {error.strerror}; choose another place") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return len(rows.images)
+
+
+def _rows(store: Store, record: Record) -> "Shard":
+    from nrf_ray.data.shards import concatenate, read_shard
+
+    return concatenate([read_shard(store.read(record, entry.name)) for entry in record.files])
+
+
+def write_tensors(rows: "Shard", folder: Path) -> None:
+    """Write `CIFAR_ims` and `CIFAR_lab`."""
+    import torch
+
+    from nrf_ray.data.images import as_float
+
+    torch.save([as_float(rows.images)], folder / "CIFAR_ims")
+    torch.save([rows.columns["label"]], folder / "CIFAR_lab")
+
+
+def write_folder(rows: "Shard", folder: Path) -> None:
+    """Write one PNG an image, in one folder a label; names have leading zeros, so their order is that of the labels."""
+    labels, sources = rows.columns["label"].tolist(), rows.columns["index"].tolist()
+    digits = len(str(max(labels)))
+    for image, label, source in zip(rows.images, labels, sources, strict=True):
+        place = folder / f"{label:0{digits}d}"
+        place.mkdir(exist_ok=True)
+        (place / f"{source:08d}.png").write_bytes(_png(image))
+
+
+def write_hf(rows: "Shard", folder: Path) -> None:
+    """Write `train.parquet`, whose metadata says to Hugging Face's datasets that the image is one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [f"{source:08d}.png" for source in rows.columns["index"].tolist()]
+    images = [{"bytes": _png(image), "path": name} for image, name in zip(rows.images, names, strict=True)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    columns = {name: pa.array(values.numpy()) for name, values in rows.columns.items()}
+    table = pa.table({"image": pa.array(images, kind), **columns})
+    features = {
+        "image": {"_type": "Image"},
+        **{name: {"dtype": _dtype(table.schema.field(name).type), "_type": "Value"} for name in columns},
+    }
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(table.replace_schema_metadata(metadata), folder / "train.parquet", row_group_size=1024)
+
+
+def _dtype(kind: object) -> str:
+    """Return what Hugging Face's datasets call an arrow type."""
+    return {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
+
+
+def _png(image: "Tensor") -> bytes:
+    from PIL import Image
+
+    array = image.numpy()
+    out = io.BytesIO()
+    Image.fromarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0)).save(out, "PNG")
+    return out.getvalue()
+
+
+FORMS: dict[str, Callable[["Shard", Path], None]] = {"tensors": write_tensors, "folder": write_folder, "hf": write_hf}
+"""What `nrf export --format` takes."""
