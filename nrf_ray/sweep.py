@@ -54,10 +54,15 @@ class Grid:
             construction_named(construction)
         if not 0 <= min(self.seeds) <= max(self.seeds) < 2**63:
             raise ConfigError(f"seeds must be from 0 to 2**63 - 1, not {min(self.seeds)} .. {max(self.seeds)}")
-        for dataset in self.datasets:
+        found = [dataset_named(dataset) for dataset in self.datasets]
+        titles = [info.ref.name for info in found]
+        twice = next((title for title in titles if titles.count(title) > 1), None)
+        if twice:
+            raise ConfigError(f"two datasets are called {twice} in the tables; rename the files of one")
+        for info in found:
             for norm in self.norms:
                 for eps in self.epsilons:
-                    ThreatModel(norm=norm, eps=eps).check_fits(dataset_named(dataset).shape)
+                    ThreatModel(norm=norm, eps=eps).check_fits(info.shape)
 
     def allow_constructions(self, sweep: str, known: tuple[str, ...]) -> None:
         """Raise ConfigError where the grid names a construction that `sweep` has no place for."""

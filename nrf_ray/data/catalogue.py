@@ -73,13 +73,16 @@ def dataset_named(name: str) -> DatasetInfo:
 def info_of(ref: DatasetRef) -> DatasetInfo:
     """Return what is known of the dataset that `ref` means, or raise ConfigError where its content has changed."""
     info = dataset_named(ref.location or ref.name)
-    if info.ref.digest != ref.digest:
+    check_content(ref, info.ref.digest)
+    return info
+
+
+def check_content(ref: DatasetRef, found: str) -> None:
+    """Raise ConfigError where the digest `found` is not that of the dataset that `ref` means."""
+    if found != ref.digest:
         reason = (
             f"the files at {ref.location} were changed after this run was planned; run the same command again"
             if ref.location
             else "another version of nrf_ray planned this run; use the same on every machine"
         )
-        raise ConfigError(
-            f"dataset {ref.name} has content {info.ref.digest[:12]}, but {ref.digest[:12]} was expected: {reason}"
-        )
-    return info
+        raise ConfigError(f"dataset {ref.name} has content {found[:12]}, but {ref.digest[:12]} was expected: {reason}")

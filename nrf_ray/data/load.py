@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 
 from nrf_ray.data import digits
-from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.data.catalogue import DatasetRef, check_content
 from nrf_ray.data.images import LabelledImages, content_digest
 from nrf_ray.data.located import locate
 from nrf_ray.data.prepared import Prepared, prepared
@@ -62,5 +62,6 @@ def normalisation(ref: DatasetRef) -> tuple[tuple[float, ...], tuple[float, ...]
 
 
 def _prepared(ref: DatasetRef) -> Prepared:
-    info_of(ref)  # refuses files that are not those which were planned with
-    return prepared(locate(ref.location))
+    located = locate(ref.location)
+    check_content(ref, located.digest)
+    return prepared(located)

@@ -172,6 +172,20 @@ def test_files_that_changed_after_planning_are_refused(cells):
         info_of(ref)
 
 
+def test_files_that_changed_after_they_were_known_to_this_process_are_refused(cells):
+    ref = dataset_named(f"parquet:{cells}").ref
+    assert info_of(ref).num_train == 50
+    write_parquet(cells, pixels(60, seed=5), labels_of(60))
+    with pytest.raises(ConfigError, match=r"were changed after this run was planned"):
+        load(ref)
+
+
+def test_two_datasets_of_one_name_are_not_put_into_one_table(cells, tmp_path):
+    other = write_parquet(tmp_path / "b" / cells.name, pixels(60, seed=1), labels_of(60))
+    with pytest.raises(ConfigError, match="two datasets are called my-cells-é in the tables; rename the files of one"):
+        Options(dataset=f"parquet:{cells},parquet:{other}").grid()
+
+
 def test_planning_imports_no_torch_and_asks_files_once(tmp_path, home):
     """The second plan reads nothing but the remembered facts."""
     root = write_folder(tmp_path / "pictures", pixels(12), labels_of(12))
