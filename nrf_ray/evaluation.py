@@ -57,10 +57,11 @@ def adversarial_images(
     if attack.bounds != "ball":
         raise ConfigError(f"{attack.name} leaves the ball of radius {attack.threat.eps:g}: it is for training only")
     starts = ExampleStarts(seed=seed, indices=torch.arange(len(images)) if indices is None else indices.cpu())
-    floats = as_float(images)
-    found = [
-        run_restarts(attack, model, floats[rows], labels[rows], starts=starts.of(rows)) for rows in batches(len(images))
-    ]
+    found = []
+    for rows in batches(len(images)):
+        # One batch of floats at a time: the images may be mapped from disk, and larger than memory as floats.
+        floats = as_float(images[rows].to(labels.device))
+        found.append(run_restarts(attack, model, floats, labels[rows], starts=starts.of(rows)))
     return torch.cat(found)
 
 
