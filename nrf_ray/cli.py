@@ -16,20 +16,32 @@ from rich.text import Text
 from nrf_ray import inspect_store
 from nrf_ray.commands import run_or_plan
 from nrf_ray.errors import NrfError
-from nrf_ray.options import Defaults, Options
-from nrf_ray.sweep import Grid, Sweep
+from nrf_ray.options import Defaults, Options, TheoryOptions
+from nrf_ray.sweep import Grid, Sweep, TheoryGrid
 
 INTERRUPTED = 130
 DEFAULTS = Options()
+THEORY_DEFAULTS = TheoryOptions()
 
 
 def sweep_main(build: Callable[[Grid], Sweep], axes: Defaults = lambda preset: {}) -> None:
     """Run the sweep file that defines `build` by the flags in sys.argv, and exit; `axes` are its default axes."""
-    app = _app(f"{build.__name__}.py", sys.modules[build.__module__].__doc__)
+    app = _sweep_app(build)
 
     @app.default
     def run(options: Options = DEFAULTS) -> int:
         return run_or_plan(build(options.grid(axes)), options)
+
+    sys.exit(_guarded(app))
+
+
+def theory_main(build: Callable[[TheoryGrid], Sweep]) -> None:
+    """Run the sweep file that defines `build`, a sweep over Gaussian instances, by the flags in sys.argv, and exit."""
+    app = _sweep_app(build)
+
+    @app.default
+    def run(options: TheoryOptions = THEORY_DEFAULTS) -> int:
+        return run_or_plan(build(options.grid()), options)
 
     sys.exit(_guarded(app))
 
@@ -40,6 +52,10 @@ def nrf_main() -> None:
     for command in inspect_store.COMMANDS:
         app.command(command)
     sys.exit(_guarded(app))
+
+
+def _sweep_app(build: Callable[..., Sweep]) -> App:
+    return _app(f"{build.__name__}.py", sys.modules[build.__module__].__doc__)
 
 
 def _app(name: str, text: str | None) -> App:

@@ -15,14 +15,14 @@ from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
-from nrf_ray.options import Options
+from nrf_ray.options import RunOptions
 from nrf_ray.sweep import Sweep
 
 if TYPE_CHECKING:
     from nrf_ray.cluster.run import Outcome
 
 
-def run_or_plan(sweep: Sweep, options: Options) -> int:
+def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
     """Carry out one call of a sweep file; return its exit code."""
     began = time.monotonic()
     console = make_console()
@@ -39,11 +39,12 @@ def run_or_plan(sweep: Sweep, options: Options) -> int:
 def _print_plan(console: Console, sweep: Sweep, plan: Plan) -> None:
     """Print one line a stage; a rich table would take longer than the plan itself."""
     width = max((len(step.stage.title) for step in plan.steps), default=0)
-    lines = [f"{'stage':11}{'key':14}{'what':{width + 2}}{'state':19}{'cost':>8}  reason"]
+    kinds = max((len(step.stage.kind.name) for step in plan.steps), default=0) + 2
+    lines = [f"{'stage':{kinds}}{'key':14}{'what':{width + 2}}{'state':19}{'cost':>8}  reason"]
     for step in plan.steps:
         cost = _duration(step.seconds) if step.seconds else ""
         stage = step.stage
-        what = f"{stage.kind.name:11}{stage.key[:12]:14}{stage.title:{width + 2}}"
+        what = f"{stage.kind.name:{kinds}}{stage.key[:12]:14}{stage.title:{width + 2}}"
         lines.append(f"{what}{step.state.value:19}{cost:>8}  {step.reason}")
     console.out("\n".join(lines))
     console.out(_plan_line(sweep, plan))
@@ -61,7 +62,7 @@ def _plan_line(sweep: Sweep, plan: Plan) -> str:
     return f"{sweep.name}: {len(plan.steps)} stages for {len(sweep.rows)} cells ({counts}); expected work {work}"
 
 
-def _run(sweep: Sweep, plan: Plan, store: Store, options: Options, console: Console) -> "Outcome":
+def _run(sweep: Sweep, plan: Plan, store: Store, options: RunOptions, console: Console) -> "Outcome":
     from nrf_ray.cluster.session import check_address
 
     address = check_address(options.address, options.store)

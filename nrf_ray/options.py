@@ -1,4 +1,7 @@
-"""The flags of every sweep file, and the grid that they mean."""
+"""The flags of every sweep file, and the grid that they mean.
+
+Every kind of grid has its own class of flags, so a flag that a sweep has no use for is unknown to its command line.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ from cyclopts import Parameter
 from nrf_ray.data.naming import split_names
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.presets import PRESETS, Preset
-from nrf_ray.sweep import Axes, Grid
+from nrf_ray.sweep import Axes, Grid, TheoryGrid
 from nrf_ray.threat import NORMS, Norm
 
 T = TypeVar("T")
@@ -37,18 +40,33 @@ def number(text: str) -> float:
         raise ConfigError(f"--epsilon {text!r} is no number; write it as 1.5 or 8/255") from error
 
 
-def whole(text: str) -> int:
-    """Return a whole number."""
+def whole(text: str, flag: str = "--seeds") -> int:
+    """Return a whole number given for `flag`."""
     try:
         return int(text)
     except ValueError as error:
-        raise ConfigError(f"--seeds {text!r} is no whole number; write seeds as 0,1,2") from error
+        raise ConfigError(f"{flag} {text!r} is no whole number; write {flag.strip('-')} as 0,1,2") from error
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """The flags of every sweep file. Lists are by comma; what is left out comes from the preset."""
+class RunOptions:
+    """The flags of every sweep file: where it runs and what is kept where."""
+
+    store: str = "./runs"
+    """Where everything is kept: a folder, or a URI such as s3://bucket/runs."""
+    address: str | None = None
+    """Ray cluster to join (auto, or HOST:6379); without it, or RAY_ADDRESS, Ray runs on this machine."""
+    gpus_per_trial: float = 0.0
+    """GPUs that every stage gets, whole or a share of one; 0 runs on CPUs."""
+    plan: Annotated[bool, Parameter(negative=())] = False
+    """Print every stage with its state, the reason and the expected cost, and stop."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options(RunOptions):
+    """The flags of a sweep over trained models. Lists are by comma; what is left out comes from the preset."""
 
     preset: str = "laptop"
     """Default axes and recipes: laptop, smoke (half a minute: is all well?), fashion, cifar10-small, cifar10,
@@ -66,14 +84,6 @@ class Options:
     """Radii in pixel units of [0, 1]; fractions such as 8/255 are fine."""
     seeds: str | None = None
     """Seeds of the replicates, as in 0,1,2."""
-    store: str = "./runs"
-    """Where everything is kept: a folder, or a URI such as s3://bucket/runs."""
-    address: str | None = None
-    """Ray cluster to join (auto, or HOST:6379); without it, or RAY_ADDRESS, Ray runs on this machine."""
-    gpus_per_trial: float = 0.0
-    """GPUs that every stage gets, whole or a share of one; 0 runs on CPUs."""
-    plan: Annotated[bool, Parameter(negative=())] = False
-    """Print every stage with its state, the reason and the expected cost, and stop."""
 
     def grid(self, defaults: Defaults = lambda preset: {}) -> Grid:
         """Return the axes, or raise ConfigError with the names that are known; `defaults` differ by sweep."""
@@ -87,4 +97,25 @@ class Options:
             norms=axis(self.norm, norm_named, preset.norms),
             epsilons=axis(self.epsilon, number, own.get("epsilons", preset.epsilons)),
             seeds=axis(self.seeds, whole, preset.seeds),
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TheoryOptions(RunOptions):
+    """The flags of a sweep over random Gaussian instances. Lists are by comma."""
+
+    dimension: str = "2,5,20,50"
+    """Dimensions d of x."""
+    epsilon: str = "0.1,0.5,0.9"
+    """Radii of the adversary; the smallest standard deviation of the data is 1."""
+    seeds: str = "0,1,2"
+    """Seeds of the instances."""
+
+    def grid(self) -> TheoryGrid:
+        """Return the axes, or raise ConfigError with the range that is allowed."""
+        return TheoryGrid(
+            dimensions=axis(self.dimension, lambda text: whole(text, "--dimension"), ()),
+            epsilons=axis(self.epsilon, number, ()),
+            seeds=axis(self.seeds, whole, ()),
         )

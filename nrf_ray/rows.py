@@ -29,7 +29,7 @@ def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:
         facts={
             "sweep": sweep,
             "dataset": dataset.ref.name,
-            **_origin(model.made_from),
+            **origin(model.made_from),
             "student_arch": model.arch,
             "role": model.role,
             "training": model.training,
@@ -71,7 +71,7 @@ def dataset_row(
         facts={
             "sweep": sweep,
             "dataset": dataset.ref.name,
-            **_origin(made),
+            **origin(made),
             "storage": made.construct.config.storage,
             "seed": made.seed,
             "key": made.construct.key,
@@ -90,7 +90,7 @@ def _verdict(whose: str, made: ConstructedSet, model: Model) -> Stage:
     return judge(JudgeSpec(), data=made.construct, model=model.train).named(f"{whose}: {made.construct.label}")
 
 
-def _origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
+def origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
     """Return the facts that say how a training set was made; all null but the name for the original data.
 
     `of_ball` comes before the names of norm and epsilon, where a row has those of an attack too.
@@ -133,7 +133,7 @@ def robustness_row(
         facts={
             "sweep": sweep,
             "dataset": dataset.ref.name,
-            **_origin(model.made_from, "trained_"),
+            **origin(model.made_from, "trained_"),
             "student_arch": model.arch,
             "role": model.role,
             "training": model.training,

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.table import Table as Grille
-from scipy import stats
 
 from nrf_ray.graph.store import Store
+from nrf_ray.grille import ORIGIN, ball_text, explain, make_grille, mean_ci, origin_text, seed_means, share_text
 from nrf_ray.sweep import Sweep
-from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, TRANSFER
+from nrf_ray.tables import DATASETS, LEAKAGE, RESULTS, ROBUSTNESS, THEORY, TRANSFER, USEFULNESS
+from nrf_ray.theory_summary import print_leakage, print_theory, print_usefulness
 from nrf_ray.trust import CHECKS, LEVELS, read_checks
 
 Frames = Mapping[str, pd.DataFrame]
@@ -27,12 +27,21 @@ ROUNDING = 1e-12
 def print_summary(console: Console, sweep: Sweep, store: Store, tables: Frames) -> None:
     """Print what the tables show, what each number is, and where the files lie."""
     of_data = {name: frame for name, frame in tables.items() if "dataset" in frame}
-    sections = ((RESULTS, _results), (DATASETS, _datasets), (ROBUSTNESS, _robustness), (TRANSFER, _transfer))
+    sections = (
+        (RESULTS, _results),
+        (DATASETS, _datasets),
+        (ROBUSTNESS, _robustness),
+        (TRANSFER, _transfer),
+        (USEFULNESS, print_usefulness),
+        (LEAKAGE, print_leakage),
+    )
     for dataset in sorted({name for frame in of_data.values() for name in frame["dataset"]}):
         of_dataset = {name: frame[frame["dataset"] == dataset] for name, frame in of_data.items()}
         for table, show in sections:
             if len(of_dataset.get(table.name, ())):
                 show(console, dataset, of_dataset)
+    if THEORY.name in tables:
+        print_theory(console, tables[THEORY.name])
     console.print(f"tables       {store.path_of(sweep.folder())}/{{{','.join(tables)}}}.parquet", soft_wrap=True)
     if store.blobs.root:
         folder = store.path_of(f"{sweep.folder()}/tensorboard")
@@ -45,56 +54,9 @@ def print_summary(console: Console, sweep: Sweep, store: Store, tables: Frames) 
     )
 
 
-def share_text(value: float) -> str:
-    """Return a number of about one with three digits and no leading zero, as tables of the field print it."""
-    text = f"{value:.3f}"
-    return text.replace("0.", ".", 1) if abs(float(text)) < 1 else f"{value:.2f}"
-
-
-def mean_ci(values: "pd.Series[float]") -> str:
-    """Return mean and 95% t interval over `values` (one per seed) as text; a single value stands alone."""
-    mean, n = float(values.mean()), len(values)
-    if n < 2:
-        return share_text(mean)
-    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return f"{share_text(mean)} ± {share_text(half)}"
-
-
-def seed_means(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
-    """Return the mean of `column` for each seed, over whatever else varies."""
-    return frame.groupby("seed")[column].mean()
-
-
-def _grille(title: str, *columns: str, names: int) -> Grille:
-    """Return an empty table whose first `names` columns are names and whose others are numbers."""
-    grille = Grille(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    for index, column in enumerate(columns):
-        grille.add_column(column, justify="left" if index < names else "right", overflow="fold")
-    return grille
-
-
-def _explain(console: Console, text: str) -> None:
-    console.print(f"{text}\n", style="dim")
-
-
-ORIGIN = ["construction", "norm", "epsilon", "start", "source_training"]
-"""Columns that say how a training set was made."""
-
-
-def _origin_text(construction: Any, start: Any, source_training: Any) -> str:
-    """Return what a training set is, as in "d_det of robust source" or "d_robust from noise"."""
-    robust_source = source_training == "adversarial" and construction != "d_robust"
-    text = f"{construction} of robust source" if robust_source else construction
-    return f"{text} from {start}" if isinstance(start, str) else text
-
-
-def _ball_text(norm: Any, epsilon: Any) -> str:
-    return f"{norm} {epsilon:g}" if isinstance(norm, str) else ""
-
-
 def _results(console: Console, dataset: str, tables: Frames) -> None:
     results = tables[RESULTS.name]
-    grille = _grille(
+    grille = make_grille(
         f"{dataset}: accuracy on the untouched test set (n = {results['n'].iloc[0]})",
         "trained on", "eps", "models", "clean", "as y + 1", "range", "- control", names=2,
     )  # fmt: skip
@@ -103,8 +65,8 @@ def _results(console: Console, dataset: str, tables: Frames) -> None:
         lowest, highest = cells["clean_accuracy"].min(), cells["clean_accuracy"].max()
         robust = "robust " if training == "adversarial" and role != "judge" else ""
         grille.add_row(
-            _origin_text(construction, start, source_training) if role == "student" else f"d ({robust}{role})",
-            _ball_text(norm, epsilon),
+            origin_text(construction, start, source_training) if role == "student" else f"d ({robust}{role})",
+            ball_text(norm, epsilon),
             str(len(cells)),
             mean_ci(seed_means(cells, "clean_accuracy")),
             mean_ci(seed_means(cells, "relabelled_accuracy")),
@@ -112,7 +74,7 @@ def _results(console: Console, dataset: str, tables: Frames) -> None:
             _minus_control(results, cells, str(construction)),
         )
     console.print(grille)
-    _explain(
+    explain(
         console,
         "clean: share of (x, y) that is right; as y + 1: the same images relabelled. Mean over architectures, then "
         "mean ± 95% t interval over seeds; range: lowest and highest model. leak_...: control sets without any "
@@ -132,7 +94,7 @@ def _minus_control(results: pd.DataFrame, cells: pd.DataFrame, construction: str
 
 
 def _datasets(console: Console, dataset: str, tables: Frames) -> None:
-    grille = _grille(
+    grille = make_grille(
         f"{dataset}: constructed sets",
         "set", "eps", "t = y", "fools source", "second seed", "judge: y", "judge: t", "norm", "distance", names=2,
     )  # fmt: skip
@@ -141,15 +103,15 @@ def _datasets(console: Console, dataset: str, tables: Frames) -> None:
         ORIGIN, dropna=False
     ):
         grille.add_row(
-            _origin_text(construction, start, source_training),
-            _ball_text(norm, epsilon),
+            origin_text(construction, start, source_training),
+            ball_text(norm, epsilon),
             share_text(float(cells["share_target_is_label"].mean())),
             *(mean_ci(seed_means(cells, name)) for name in shares),
             share_text(float(cells["mean_norm"].mean())),
             share_text(float(cells["mean_distance"].mean())),
         )
     console.print(grille)
-    _explain(
+    explain(
         console,
         "shares of images, as stored; mean ± 95% t interval over seeds. fools source, second seed: the standard source "
         "(of d_..., the model it was made with), and a standard model of its architecture and another seed, say t. The "
@@ -161,7 +123,7 @@ def _datasets(console: Console, dataset: str, tables: Frames) -> None:
 
 def _robustness(console: Console, dataset: str, tables: Frames) -> None:
     robustness = tables[ROBUSTNESS.name]
-    grille = _grille(
+    grille = make_grille(
         f"{dataset}: robust accuracy",
         "model", "attack", "trust", "models", "robust", "highest", "its 95% Wilson", names=3,
     )  # fmt: skip
@@ -170,7 +132,7 @@ def _robustness(console: Console, dataset: str, tables: Frames) -> None:
     for keyed, cells in robustness.groupby(keys, dropna=False):
         training, role, construction, *origin, tested_on, attack, norm, epsilon, level = keyed
         trained_norm, trained_epsilon, start, source_training = origin
-        trained_on = f"{_origin_text(construction, start, source_training)} {_ball_text(trained_norm, trained_epsilon)}"
+        trained_on = f"{origin_text(construction, start, source_training)} {ball_text(trained_norm, trained_epsilon)}"
         model = f"on {trained_on.strip()}" if role == "student" else f"{training} {role}"
         grille.add_row(
             model if tested_on == "test" else f"{model}, tested on {tested_on}",
@@ -183,7 +145,7 @@ def _robustness(console: Console, dataset: str, tables: Frames) -> None:
         )
     console.print(grille)
     n = ", ".join(map(str, sorted(set(robustness["n"]))))
-    _explain(
+    explain(
         console,
         f"share of n = {n} images that stay right: upper bounds by the untargeted attack that is named, fp32. "
         f"{_levels(robustness)}",
@@ -211,7 +173,7 @@ def _transfer(console: Console, dataset: str, tables: Frames) -> None:
     transfer = tables[TRANSFER.name]
     radii = sorted(set(zip(transfer["norm"], transfer["epsilon"], strict=True)))
     headings = [f"{norm} {epsilon:g}" for norm, epsilon in radii]
-    grille = _grille(
+    grille = make_grille(
         f"{dataset}: transfer of adversarial test images", "source", "victim", "attack", *headings, names=3
     )
     keys = ["source_arch", "construction", "victim_arch", "attack", "targeted"]
@@ -221,7 +183,7 @@ def _transfer(console: Console, dataset: str, tables: Frames) -> None:
         trained_on = "" if construction == "d" else f" on {construction}"
         grille.add_row(str(source), f"{victim}{trained_on}", f"{_goal(bool(targeted))} {attack}", *shown)
     console.print(grille)
-    _explain(
+    explain(
         console,
         "share of test images that the victim gives the target (targeted) or not their label (untargeted); mean ± 95% "
         "t interval over seeds.",
@@ -233,14 +195,14 @@ def _transfer(console: Console, dataset: str, tables: Frames) -> None:
 def _figure_3(console: Console, dataset: str, points: pd.DataFrame) -> None:
     if points.empty:
         return
-    grille = _grille(
+    grille = make_grille(
         f"{dataset}: Figure 3, learning from d_det and being fooled", "d_det", "attack", "r", "95%", names=2
     )
     for point in points.to_dict("records"):
         interval = f"{share_text(point['low'])}, {share_text(point['high'])}"
         grille.add_row(point["d_det"], point["attack"], share_text(point["r"]), interval)
     console.print(grille)
-    _explain(
+    explain(
         console,
         f"Pearson correlation over {points['archs'].iloc[0]} architectures of means over {points['seeds'].iloc[0]} "
         "seeds; percentile bootstrap over architectures. So few points settle nothing: reported, never a gate.",

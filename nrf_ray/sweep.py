@@ -19,6 +19,9 @@ from nrf_ray.stages.costs import architecture_named
 from nrf_ray.tables import Row, Table
 from nrf_ray.threat import Norm, ThreatModel
 
+MAX_DIMENSION = 500
+"""Of a Gaussian instance; its gradient descent takes minutes there."""
+
 
 class Axes(TypedDict, total=False):
     """Default axes of one sweep, where they differ from the preset's."""
@@ -42,18 +45,11 @@ class Grid:
     seeds: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        for name, values in vars(self).items():
-            if isinstance(values, tuple):
-                if not values:
-                    raise ConfigError(f"{name} is empty; give at least one value")
-                if len(set(values)) != len(values):
-                    raise ConfigError(f"{name} names a value twice: {', '.join(map(str, values))}")
+        _check_axes(self)
         for arch in self.archs:
             architecture_named(arch)
         for construction in self.constructions:
             construction_named(construction)
-        if not 0 <= min(self.seeds) <= max(self.seeds) < 2**63:
-            raise ConfigError(f"seeds must be from 0 to 2**63 - 1, not {min(self.seeds)} .. {max(self.seeds)}")
         found = [dataset_named(dataset) for dataset in self.datasets]
         titles = [info.ref.name for info in found]
         twice = next((title for title in titles if titles.count(title) > 1), None)
@@ -74,6 +70,25 @@ class Grid:
         """Return the students' architectures for a set: all, or for a control the preset's few, if the grid has any."""
         few = tuple(arch for arch in self.archs if arch in self.preset.control_archs)
         return few if few and construction_named(construction).features == "pattern" else self.archs
+
+
+@dataclass(frozen=True, kw_only=True)
+class TheoryGrid:
+    """The axes of a sweep over random Gaussian instances: every combination is one."""
+
+    dimensions: tuple[int, ...]
+    epsilons: tuple[float, ...]
+    """Below 1, the smallest standard deviation of every instance: there Theorem 2 is proved."""
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_axes(self)
+        for dimension in self.dimensions:
+            if not 2 <= dimension <= MAX_DIMENSION:
+                raise ConfigError(f"dimension is {dimension}; it must be from 2 to {MAX_DIMENSION}")
+        for eps in self.epsilons:
+            if not 0 < eps < 1:
+                raise ConfigError(f"eps is {eps:g}; Theorem 2 holds for eps in (0, eps0), and eps0 = 1 in this sweep")
 
 
 @dataclass(frozen=True)
@@ -118,3 +133,15 @@ class Sweep:
             if all(stage.key in metrics for stage in row.stages()):
                 tables[row.table].append(row.fill(lambda stage: metrics[stage.key]))
         return tables
+
+
+def _check_axes(grid: Grid | TheoryGrid) -> None:
+    """Raise ConfigError for an empty axis, a value given twice, or a seed out of range."""
+    for name, values in vars(grid).items():
+        if isinstance(values, tuple):
+            if not values:
+                raise ConfigError(f"{name} is empty; give at least one value")
+            if len(set(values)) != len(values):
+                raise ConfigError(f"{name} names a value twice: {', '.join(map(str, values))}")
+    if not 0 <= min(grid.seeds) <= max(grid.seeds) < 2**63:
+        raise ConfigError(f"seeds must be from 0 to 2**63 - 1, not {min(grid.seeds)} .. {max(grid.seeds)}")

@@ -15,12 +15,16 @@ from nrf_ray.specs import Attack
 from nrf_ray.stages.attack import attack
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
+from nrf_ray.stages.figures import figure_4, figure_14
+from nrf_ray.stages.gaussian import gaussian_theory
 from nrf_ray.stages.import_weights import import_weights
 from nrf_ray.stages.judge import judge
+from nrf_ray.stages.leakage import linear_leakage, network_leakage
 from nrf_ray.stages.robustness import robustness
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.stages.transfer import transfer
 from nrf_ray.stages.trust import trust
+from nrf_ray.stages.usefulness import usefulness
 from nrf_ray.threat import ThreatModel
 
 FOLDER = Path(__file__).parent
@@ -35,6 +39,12 @@ KINDS: tuple[StageKind, ...] = (
     judge,
     trust,
     import_weights,
+    gaussian_theory,
+    figure_4,
+    figure_14,
+    usefulness,
+    linear_leakage,
+    network_leakage,
 )
 
 

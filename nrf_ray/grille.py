@@ -1,0 +1,58 @@
+"""How numbers are printed: grilles of names and numbers, means with their intervals, explanations under them."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table as Grille
+from scipy import stats
+
+
+def share_text(value: float) -> str:
+    """Return a number of about one with three digits and no leading zero, as tables of the field print it."""
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(float(text)) < 1 else f"{value:.2f}"
+
+
+def mean_ci(values: "pd.Series[float]") -> str:
+    """Return mean and 95% t interval over `values` (one per seed) as text; a single value stands alone."""
+    mean, n = float(values.mean()), len(values)
+    if n < 2:
+        return share_text(mean)
+    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return f"{share_text(mean)} ± {share_text(half)}"
+
+
+def seed_means(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
+    """Return the mean of `column` for each seed, over whatever else varies."""
+    return frame.groupby("seed")[column].mean()
+
+
+def make_grille(title: str, *columns: str, names: int) -> Grille:
+    """Return an empty table whose first `names` columns are names and whose others are numbers."""
+    grille = Grille(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        grille.add_column(column, justify="left" if index < names else "right", overflow="fold")
+    return grille
+
+
+def explain(console: Console, text: str) -> None:
+    """Print what the numbers of a grille are; square brackets are text, not markup."""
+    console.print(f"{text}\n", style="dim", markup=False)
+
+
+ORIGIN = ["construction", "norm", "epsilon", "start", "source_training"]
+"""Columns that say how a training set was made."""
+
+
+def origin_text(construction: Any, start: Any, source_training: Any) -> str:
+    """Return what a training set is, as in "d_det of robust source" or "d_robust from noise"."""
+    robust_source = source_training == "adversarial" and construction != "d_robust"
+    text = f"{construction} of robust source" if robust_source else construction
+    return f"{text} from {start}" if isinstance(start, str) else text
+
+
+def ball_text(norm: Any, epsilon: Any) -> str:
+    """Return norm and radius of a ball; nothing where there is none."""
+    return f"{norm} {epsilon:g}" if isinstance(norm, str) else ""

@@ -1,0 +1,89 @@
+"""Robust feature leakage (Goh 2019): what a linear classifier learns from a set through robust features alone."""
+
+from dataclasses import dataclass
+
+from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics, Stage, stage
+from nrf_ray.graph.store import Artifact
+from nrf_ray.stages.costs import OVERHEAD
+from nrf_ray.threat import ThreatModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearLeakageSpec:
+    """The features are the logits of a linear classifier that is trained to be robust on the original data."""
+
+    dataset: DatasetRef
+    """The classifier is trained on its training split; everything is tested on its test split."""
+    threat: ThreatModel
+    """The ball of the classifier's training and of its certificates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkLeakageSpec:
+    """The features are the penultimate units of an adversarially trained network."""
+
+    dataset: DatasetRef
+    """The units are scaled on its training split, and the result is tested on its test split."""
+
+
+def _cost(handle: Stage) -> float:
+    info = info_of(handle.config.dataset)
+    channels, height, width = info.shape
+    return OVERHEAD + 2e-7 * info.num_train * channels * height * width + 1e-4 * info.num_train
+
+
+@stage(version=1, cost=_cost)
+def linear_leakage(config: LinearLeakageSpec, context: Context, *, data: Artifact | None = None) -> Metrics:
+    """Measure accuracy on the test set, learnt from `data` (or from the original data) through k linear features."""
+    from nrf_ray import linear
+    from nrf_ray.data.load import test_split, train_split
+    from nrf_ray.stages.constructed import constructed_set
+    from nrf_ray.stages.runtime import prepare
+
+    device = prepare(context.stage.resources)
+    num_classes = info_of(config.dataset).num_classes
+    norm, eps = config.threat.norm, config.threat.eps
+    original, test = train_split(config.dataset).to(device), test_split(config.dataset).to(device)
+    taught = original if data is None else constructed_set(data).to(device)
+    centre = original.floats().flatten(1).mean(dim=0)
+    points, tested = original.floats().flatten(1) - centre, test.floats().flatten(1) - centre
+    robust = linear.fit_linear(points, original.labels, num_classes, norm=norm, eps=eps)
+    gamma = linear.class_usefulness(robust, tested, test.labels, norm=norm, eps=eps).gamma
+    shown = robust.logits(taught.floats().flatten(1) - centre)
+    return {
+        "accuracy": linear.leakage(shown, taught.labels, robust.logits(tested), test.labels, num_classes),
+        "source_accuracy": robust.accuracy(tested, test.labels),
+        "certified": float(linear.certified(robust, tested, norm=norm, eps=eps).double().mean()),
+        "lowest_gamma": float(gamma.min()),
+        "units": num_classes,
+        "n": len(test),
+    }
+
+
+@stage(version=1, cost=_cost)
+def network_leakage(
+    config: NetworkLeakageSpec, context: Context, *, model: Artifact, data: Artifact | None = None
+) -> Metrics:
+    """Measure accuracy on the test set, learnt from `data` (or from the original data) through a network's units."""
+    from nrf_ray import features, linear
+    from nrf_ray.data.load import test_split, train_split
+    from nrf_ray.evaluation import accuracy
+    from nrf_ray.stages.constructed import constructed_set
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import load_model
+
+    device = prepare(context.stage.resources)
+    num_classes = info_of(config.dataset).num_classes
+    original, test = train_split(config.dataset).to(device), test_split(config.dataset).to(device)
+    taught = original if data is None else constructed_set(data).to(device)
+    network = load_model(model, device)
+    units = features.Units(network, original.floats())
+    shown, tested = (features.values_of(units, images.floats()) for images in (taught, test))
+    return {
+        "accuracy": linear.leakage(shown, taught.labels, tested, test.labels, num_classes),
+        "source_accuracy": accuracy(network, test.images, test.labels),
+        "units": len(units.live),
+        "n": len(test),
+    }

@@ -1,0 +1,88 @@
+"""Usefulness and robust usefulness of every penultimate unit of a model (paper section 2)."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics, Stage, stage
+from nrf_ray.graph.store import Artifact
+from nrf_ray.specs import Attack
+from nrf_ray.stages.costs import attack_seconds
+
+if TYPE_CHECKING:
+    from nrf_ray.features import Questions, Units, Usefulness
+
+UNITS_FILE = "units.parquet"
+TYPICAL_WIDTH = 64
+"""Units of a small network, for cost estimates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsefulnessSpec:
+    """One ball around the images of one dataset."""
+
+    dataset: DatasetRef
+    """Units are scaled and asked for a class on its training split, and measured on its test split."""
+    attack: Attack
+    """Its ball is that of robust usefulness; its steps seek the infimum."""
+    useful_from: float
+    """Least rho of a useful unit."""
+    examples: int | None = None
+    """Test images that are used, from the first; None for all."""
+
+
+def _cost(handle: Stage) -> float:
+    config: UsefulnessSpec = handle.config
+    info = info_of(config.dataset)
+    images = min(config.examples or info.num_test, info.num_test)
+    arch, device = handle.inputs["model"].config.arch, handle.resources.device
+    return attack_seconds(arch, info, images * TYPICAL_WIDTH, config.attack.steps, device)
+
+
+@stage(version=1, cost=_cost)
+def usefulness(config: UsefulnessSpec, context: Context, *, model: Artifact) -> Metrics:
+    """Write `units.parquet`, one row a unit that varies; measure how many units are of which kind."""
+    from nrf_ray import features
+    from nrf_ray.data.load import test_split, train_split
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import load_model
+
+    device = prepare(context.stage.resources)
+    num_classes = info_of(config.dataset).num_classes
+    train = train_split(config.dataset).to(device)
+    test = test_split(config.dataset).rows(slice(config.examples)).to(device)
+    network = load_model(model, device)
+    units = features.Units(network, train.floats())
+    questions = features.best_questions(features.values_of(units, train.floats()), train.labels, num_classes)
+    found = features.unit_usefulness(units, questions, test, config.attack)
+    counts = features.count(found, config.useful_from)
+    context.write(UNITS_FILE, _unit_table(units, questions, found))
+    return {
+        "units": units.total,
+        "constant": units.total - len(units.live),
+        **counts._asdict(),
+        "mean_rho": float(found.rho.double().mean()),
+        "mean_gamma": float(found.gamma.double().mean()),
+        "gradient_alignment": features.gradient_alignment(network, test, num_classes),
+        "input_gradient": float(features.input_gradient_score(network, test).double().mean()),
+        "n": len(test),
+    }
+
+
+def _unit_table(units: "Units", questions: "Questions", found: "Usefulness") -> bytes:
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {
+        "unit": units.live,
+        "class": questions.classes,
+        "sign": questions.signs,
+        "rho": found.rho,
+        "gamma": found.gamma,
+    }
+    sink = io.BytesIO()
+    pq.write_table(pa.table({name: values.cpu().numpy() for name, values in columns.items()}), sink)
+    return sink.getvalue()

@@ -1,0 +1,117 @@
+"""From the stages of the Gaussian theory to the rows that say which statement holds where."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nrf_ray.graph.stage import Stage
+from nrf_ray.tables import THEORY, Measure, Row
+
+Relation = Literal["=", ">=", ">"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One checkable statement of section 4."""
+
+    relation: Relation
+    """How the left side stands to the right one."""
+    meaning: str
+    """What the two sides are, in a few words."""
+
+
+STATEMENTS: dict[str, Statement] = {
+    "theorem_1": Statement(relation="=", meaning="excess loss: Monte Carlo, trace formula; tolerance 4 s.e."),
+    "theorem_1_minimum": Statement(relation=">=", meaning="excess loss of Sigma, of (tr(Sigma) / d) I"),
+    "lemma_2_budget": Statement(relation="=", meaning="E||M v||^2 of the closed form, eps^2"),
+    "theorem_2_mean": Statement(relation="=", meaning="distance of descent's mean from mu, 0"),
+    "theorem_2_covariance": Statement(relation="=", meaning="distance of descent's Sigma from the closed form, 0"),
+    "theorem_2_lower": Statement(relation=">=", meaning="lambda, its lower bound"),
+    "theorem_2_upper": Statement(relation=">=", meaning="upper bound of lambda, lambda"),
+    "lemma_8": Statement(relation=">=", meaning="condition number of Sigma, of Sigma_r"),
+    "theorem_3_formula": Statement(relation="=", meaning="worst alignment of Sigma_r: search, formula"),
+    "theorem_3": Statement(relation=">", meaning="worst alignment with Sigma_r (search), with Sigma"),
+    "figure_4_mean": Statement(relation="=", meaning="drift of the per-sample mean in s.e., 0; tolerance 2"),
+    "figure_4_condition": Statement(relation=">", meaning="condition number at the radius before, at this one"),
+    "figure_4_boundary": Statement(relation=">", meaning="slope of the boundary at this radius, at the one before"),
+    "figure_14_clean": Statement(relation="=", meaning="accuracy of standard MLE, of robust MLE; tolerance .01"),
+    "figure_14_robust": Statement(relation=">", meaning="robust accuracy of robust MLE, of standard MLE"),
+}
+"""Every statement that a row of `theory` can be about."""
+
+DRIFT = 2.0
+"""Standard errors that the per-sample mean may lie from that of the samples."""
+
+
+def theory_rows(sweep: str, instance: Stage) -> Iterator[Row]:
+    """Yield a row for every theorem on one random instance (a `gaussian_theory` stage)."""
+    config = instance.config
+    for name in STATEMENTS:
+        if not name.startswith("figure"):
+            sides = {side: Measure(instance, f"{name}.{side}") for side in ("lhs", "rhs", "tolerance")}
+            yield _row(sweep, name, instance, sides, dimension=config.dimension, eps=config.eps)
+
+
+def figure_4_rows(sweep: str, figure: Stage) -> Iterator[Row]:
+    """Yield what Figure 4 shows: at each radius the mean stays; from one to the next, Sigma evens out and turns."""
+    radii = figure.config.radii
+    for i, eps in enumerate(radii):
+        drift = {"lhs": Measure(figure, f"drift.{i}")}
+        yield _row(sweep, "figure_4_mean", figure, drift, eps=eps, rhs=0.0, tolerance=DRIFT)
+    for i, eps in enumerate(radii[1:], start=1):
+        condition = {"lhs": Measure(figure, f"condition.{i - 1}"), "rhs": Measure(figure, f"condition.{i}")}
+        slope = {"lhs": Measure(figure, f"slope.{i}"), "rhs": Measure(figure, f"slope.{i - 1}")}
+        yield _row(sweep, "figure_4_condition", figure, condition, eps=eps, tolerance=0.0)
+        yield _row(sweep, "figure_4_boundary", figure, slope, eps=eps, tolerance=0.0)
+
+
+def figure_14_rows(sweep: str, figure: Stage) -> Iterator[Row]:
+    """Yield what Figure 14 shows: both classifiers are accurate, and only the robust one is robust."""
+    eps = figure.config.radii[-1]
+    clean = {"lhs": Measure(figure, "standard.clean"), "rhs": Measure(figure, "robust.clean")}
+    robust = {"lhs": Measure(figure, "robust.robust"), "rhs": Measure(figure, "standard.robust")}
+    yield _row(sweep, "figure_14_clean", figure, clean, eps=eps, tolerance=0.01)
+    yield _row(sweep, "figure_14_robust", figure, robust, eps=eps, tolerance=0.0)
+
+
+def _row(
+    sweep: str, name: str, stage: Stage, measures: dict[str, Measure], *, eps: float, dimension: int = 2, **facts: float
+) -> Row:
+    return Row(
+        table=THEORY,
+        facts={
+            "sweep": sweep,
+            "statement": name,
+            "relation": STATEMENTS[name].relation,
+            "meaning": STATEMENTS[name].meaning,
+            "dimension": dimension,
+            "epsilon": eps,
+            "seed": stage.config.seed,
+            "key": stage.key,
+            **facts,
+        },
+        measures=measures,
+        derive=VERDICTS[STATEMENTS[name].relation],
+    )
+
+
+def _equal(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    error = abs(values["lhs"] - values["rhs"])
+    return {"error": error, "holds": error <= values["tolerance"]}
+
+
+def _at_least(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    error = max(0.0, values["rhs"] - values["lhs"])
+    return {"error": error, "holds": error <= values["tolerance"]}
+
+
+def _above(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**_at_least(values), "holds": values["lhs"] > values["rhs"]}
+
+
+VERDICTS: dict[Relation, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
+    "=": _equal,
+    ">=": _at_least,
+    ">": _above,
+}
+"""From the two sides and the tolerance to how far the statement is missed, and whether it holds."""

@@ -1,0 +1,108 @@
+"""Useful and robust: which features do models use, and do robust ones leak into D_rand and D_det?
+
+Ilyas et al. 2019, section 2; Goh 2019, "Robust Feature Leakage".
+
+For every seed a standard and an adversarially trained model are trained, sets are constructed from them, and students
+are trained on the sets. Every penultimate unit of every model is measured: useful (rho), and robustly useful (gamma) in
+a ball around each test image. Then a linear classifier sees nothing of each set but robust features: the logits of
+linear classifiers that are certified in closed form, and the penultimate units of adversarially trained networks. What
+it learns of the untouched test set leaked through robust features.
+
+    python sweeps/feature_usefulness.py                  # digits: about ten minutes on two CPU cores
+    python sweeps/feature_usefulness.py --preset smoke
+    python sweeps/feature_usefulness.py --construction d_rand,d_det --epsilon 0.5,1.0
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from nrf_ray.cells import ConstructedSet, Model, constructed, crafted_by, trained
+from nrf_ray.cli import sweep_main
+from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.feature_rows import linear_leakage_row, network_leakage_row, usefulness_row
+from nrf_ray.presets import Preset
+from nrf_ray.recipes import Recipe
+from nrf_ray.rows import result_row
+from nrf_ray.specs import MATCHED, construction_named, pgd_attack
+from nrf_ray.sweep import Axes, Grid, Sweep
+from nrf_ray.tables import Row
+from nrf_ray.threat import ThreatModel
+
+NAME = "feature_usefulness"
+LEAKING = ("d_rand", "d_det", "d_other")
+KNOWN = (*LEAKING, *MATCHED)
+STEPS = 10
+"""PGD steps that seek the infimum, for every unit anew."""
+
+
+def axes(preset: Preset) -> Axes:
+    """Return the default axes: the first radius of the constructions, and one architecture."""
+    return {"constructions": KNOWN, "archs": preset.nonrobust_archs, "epsilons": preset.epsilons[:1]}
+
+
+def feature_usefulness(grid: Grid) -> Sweep:
+    """Return the sweep over `grid`."""
+    grid.allow_constructions(NAME, KNOWN)
+    return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
+
+
+def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
+    preset = grid.preset
+    for seed in grid.seeds:
+        standard = trained(dataset, preset.source_arch, preset.source, "source", seed)
+        robust = trained(dataset, preset.source_arch, preset.robust_source, "source", seed)
+        sets = list(_sets(grid, dataset, standard, seed))
+        students = [
+            trained(dataset, arch, _recipe(preset, made), "student", seed, made) for made in sets for arch in grid.archs
+        ]
+        for model in (standard, robust, *students):
+            yield result_row(NAME, dataset, model)
+            yield from _units(grid, dataset, model)
+        for made in (None, *(made for made in sets if made.construction.name in LEAKING)):
+            yield network_leakage_row(NAME, dataset, robust, made)
+            for norm in grid.norms:
+                for radius in preset.radii:
+                    threat = ThreatModel(norm=norm, eps=radius)
+                    yield linear_leakage_row(NAME, dataset, threat, seed, made)
+                    yield network_leakage_row(NAME, dataset, _robust_at(grid, dataset, threat, seed), made)
+
+
+def _sets(grid: Grid, dataset: DatasetInfo, standard: Model, seed: int) -> Iterator[ConstructedSet]:
+    """Yield every constructed set: those of the matched kind once, the others for every norm and radius."""
+    preset = grid.preset
+    for name in grid.constructions:
+        construction = construction_named(name)
+        if name in MATCHED:
+            recipe = preset.matching_robust_source if name == "d_robust" else preset.matching_source
+            source = trained(dataset, preset.matching_arch, recipe, "source", seed)
+            yield constructed(dataset, name, crafted_by(preset, construction, None), source, seed)
+            continue
+        for norm in grid.norms:
+            for eps in grid.epsilons:
+                craft = crafted_by(preset, construction, ThreatModel(norm=norm, eps=eps))
+                yield constructed(dataset, name, craft, standard, seed)
+
+
+def _recipe(preset: Preset, made: ConstructedSet) -> Recipe:
+    name = made.construction.name
+    return preset.matched_student if name in MATCHED else preset.student_of(name)
+
+
+def _robust_at(grid: Grid, dataset: DatasetInfo, threat: ThreatModel, seed: int) -> Model:
+    """Return an adversarially trained model of another radius, its steps in proportion."""
+    recipe = grid.preset.robust_source
+    assert recipe.adversary is not None, "a robust source has an adversary"
+    adversary = replace(recipe.adversary, threat=threat, step_size=threat.eps / 5)
+    model = trained(dataset, grid.preset.source_arch, replace(recipe, adversary=adversary), "source", seed)
+    return replace(model, train=model.train.named(f"{model.train.label}, {threat.norm} {threat.eps:g}"))
+
+
+def _units(grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
+    """Yield the rows of a model's units, one for every norm, in the widest ball of the preset."""
+    for norm in grid.norms:
+        attack = pgd_attack(norm, grid.preset.radii[-1], steps=STEPS)
+        yield usefulness_row(NAME, dataset, model, attack, examples=grid.preset.test_examples)
+
+
+if __name__ == "__main__":
+    sweep_main(feature_usefulness, axes)
