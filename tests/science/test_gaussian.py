@@ -183,7 +183,7 @@ def test_a_stronger_adversary_is_cheaper_and_evens_the_covariance_out(dimension,
     assert np.linalg.eigvalsh(strong - weak).min() > 0
 
 
-@pytest.mark.parametrize("eps", [0.3, 0.9, 5.0], ids=["small", "near eps0", "beyond the theorem's range"])
+@pytest.mark.parametrize("eps", [0.9, 5.0], ids=["near eps0", "beyond the theorem's range"])
 def test_theorem_2_is_where_adversarial_gradient_descent_ends(eps):
     truth = gaussian.random_gaussian(3, seed=5, condition=10.0)
     found, closed = gaussian.descend(truth, eps, steps=1500), gaussian.robust_mle(truth, eps)
@@ -219,7 +219,7 @@ def test_theorem_2s_order_as_printed_fails_for_the_budget_of_eq_20():
     assert printed[-1] > 100 * printed[0], "no constant makes this an upper bound"
 
 
-@pytest.mark.parametrize("eps", [0.5, 1.0, 5.0])
+@pytest.mark.parametrize("eps", [1.0, 5.0])
 def test_the_per_sample_solution_is_near_the_average_one_and_keeps_the_mean(eps):
     x, y = gaussian.sample(FIGURE_4, 1000, seed=0)
     standard = gaussian.standard_mle(x, y)
