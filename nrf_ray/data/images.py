@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nrf_ray.seeding import derive_seed
+
 GPU_SHARE = 0.5
 """Of a GPU's free memory, what a set of images may take; the rest is for the network and its gradients."""
 
@@ -46,6 +48,16 @@ class LabelledImages:
     def floats(self) -> Tensor:
         """Return the images as float32 in [0, 1]."""
         return as_float(self.images)
+
+
+def holdout(n: int, share: float) -> tuple[Tensor, Tensor]:
+    """Return the numbers of n rows in two parts: those to train on, and the `share` that is kept for selection.
+
+    The choice depends on n and the share alone, so every recipe is judged on the same rows.
+    """
+    mixed = torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed(0, "holdout")))
+    held = round(n * share)
+    return mixed[held:].sort().values, mixed[:held].sort().values
 
 
 def fits(images: Tensor, device: str) -> bool:

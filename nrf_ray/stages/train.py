@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
@@ -32,8 +33,16 @@ class TrainSpec:
     """How it is trained."""
     rows: Literal["all", "changed"] = "all"
     """Of a constructed set, the rows trained on: all, or those with t != y."""
+    holdout: float = 0.0
+    """Share of the rows that is kept out of training, to choose a recipe by; see `data.images.holdout`."""
     seed: int
     """Decides the initial weights, the order of examples and their augmentation."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.holdout < 1 or (self.holdout and self.rows != "all"):
+            raise ConfigError(
+                f"a training keeps 0 <= holdout < 1 of all rows out, not {self.holdout:g} of the {self.rows} rows"
+            )
 
     @property
     def training(self) -> str:
@@ -52,6 +61,7 @@ def _cost(handle: Stage) -> float:
 @stage(version=2, cost=_cost)
 def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Metrics:
     """Write `weights.safetensors`; measure how well the last epoch fitted what it was trained on."""
+    from nrf_ray.data.images import holdout
     from nrf_ray.data.load import train_split
     from nrf_ray.models.measure import forward_macs, parameter_count
     from nrf_ray.stages.constructed import constructed_set
@@ -60,9 +70,10 @@ def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) 
     from nrf_ray.training import fit
 
     device = prepare(context.stage.resources)
-    images = (
-        train_split(config.dataset) if data is None else constructed_set(data, changed_only=config.rows == "changed")
-    )
+    changed_only = config.rows == "changed"
+    images = train_split(config.dataset) if data is None else constructed_set(data, changed_only=changed_only)
+    if config.holdout:
+        images = images.rows(holdout(len(images), config.holdout)[0])
     model = new_model(config.arch, config.dataset, seed=derive_seed(config.seed, "weights"))
     curve = fit(
         model,
