@@ -70,14 +70,25 @@ class ConstructedSet:
 
 
 def trained(
-    dataset: DatasetInfo, arch: str, recipe: Recipe, role: str, seed: int, made: ConstructedSet | None = None
+    dataset: DatasetInfo,
+    arch: str,
+    recipe: Recipe,
+    role: str,
+    seed: int,
+    made: ConstructedSet | None = None,
+    *,
+    holdout: float = 0.0,
 ) -> Model:
-    """Return a model of the replicate `seed`; the same architecture in two roles gets two independent trainings."""
+    """Return a model of the replicate `seed`; the same architecture in two roles gets two independent trainings.
+
+    `holdout` is the share of rows that it is not trained on.
+    """
     spec = TrainSpec(
         arch=arch,
         dataset=dataset.ref,
         recipe=recipe,
         rows=made.construction.rows if made else "all",
+        holdout=holdout,
         seed=derive_seed(seed, role),
     )
     trained_on = made.construct.label if made else f"{dataset.ref.name}, seed {seed}"

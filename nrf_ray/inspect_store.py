@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
 
 from nrf_ray.console import make_console
+from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.data.naming import split_names
 from nrf_ray.errors import ConfigError, CorruptArtifact, StagesFailed
 from nrf_ray.graph.garbage import collect, find
 from nrf_ray.graph.lease import live_drivers
@@ -68,10 +71,14 @@ def why(key: str, *, store: Uri = "./runs") -> None:
             todo.append((depth + 1, f"{input_name} = ", found))
 
 
-def verify(*, store: Uri = "./runs", quarantine: bool = False) -> None:
+def verify(
+    *, store: Uri = "./runs", quarantine: bool = False, recompute: bool = False, dataset: str = "digits"
+) -> None:
     """Read every committed file again and compare it with its record; name what is damaged.
 
     With --quarantine, move what is damaged out of the way, so that its sweep builds it again; else change nothing.
+    With --recompute, also compute every row of the sets constructed from --dataset (a list by comma) again, in fp32
+    from the stored files: labels, norms, losses and the source's predictions.
     """
     opened = _open(store)
     console = make_console()
@@ -89,11 +96,36 @@ def verify(*, store: Uri = "./runs", quarantine: bool = False) -> None:
         for problem in problems:
             console.print(f"damaged: {place.stage}/{place.key}: {problem}", soft_wrap=True)
     console.print(f"{checked} artifacts read, {damaged} damaged")
+    if recompute:
+        _recompute(opened, console, split_names(dataset))
     if damaged:
         raise StagesFailed(
             f"{damaged} damaged; {'moved to the quarantine: ' if quarantine else 'use nrf verify --quarantine, then '}"
             "run their sweep again to rebuild them"
         )
+
+
+def _recompute(store: Store, console: Console, datasets: list[str]) -> None:
+    from nrf_ray.recompute import recompute
+
+    known = {info.ref.digest: info.ref for info in map(dataset_named, datasets)}
+    records = [record for place in store.places() if place.stage == "construct" and (record := store.peek(place))]
+    wrong = 0
+    for record in records:
+        label = f"{record.stage}/{record.key[:12]} {record.provenance['label']}"
+        found = recompute(store, record, known)
+        differences = ", ".join(f"{name} {value:.1e}" for name, value in found.differences.items())
+        console.print(
+            f"{label}: {found.rows} rows computed again; largest differences: {differences}; "
+            f"{found.duplicates} images occur twice",
+            soft_wrap=True,
+        )
+        for problem in found.problems:
+            console.print(f"wrong: {label}: {problem}", soft_wrap=True)
+        wrong += bool(found.problems)
+    console.print(f"{len(records)} constructed sets computed again, {wrong} wrong")
+    if wrong:
+        raise StagesFailed(f"{wrong} constructed sets are not what they say; see above, and do not use them")
 
 
 def gc(*, store: Uri = "./runs", dry_run: bool = False, force: bool = False) -> None:

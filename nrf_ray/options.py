@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from nrf_ray.data.naming import split_names
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.presets import PRESETS, Preset
+from nrf_ray.specs import STORAGES, Storage
 from nrf_ray.sweep import Axes, Grid, TheoryGrid
 from nrf_ray.threat import NORMS, Norm
 
@@ -30,6 +31,11 @@ def axis(text: str | None, parse: Callable[[str], T], default: tuple[T, ...]) ->
 def norm_named(name: str) -> Norm:
     """Return a norm by its name."""
     return lookup({norm: norm for norm in NORMS}, name, "norm")
+
+
+def storage_named(name: str) -> Storage:
+    """Return a way to keep pixels by its name."""
+    return lookup({storage: storage for storage in STORAGES}, name, "storage")
 
 
 def number(text: str) -> float:
@@ -84,10 +90,20 @@ class Options(RunOptions):
     """Radii in pixel units of [0, 1]; fractions such as 8/255 are fine."""
     seeds: str | None = None
     """Seeds of the replicates, as in 0,1,2."""
+    attack: str = "pgd"
+    """What robust accuracy is measured with: pgd, fgsm, pgd-50x10, apgd, autoattack."""
+    adversary: str | None = None
+    """What robust models are trained against: pgd-7 (the paper's), fgsm-rs, n-fgsm."""
+    storage: str = "uint8"
+    """How the pixels of constructed sets are kept: uint8, float32."""
+    extra_test: str | None = None
+    """Further test sets, as cifar10.1:PATH; those in their default places are found without."""
 
     def grid(self, defaults: Defaults = lambda preset: {}) -> Grid:
         """Return the axes, or raise ConfigError with the names that are known; `defaults` differ by sweep."""
         preset = lookup(PRESETS, self.preset, "preset")
+        if self.adversary:
+            preset = preset.trained_against(self.adversary)
         own = defaults(preset)
         return Grid(
             preset=preset,
@@ -97,6 +113,9 @@ class Options(RunOptions):
             norms=axis(self.norm, norm_named, preset.norms),
             epsilons=axis(self.epsilon, number, own.get("epsilons", preset.epsilons)),
             seeds=axis(self.seeds, whole, preset.seeds),
+            storages=axis(self.storage, storage_named, ()),
+            attacks=axis(self.attack, str, ()),
+            extra_tests=axis(self.extra_test, str, ()),
         )
 
 

@@ -3,20 +3,25 @@
 Each function takes stages, adds the stages that measure them, and returns the row. Sweep files are made of these.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nrf_ray.cells import ConstructedSet, Model
-from nrf_ray.data.catalogue import DatasetInfo
+from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named
+from nrf_ray.data.extra import extra_test_sets
 from nrf_ray.graph.stage import Stage
 from nrf_ray.presets import Preset
-from nrf_ray.specs import Attack, AutoAttack, pgd_attack
+from nrf_ray.recipes import Augmentation, StepSchedule
+from nrf_ray.specs import Attack, AutoAttack, attack_named, pgd_attack
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.judge import JudgeSpec, judge
 from nrf_ray.stages.robustness import RobustnessSpec, robustness
+from nrf_ray.stages.train import TrainSpec
 from nrf_ray.stages.transfer import TransferSpec, transfer
 from nrf_ray.stages.trust import TrustSpec, trust
-from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, TRANSFER, Measure, Row
+from nrf_ray.stages.validate import ValidateSpec, validate
+from nrf_ray.sweep import Grid
+from nrf_ray.tables import DATASETS, EXTRA, RECIPES, RESULTS, ROBUSTNESS, TRANSFER, Measure, Row
 from nrf_ray.threat import ThreatModel
 from nrf_ray.trust import trust_level
 
@@ -49,6 +54,61 @@ def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:
     )
 
 
+def extra_row(sweep: str, dataset: DatasetInfo, model: Model, name: str, test: DatasetRef) -> Row:
+    """Return the row of one model on one extra test set, as CIFAR-10.1 (paper D.7)."""
+    stage = evaluate(EvaluateSpec(dataset=test), model=model.train).named(f"{name}: {model.train.label}")
+    return Row(
+        table=EXTRA,
+        facts={
+            "sweep": sweep,
+            "dataset": dataset.ref.name,
+            "test_set": name,
+            **origin(model.made_from),
+            "student_arch": model.arch,
+            "role": model.role,
+            "training": model.training,
+            "seed": model.seed,
+            "key": model.train.key,
+        },
+        measures={"clean_accuracy": Measure(stage, "clean_accuracy"), "n": Measure(stage, "n")},
+        derive=lambda values: wilson(values["clean_accuracy"], values["n"]),
+    )
+
+
+def recipe_row(sweep: str, dataset: DatasetInfo, model: Model, made: ConstructedSet) -> Row:
+    """Return the row of one recipe: the accuracies that it could be chosen by."""
+    spec: TrainSpec = model.train.config
+    recipe, label = spec.recipe, model.train.label
+    assert isinstance(recipe.schedule, StepSchedule), "the paper's recipes have a step schedule"
+    validation = ValidateSpec(dataset=dataset.ref, holdout=spec.holdout)
+    held = validate(validation, model=model.train, data=made.construct).named(f"kept out: {label}")
+    accuracy = evaluate(EvaluateSpec(dataset=dataset.ref), model=model.train).named(f"accuracy: {label}")
+    facts = origin(made)
+    return Row(
+        table=RECIPES,
+        facts={
+            "sweep": sweep,
+            "dataset": dataset.ref.name,
+            **{name: facts[name] for name in ("construction", "norm", "epsilon", "source_arch")},
+            "student_arch": model.arch,
+            "seed": model.seed,
+            "lr": recipe.lr,
+            "batch_size": recipe.batch_size,
+            "lr_drop": recipe.schedule.drop_every > 0,
+            "augmented": recipe.augmentation != Augmentation(),
+            "epochs": recipe.epochs,
+            "key": model.train.key,
+        },
+        measures={
+            "constructed_validation": Measure(held, "constructed_validation"),
+            "clean_validation": Measure(held, "clean_validation"),
+            "validation_examples": Measure(held, "validation_examples"),
+            "test_accuracy": Measure(accuracy, "clean_accuracy"),
+            "n": Measure(accuracy, "n"),
+        },
+    )
+
+
 def dataset_row(
     sweep: str, dataset: DatasetInfo, made: ConstructedSet, *, source: Model, second: Model, judge: Model
 ) -> Row:
@@ -72,7 +132,6 @@ def dataset_row(
             "sweep": sweep,
             "dataset": dataset.ref.name,
             **origin(made),
-            "storage": made.construct.config.storage,
             "seed": made.seed,
             "key": made.construct.key,
         },
@@ -103,7 +162,22 @@ def origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
         "start": made.start if made else None,
         "source_arch": source.arch if source else None,
         "source_training": source.training if source else None,
+        "storage": made.construct.config.storage if made else None,
     }
+
+
+def robustness_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model, threat: ThreatModel) -> Iterator[Row]:
+    """Yield the row of one model under each attack of the grid."""
+    for name in grid.attacks:
+        attack = attack_named(name, threat, grid.preset.attack_steps)
+        yield robustness_row(sweep, dataset, model, threat, grid.preset, attack=attack)
+
+
+def extra_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
+    """Yield the row of one model on each extra test set: those of the dataset that are here, those of the grid."""
+    named = {info.ref.name: info.ref for info in map(dataset_named, grid.extra_tests)}
+    for name, test in {**extra_test_sets(dataset), **named}.items():
+        yield extra_row(sweep, dataset, model, name, test)
 
 
 def robustness_row(

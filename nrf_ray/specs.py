@@ -178,6 +178,37 @@ class AutoAttack:
         return {"standard": "autoattack", "apgd": "apgd-ce+t"}[self.version]
 
 
+ATTACKS = ("pgd", "fgsm", "pgd-50x10", "apgd", "autoattack")
+"""Attacks on trained models that a sweep can name, from the cheap to the trusted."""
+
+ADVERSARIES = ("pgd-7", "fgsm-rs", "n-fgsm")
+"""Attacks that a sweep can train against: the paper's, and two cheap ones of a single step."""
+
+
+def attack_named(name: str, threat: ThreatModel, steps: int) -> Attack | AutoAttack:
+    """Return the untargeted attack `name` within `threat`; `steps` are those of "pgd"."""
+    match lookup({known: known for known in ATTACKS}, name, "attack"):
+        case "pgd":
+            return pgd_attack(threat.norm, threat.eps, steps=steps)
+        case "fgsm":
+            return fgsm(threat.norm, threat.eps)
+        case "pgd-50x10":
+            return pgd_attack(threat.norm, threat.eps, steps=50, restarts=10)
+        case "apgd":
+            return AutoAttack(threat=threat, version="apgd")
+    return AutoAttack(threat=threat)
+
+
+def adversary_named(name: str, threat: ThreatModel) -> Attack:
+    """Return the attack `name` to train against within `threat`."""
+    match lookup({known: known for known in ADVERSARIES}, name, "adversary"):
+        case "fgsm-rs":
+            return fgsm_rs(threat.norm, threat.eps)
+        case "n-fgsm":
+            return n_fgsm(threat.norm, threat.eps)
+    return Attack(threat=threat, steps=7, step_size=threat.eps / 5)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Matching:
     """Representation matching: an image moves until a source represents it as it does another (paper 3.1, C.4).
@@ -214,6 +245,7 @@ or (a control) a pattern of this size."""
 
 Storage = Literal["uint8", "float32"]
 """How pixels are kept: rounded to 8 bits as in the released sets, or as they were found."""
+STORAGES: tuple[Storage, ...] = get_args(Storage)
 
 TargetRule = Literal["same", "uniform", "next", "other"]
 """The label t given to an image with label y: y itself, any class, (y + 1) mod k, or any class but y."""

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from nrf_ray.graph.store import Store
 from nrf_ray.grille import ORIGIN, ball_text, explain, make_grille, mean_ci, origin_text, seed_means, share_text
+from nrf_ray.recipe_summary import print_recipes
 from nrf_ray.sweep import Sweep
-from nrf_ray.tables import DATASETS, LEAKAGE, RESULTS, ROBUSTNESS, THEORY, TRANSFER, USEFULNESS
+from nrf_ray.tables import DATASETS, EXTRA, LEAKAGE, RECIPES, RESULTS, ROBUSTNESS, THEORY, TRANSFER, USEFULNESS
 from nrf_ray.theory_summary import print_leakage, print_theory, print_usefulness
 from nrf_ray.trust import CHECKS, LEVELS, read_checks
 
@@ -32,6 +33,8 @@ def print_summary(console: Console, sweep: Sweep, store: Store, tables: Frames) 
         (DATASETS, _datasets),
         (ROBUSTNESS, _robustness),
         (TRANSFER, _transfer),
+        (EXTRA, _extra),
+        (RECIPES, print_recipes),
         (USEFULNESS, print_usefulness),
         (LEAKAGE, print_leakage),
     )
@@ -119,6 +122,25 @@ def _datasets(console: Console, dataset: str, tables: Frames) -> None:
         "robust accuracy stands below). norm: mean distance from where the image started; distance: from the image "
         "whose label it bears.",
     )
+
+
+def _extra(console: Console, dataset: str, tables: Frames) -> None:
+    grille = make_grille(
+        f"{dataset}: extra test sets", "trained on", "eps", "test set", "n", "models", "right", names=3
+    )
+    keys = ["test_set", "role", "training", *ORIGIN]
+    for (test_set, role, training, *origin), cells in tables[EXTRA.name].groupby(keys, dropna=False):
+        construction, norm, epsilon, start, source_training = origin
+        grille.add_row(
+            origin_text(construction, start, source_training) if role == "student" else f"d ({training} {role})",
+            ball_text(norm, epsilon),
+            str(test_set),
+            str(cells["n"].iloc[0]),
+            str(len(cells)),
+            mean_ci(seed_means(cells, "clean_accuracy")),
+        )
+    console.print(grille)
+    explain(console, "share of other images of the same classes that is right; mean ± 95% t interval over seeds.")
 
 
 def _robustness(console: Console, dataset: str, tables: Frames) -> None:

@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import TypedDict
 
 from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Metrics, Resources, Stage, walk
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.presets import Preset
-from nrf_ray.specs import construction_named
+from nrf_ray.specs import ATTACKS, Storage, construction_named
 from nrf_ray.stages.costs import architecture_named
 from nrf_ray.tables import Row, Table
 from nrf_ray.threat import Norm, ThreatModel
@@ -43,9 +43,17 @@ class Grid:
     norms: tuple[Norm, ...]
     epsilons: tuple[float, ...]
     seeds: tuple[int, ...]
+    storages: tuple[Storage, ...] = ("uint8",)
+    """How the pixels of constructed sets are kept."""
+    attacks: tuple[str, ...] = ("pgd",)
+    """What robust accuracy is measured with."""
+    extra_tests: tuple[str, ...] = ()
+    """Further test sets, beside those of the dataset that are on this machine."""
 
     def __post_init__(self) -> None:
         _check_axes(self)
+        for attack in self.attacks:
+            lookup({known: known for known in ATTACKS}, attack, "attack")
         for arch in self.archs:
             architecture_named(arch)
         for construction in self.constructions:
@@ -139,7 +147,7 @@ def _check_axes(grid: Grid | TheoryGrid) -> None:
     """Raise ConfigError for an empty axis, a value given twice, or a seed out of range."""
     for name, values in vars(grid).items():
         if isinstance(values, tuple):
-            if not values:
+            if not values and name != "extra_tests":
                 raise ConfigError(f"{name} is empty; give at least one value")
             if len(set(values)) != len(values):
                 raise ConfigError(f"{name} names a value twice: {', '.join(map(str, values))}")

@@ -75,6 +75,7 @@ _CONSTRUCTION = Column(
 )
 _START = Column("start", "string", "what matching started from: image or noise; null but for D_R and D_NR")
 _SOURCE_TRAINING = Column("source_training", "string", "training of the source: standard or adversarial")
+_STORAGE = Column("storage", "string", "how the set keeps its pixels: uint8 (rounded) or float32; null for d")
 _NORM = Column("norm", "string", "norm of the threat model; null where there is none (d, D_R, D_NR)")
 _SEED = Column("seed", "int64", "seed of the replicate: source, targets and student change with it")
 _N = Column("n", "int64", "number of test images behind each share of this row", "images")
@@ -95,6 +96,7 @@ RESULTS = Table(
         _START,
         Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
         _SOURCE_TRAINING,
+        _STORAGE,
         Column("student_arch", "string", "architecture of this model"),
         Column(
             "role", "string", "source, judge, victim (standard model on d), weak (picks rows of a control) or student"
@@ -135,7 +137,7 @@ DATASETS = Table(
         _START,
         Column("source_arch", "string", "architecture of the source; null for leakage-only controls"),
         _SOURCE_TRAINING,
-        Column("storage", "string", "how pixels are kept: uint8 (rounded) or float32"),
+        _STORAGE,
         _SEED,
         Column("n", "int64", "images in the set", "images"),
         Column("share_target_is_label", "float64", "rows whose new label t equals the true label y", "share"),
@@ -193,6 +195,7 @@ ROBUSTNESS = Table(
         _START,
         Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
         _SOURCE_TRAINING,
+        _STORAGE,
         Column("training", "string", "standard or adversarial"),
         Column("student_arch", "string", "architecture of the attacked model"),
         Column("role", "string", "source, judge, victim or student"),
@@ -314,6 +317,58 @@ LEAKAGE = Table(
         Column("lowest_gamma", "float64", "least robust usefulness of a feature for its class; null unless linear"),
         _N,
         Column("key", "string", "key of the stage that measured it"),
+    ),
+)
+
+RECIPES = Table(
+    "recipes",
+    "one training recipe on one constructed set",
+    (
+        _SWEEP,
+        _DATASET,
+        _CONSTRUCTION,
+        _NORM,
+        Column("epsilon", "float64", "radius of the construction", "pixels in [0, 1]"),
+        Column("source_arch", "string", "architecture whose features the set was made with"),
+        Column("student_arch", "string", "architecture of the trained model"),
+        _SEED,
+        Column("lr", "float64", "learning rate at the start", "1"),
+        Column("batch_size", "int64", "examples a step", "images"),
+        Column("lr_drop", "bool", "whether the learning rate falls to a tenth, again and again"),
+        Column("augmented", "bool", "whether the training images are augmented"),
+        Column("epochs", "int64", "passes over the training set", "epochs"),
+        Column("constructed_validation", "float64", "accuracy towards t on constructed rows kept out", "share"),
+        Column("clean_validation", "float64", "accuracy towards y on the originals of the same rows", "share"),
+        Column("validation_examples", "int64", "rows kept out of training", "images"),
+        Column("test_accuracy", "float64", "accuracy on the untouched test set; choosing by it is an oracle", "share"),
+        _N,
+        Column("key", "string", "key of the training stage"),
+    ),
+)
+
+EXTRA = Table(
+    "extra_tests",
+    "one model on one extra test set",
+    (
+        _SWEEP,
+        _DATASET,
+        Column("test_set", "string", "other images of the same classes, as cifar10.1 (paper D.7)"),
+        _CONSTRUCTION,
+        _NORM,
+        Column("epsilon", "float64", "radius of the construction; null for d, D_R, D_NR", "pixels in [0, 1]"),
+        _START,
+        Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
+        _SOURCE_TRAINING,
+        _STORAGE,
+        Column("student_arch", "string", "architecture of this model"),
+        Column("role", "string", "source, judge, victim, weak or student"),
+        Column("training", "string", "standard or adversarial"),
+        _SEED,
+        Column("clean_accuracy", "float64", "accuracy on the extra test set", "share"),
+        Column("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
+        Column("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
+        _N,
+        Column("key", "string", "key of the training stage"),
     ),
 )
 

@@ -13,12 +13,13 @@ control whose clean rows a one-epoch model picked. A robust judge looks at every
 """
 
 from collections.abc import Iterator
+from itertools import product
 
 from nrf_ray.cells import constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.presets import Preset
-from nrf_ray.rows import dataset_row, result_row, robustness_row
+from nrf_ray.rows import dataset_row, extra_rows, result_row, robustness_rows
 from nrf_ray.specs import CONSTRUCTIONS, MATCHED, construction_named
 from nrf_ray.sweep import Axes, Grid, Sweep
 from nrf_ray.tables import Row
@@ -44,7 +45,8 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
     threats = [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
     judge = trained(dataset, preset.judge_arch, preset.judge, "judge", seed=0)
     yield result_row(NAME, dataset, judge)
-    yield from (robustness_row(NAME, dataset, judge, threat, preset) for threat in threats)
+    for threat in threats:
+        yield from robustness_rows(NAME, grid, dataset, judge, threat)
     for seed in grid.seeds:
         recipes = {"standard": preset.source, "adversarial": preset.robust_source}
         sources = [trained(dataset, preset.source_arch, recipes[kind], "source", seed) for kind in preset.sources]
@@ -52,17 +54,19 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
         weak = trained(dataset, preset.source_arch, preset.weak, "weak", seed)
         for model in (*sources, second):
             yield result_row(NAME, dataset, model)
-            yield from (robustness_row(NAME, dataset, model, threat, preset) for threat in threats)
-        for threat in threats:
-            for name in grid.constructions:
-                construction = construction_named(name)
-                made_with = sources if construction.features == "adversarial" else [weak]
-                for source in made_with:
-                    made = constructed(dataset, name, crafted_by(preset, construction, threat), source, seed)
-                    yield dataset_row(NAME, dataset, made, source=sources[0], second=second, judge=judge)
-                    for arch in grid.archs_for(name):
-                        student = trained(dataset, arch, preset.student_of(name), "student", seed, made)
-                        yield result_row(NAME, dataset, student)
+            yield from extra_rows(NAME, grid, dataset, model)
+            for threat in threats:
+                yield from robustness_rows(NAME, grid, dataset, model, threat)
+        for threat, name, storage in product(threats, grid.constructions, grid.storages):
+            construction = construction_named(name)
+            for source in sources if construction.features == "adversarial" else [weak]:
+                craft = crafted_by(preset, construction, threat)
+                made = constructed(dataset, name, craft, source, seed, storage=storage)
+                yield dataset_row(NAME, dataset, made, source=sources[0], second=second, judge=judge)
+                for arch in grid.archs_for(name):
+                    student = trained(dataset, arch, preset.student_of(name), "student", seed, made)
+                    yield result_row(NAME, dataset, student)
+                    yield from extra_rows(NAME, grid, dataset, student)
 
 
 if __name__ == "__main__":

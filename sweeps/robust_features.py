@@ -12,12 +12,13 @@ attacked on its own training images and on test images that were matched in the 
 """
 
 from collections.abc import Iterator
+from itertools import product
 
 from nrf_ray.cells import Model, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.presets import Preset
-from nrf_ray.rows import dataset_row, result_row, robustness_row
+from nrf_ray.rows import dataset_row, result_row, robustness_row, robustness_rows
 from nrf_ray.specs import MATCHED, construction_named
 from nrf_ray.sweep import Axes, Grid, Sweep
 from nrf_ray.tables import Row
@@ -49,9 +50,9 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
             yield from _measured(grid, dataset, model)
         for name in grid.constructions:
             source = robust if name == "d_robust" else standard
-            for start in preset.starts:
+            for start, storage in product(preset.starts, grid.storages):
                 craft = crafted_by(preset, construction_named(name), None, start)
-                made = constructed(dataset, name, craft, source, seed)
+                made = constructed(dataset, name, craft, source, seed, storage=storage)
                 yield dataset_row(NAME, dataset, made, source=standard, second=second, judge=judge)
                 students = [
                     trained(dataset, arch, preset.matched_student, "student", seed, made) for arch in grid.archs
@@ -59,7 +60,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
                 for student in students:
                     yield from _measured(grid, dataset, student)
                 if name == "d_robust" and start == "image":
-                    of_tests = constructed(dataset, name, craft, source, seed, split="test")
+                    of_tests = constructed(dataset, name, craft, source, seed, storage=storage, split="test")
                     for own in (made, of_tests):
                         threat = _threats(grid)[0]
                         yield robustness_row(NAME, dataset, students[0], threat, preset, tested_on=own)
@@ -68,7 +69,8 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
 def _measured(grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
     """Yield the rows of one model: clean, and under the attack of every radius."""
     yield result_row(NAME, dataset, model)
-    yield from (robustness_row(NAME, dataset, model, threat, grid.preset) for threat in _threats(grid))
+    for threat in _threats(grid):
+        yield from robustness_rows(NAME, grid, dataset, model, threat)
 
 
 def _threats(grid: Grid) -> list[ThreatModel]:

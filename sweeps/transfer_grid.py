@@ -17,11 +17,12 @@ What it shows on digits, with n and spread, stands in README. Cost: about four m
 """
 
 from collections.abc import Iterator
+from itertools import product
 
 from nrf_ray.cells import attacked, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
-from nrf_ray.rows import dataset_row, result_row, robustness_row, transfer_row
+from nrf_ray.rows import dataset_row, result_row, robustness_rows, transfer_row
 from nrf_ray.specs import construction_named
 from nrf_ray.sweep import Grid, Sweep
 from nrf_ray.tables import Row
@@ -40,21 +41,23 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
     threats = [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
     judge = trained(dataset, preset.judge_arch, preset.judge, "judge", seed=0)
     yield result_row(NAME, dataset, judge)
-    yield from (robustness_row(NAME, dataset, judge, threat, preset) for threat in threats)
+    for threat in threats:
+        yield from robustness_rows(NAME, grid, dataset, judge, threat)
     for seed in grid.seeds:
         source = trained(dataset, preset.source_arch, preset.source, "source", seed)
         victims = [trained(dataset, arch, preset.victim, "victim", seed) for arch in grid.archs]
         second = trained(dataset, preset.source_arch, preset.victim, "victim", seed)
         for model in (source, *victims):
             yield result_row(NAME, dataset, model)
-            yield from (robustness_row(NAME, dataset, model, threat, preset) for threat in threats)
+            for threat in threats:
+                yield from robustness_rows(NAME, grid, dataset, model, threat)
         for threat in threats:
             for targeted in (False, True):
                 adversarial = attacked(dataset, source, threat, preset.attack_steps, targeted=targeted)
                 yield from (transfer_row(NAME, dataset, source, victim, adversarial) for victim in victims)
-            for name in grid.constructions:
+            for name, storage in product(grid.constructions, grid.storages):
                 craft = crafted_by(preset, construction_named(name), threat)
-                made = constructed(dataset, name, craft, source, seed)
+                made = constructed(dataset, name, craft, source, seed, storage=storage)
                 yield dataset_row(NAME, dataset, made, source=source, second=second, judge=judge)
                 for arch in grid.archs_for(name):
                     student = trained(dataset, arch, preset.student_of(name), "student", seed, made)

@@ -1,11 +1,11 @@
 """What a preset is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from nrf_ray.recipes import Recipe
-from nrf_ray.specs import Matching
+from nrf_ray.recipes import Augmentation, Recipe
+from nrf_ray.specs import Matching, adversary_named
 from nrf_ray.threat import Norm
 
 
@@ -73,6 +73,8 @@ class Preset:
     check_examples: int = 128
     """Test images that the checks of an attack are made on."""
 
+    search_views: Augmentation
+    """The augmentation that a recipe search tries beside none."""
     matching_arch: str
     """Architecture of the sources whose representations are matched."""
     matching_source: Recipe
@@ -88,6 +90,20 @@ class Preset:
     noise_matching: Matching
     """How images are matched that start from noise."""
 
+    def trained_against(self, adversary: str) -> "Preset":
+        """Return the same preset with another attack in all adversarial training, at the same norms and radii."""
+        return replace(
+            self,
+            robust_source=_against(self.robust_source, adversary),
+            judge=_against(self.judge, adversary),
+            matching_robust_source=_against(self.matching_robust_source, adversary),
+        )
+
     def student_of(self, construction: str) -> Recipe:
         """Return the training of students on a construction."""
         return self.students.get(construction, self.student)
+
+
+def _against(recipe: Recipe, adversary: str) -> Recipe:
+    assert recipe.adversary is not None, "only adversarial training has an adversary"
+    return replace(recipe, adversary=adversary_named(adversary, recipe.adversary.threat))

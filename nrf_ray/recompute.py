@@ -1,0 +1,185 @@
+"""An independent look at a constructed set: everything that its rows say, computed again from the stored files.
+
+What the files hold is all that is believed. Norms, losses and predictions are computed anew in fp32 on the CPU, with
+the source model as it is in the store, in the process of whoever asks (`nrf verify --recompute`), and compared with
+what was written down; labels are compared with the dataset, and targets drawn again from the seed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.record import Record
+from nrf_ray.graph.store import Artifact, Place, Store
+from nrf_ray.specs import Attack, Matching, construction_named
+from nrf_ray.stages.construct import ConstructSpec
+from nrf_ray.threat import ThreatModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nrf_ray.data.images import LabelledImages
+    from nrf_ray.data.shards import Shard
+    from nrf_ray.models.classifier import Classifier
+
+TOLERANCE = 1e-3
+"""By how much a norm or a loss may differ: other batches and threads round sums in another order."""
+PREDICTIONS = 0.002
+"""The share of predictions that may differ, for the same reason: images on a decision boundary."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What came out for one set."""
+
+    rows: int
+    """Images that were looked at."""
+    differences: Mapping[str, float]
+    """The largest difference of each column of numbers, and the share of other predictions."""
+    duplicates: int
+    """Rows whose image equals that of another row; worth knowing, no mistake in itself."""
+    problems: tuple[str, ...]
+    """What is wrong; empty for a set that is what it says."""
+
+
+def recompute(store: Store, record: Record, known: Mapping[str, DatasetRef]) -> Findings:
+    """Return what the rows of a constructed set show when they are computed again.
+
+    `known` gives datasets by digest, since a record does not say where their files are. Raises ConfigError where the
+    dataset of the set is not among them.
+    """
+    import torch
+
+    from nrf_ray.data.load import test_split, train_split
+    from nrf_ray.stages.constructed import constructed_rows
+
+    config = record.config
+    assert isinstance(config, dict), "the config of a stage is a dataclass"
+    spec = _spec(config, known)
+    torch.set_num_threads(1)
+    rows = constructed_rows(Artifact(store, record))
+    originals = (train_split if spec.split == "train" else test_split)(spec.dataset)
+    if len(rows.images) != len(originals):
+        return Findings(
+            rows=len(rows.images), differences={}, duplicates=0,
+            problems=(f"it has {len(rows.images)} rows, and its dataset {len(originals)}",),
+        )  # fmt: skip
+    differences = _differences(rows, originals, spec, _source(store, record))
+    problems = (*_wrong_labels(rows, originals, spec), *_out_of_bounds(rows, spec), *_too_different(differences))
+    duplicates = len(rows.images) - len(torch.unique(rows.images.flatten(1), dim=0))
+    return Findings(rows=len(rows.images), differences=differences, duplicates=duplicates, problems=problems)
+
+
+def _spec(config: Mapping[str, Any], known: Mapping[str, DatasetRef]) -> ConstructSpec:
+    """Return the spec that a record holds as JSON."""
+    dataset = known.get(config["dataset"]["digest"])
+    if dataset is None:
+        raise ConfigError(
+            f"the files of dataset {config['dataset']['name']} (content {config['dataset']['digest'][:12]}) are "
+            "needed; say where they are with --dataset NAME:PATH"
+        )
+    fields = {name: value for name, value in config.items() if name not in ("type", "dataset", "craft")}
+    return ConstructSpec(**fields, dataset=dataset, craft=_decode(config["craft"]))
+
+
+def _decode(value: Any) -> Any:
+    """Return the dataclass that `canonical.encode` wrote."""
+    if not isinstance(value, dict):
+        return value
+    kinds = {kind.__name__: kind for kind in (Attack, Matching, ThreatModel)}
+    return kinds[value["type"]](**{name: _decode(part) for name, part in value.items() if name != "type"})
+
+
+def _source(store: Store, record: Record) -> "Classifier | None":
+    """Return the source model of the set, or None for a control without one."""
+    from nrf_ray.stages.weights import load_model
+
+    if "source" not in record.inputs:
+        return None
+    for stage in ("train", "import_weights"):
+        found = store.peek(Place(stage, Key(record.inputs["source"])))
+        if found:
+            return load_model(Artifact(store, found), "cpu")
+    raise ConfigError(f"the source {record.inputs['source'][:12]} is not in the store; run its sweep again")
+
+
+def _differences(
+    rows: "Shard", originals: "LabelledImages", spec: ConstructSpec, model: "Classifier | None"
+) -> dict[str, float]:
+    """Return by how much what is written differs from what is computed now, by column."""
+    import torch
+
+    from nrf_ray.attacks import per_example_cross_entropy
+    from nrf_ray.data.images import as_float
+    from nrf_ray.evaluation import batches
+    from nrf_ray.matching import grey_noise, residual
+    from nrf_ray.threat import perturbation_norm
+
+    columns = rows.columns
+    norm = spec.threat.norm if spec.threat else "l2"
+    found: dict[str, list[Tensor]] = {"norm": [], "distance": [], "loss": [], "prediction_stored": []}
+    for part in batches(len(rows.images)):
+        stored = as_float(rows.images[part])
+        own = originals.rows(part).floats()
+        if isinstance(spec.craft, Matching) and spec.craft.start == "noise":
+            starts = grey_noise(columns["index"][part].tolist(), info_of(spec.dataset).shape, spec.seed)
+        else:
+            starts = originals.rows(columns["start"][part]).floats()
+        found["norm"].append(perturbation_norm(stored - starts, norm))
+        found["distance"].append(perturbation_norm(stored - own, norm))
+        if model is None or spec.is_control:
+            continue
+        with torch.no_grad():
+            logits = model(stored)
+        matched = isinstance(spec.craft, Matching)
+        loss = residual(model, stored, own) if matched else per_example_cross_entropy(logits, columns["label"][part])
+        found["loss"].append(loss)
+        found["prediction_stored"].append(logits.argmax(1))
+    differences = {}
+    for name, parts in found.items():
+        if parts and name == "prediction_stored":
+            differences[name] = float((torch.cat(parts) != columns[name]).double().mean())
+        elif parts:
+            now, written = torch.cat(parts), columns[name]
+            differences[name] = float(((now - written).abs() / (1 + now.abs())).nan_to_num(nan=torch.inf).max())
+    return differences
+
+
+def _wrong_labels(rows: "Shard", originals: "LabelledImages", spec: ConstructSpec) -> Iterator[str]:
+    import torch
+
+    from nrf_ray.constructions import draw_targets
+
+    columns = rows.columns
+    if not torch.equal(columns["index"], torch.arange(len(originals))):
+        yield "its rows are not those of the dataset, each once and in order"
+    if not torch.equal(columns["true_label"], originals.labels):
+        yield "true labels differ from those of the dataset"
+    rule = construction_named(spec.construction).targets
+    targets = draw_targets(rule, originals.labels, info_of(spec.dataset).num_classes, spec.seed)
+    if not torch.equal(columns["label"], targets):
+        yield f"{int((columns['label'] != targets).sum())} labels t are not what the seed {spec.seed} draws"
+
+
+def _out_of_bounds(rows: "Shard", spec: ConstructSpec) -> Iterator[str]:
+    from nrf_ray.data.images import as_float
+
+    if not (float(as_float(rows.images).min()) >= 0 and float(as_float(rows.images).max()) <= 1):
+        yield "some pixels are outside [0, 1] or no numbers"
+    if spec.threat is None:
+        return
+    pixels = rows.images[0].numel()
+    rounding = (pixels**0.5 if spec.threat.norm == "l2" else 1.0) / 510 if spec.storage == "uint8" else 0.0
+    allowed = spec.threat.eps + rounding + 1e-5
+    beyond = int((rows.columns["norm"] > allowed).sum())
+    if beyond:
+        yield f"{beyond} perturbations are larger than epsilon {spec.threat.eps:g} and rounding allow"
+
+
+def _too_different(differences: Mapping[str, float]) -> Iterator[str]:
+    for name, difference in differences.items():
+        if difference > (PREDICTIONS if name == "prediction_stored" else TOLERANCE):
+            yield f"{name} differs by up to {difference:.2g} from what is written"

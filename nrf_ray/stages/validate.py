@@ -1,0 +1,52 @@
+"""What a recipe can be chosen by: accuracy on rows of a constructed set that were kept out of training.
+
+The same rows are measured twice: as they were constructed, with their new labels t, and as the clean originals that
+they were made from, with their true labels y. The paper had only the first, and found no meaning in it (D.4).
+"""
+
+from dataclasses import dataclass
+
+from nrf_ray.data.catalogue import DatasetRef
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.store import Artifact
+from nrf_ray.stages.costs import OVERHEAD
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateSpec:
+    """One validation."""
+
+    dataset: DatasetRef
+    """The dataset that the constructed set was made from."""
+    holdout: float
+    """The share of rows that the model was not trained on."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.holdout < 1:
+            raise ConfigError(f"a validation needs 0 < holdout < 1, not {self.holdout:g}")
+
+
+@stage(version=1, cost=lambda handle: OVERHEAD)
+def validate(config: ValidateSpec, context: Context, *, model: Artifact, data: Artifact) -> Metrics:
+    """Measure accuracy on the rows kept out: of the constructed images towards t, of their originals towards y."""
+    from nrf_ray.data.images import holdout
+    from nrf_ray.data.load import train_split
+    from nrf_ray.evaluation import predict, share
+    from nrf_ray.stages.constructed import constructed_rows
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import load_model
+
+    device = prepare(context.stage.resources)
+    rows = constructed_rows(data)
+    _, held = holdout(len(rows.images), config.holdout)
+    originals = train_split(config.dataset).rows(rows.columns["index"][held])
+    network = load_model(model, device)
+    on_constructed = predict(network, rows.images[held].to(device)).cpu()
+    on_originals = predict(network, originals.images.to(device)).cpu()
+    return {
+        "constructed_validation": share(on_constructed == rows.columns["label"][held]),
+        "clean_validation": share(on_originals == originals.labels),
+        "validation_examples": len(held),
+    }
