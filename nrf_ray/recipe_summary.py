@@ -43,12 +43,12 @@ def print_recipes(console: Console, dataset: str, tables: Mapping[str, pd.DataFr
     )
 
 
-def chosen(trials: pd.DataFrame, column: str) -> pd.Series:  # type: ignore[type-arg]
+def chosen(trials: pd.DataFrame, column: str) -> pd.Series:
     """Return the trial with the highest `column`; of equal ones the first by learning rate, batch, drop, views."""
     return trials.sort_values([column, *KNOBS], ascending=[False] + [True] * len(KNOBS)).iloc[0]
 
 
-def recipe_text(trial: pd.Series) -> str:  # type: ignore[type-arg]
+def recipe_text(trial: pd.Series) -> str:
     """Return a recipe in a few words."""
     drop = "drop" if trial["lr_drop"] else "no drop"
     views = "augmented" if trial["augmented"] else "as they are"

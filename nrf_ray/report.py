@@ -14,26 +14,18 @@ from nrf_ray.tables import STAGES, Table
 
 
 def write_tables(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> dict[str, pd.DataFrame]:
-    """Write every table of `sweep` from the records in `store`, and return them by name.
+    """Write every table of `sweep` from the records in `store`, with its pictures, and return the tables by name.
 
     `frontier` is how far the stages of the last run got, where one ran: it knows what failed and what that blocked.
     """
     rows: dict[Table, list[dict[str, Any]]] = {**sweep.collect(store), STAGES: stage_rows(sweep, store, frontier)}
     frames = {}
-    copy_pictures(sweep, store)
+    for name, figure in sweep.pictures(store).items():
+        store.blobs.replace(f"{sweep.folder()}/{name}", store.artifact(figure).read(name))
     for table, filled in rows.items():
         write_table(store.blobs, table_name(sweep, table), table, filled)
         frames[table.name] = to_arrow(table, filled).to_pandas()
     return frames
-
-
-def copy_pictures(sweep: Sweep, store: Store) -> None:
-    """Put every picture (.svg) that a committed goal of `sweep` wrote beside the tables, under its own name."""
-    for stage in sweep.goals:
-        record = store.record(place_of(stage))
-        for file in record.files if record else ():
-            if file.name.endswith(".svg"):
-                store.blobs.replace(f"{sweep.folder()}/{file.name}", store.artifact(stage).read(file.name))
 
 
 def replaced_keys(sweep: Sweep, store: Store) -> int:

@@ -46,6 +46,8 @@ def print_summary(console: Console, sweep: Sweep, store: Store, tables: Frames) 
     if THEORY.name in tables:
         print_theory(console, tables[THEORY.name])
     console.print(f"tables       {store.path_of(sweep.folder())}/{{{','.join(tables)}}}.parquet", soft_wrap=True)
+    for name in sweep.pictures(store):
+        console.print(f"picture      {store.path_of(sweep.folder())}/{name}", soft_wrap=True)
     if store.blobs.root:
         folder = store.path_of(f"{sweep.folder()}/tensorboard")
         console.print(f"tensorboard  tensorboard --logdir {folder}", soft_wrap=True)

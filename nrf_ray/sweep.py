@@ -105,6 +105,8 @@ class Sweep:
 
     name: str
     rows: tuple[Row, ...]
+    figures: tuple[Stage, ...] = ()
+    """Stages behind some of the rows whose pictures (.svg) are put beside the tables, under their own names."""
 
     @cached_property
     def goals(self) -> list[Stage]:
@@ -126,7 +128,13 @@ class Sweep:
             replace(row, measures={name: m._replace(stage=moved[m.stage.key]) for name, m in row.measures.items()})
             for row in self.rows
         ]
-        return Sweep(self.name, tuple(rows))
+        return Sweep(self.name, tuple(rows), tuple(moved[figure.key] for figure in self.figures))
+
+    def pictures(self, store: Store) -> dict[str, Stage]:
+        """Return the committed pictures by their file names."""
+        records = {figure: store.record(place_of(figure)) for figure in self.figures}
+        files = {figure: record.files if record else () for figure, record in records.items()}
+        return {file.name: figure for figure in files for file in files[figure] if file.name.endswith(".svg")}
 
     def folder(self) -> str:
         """Return the blob prefix of the sweep's tables."""

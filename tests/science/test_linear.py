@@ -102,6 +102,13 @@ def test_leakage_that_is_known():
     assert linear.leakage(silent[:500], labels[:500], silent[500:], labels[500:], 5) == pytest.approx(0.2, abs=0.09)
 
 
+def test_a_feature_that_a_set_silences_is_left_out():
+    labels = torch.arange(100) % 2
+    shown = torch.stack([2.0 * labels - 1, torch.full((100,), 0.3)], dim=1)
+    tested = torch.stack([2.0 * labels - 1, torch.randn(100, generator=rng(0))], dim=1)
+    assert linear.leakage(shown, labels, tested, labels, 2) == 1.0
+
+
 # Two Examples of Useful, Non-Robust Features
 
 
