@@ -131,6 +131,7 @@ def constructed(
         seed=derive_seed(seed, "construct"),
         split=split,
         storage=storage,
+        shard_rows=shard_rows(craft),
     )
     stage = construct(spec, source=source.train if source else None)
     details = [spec.construction]
@@ -143,6 +144,15 @@ def constructed(
     of = dataset.ref.name if split == "train" else f"{dataset.ref.name} test images"
     label = f"{' '.join(details)} of {of}, seed {seed}"
     return ConstructedSet(construction=construction, construct=stage.named(label), source=source, seed=seed)
+
+
+def shard_rows(craft: Craft) -> int:
+    """Return how many images a file holds: as many as take two million gradients, from 1024 to 16384.
+
+    A small set is one file, made in one process; a long build is many, made by a pool, and a kill costs one of them.
+    """
+    steps = 1 if isinstance(craft, ThreatModel) else craft.steps
+    return min(16_384, max(1024, 2_000_000 // steps // 256 * 256))
 
 
 def attacked(dataset: DatasetInfo, source: Model, threat: ThreatModel, steps: int, *, targeted: bool) -> Stage:

@@ -19,12 +19,13 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.export import export_set
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
-from nrf_ray.specs import pgd_attack
-from nrf_ray.stages.construct import ConstructSpec, construct, constructed_rows
+from nrf_ray.stages.construct import ConstructSpec, construct
+from nrf_ray.stages.constructed import constructed_rows
+from nrf_ray.threat import ThreatModel
 from tests.data.files import write_parquet
 
 DIGITS = dataset_named("digits").ref
-SET = construct(ConstructSpec(dataset=DIGITS, construction="leak_rand", attack=pgd_attack("l2", 1.0), seed=0))
+SET = construct(ConstructSpec(dataset=DIGITS, construction="leak_rand", craft=ThreatModel(norm="l2", eps=1.0), seed=0))
 
 
 @pytest.fixture(scope="module")
