@@ -270,6 +270,7 @@ _CONSTRUCTION_FACTS = (
     _START,
     Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
     _SOURCE_TRAINING,
+    _STORAGE,
 )
 
 USEFULNESS = Table(

@@ -20,3 +20,6 @@ def load(name: str) -> ModuleType:
 
 
 transfer_grid = load("transfer_grid")
+robust_features = load("robust_features")
+nonrobust_features = load("nonrobust_features")
+recipe_search = load("recipe_search")

@@ -17,7 +17,8 @@ from nrf_ray.data.load import load, test_split, train_split
 from nrf_ray.data.located import locate
 from nrf_ray.errors import ConfigError
 from nrf_ray.evaluation import accuracy, robust_accuracy
-from nrf_ray.recipes import Recipe, pgd_attack
+from nrf_ray.recipes import Recipe
+from nrf_ray.specs import pgd_attack
 from nrf_ray.stages.weights import new_model
 from nrf_ray.training import fit
 from tests.data.files import labels_of, pixels, write_parquet

@@ -25,6 +25,7 @@ from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.stages.transfer import transfer
 from nrf_ray.stages.trust import trust
 from nrf_ray.stages.usefulness import usefulness
+from nrf_ray.stages.validate import validate
 from nrf_ray.threat import ThreatModel
 
 FOLDER = Path(__file__).parent
@@ -45,6 +46,7 @@ KINDS: tuple[StageKind, ...] = (
     usefulness,
     linear_leakage,
     network_leakage,
+    validate,
 )
 
 

@@ -29,7 +29,7 @@ class Run(NamedTuple):
 
 def grid_of(preset, **changes) -> Grid:
     """Return the grid of a preset's own axes, but for `changes`."""
-    axes = {name: getattr(preset, name) for name in Grid.__dataclass_fields__ if name != "preset"}
+    axes = {name: getattr(preset, name) for name in Grid.__dataclass_fields__ if hasattr(preset, name)}
     return Grid(preset=preset, **{**axes, **changes})
 
 

@@ -15,14 +15,13 @@ from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Resources, walk
 from nrf_ray.graph.store import Store
 from nrf_ray.models.catalogue import ARCHITECTURES
-from nrf_ray.presets import PRESETS
-from nrf_ray.specs import CONSTRUCTIONS
+from nrf_ray.specs import ATTACKS, CONSTRUCTIONS
 from nrf_ray.sweep import Grid, Sweep
 from nrf_ray.tables import DATASETS as SETS
 from nrf_ray.tables import RESULTS, ROBUSTNESS, TRANSFER
 
 ROOT = Path(__file__).parents[2]
-AXES = [field.name for field in fields(Grid) if field.name != "preset"]
+AXES = [field.name for field in fields(Grid) if field.name not in ("preset", "extra_tests")]
 
 
 def message(error):
@@ -44,8 +43,9 @@ def laptop(make_grid, transfer_grid):
         ("archs", "resnet_xl", ARCHITECTURES),
         ("constructions", "d_best", CONSTRUCTIONS),
         ("norms", "l1", ["l2", "linf"]),
+        ("attacks", "cw", ATTACKS),
     ],
-    ids=["dataset", "architecture", "construction", "norm"],
+    ids=["dataset", "architecture", "construction", "norm", "attack"],
 )
 def test_an_unknown_name_is_refused_with_the_known_ones(make_grid, axis, value, known):
     with pytest.raises(ConfigError, match=f"unknown .*{value!r}") as error:
@@ -62,7 +62,7 @@ def test_an_empty_axis_is_refused(make_grid, axis):
 
 @pytest.mark.parametrize("axis", AXES)
 def test_a_value_that_is_named_twice_is_refused(make_grid, axis):
-    value = getattr(PRESETS["laptop"], axis)[0]
+    value = getattr(make_grid(), axis)[0]
     with pytest.raises(ConfigError, match=f"{axis} names a value twice") as error:
         make_grid(**{axis: (value, value)})
     message(error)

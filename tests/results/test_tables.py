@@ -11,9 +11,9 @@ TABLES = (RESULTS, DATASETS, ROBUSTNESS, TRANSFER, STAGES)
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 PYTHON = {"string": str, "float64": float, "int64": int, "int64s": list, "bool": bool}
 MAY_BE_NULL = {
-    "results": {"norm", "epsilon", "start", "source_arch", "source_training"},
+    "results": {"norm", "epsilon", "start", "source_arch", "source_training", "storage"},
     "datasets": {"start", "source_arch", "source_training", "mean_loss"},
-    "robustness": {"trained_norm", "trained_epsilon", "start", "source_arch", "source_training"},
+    "robustness": {"trained_norm", "trained_epsilon", "start", "source_arch", "source_training", "storage"},
     "transfer": set(),
     "stages": {"reason"},
 }

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nrf_ray.augmentation import augment
+from nrf_ray.augmentation import _crop_and_turn, augment
 from nrf_ray.recipes import Augmentation
 
 
@@ -72,3 +72,60 @@ def test_the_generator_alone_decides(augmentation):
     assert not torch.equal(first, other)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(images, original)
+
+
+def test_a_turn_by_nothing_and_a_crop_of_all_are_the_image_itself():
+    images = pictures()
+    views = _crop_and_turn(images, Augmentation(), generator())
+    torch.testing.assert_close(views, images, atol=1e-5, rtol=0)
+
+
+def test_a_turn_of_a_symmetric_disc_keeps_it_and_of_a_bar_does_not():
+    rows = torch.linspace(-1, 1, 33)
+    disc = ((rows[:, None] ** 2 + rows[None] ** 2) < 0.5).float().expand(16, 1, 33, 33)
+    bar = (rows[:, None].abs() < 0.2).float().expand(33, 33).expand(16, 1, 33, 33)
+    turn = Augmentation(rotation=180.0)
+    assert (augment(disc, turn, generator()) - disc).abs().mean() < 0.04
+    assert (augment(bar, turn, generator()) - bar).abs().mean() > 0.1
+
+
+def test_small_turns_move_little_and_every_image_by_its_own_angle():
+    images = pictures(n=1).expand(50, -1, -1, -1)
+    views = augment(images, Augmentation(rotation=2.0), generator())
+    inner = (views - images)[:, :, 1:-1, 1:-1].abs()
+    assert inner.amax() < 0.25
+    assert len({float(view.sum()) for view in views}) == 50
+
+
+def test_crops_show_a_part_of_the_image_at_its_own_size():
+    ramp = torch.linspace(0, 1, 32).expand(200, 1, 32, 32).contiguous()
+    views = augment(ramp, Augmentation(min_area=0.25), generator())
+    assert views.shape == ramp.shape
+    spans = views[:, 0, 16].amax(1) - views[:, 0, 16].amin(1)
+    assert 0.38 < spans.min() < 0.6, "a quarter of the area at 3:4 is 43% of the width"
+    assert spans.max() > 0.9
+    assert 0 <= views.min() <= views.max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jitter_changes_brightness_by_its_factor_at_most(channels):
+    grey = torch.full((500, channels, 4, 4), 0.5)
+    views = augment(grey, Augmentation(jitter=0.25), generator())
+    assert 0.375 <= views.min() < 0.39
+    assert 0.61 < views.max() <= 0.625
+    assert (views.amax((1, 2, 3)) - views.amin((1, 2, 3))).max() < 1e-6, "a grey image stays grey"
+
+
+def test_jitter_moves_colours_about_grey():
+    red = torch.tensor([0.8, 0.2, 0.2]).view(1, 3, 1, 1).expand(500, 3, 4, 4)
+    views = augment(red, Augmentation(jitter=0.25), generator())
+    spread = views[:, 0, 0, 0] - views[:, 1, 0, 0]
+    assert spread.min() < 0.5 < 0.7 < spread.max()
+
+
+def test_lighting_adds_one_colour_to_a_whole_image():
+    grey = torch.full((500, 3, 4, 4), 0.5)
+    change = augment(grey, Augmentation(lighting=0.05), generator()) - grey
+    assert change.flatten(2).std(dim=2).max() < 1e-6
+    assert change[:, :, 0, 0].std() == pytest.approx(0.05 * 0.2175 * 3**-0.5, rel=0.1)
+    assert torch.equal(augment(grey[:, :1], Augmentation(lighting=0.05), generator()), grey[:, :1])

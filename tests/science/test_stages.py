@@ -18,7 +18,7 @@ import torch
 import nrf_ray.stages
 from nrf_ray.constructions import draw_targets
 from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.data.images import LabelledImages, as_float, as_uint8
+from nrf_ray.data.images import LabelledImages, as_float, as_uint8, holdout
 from nrf_ray.data.shards import Shard, read_shard
 from nrf_ray.errors import ConfigError
 from nrf_ray.evaluation import accuracy, predict, robust_accuracy, share
@@ -40,6 +40,7 @@ from nrf_ray.stages.robustness import RobustnessSpec, robustness
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.stages.transfer import TransferSpec, transfer
 from nrf_ray.stages.trust import TrustSpec, trust
+from nrf_ray.stages.validate import ValidateSpec, validate
 from nrf_ray.stages.weights import FILE, load_model
 from nrf_ray.threat import perturbation_norm
 from nrf_ray.trust import CHECKS, read_checks
@@ -86,9 +87,11 @@ TRANSFERRED = {
 }
 MORE_SETS = [D_ROBUST, D_ROBUST_TEST, FROM_NOISE, LEAK_WEAK]
 FEW = robustness(RobustnessSpec(dataset=DIGITS, attack=UNTARGETED, examples=100), model=SOURCE)
+KEPT_OUT = train(replace(SOURCE.config, holdout=0.2), data=D_OTHER)
+VALIDATED = validate(ValidateSpec(dataset=DIGITS, holdout=0.2), model=KEPT_OUT, data=D_OTHER)
 ON_ITS_OWN = robustness(RobustnessSpec(dataset=DIGITS, attack=UNTARGETED, examples=100), model=SOURCE, data=D_ROBUST)
 CHECKED = trust(TrustSpec(dataset=DIGITS, attack=UNTARGETED, examples=48), model=SOURCE)
-MEASURED = [EVALUATED, ROBUST, FEW, ON_ITS_OWN, CHECKED, *JUDGED.values(), *TRANSFERRED.values()]
+MEASURED = [EVALUATED, VALIDATED, ROBUST, FEW, ON_ITS_OWN, CHECKED, *JUDGED.values(), *TRANSFERRED.values()]
 GOALS = [*MORE_SETS, CHANGED_ONLY, D_OTHER_WHOLE, LEAK_RAND, *MEASURED]
 
 
@@ -492,3 +495,20 @@ def test_the_number_of_shards_covers_the_training_set():
         for rows in (1, 512, 1436, 1437, 4096)
     }
     assert sizes == {1: 1437, 512: 3, 1436: 2, 1437: 1, 4096: 1}
+
+
+def test_rows_kept_out_are_measured_as_constructed_and_as_they_were(store, digits):
+    rows, (kept, held) = constructed_rows(store.artifact(D_OTHER)), holdout(1437, 0.2)
+    assert sorted([*kept.tolist(), *held.tolist()]) == list(range(1437))
+    assert metrics(store, KEPT_OUT)["train_examples"] == len(kept) == 1150
+    measured, model = metrics(store, VALIDATED), model_of(store, KEPT_OUT)
+    assert measured["validation_examples"] == len(held) == 287
+    assert measured["constructed_validation"] == accuracy(model, rows.images[held], rows.columns["label"][held])
+    assert measured["clean_validation"] == accuracy(model, digits[0].images[held], digits[0].labels[held])
+
+
+def test_a_holdout_that_leaves_nothing_or_too_little_is_refused():
+    with pytest.raises(ConfigError, match="0 <= holdout < 1 of all rows out, not 1 of"):
+        TrainSpec(arch="vgg_s", dataset=DIGITS, recipe=Recipe(epochs=1, lr=0.1), holdout=1.0, seed=0)
+    with pytest.raises(ConfigError, match="0 < holdout < 1, not 0"):
+        ValidateSpec(dataset=DIGITS, holdout=0.0)
