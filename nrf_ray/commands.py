@@ -58,7 +58,7 @@ def _plan_line(sweep: Sweep, plan: Plan) -> str:
     counts = ", ".join(f"{count} {state.value}" for state, count in plan.counts().items())
     work = f"{plan.seconds():.0f} core-seconds"
     if on_gpus := plan.seconds("cuda"):
-        work = f"{on_gpus / 3600:.2g} GPU-hours of an A100, to a factor of two or three"
+        work = f"{on_gpus / 3600:.{1 if on_gpus < 36_000 else 0}f} GPU-hours of an A100, to a factor of two or three"
     return f"{sweep.name}: {len(plan.steps)} stages for {len(sweep.rows)} cells ({counts}); expected work {work}"
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 from cyclopts import Parameter
 
 from nrf_ray.data.naming import split_names
+from nrf_ray.data.published import planning_name
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.presets import PRESETS, Preset
 from nrf_ray.specs import STORAGES, Storage
@@ -105,9 +106,10 @@ class Options(RunOptions):
         if self.adversary:
             preset = preset.trained_against(self.adversary)
         own = defaults(preset)
+        datasets = axis(self.dataset, str, preset.datasets)
         return Grid(
             preset=preset,
-            datasets=axis(self.dataset, str, preset.datasets),
+            datasets=tuple(map(planning_name, datasets)) if self.plan else datasets,
             archs=axis(self.arch, str, own.get("archs", preset.archs)),
             constructions=axis(self.construction, str, own.get("constructions", preset.constructions)),
             norms=axis(self.norm, norm_named, preset.norms),

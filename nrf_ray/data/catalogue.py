@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from nrf_ray.data.located import locate
+from nrf_ray.data.published import PREFIX, size_of
 from nrf_ray.errors import ConfigError
 
 
@@ -59,6 +60,9 @@ def dataset_named(name: str) -> DatasetInfo:
     """Return what is known of the dataset called `name`, or raise ConfigError that says what is wrong with it."""
     if name in DATASETS:
         return DATASETS[name]
+    if name.startswith(PREFIX):
+        title = f"{name.removeprefix(PREFIX)} (not here)"
+        return DatasetInfo(ref=DatasetRef(name=title, digest="", location=name), **size_of(name)._asdict())
     found = locate(name)
     return DatasetInfo(
         ref=DatasetRef(name=found.name.title, digest=found.digest, location=found.name.location),
