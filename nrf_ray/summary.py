@@ -1,5 +1,6 @@
 """What is printed after a run: the tables in short, what each number is, and where the files lie."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -184,13 +185,22 @@ def _levels(robustness: pd.DataFrame) -> str:
 
 
 def _failed_checks(console: Console, robustness: pd.DataFrame) -> None:
-    """Name every check that did not pass, with the model and the attack that it is about."""
+    """Count the models that each check did not pass on, by what they are and by the attack."""
+    found: dict[tuple[str, ...], Counter[str]] = {}
     for row in robustness.dropna(subset="checks").to_dict("records"):
-        model = f"{row['training']} {row['role']} {row['student_arch']} on {row['construction']}, seed {row['seed']}"
+        kind = f"{row['training']} {row['role']} on {row['construction']}"
         attack = f"{row['attack']} {row['norm']} {row['epsilon']:g}"
         for name, verdict in read_checks(row["checks"]).items():
-            if verdict != "PASS":
-                console.print(f"{verdict} {name} ({model}; {attack}); passes if {CHECKS[name]}", soft_wrap=True)
+            found.setdefault((name, kind, attack), Counter())[verdict] += 1
+    doubtful = {key: counts for key, counts in found.items() if counts["PASS"] < counts.total()}
+    if not doubtful:
+        return
+    grille = make_grille("Checks that did not pass", "check", "models", "attack", "FAIL", "WARN", "PASS", names=3)
+    for key, counts in sorted(doubtful.items()):
+        grille.add_row(*key, *(str(counts[verdict]) for verdict in ("FAIL", "WARN", "PASS")))
+    console.print(grille)
+    names = sorted({name for name, _, _ in doubtful})
+    explain(console, "numbers of models; " + "; ".join(f"{name} passes if {CHECKS[name]}" for name in names) + ".")
 
 
 def _transfer(console: Console, dataset: str, tables: Frames) -> None:

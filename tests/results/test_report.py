@@ -307,8 +307,9 @@ def test_a_robust_accuracy_is_shown_with_its_trust_and_the_checks_that_did_not_p
         base | {"training": "plain", "trust_level": "L0", "checks": None},
     ]
     text = printed(tiny.sweep, tiny.store, {"robustness": to_arrow(ROBUSTNESS, rows).to_pandas()})
-    (failed,) = [line for line in text.splitlines() if "FAIL" in line]
-    assert failed.startswith("FAIL noise (standard x x on d, seed 0; x x 1); passes if random noise of the same size")
+    (line,) = [line for line in text.splitlines() if line.startswith("noise")]
+    assert line.split() == ["noise", "standard", "x", "on", "d", "x", "x", "1", "1", "0", "0"], "1 FAIL, 0 WARN, 0 PASS"
+    assert not any(line.startswith("logits") for line in text.splitlines()), "what passed everywhere is not shown"
     assert "Trust L0: a single attack" in " ".join(text.split())
     assert "Trust L1: PGD with 50 steps" in " ".join(text.split())
     assert "Trust L2" not in text
