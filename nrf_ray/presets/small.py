@@ -119,6 +119,7 @@ CIFAR10_SMALL = replace(
     name="cifar10-small",
     description="CIFAR-10, 10,000 training images, one small architecture, three seeds: an hour on two cores",
     datasets=("cifar10[:10000]",),
+    sources=("standard",),
     source=Recipe(epochs=12, lr=0.1, augmentation=Augmentation(pad=4, flip=True)),
     robust_source=adversarial(0.5, epochs=8, lr=0.1, augmentation=Augmentation(pad=4, flip=True)),
     victim=Recipe(epochs=12, lr=0.1, augmentation=Augmentation(pad=4, flip=True)),
