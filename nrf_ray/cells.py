@@ -6,13 +6,14 @@ A sweep file asks for these and passes them to `rows`. What is asked for twice i
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from nrf_ray.crafts import Construction, Craft, Matching, Storage, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Stage
 from nrf_ray.presets import Preset
 from nrf_ray.recipes import Recipe
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Construction, Craft, Matching, Storage, construction_named, pgd_attack
+from nrf_ray.specs import pgd_attack
 from nrf_ray.stages.attack import AttackSpec, attack
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.train import TrainSpec, train

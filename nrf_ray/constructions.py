@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from nrf_ray.attacks import per_example_cross_entropy, run_attack
+from nrf_ray.crafts import Matching, Storage, TargetRule
 from nrf_ray.data.images import as_float, as_uint8, stored_as
 from nrf_ray.evaluation import next_labels
 from nrf_ray.matching import match_representation, residual
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Attack, Matching, Storage, TargetRule
+from nrf_ray.specs import Attack
 from nrf_ray.threat import l2_norm, perturbation_norm
 
 

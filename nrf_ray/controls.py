@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nrf_ray.constructions import Crafted, differ
+from nrf_ray.crafts import Storage
 from nrf_ray.data.images import as_float, as_uint8, stored_as
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Storage
 from nrf_ray.threat import ThreatModel, perturbation_norm
 
 

@@ -9,7 +9,8 @@ from nrf_ray.rows import origin, wilson
 from nrf_ray.specs import Attack
 from nrf_ray.stages.leakage import LinearLeakageSpec, NetworkLeakageSpec, linear_leakage, network_leakage
 from nrf_ray.stages.usefulness import UsefulnessSpec, usefulness
-from nrf_ray.tables import LEAKAGE, USEFULNESS, Measure, Row
+from nrf_ray.tables import Measure, Row
+from nrf_ray.theory_tables import LEAKAGE, USEFULNESS
 from nrf_ray.threat import ThreatModel
 
 USEFUL = 0.1

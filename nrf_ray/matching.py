@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from nrf_ray.attacks import attack_mode, pgd
+from nrf_ray.crafts import Matching
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Matching
 from nrf_ray.threat import ThreatModel, l2_norm
 
 ALONG_L2 = ThreatModel(norm="l2", eps=1.0)

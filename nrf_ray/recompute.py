@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nrf_ray.crafts import Matching, construction_named
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import Artifact, Place, Store
-from nrf_ray.specs import Attack, Matching, construction_named
+from nrf_ray.specs import Attack
 from nrf_ray.stages.construct import ConstructSpec
 from nrf_ray.threat import ThreatModel
 

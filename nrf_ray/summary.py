@@ -12,8 +12,9 @@ from nrf_ray.graph.store import Store
 from nrf_ray.grille import ORIGIN, ball_text, explain, make_grille, mean_ci, origin_text, seed_means, share_text
 from nrf_ray.recipe_summary import print_recipes
 from nrf_ray.sweep import Sweep
-from nrf_ray.tables import DATASETS, EXTRA, LEAKAGE, RECIPES, RESULTS, ROBUSTNESS, THEORY, TRANSFER, USEFULNESS
+from nrf_ray.tables import DATASETS, EXTRA, RECIPES, RESULTS, ROBUSTNESS, TRANSFER
 from nrf_ray.theory_summary import print_leakage, print_theory, print_usefulness
+from nrf_ray.theory_tables import LEAKAGE, THEORY, USEFULNESS
 from nrf_ray.trust import CHECKS, LEVELS, read_checks
 
 Frames = Mapping[str, pd.DataFrame]

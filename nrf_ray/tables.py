@@ -68,41 +68,41 @@ class Row:
         return {**values, **self.derive(values)}
 
 
-_SWEEP = Column("sweep", "string", "name of the sweep")
-_DATASET = Column("dataset", "string", "dataset that everything was made from")
-_CONSTRUCTION = Column(
+SWEEP_COLUMN = Column("sweep", "string", "name of the sweep")
+DATASET_COLUMN = Column("dataset", "string", "dataset that everything was made from")
+CONSTRUCTION_COLUMN = Column(
     "construction", "string", "training set: d is the original data, else a construction (see nrf_ray.specs)"
 )
-_START = Column("start", "string", "what matching started from: image or noise; null but for D_R and D_NR")
-_SOURCE_TRAINING = Column("source_training", "string", "training of the source: standard or adversarial")
-_STORAGE = Column("storage", "string", "how the set keeps its pixels: uint8 (rounded) or float32; null for d")
-_NORM = Column("norm", "string", "norm of the threat model; null where there is none (d, D_R, D_NR)")
-_SEED = Column("seed", "int64", "seed of the replicate: source, targets and student change with it")
-_N = Column("n", "int64", "number of test images behind each share of this row", "images")
-_ATTACK = Column(
+START_COLUMN = Column("start", "string", "what matching started from: image or noise; null but for D_R and D_NR")
+SOURCE_TRAINING_COLUMN = Column("source_training", "string", "training of the source: standard or adversarial")
+STORAGE_COLUMN = Column("storage", "string", "how the set keeps its pixels: uint8 (rounded) or float32; null for d")
+NORM_COLUMN = Column("norm", "string", "norm of the threat model; null where there is none (d, D_R, D_NR)")
+SEED_COLUMN = Column("seed", "int64", "seed of the replicate: source, targets and student change with it")
+N_COLUMN = Column("n", "int64", "number of test images behind each share of this row", "images")
+ATTACK_COLUMN = Column(
     "attack", "string", "pgd-STEPS or pgd-STEPSxRESTARTS, -rs from a random start, fgsm, apgd-ce+t or autoattack"
 )
-_STEPS = Column("steps", "int64", "gradient steps of a run", "steps")
+STEPS_COLUMN = Column("steps", "int64", "gradient steps of a run", "steps")
 
 RESULTS = Table(
     "results",
     "one trained model",
     (
-        _SWEEP,
-        _DATASET,
-        _CONSTRUCTION,
-        _NORM,
+        SWEEP_COLUMN,
+        DATASET_COLUMN,
+        CONSTRUCTION_COLUMN,
+        NORM_COLUMN,
         Column("epsilon", "float64", "radius of the construction; null for d, D_R, D_NR", "pixels in [0, 1]"),
-        _START,
+        START_COLUMN,
         Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
-        _SOURCE_TRAINING,
-        _STORAGE,
+        SOURCE_TRAINING_COLUMN,
+        STORAGE_COLUMN,
         Column("student_arch", "string", "architecture of this model"),
         Column(
             "role", "string", "source, judge, victim (standard model on d), weak (picks rows of a control) or student"
         ),
         Column("training", "string", "standard or adversarial"),
-        _SEED,
+        SEED_COLUMN,
         Column("precision", "string", "arithmetic of training and attacks"),
         Column("clean_accuracy", "float64", "accuracy on the test set (x, y)", "share"),
         Column("relabelled_accuracy", "float64", "accuracy on the test set relabelled (x, y + 1), paper D.6", "share"),
@@ -113,7 +113,7 @@ RESULTS = Table(
             "share",
         ),
         Column("train_examples", "int64", "images in its training set; null if imported", "images"),
-        _N,
+        N_COLUMN,
         Column("parameters", "int64", "trainable numbers of the model", "numbers"),
         Column(
             "macs",
@@ -129,16 +129,16 @@ DATASETS = Table(
     "datasets",
     "one constructed set",
     (
-        _SWEEP,
-        _DATASET,
-        _CONSTRUCTION,
-        _NORM,
+        SWEEP_COLUMN,
+        DATASET_COLUMN,
+        CONSTRUCTION_COLUMN,
+        NORM_COLUMN,
         Column("epsilon", "float64", "radius of the construction; null for D_R, D_NR", "pixels in [0, 1]"),
-        _START,
+        START_COLUMN,
         Column("source_arch", "string", "architecture of the source; null for leakage-only controls"),
-        _SOURCE_TRAINING,
-        _STORAGE,
-        _SEED,
+        SOURCE_TRAINING_COLUMN,
+        STORAGE_COLUMN,
+        SEED_COLUMN,
         Column("n", "int64", "images in the set", "images"),
         Column("share_target_is_label", "float64", "rows whose new label t equals the true label y", "share"),
         Column("fooling_rate", "float64", "rows that the source of this seed classifies as t, as stored", "share"),
@@ -187,22 +187,22 @@ ROBUSTNESS = Table(
     "robustness",
     "one model under one attack",
     (
-        _SWEEP,
-        _DATASET,
-        _CONSTRUCTION,
+        SWEEP_COLUMN,
+        DATASET_COLUMN,
+        CONSTRUCTION_COLUMN,
         Column("trained_norm", "string", "norm of the construction; null where there is none (d, D_R, D_NR)"),
         Column("trained_epsilon", "float64", "radius of the construction; null as trained_norm", "pixels in [0, 1]"),
-        _START,
+        START_COLUMN,
         Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
-        _SOURCE_TRAINING,
-        _STORAGE,
+        SOURCE_TRAINING_COLUMN,
+        STORAGE_COLUMN,
         Column("training", "string", "standard or adversarial"),
         Column("student_arch", "string", "architecture of the attacked model"),
         Column("role", "string", "source, judge, victim or student"),
-        _SEED,
+        SEED_COLUMN,
         Column("tested_on", "string", "the images: test, or a constructed set and the split that it was made of"),
-        _ATTACK,
-        _STEPS,
+        ATTACK_COLUMN,
+        STEPS_COLUMN,
         Column("restarts", "int64", "runs of the attack; an image counts as robust if it withstands all", "runs"),
         Column("norm", "string", "norm of the attack"),
         Column("epsilon", "float64", "radius of the attack", "pixels in [0, 1]"),
@@ -210,7 +210,7 @@ ROBUSTNESS = Table(
         Column("robust_accuracy", "float64", "test images that stay right under the attack: an upper bound", "share"),
         Column("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
         Column("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
-        _N,
+        N_COLUMN,
         Column("trust_level", "string", "; ".join(f"{level}: {meaning}" for level, meaning in LEVELS.items())),
         Column("checks", "string", "verdicts of the automatic checks (see nrf_ray.trust); null where none were made"),
         Column("key", "string", "key of the training stage"),
@@ -221,103 +221,23 @@ TRANSFER = Table(
     "transfer",
     "one victim on the adversarial test images of one source",
     (
-        _SWEEP,
-        _DATASET,
+        SWEEP_COLUMN,
+        DATASET_COLUMN,
         Column("source_arch", "string", "architecture that the images were found against"),
         Column("victim_arch", "string", "architecture of the model that they are tried on"),
         Column("construction", "string", "what the victim was trained on: d, or a construction"),
-        _ATTACK,
-        _STEPS,
+        ATTACK_COLUMN,
+        STEPS_COLUMN,
         Column("norm", "string", "norm of the attack"),
         Column("epsilon", "float64", "radius of the attack", "pixels in [0, 1]"),
         Column("targeted", "bool", "true: towards a uniform wrong class (Figure 13); false: away from y (Figure 3)"),
-        _SEED,
+        SEED_COLUMN,
         Column("success_rate", "float64", "images classified as the target, or (untargeted) not as y", "share"),
         Column("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
         Column("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
         Column("source_success_rate", "float64", "the same on the source itself", "share"),
-        _N,
+        N_COLUMN,
         Column("key", "string", "key of the victim's training stage"),
-    ),
-)
-
-THEORY = Table(
-    "theory",
-    "one statement of the Gaussian theory on one instance",
-    (
-        _SWEEP,
-        Column("statement", "string", "statement of section 4 that was checked; see nrf_ray.theory_rows"),
-        Column("dimension", "int64", "dimension d of x", "coordinates"),
-        Column("epsilon", "float64", "radius of the adversary", "smallest standard deviations of x, but in figures"),
-        Column("seed", "int64", "seed of the instance"),
-        Column("relation", "string", "how lhs has to stand to rhs: = up to the tolerance, >= or >"),
-        Column("meaning", "string", "what lhs and rhs are"),
-        Column("lhs", "float64", "left side"),
-        Column("rhs", "float64", "right side"),
-        Column("error", "float64", "how far the statement is missed: |lhs - rhs| for =, else max(0, rhs - lhs)"),
-        Column("tolerance", "float64", "how large the error may be; 0 where the sides are compared as they are"),
-        Column("holds", "bool", "whether the statement holds on this instance"),
-        Column("key", "string", "key of the stage that measured both sides"),
-    ),
-)
-
-_CONSTRUCTION_FACTS = (
-    _SWEEP,
-    _DATASET,
-    _CONSTRUCTION,
-    _NORM,
-    Column("epsilon", "float64", "radius of the construction; null for d, D_R, D_NR", "pixels in [0, 1]"),
-    _START,
-    Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
-    _SOURCE_TRAINING,
-    _STORAGE,
-)
-
-USEFULNESS = Table(
-    "usefulness",
-    "the penultimate units of one model, on the test set; the stage's units.parquet has one row a unit",
-    (
-        *_CONSTRUCTION_FACTS,
-        Column("student_arch", "string", "architecture of the model"),
-        Column("role", "string", "source, judge, victim or student"),
-        Column("training", "string", "standard or adversarial"),
-        _SEED,
-        Column("ball_norm", "string", "norm of the ball of robust usefulness"),
-        Column("ball_epsilon", "float64", "its radius", "pixels in [0, 1]"),
-        Column("attack", "string", "what seeks the infimum; gamma is an upper bound", ""),
-        Column("useful_from", "float64", "least rho of a unit that counts as useful"),
-        Column("units", "int64", "units of the penultimate layer: the four kinds together", "units"),
-        Column("robust", "int64", "rho >= useful_from and gamma > 0", "units"),
-        Column("useful_non_robust", "int64", "rho >= useful_from and gamma <= 0", "units"),
-        Column("useless", "int64", "rho < useful_from", "units"),
-        Column("constant", "int64", "no variance on the training set: no feature at all", "units"),
-        Column("mean_rho", "float64", "mean usefulness E[y f(x)] over units that vary", "standard deviations"),
-        Column("mean_gamma", "float64", "mean robust usefulness over units that vary", "standard deviations"),
-        Column("gradient_alignment", "float64", "mean cosine of input gradient and difference of class means"),
-        Column("input_gradient", "float64", "mean over pixels of |mean(gradient * pixel)|", "nats"),
-        _N,
-        Column("key", "string", "key of the training stage"),
-    ),
-)
-
-LEAKAGE = Table(
-    "leakage",
-    "a linear classifier of robust features alone, trained on one set",
-    (
-        *_CONSTRUCTION_FACTS,
-        _SEED,
-        Column("features", "string", "linear (the logits of a robust linear classifier) or penultimate (of the judge)"),
-        Column("feature_norm", "string", "norm that the features were trained against"),
-        Column("feature_epsilon", "float64", "radius that the features were trained against", "pixels in [0, 1]"),
-        Column("units", "int64", "number of features", "features"),
-        Column("accuracy", "float64", "accuracy on the test set (x, y); chance is 1 / k", "share"),
-        Column("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
-        Column("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
-        Column("source_accuracy", "float64", "accuracy of the classifier whose features they are", "share"),
-        Column("certified", "float64", "test images on which it is constant in the ball; null unless linear", "share"),
-        Column("lowest_gamma", "float64", "least robust usefulness of a feature for its class; null unless linear"),
-        _N,
-        Column("key", "string", "key of the stage that measured it"),
     ),
 )
 
@@ -325,14 +245,14 @@ RECIPES = Table(
     "recipes",
     "one training recipe on one constructed set",
     (
-        _SWEEP,
-        _DATASET,
-        _CONSTRUCTION,
-        _NORM,
+        SWEEP_COLUMN,
+        DATASET_COLUMN,
+        CONSTRUCTION_COLUMN,
+        NORM_COLUMN,
         Column("epsilon", "float64", "radius of the construction", "pixels in [0, 1]"),
         Column("source_arch", "string", "architecture whose features the set was made with"),
         Column("student_arch", "string", "architecture of the trained model"),
-        _SEED,
+        SEED_COLUMN,
         Column("lr", "float64", "learning rate at the start", "1"),
         Column("batch_size", "int64", "examples a step", "images"),
         Column("lr_drop", "bool", "whether the learning rate falls to a tenth, again and again"),
@@ -342,7 +262,7 @@ RECIPES = Table(
         Column("clean_validation", "float64", "accuracy towards y on the originals of the same rows", "share"),
         Column("validation_examples", "int64", "rows kept out of training", "images"),
         Column("test_accuracy", "float64", "accuracy on the untouched test set; choosing by it is an oracle", "share"),
-        _N,
+        N_COLUMN,
         Column("key", "string", "key of the training stage"),
     ),
 )
@@ -351,24 +271,24 @@ EXTRA = Table(
     "extra_tests",
     "one model on one extra test set",
     (
-        _SWEEP,
-        _DATASET,
+        SWEEP_COLUMN,
+        DATASET_COLUMN,
         Column("test_set", "string", "other images of the same classes, as cifar10.1 (paper D.7)"),
-        _CONSTRUCTION,
-        _NORM,
+        CONSTRUCTION_COLUMN,
+        NORM_COLUMN,
         Column("epsilon", "float64", "radius of the construction; null for d, D_R, D_NR", "pixels in [0, 1]"),
-        _START,
+        START_COLUMN,
         Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
-        _SOURCE_TRAINING,
-        _STORAGE,
+        SOURCE_TRAINING_COLUMN,
+        STORAGE_COLUMN,
         Column("student_arch", "string", "architecture of this model"),
         Column("role", "string", "source, judge, victim, weak or student"),
         Column("training", "string", "standard or adversarial"),
-        _SEED,
+        SEED_COLUMN,
         Column("clean_accuracy", "float64", "accuracy on the extra test set", "share"),
         Column("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
         Column("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
-        _N,
+        N_COLUMN,
         Column("key", "string", "key of the training stage"),
     ),
 )

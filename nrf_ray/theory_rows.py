@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nrf_ray.graph.stage import Stage
-from nrf_ray.tables import THEORY, Measure, Row
+from nrf_ray.tables import Measure, Row
+from nrf_ray.theory_tables import THEORY
 
 Relation = Literal["=", ">=", ">"]
 

@@ -6,8 +6,8 @@ import pandas as pd
 from rich.console import Console
 
 from nrf_ray.grille import ORIGIN, ball_text, explain, make_grille, mean_ci, origin_text, seed_means, share_text
-from nrf_ray.tables import LEAKAGE, USEFULNESS
 from nrf_ray.theory_rows import STATEMENTS
+from nrf_ray.theory_tables import LEAKAGE, USEFULNESS
 
 
 def print_theory(console: Console, theory: pd.DataFrame) -> None:

@@ -17,10 +17,10 @@ from itertools import product
 
 from nrf_ray.cells import constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
+from nrf_ray.crafts import CONSTRUCTIONS, MATCHED, construction_named
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.presets import Preset
 from nrf_ray.rows import dataset_row, extra_rows, result_row, robustness_rows
-from nrf_ray.specs import CONSTRUCTIONS, MATCHED, construction_named
 from nrf_ray.sweep import Axes, Grid, Sweep
 from nrf_ray.tables import Row
 from nrf_ray.threat import ThreatModel

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from nrf_ray.crafts import Matching
 from nrf_ray.recipes import Augmentation, Recipe
-from nrf_ray.specs import Matching, adversary_named
+from nrf_ray.specs import adversary_named
 from nrf_ray.threat import Norm
 
 

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from nrf_ray.crafts import Matching
 from nrf_ray.presets.preset import Preset
 from nrf_ray.recipes import Augmentation, Recipe
-from nrf_ray.specs import Attack, Matching
+from nrf_ray.specs import Attack
 from nrf_ray.threat import ThreatModel
 
 GRID = ("d_rand", "d_det", "d_other", "leak_rand", "leak_det", "leak_other")

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from nrf_ray.crafts import Craft, Matching, Storage, construction_named
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact, Store
-from nrf_ray.specs import Attack, Craft, Matching, Storage, construction_named
+from nrf_ray.specs import Attack
 from nrf_ray.stages.costs import OVERHEAD, attack_seconds
 from nrf_ray.threat import ThreatModel
 

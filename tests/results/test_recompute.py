@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nrf_ray import cli
+from nrf_ray.crafts import Matching
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.shards import read_shard, write_shard
 from nrf_ray.errors import ConfigError
@@ -15,7 +16,7 @@ from nrf_ray.graph.record import FileEntry
 from nrf_ray.graph.store import RECORD, Store, place_of
 from nrf_ray.recipes import Recipe
 from nrf_ray.recompute import recompute
-from nrf_ray.specs import Matching, pgd_attack
+from nrf_ray.specs import pgd_attack
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.constructed import shard_name
 from nrf_ray.stages.train import TrainSpec, train

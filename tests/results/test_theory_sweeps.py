@@ -27,8 +27,8 @@ from nrf_ray.stages.usefulness import UNITS_FILE
 from nrf_ray.summary import print_summary
 from nrf_ray.svg import ticks
 from nrf_ray.sweep import TheoryGrid
-from nrf_ray.tables import USEFULNESS
 from nrf_ray.theory_rows import STATEMENTS, VERDICTS
+from nrf_ray.theory_tables import USEFULNESS
 from tests.sweeps import load
 
 ROOT = Path(__file__).parents[2]

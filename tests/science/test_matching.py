@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nrf_ray.constructions import craft_matched
+from nrf_ray.crafts import Matching
 from nrf_ray.data.images import as_float, as_uint8
 from nrf_ray.matching import (
     Representation,
@@ -18,7 +19,6 @@ from nrf_ray.matching import (
     residual,
 )
 from nrf_ray.models.classifier import Classifier
-from nrf_ray.specs import Matching
 from nrf_ray.threat import l2_norm
 
 SHAPE = (1, 8, 8)

@@ -2,9 +2,10 @@
 
 import pytest
 
+from nrf_ray.crafts import construction_named
 from nrf_ray.presets import PRESETS
 from nrf_ray.recipes import StepSchedule
-from nrf_ray.specs import construction_named, pgd_attack
+from nrf_ray.specs import pgd_attack
 from nrf_ray.threat import ThreatModel
 from tests.sweeps import recipe_search, robust_features
 

@@ -17,6 +17,7 @@ import torch
 
 import nrf_ray.stages
 from nrf_ray.constructions import draw_targets
+from nrf_ray.crafts import Matching
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import LabelledImages, as_float, as_uint8, holdout
 from nrf_ray.data.shards import Shard, read_shard
@@ -28,7 +29,7 @@ from nrf_ray.graph.stage import StageKind, walk
 from nrf_ray.graph.store import RECORD, Store, place_of
 from nrf_ray.matching import draw_starts, grey_noise, residual
 from nrf_ray.recipes import Recipe
-from nrf_ray.specs import Matching, n_fgsm, pgd_attack
+from nrf_ray.specs import n_fgsm, pgd_attack
 from nrf_ray.stages import attack as attack_stage
 from nrf_ray.stages import construct as construct_stage
 from nrf_ray.stages.attack import AttackSpec, attack
