@@ -13,7 +13,7 @@ from nrf_ray.graph.stage import Stage
 from nrf_ray.presets import Preset
 from nrf_ray.recipes import Recipe
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import pgd_attack
+from nrf_ray.specs import Attack, pgd_attack
 from nrf_ray.stages.attack import AttackSpec, attack
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.train import TrainSpec, train
@@ -42,6 +42,12 @@ class Model:
     def training(self) -> str:
         """Standard or adversarial."""
         return str(self.train.config.training)
+
+    @property
+    def adversary(self) -> Attack | None:
+        """What it was trained against; None for standard training, and for models trained elsewhere."""
+        recipe: Recipe | None = getattr(self.train.config, "recipe", None)
+        return recipe.adversary if recipe else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +85,11 @@ def trained(
     made: ConstructedSet | None = None,
     *,
     holdout: float = 0.0,
+    how: str = "",
 ) -> Model:
     """Return a model of the replicate `seed`; the same architecture in two roles gets two independent trainings.
 
-    `holdout` is the share of rows that it is not trained on.
+    `holdout` is the share of rows that it is not trained on; `how` goes with its name.
     """
     spec = TrainSpec(
         arch=arch,
@@ -97,7 +104,8 @@ def trained(
         trained_on = f"changed rows of {trained_on}"
     kind = "robust " if recipe.adversary else ""
     stage = train(spec, data=made.construct if made else None)
-    return Model(train=stage.named(f"{kind}{role} {arch} on {trained_on}"), role=role, seed=seed, made_from=made)
+    name = f"{kind}{role} {arch} on {trained_on}"
+    return Model(train=stage.named(f"{name}, {how}" if how else name), role=role, seed=seed, made_from=made)
 
 
 def crafted_by(preset: Preset, construction: Construction, threat: ThreatModel | None, start: str = "image") -> Craft:
@@ -124,6 +132,7 @@ def constructed(
 ) -> ConstructedSet:
     """Return one constructed set; a control that needs no source is made without it."""
     construction = construction_named(name)
+    _check_source(construction, source)
     source = source if construction.needs_source else None
     spec = ConstructSpec(
         dataset=dataset.ref,
@@ -145,6 +154,16 @@ def constructed(
     of = dataset.ref.name if split == "train" else f"{dataset.ref.name} test images"
     label = f"{' '.join(details)} of {of}, seed {seed}"
     return ConstructedSet(construction=construction, construct=stage.named(label), source=source, seed=seed)
+
+
+def _check_source(construction: Construction, source: Model | None) -> None:
+    """Raise ConfigError where a set would not be what its name says."""
+    wanted = {"d_robust": "adversarial", "d_nonrobust": "standard"}.get(construction.name)
+    found = source.training if source else None
+    if wanted and found != wanted:
+        raise ConfigError(f"{construction.name} is made with a source of {wanted} training, not of {found}")
+    if construction.spares == "weak" and (source is None or source.role != "weak"):
+        raise ConfigError(f"the clean rows of {construction.name} are picked by a weak model, trained in that role")
 
 
 def shard_rows(craft: Craft) -> int:

@@ -42,15 +42,16 @@ def explain(console: Console, text: str) -> None:
     console.print(f"{text}\n", style="dim", markup=False)
 
 
-ORIGIN = ["construction", "norm", "epsilon", "start", "source_training"]
+ORIGIN = ["construction", "norm", "epsilon", "start", "source_training", "storage"]
 """Columns that say how a training set was made."""
 
 
-def origin_text(construction: Any, start: Any, source_training: Any) -> str:
+def origin_text(construction: Any, start: Any, source_training: Any, storage: Any) -> str:
     """Return what a training set is, as in "d_det of robust source" or "d_robust from noise"."""
     robust_source = source_training == "adversarial" and construction != "d_robust"
     text = f"{construction} of robust source" if robust_source else construction
-    return f"{text} from {start}" if isinstance(start, str) else text
+    text = f"{text} from {start}" if isinstance(start, str) else text
+    return f"{text}, {storage}" if storage == "float32" else text
 
 
 def ball_text(norm: Any, epsilon: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from nrf_ray.cells import ConstructedSet, Model
 from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named
 from nrf_ray.data.extra import extra_test_sets
+from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Stage
 from nrf_ray.presets import Preset
 from nrf_ray.recipes import Augmentation, StepSchedule
@@ -37,7 +38,7 @@ def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:
             **origin(model.made_from),
             "student_arch": model.arch,
             "role": model.role,
-            "training": model.training,
+            **_training(model),
             "seed": model.seed,
             "precision": "fp32",
             "key": model.train.key,
@@ -66,7 +67,7 @@ def extra_row(sweep: str, dataset: DatasetInfo, model: Model, name: str, test: D
             **origin(model.made_from),
             "student_arch": model.arch,
             "role": model.role,
-            "training": model.training,
+            **_training(model),
             "seed": model.seed,
             "key": model.train.key,
         },
@@ -149,6 +150,17 @@ def _verdict(whose: str, made: ConstructedSet, model: Model) -> Stage:
     return judge(JudgeSpec(), data=made.construct, model=model.train).named(f"{whose}: {made.construct.label}")
 
 
+def _training(model: Model) -> dict[str, Any]:
+    """Return the facts that say how a model was trained."""
+    adversary = model.adversary
+    return {
+        "training": model.training,
+        "adversary": adversary.name if adversary else None,
+        "adversary_norm": adversary.threat.norm if adversary else None,
+        "adversary_epsilon": adversary.threat.eps if adversary else None,
+    }
+
+
 def origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
     """Return the facts that say how a training set was made; all null but the name for the original data.
 
@@ -175,6 +187,12 @@ def robustness_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model, 
 
 def extra_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
     """Yield the row of one model on each extra test set: those of the dataset that are here, those of the grid."""
+    for info in map(dataset_named, grid.extra_tests):
+        if (info.shape, info.num_classes) != (dataset.shape, dataset.num_classes):
+            raise ConfigError(
+                f"extra test set {info.ref.name} has {info.num_classes} classes of {info.shape} images, and "
+                f"{dataset.ref.name} {dataset.num_classes} of {dataset.shape}: it cannot be tested on"
+            )
     named = {info.ref.name: info.ref for info in map(dataset_named, grid.extra_tests)}
     for name, test in {**extra_test_sets(dataset), **named}.items():
         yield extra_row(sweep, dataset, model, name, test)
@@ -210,7 +228,7 @@ def robustness_row(
             **origin(model.made_from, "trained_"),
             "student_arch": model.arch,
             "role": model.role,
-            "training": model.training,
+            **_training(model),
             "seed": model.seed,
             "tested_on": f"{tested_on.construction.name} ({tested_on.construct.config.split})" if tested_on else "test",
             "attack": attack.name,

@@ -68,11 +68,11 @@ def _results(console: Console, dataset: str, tables: Frames) -> None:
         "trained on", "eps", "models", "clean", "as y + 1", "range", "- control", names=2,
     )  # fmt: skip
     for (role, training, *origin), cells in results.groupby(["role", "training", *ORIGIN], dropna=False):
-        construction, norm, epsilon, start, source_training = origin
+        construction, norm, epsilon, *how = origin
         lowest, highest = cells["clean_accuracy"].min(), cells["clean_accuracy"].max()
         robust = "robust " if training == "adversarial" and role != "judge" else ""
         grille.add_row(
-            origin_text(construction, start, source_training) if role == "student" else f"d ({robust}{role})",
+            origin_text(construction, *how) if role == "student" else f"d ({robust}{role})",
             ball_text(norm, epsilon),
             str(len(cells)),
             mean_ci(seed_means(cells, "clean_accuracy")),
@@ -93,7 +93,7 @@ def _results(console: Console, dataset: str, tables: Frames) -> None:
 def _minus_control(results: pd.DataFrame, cells: pd.DataFrame, construction: str) -> str:
     """Return the paired difference between a construction and its control as text; empty where there is none."""
     control = results[results["construction"] == CONTROLS.get(construction)]
-    pairs = cells.merge(control, on=["norm", "epsilon", "student_arch", "seed"], suffixes=("", "_control"))
+    pairs = cells.merge(control, on=["norm", "epsilon", "storage", "student_arch", "seed"], suffixes=("", "_control"))
     if pairs.empty:
         return ""
     pairs["difference"] = pairs["clean_accuracy"] - pairs["clean_accuracy_control"]
@@ -106,11 +106,11 @@ def _datasets(console: Console, dataset: str, tables: Frames) -> None:
         "set", "eps", "t = y", "fools source", "second seed", "judge: y", "judge: t", "norm", "distance", names=2,
     )  # fmt: skip
     shares = ("fooling_rate", "second_seed_says_target", "judge_says_label", "judge_says_target")
-    for (construction, norm, epsilon, start, source_training), cells in tables[DATASETS.name].groupby(
+    for (construction, norm, epsilon, start, source_training, storage), cells in tables[DATASETS.name].groupby(
         ORIGIN, dropna=False
     ):
         grille.add_row(
-            origin_text(construction, start, source_training),
+            origin_text(construction, start, source_training, storage),
             ball_text(norm, epsilon),
             share_text(float(cells["share_target_is_label"].mean())),
             *(mean_ci(seed_means(cells, name)) for name in shares),
@@ -134,9 +134,11 @@ def _extra(console: Console, dataset: str, tables: Frames) -> None:
     )
     keys = ["test_set", "role", "training", *ORIGIN]
     for (test_set, role, training, *origin), cells in tables[EXTRA.name].groupby(keys, dropna=False):
-        construction, norm, epsilon, start, source_training = origin
+        construction, norm, epsilon, *how = origin
         grille.add_row(
-            origin_text(construction, start, source_training) if role == "student" else f"d ({training} {role})",
+            origin_text(construction, start, source_training, storage)
+            if role == "student"
+            else f"d ({training} {role})",
             ball_text(norm, epsilon),
             str(test_set),
             str(cells["n"].iloc[0]),
@@ -153,12 +155,14 @@ def _robustness(console: Console, dataset: str, tables: Frames) -> None:
         f"{dataset}: robust accuracy",
         "model", "attack", "trust", "models", "robust", "highest", "its 95% Wilson", names=3,
     )  # fmt: skip
-    made = ["construction", "trained_norm", "trained_epsilon", "start", "source_training"]
+    made = ["construction", "trained_norm", "trained_epsilon", "start", "source_training", "storage"]
     keys = ["training", "role", *made, "tested_on", "attack", "norm", "epsilon", "trust_level"]
     for keyed, cells in robustness.groupby(keys, dropna=False):
         training, role, construction, *origin, tested_on, attack, norm, epsilon, level = keyed
-        trained_norm, trained_epsilon, start, source_training = origin
-        trained_on = f"{origin_text(construction, start, source_training)} {ball_text(trained_norm, trained_epsilon)}"
+        trained_norm, trained_epsilon, start, source_training, storage = origin
+        trained_on = (
+            f"{origin_text(construction, start, source_training, storage)} {ball_text(trained_norm, trained_epsilon)}"
+        )
         model = f"on {trained_on.strip()}" if role == "student" else f"{training} {role}"
         grille.add_row(
             model if tested_on == "test" else f"{model}, tested on {tested_on}",

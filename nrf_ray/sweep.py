@@ -75,6 +75,13 @@ class Grid:
             if name not in known:
                 raise ConfigError(f"{sweep} is about {', '.join(known)}, not about {name}; leave it out")
 
+    def refuse(self, sweep: str, **reasons: str) -> None:
+        """Raise ConfigError where an axis that `sweep` has no use for was given; `reasons` say why, by axis."""
+        for axis, reason in reasons.items():
+            unused = type(self).__dataclass_fields__[axis].default
+            if getattr(self, axis) != unused:
+                raise ConfigError(f"{sweep} has no use for {axis.replace('_', ' ')}: {reason}; leave the flag out")
+
     def archs_for(self, construction: str) -> tuple[str, ...]:
         """Return the students' architectures for a set: all, or for a control the preset's few, if the grid has any."""
         few = tuple(arch for arch in self.archs if arch in self.preset.control_archs)

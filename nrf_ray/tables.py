@@ -84,6 +84,13 @@ ATTACK_COLUMN = Column(
 )
 STEPS_COLUMN = Column("steps", "int64", "gradient steps of a run", "steps")
 
+TRAINING_COLUMNS = (
+    Column("training", "string", "standard or adversarial"),
+    Column("adversary", "string", "attack that it was trained against; null for standard training"),
+    Column("adversary_norm", "string", "norm of that attack"),
+    Column("adversary_epsilon", "float64", "radius of that attack", "pixels in [0, 1]"),
+)
+
 RESULTS = Table(
     "results",
     "one trained model",
@@ -101,7 +108,7 @@ RESULTS = Table(
         Column(
             "role", "string", "source, judge, victim (standard model on d), weak (picks rows of a control) or student"
         ),
-        Column("training", "string", "standard or adversarial"),
+        *TRAINING_COLUMNS,
         SEED_COLUMN,
         Column("precision", "string", "arithmetic of training and attacks"),
         Column("clean_accuracy", "float64", "accuracy on the test set (x, y)", "share"),
@@ -196,7 +203,7 @@ ROBUSTNESS = Table(
         Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
         SOURCE_TRAINING_COLUMN,
         STORAGE_COLUMN,
-        Column("training", "string", "standard or adversarial"),
+        *TRAINING_COLUMNS,
         Column("student_arch", "string", "architecture of the attacked model"),
         Column("role", "string", "source, judge, victim or student"),
         SEED_COLUMN,
@@ -283,7 +290,7 @@ EXTRA = Table(
         STORAGE_COLUMN,
         Column("student_arch", "string", "architecture of this model"),
         Column("role", "string", "source, judge, victim, weak or student"),
-        Column("training", "string", "standard or adversarial"),
+        *TRAINING_COLUMNS,
         SEED_COLUMN,
         Column("clean_accuracy", "float64", "accuracy on the extra test set", "share"),
         Column("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),

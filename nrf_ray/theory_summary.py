@@ -45,14 +45,12 @@ def print_usefulness(console: Console, dataset: str, tables: Mapping[str, pd.Dat
         "trained on", "eps", "ball", "models", "robust", "non-robust", "useless", "rho", "gamma", "alignment", names=3,
     )  # fmt: skip
     keys = ["role", "training", "ball_norm", "ball_epsilon", *ORIGIN]
-    for (role, training, ball, radius, construction, norm, epsilon, start, source_training), cells in frame.groupby(
-        keys, dropna=False
-    ):
+    for (role, training, ball, radius, construction, norm, epsilon, *how), cells in frame.groupby(keys, dropna=False):
         shares = {name: cells[name] / cells["units"] for name in ("robust", "useful_non_robust", "useless")}
         measured = cells.assign(**shares)
         columns = (*shares, "mean_rho", "mean_gamma", "gradient_alignment")
         grille.add_row(
-            origin_text(construction, start, source_training) if role == "student" else f"d ({training} {role})",
+            origin_text(construction, *how) if role == "student" else f"d ({training} {role})",
             ball_text(norm, epsilon),
             ball_text(ball, radius),
             str(len(cells)),
@@ -76,14 +74,12 @@ def print_leakage(console: Console, dataset: str, tables: Mapping[str, pd.DataFr
         names=4,
     )  # fmt: skip
     keys = ["features", "feature_norm", "feature_epsilon", *ORIGIN]
-    for (features, ball, radius, construction, norm, epsilon, start, source_training), cells in frame.groupby(
-        keys, dropna=False
-    ):
+    for (features, ball, radius, construction, norm, epsilon, *how), cells in frame.groupby(keys, dropna=False):
         linear = features == "linear"
         grille.add_row(
             str(features),
             ball_text(ball, radius),
-            origin_text(construction, start, source_training),
+            origin_text(construction, *how),
             ball_text(norm, epsilon),
             mean_ci(seed_means(cells, "accuracy")),
             share_text(float(cells["ci_low"].min())),

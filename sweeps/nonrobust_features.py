@@ -9,7 +9,7 @@ control whose clean rows a one-epoch model picked. A robust judge looks at every
     python sweeps/nonrobust_features.py                  # digits: about seven minutes on two CPU cores
     python sweeps/nonrobust_features.py --preset fashion
     python sweeps/nonrobust_features.py --preset cifar10-small --dataset 'parquet:cifar10-jpeg.parquet[:10000]'
-    python sweeps/nonrobust_features.py --preset cifar10 --plan     # the paper's own settings, for GPUs
+    python sweeps/nonrobust_features.py --preset cifar10 --gpus-per-trial 1 --plan    # the paper's own settings
 """
 
 from collections.abc import Iterator
@@ -67,6 +67,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
                     student = trained(dataset, arch, preset.student_of(name), "student", seed, made)
                     yield result_row(NAME, dataset, student)
                     yield from extra_rows(NAME, grid, dataset, student)
+                    yield from robustness_rows(NAME, grid, dataset, student, threat)
 
 
 if __name__ == "__main__":

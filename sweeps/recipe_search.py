@@ -9,7 +9,7 @@ Every trial runs to its last epoch: on d_rand the accuracy jumps late (Figure 10
 early would stop the best.
 
     python sweeps/recipe_search.py                       # digits, d_rand and d_det: three minutes on two CPU cores
-    python sweeps/recipe_search.py --preset cifar10 --plan
+    python sweeps/recipe_search.py --preset cifar10 --gpus-per-trial 1 --plan
 """
 
 from collections.abc import Iterator
@@ -41,6 +41,12 @@ def axes(preset: Preset) -> Axes:
 def recipe_search(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
     grid.allow_constructions(NAME, KNOWN)
+    grid.refuse(
+        NAME,
+        storages="its sets are kept as uint8",
+        attacks="it attacks no student",
+        extra_tests="recipes are told apart on the test set alone",
+    )
     return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
 
 
@@ -62,8 +68,15 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
         craft = crafted_by(preset, construction_named(name), ThreatModel(norm=norm, eps=eps))
         made = constructed(dataset, name, craft, source, seed)
         for arch, recipe in product(grid.archs, recipes(preset)):
-            student = trained(dataset, arch, recipe, "student", seed, made, holdout=HOLDOUT)
+            student = trained(dataset, arch, recipe, "student", seed, made, holdout=HOLDOUT, how=_how(recipe))
             yield recipe_row(NAME, dataset, student, made)
+
+
+def _how(recipe: Recipe) -> str:
+    """Return what tells a recipe from the others."""
+    drop = "drop" if recipe.schedule != StepSchedule() else "no drop"
+    views = "augmented" if recipe.augmentation != Augmentation() else "as they are"
+    return f"lr {recipe.lr:g}, batch {recipe.batch_size}, {drop}, {views}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ attacked on its own training images and on test images that were matched in the 
 
     python sweeps/robust_features.py                     # digits: about three minutes on two CPU cores
     python sweeps/robust_features.py --plan
-    python sweeps/robust_features.py --preset cifar10 --plan     # the paper's own settings, for GPUs
+    python sweeps/robust_features.py --preset cifar10 --gpus-per-trial 1 --plan     # the paper's own settings, for GPUs
 """
 
 from collections.abc import Iterator
@@ -35,6 +35,7 @@ def axes(preset: Preset) -> Axes:
 def robust_features(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
     grid.allow_constructions(NAME, MATCHED)
+    grid.refuse(NAME, extra_tests="nonrobust_features tests on them")
     return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
 
 

@@ -29,10 +29,13 @@ from nrf_ray.tables import Row
 from nrf_ray.threat import ThreatModel
 
 NAME = "transfer_grid"
+KNOWN = ("d_rand", "d_rand_changed", "d_det", "d_other", "leak_rand", "leak_det", "leak_other")
 
 
 def transfer_grid(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
+    grid.allow_constructions(NAME, KNOWN)
+    grid.refuse(NAME, extra_tests="nonrobust_features tests on them")
     return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
 
 

@@ -60,6 +60,17 @@ def holdout(n: int, share: float) -> tuple[Tensor, Tensor]:
     return mixed[held:].sort().values, mixed[:held].sort().values
 
 
+def some(n: int, count: int | None) -> Tensor:
+    """Return the numbers of `count` of n rows, ascending; of all, where count is None or larger.
+
+    They are the first of one fixed permutation: files are often sorted by class, so the first rows would be of one.
+    """
+    if count is None or count >= n:
+        return torch.arange(n)
+    mixed = torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed(0, "some")))
+    return mixed[:count].sort().values
+
+
 def fits(images: Tensor, device: str) -> bool:
     """Return whether `images` can lie on `device`: on a GPU, whether they take at most half of its free memory."""
     if torch.device(device).type != "cuda":

@@ -70,7 +70,7 @@ class Preset:
     attack_steps: int
     """PGD steps of transfer and of robust accuracy; their length is 2.5 eps / steps."""
     test_examples: int | None = None
-    """Test images that robust accuracy is measured on, from the first; None for all."""
+    """Test images that robust accuracy is measured on, by one fixed permutation; None for all."""
     check_examples: int = 128
     """Test images that the checks of an attack are made on."""
 

@@ -20,7 +20,7 @@ class RobustnessSpec:
     attack: Attack | AutoAttack
     """Untargeted, within its threat model."""
     examples: int | None = None
-    """The first so many test images; None for all."""
+    """So many images, by one fixed permutation; None for all."""
     seed: int = 0
     """Decides random starts, which belong to the place of an image in the test split."""
 
@@ -38,9 +38,10 @@ def _cost(handle: Stage) -> float:
     return attack_seconds(arch, info, images, passes(config.attack), device)
 
 
-@stage(version=2, cost=_cost)
+@stage(version=3, cost=_cost)
 def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, data: Artifact | None = None) -> Metrics:
     """Measure the share of test images, or of the images of a constructed set, that stay right under the attack."""
+    from nrf_ray.data.images import some
     from nrf_ray.data.load import test_split
     from nrf_ray.evaluation import accuracy, robust_accuracy
     from nrf_ray.stages.constructed import constructed_set
@@ -49,7 +50,8 @@ def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, dat
 
     device = prepare(context.stage.resources)
     tested = test_split(config.dataset) if data is None else constructed_set(data)
-    tested = tested.to(device).rows(slice(config.examples))
+    tested = tested.to(device)
+    tested = tested.rows(some(len(tested), config.examples).to(device))
     network = load_model(model, device)
     return {
         "clean_accuracy": accuracy(network, tested.images, tested.labels),

@@ -21,7 +21,7 @@ class TrustSpec:
     attack: Attack
     """The attack whose strength is in question; untargeted."""
     examples: int = 128
-    """The first so many test images that the model gets right."""
+    """So many of the test images that the model gets right, by one fixed permutation."""
     seed: int = 0
     """Decides random starts and noise."""
 
@@ -39,11 +39,11 @@ def _cost(handle: Stage) -> float:
     return attack_seconds(arch, info, config.examples, 12 * passes(config.attack) + 100, device)
 
 
-@stage(version=1, cost=_cost)
+@stage(version=2, cost=_cost)
 def trust(config: TrustSpec, context: Context, *, model: Artifact) -> Metrics:
     """Return the verdicts as one text, and the numbers of every check."""
     from nrf_ray.checks import Subject, run_checks
-    from nrf_ray.data.images import as_float
+    from nrf_ray.data.images import some
     from nrf_ray.data.load import test_split
     from nrf_ray.evaluation import right_when_clean
     from nrf_ray.stages.runtime import prepare
@@ -52,12 +52,14 @@ def trust(config: TrustSpec, context: Context, *, model: Artifact) -> Metrics:
     device = prepare(context.stage.resources)
     test = test_split(config.dataset).to(device)
     network = load_model(model, device)
-    right = right_when_clean(network, test)[: config.examples]
+    right = right_when_clean(network, test)
+    right = right[some(len(right), config.examples).to(right.device)]
+    subjects = test.rows(right)
     found = run_checks(
         Subject(
             model=network,
-            images=as_float(test.images[right]),
-            labels=test.labels[right],
+            images=subjects.floats(),
+            labels=subjects.labels,
             indices=right,
             attack=config.attack,
             seed=config.seed,

@@ -44,6 +44,7 @@ def _cost(handle: Stage) -> float:
 def usefulness(config: UsefulnessSpec, context: Context, *, model: Artifact) -> Metrics:
     """Write `units.parquet`, one row a unit that varies; measure how many units are of which kind."""
     from nrf_ray import features
+    from nrf_ray.data.images import some
     from nrf_ray.data.load import test_split, train_split
     from nrf_ray.stages.runtime import prepare
     from nrf_ray.stages.weights import load_model
@@ -51,7 +52,8 @@ def usefulness(config: UsefulnessSpec, context: Context, *, model: Artifact) -> 
     device = prepare(context.stage.resources)
     num_classes = info_of(config.dataset).num_classes
     train = train_split(config.dataset).to(device)
-    test = test_split(config.dataset).rows(slice(config.examples)).to(device)
+    test = test_split(config.dataset)
+    test = test.rows(some(len(test), config.examples)).to(device)
     network = load_model(model, device)
     units = features.Units(network, train.floats())
     questions = features.best_questions(features.values_of(units, train.floats()), train.labels, num_classes)
