@@ -136,9 +136,7 @@ def _extra(console: Console, dataset: str, tables: Frames) -> None:
     for (test_set, role, training, *origin), cells in tables[EXTRA.name].groupby(keys, dropna=False):
         construction, norm, epsilon, *how = origin
         grille.add_row(
-            origin_text(construction, start, source_training, storage)
-            if role == "student"
-            else f"d ({training} {role})",
+            origin_text(construction, *how) if role == "student" else f"d ({training} {role})",
             ball_text(norm, epsilon),
             str(test_set),
             str(cells["n"].iloc[0]),

@@ -10,10 +10,11 @@ from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, STAGES, TRANSFER, Meas
 TABLES = (RESULTS, DATASETS, ROBUSTNESS, TRANSFER, STAGES)
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 PYTHON = {"string": str, "float64": float, "int64": int, "int64s": list, "bool": bool}
+ADVERSARY = {"adversary", "adversary_norm", "adversary_epsilon"}
 MAY_BE_NULL = {
-    "results": {"norm", "epsilon", "start", "source_arch", "source_training", "storage"},
+    "results": {"norm", "epsilon", "start", "source_arch", "source_training", "storage", *ADVERSARY},
     "datasets": {"start", "source_arch", "source_training", "mean_loss"},
-    "robustness": {"trained_norm", "trained_epsilon", "start", "source_arch", "source_training", "storage"},
+    "robustness": {"trained_norm", "trained_epsilon", "start", "source_arch", "source_training", "storage", *ADVERSARY},
     "transfer": set(),
     "stages": {"reason"},
 }
