@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nrf_ray.data.catalogue import DATASETS, dataset_named, info_of
-from nrf_ray.data.images import LabelledImages, as_float, as_uint8, content_digest
+from nrf_ray.data.images import LabelledImages, as_float, as_uint8, content_digest, some
 from nrf_ray.data.load import LOADERS, load, normalisation, test_split, train_split
 from nrf_ray.errors import ConfigError
 from nrf_ray.recipes import Recipe
@@ -161,3 +161,13 @@ def test_storage_is_off_by_half_a_level_at_most(values):
     images = torch.tensor(values)
     assert (as_float(as_uint8(images)) - images).abs().max() <= 0.5 / 255 + 1e-6
     assert as_float(images) is images
+
+
+def test_some_rows_are_of_every_class_even_of_a_set_that_is_sorted_by_class():
+    labels = torch.arange(1000) // 100
+    rows = some(1000, 60)
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert len(labels[rows].unique()) == 10
+    assert set(rows.tolist()) < set(some(1000, 200).tolist()), "fewer are a part of more"
+    assert torch.equal(some(1000, 60), rows)
+    assert some(5, None).tolist() == some(5, 9).tolist() == [0, 1, 2, 3, 4]

@@ -19,7 +19,7 @@ import nrf_ray.stages
 from nrf_ray.constructions import draw_targets
 from nrf_ray.crafts import Matching
 from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.data.images import LabelledImages, as_float, as_uint8, holdout
+from nrf_ray.data.images import as_float, as_uint8, holdout, some
 from nrf_ray.data.shards import Shard, read_shard
 from nrf_ray.errors import ConfigError
 from nrf_ray.evaluation import accuracy, predict, robust_accuracy, share
@@ -160,8 +160,8 @@ def test_robust_accuracy_is_below_clean_accuracy_and_over_all_images(store):
     assert measured["n"] == 360
 
 
-def test_robust_accuracy_of_the_first_images_alone(store, digits):
-    few = LabelledImages(images=digits[1].images[:100], labels=digits[1].labels[:100])
+def test_robust_accuracy_of_some_images_alone(store, digits):
+    few = digits[1].rows(some(360, 100))
     measured = metrics(store, FEW)
     assert measured["robust_accuracy"] == robust_accuracy(model_of(store, SOURCE), few, UNTARGETED)
     assert measured["clean_accuracy"] == accuracy(model_of(store, SOURCE), few.images, few.labels)

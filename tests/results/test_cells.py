@@ -1,0 +1,97 @@
+"""Building blocks: a set is made with the source that its name promises, and a sweep refuses what it has no use for."""
+
+import pytest
+
+from nrf_ray.cells import constructed, crafted_by, shard_rows, trained
+from nrf_ray.crafts import Matching, construction_named
+from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.errors import ConfigError
+from nrf_ray.presets import PRESETS
+from nrf_ray.rows import extra_rows
+from nrf_ray.specs import pgd_attack
+from nrf_ray.threat import ThreatModel
+from tests.data.files import labels_of, pixels, write_parquet
+from tests.sweeps import nonrobust_features, recipe_search, robust_features, transfer_grid
+
+DIGITS, LAPTOP = dataset_named("digits"), PRESETS["laptop"]
+THREAT = ThreatModel(norm="l2", eps=1.0)
+STANDARD = trained(DIGITS, "resnet_b", LAPTOP.matching_source, "source", 0)
+ROBUST = trained(DIGITS, "resnet_b", LAPTOP.matching_robust_source, "source", 0)
+WEAK = trained(DIGITS, "resnet_s", LAPTOP.weak, "weak", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [("d_robust", ROBUST, STANDARD), ("d_nonrobust", STANDARD, ROBUST), ("leak_weak", WEAK, STANDARD)],
+    ids=["d_robust", "d_nonrobust", "leak_weak"],
+)
+def test_a_set_is_made_with_the_source_that_its_name_promises(name, right, wrong):
+    craft = crafted_by(LAPTOP, construction_named(name), THREAT)
+    made = constructed(DIGITS, name, craft, right, 0)
+    assert made.construct.inputs["source"].key == right.train.key
+    for source in (wrong, None):
+        with pytest.raises(ConfigError, match=name):
+            constructed(DIGITS, name, craft, source, 0)
+
+
+def test_the_same_model_in_another_role_is_another_training():
+    assert trained(DIGITS, "resnet_b", LAPTOP.matching_source, "victim", 0).train.key != STANDARD.train.key
+    assert trained(DIGITS, "resnet_b", LAPTOP.matching_source, "source", 0).train.key == STANDARD.train.key
+    assert (STANDARD.adversary, ROBUST.adversary.threat.eps) == (None, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("craft", "rows"),
+    [
+        (pgd_attack("l2", 1.0, steps=20, targeted=True), 16_384),
+        (Matching(steps=1000, step_size=0.1), 1792),
+        (Matching(steps=10_000, step_size=0.1), 1024),
+        (THREAT, 16_384),
+    ],
+    ids=["cheap", "long", "very long", "pattern"],
+)
+def test_a_file_holds_two_million_gradients_and_whole_batches(craft, rows):
+    assert shard_rows(craft) == rows
+    assert rows % 256 == 0
+
+
+@pytest.mark.parametrize(
+    ("build", "change", "said"),
+    [
+        (transfer_grid.transfer_grid, {"constructions": ("d_robust",)}, "not about d_robust"),
+        (transfer_grid.transfer_grid, {"constructions": ("leak_weak",)}, "not about leak_weak"),
+        (transfer_grid.transfer_grid, {"extra_tests": ("cifar10.1",)}, "no use for extra tests"),
+        (robust_features.robust_features, {"constructions": ("d_rand",)}, "not about d_rand"),
+        (robust_features.robust_features, {"extra_tests": ("cifar10.1",)}, "no use for extra tests"),
+        (nonrobust_features.nonrobust_features, {"constructions": ("d_robust",)}, "not about d_robust"),
+        (recipe_search.recipe_search, {"constructions": ("leak_det",)}, "not about leak_det"),
+        (recipe_search.recipe_search, {"storages": ("float32",)}, "no use for storages"),
+        (recipe_search.recipe_search, {"attacks": ("fgsm",)}, "no use for attacks"),
+    ],
+    ids=str,
+)
+def test_a_sweep_refuses_what_it_has_no_use_for(make_grid, build, change, said):
+    axes = {"constructions": ("d_rand",), **change}
+    if build is robust_features.robust_features and "constructions" not in change:
+        axes["constructions"] = ("d_robust",)
+    with pytest.raises(ConfigError, match=said):
+        build(make_grid(PRESETS["smoke"], **axes))
+
+
+def test_an_extra_test_set_has_to_fit(make_grid, tmp_path):
+    path = write_parquet(tmp_path / "other.parquet", pixels(30), labels_of(30))
+    grid = make_grid(PRESETS["smoke"], extra_tests=(f"parquet:{path}",))
+    with pytest.raises(ConfigError, match=r"other has 3 classes of \(3, 8, 8\) images, and digits 10"):
+        list(extra_rows("s", grid, DIGITS, STANDARD))
+
+
+def test_recipes_are_told_apart_by_name(make_grid):
+    sweep = recipe_search.recipe_search(make_grid(PRESETS["smoke"], constructions=("d_rand",)))
+    students = [stage.label for stage in sweep.stages() if stage.label.startswith("student")]
+    assert len(set(students)) == len(students) == 24
+
+
+def test_students_of_every_construction_are_attacked(make_grid):
+    sweep = nonrobust_features.nonrobust_features(make_grid(PRESETS["smoke"]))
+    attacked = {row.facts["construction"] for row in sweep.rows if row.table.name == "robustness"}
+    assert attacked == {"d", "d_other", "leak_other"}
