@@ -88,5 +88,6 @@ def import_weights(config: ImportSpec, context: Context) -> Metrics:
     return {
         "parameters": parameter_count(model),
         "macs": forward_macs(model, info.shape),
-        "train_accuracy": None,  # a column of `results`; nothing was trained here
+        "train_examples": None,  # columns of `results` that training alone knows
+        "train_accuracy": None,
     }

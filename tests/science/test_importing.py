@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torchvision.models import resnet18
 
+from nrf_ray.cells import Model
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import digest
@@ -19,9 +20,12 @@ from nrf_ray.graph.store import Store
 from nrf_ray.models import importing
 from nrf_ray.models.importing import WeightsError, load_state, read_state
 from nrf_ray.models.zoo import build
+from nrf_ray.rows import result_row
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.import_weights import ImportSpec, digest_of, import_weights
 from nrf_ray.stages.weights import load_model, new_model
+from nrf_ray.sweep import Sweep
+from nrf_ray.tables import RESULTS
 
 DIGITS = dataset_named("digits").ref
 NORMALISED = {"mean": (0.5,), "std": (0.25,)}
@@ -215,6 +219,18 @@ def test_imported_weights_are_a_model_like_any_other(weights, tmp_path):
     assert (made.mean.item(), made.std.item()) == (0.5, 0.25)
     assert store.artifact(model).record.metrics["parameters"] == sum(p.numel() for p in original.parameters())
     assert 0 <= store.artifact(measured).record.metrics["clean_accuracy"] <= 1
+
+
+def test_a_row_of_results_leaves_out_what_training_alone_knows(weights, tmp_path):
+    store = Store.open(str(tmp_path / "store"), create=True)
+    row = result_row("s", dataset_named("digits"), Model(train=import_weights(spec_of(weights)), role="source", seed=0))
+    sweep = Sweep(name="s", rows=(row,))
+    assert run_inline(sweep.goals, store).errors == {}
+    (values,) = sweep.collect(store)[RESULTS]
+    assert (values["train_examples"], values["train_accuracy"]) == (None, None)
+    assert (values["training"], values["student_arch"], values["n"]) == ("standard", "resnet_s", 360)
+    assert min(values["parameters"], values["macs"]) > 0
+    assert set(values) == set(RESULTS.column_names())
 
 
 def test_the_key_is_the_content_and_not_the_place(weights, tmp_path):
