@@ -1,7 +1,7 @@
 """Random views of a batch, made on the device that holds it: no workers, no images that go back and forth.
 
-Every image of the batch gets its own view. Geometry comes first (crop, turn, shift, mirror), then colour, in the order
-of the authors' library; crops and turns are bilinear.
+Every image of the batch gets its own view. Geometry comes first (crop and turn in one step, shift, mirror), then
+colour. The authors' library turns last, after colour; here crop and turn resample once. Both are bilinear.
 """
 
 import math
