@@ -3,9 +3,11 @@
 - tensors: the form in which the paper's sets were released, `CIFAR_ims` and `CIFAR_lab`: lists of one tensor each,
   images as float32 in [0, 1], so that `torch.cat(torch.load(...))` and the authors' own loader take them.
 - folder: PNG, one folder a new label, called after the row of the original training split that each was made from.
-- hf: parquet as `datasets.load_dataset` takes it, images as PNG, with all that is known of each row beside them.
+- hf: parquet as `datasets.load_dataset` takes it, images as PNG, with all that is known of each row beside them. A set
+  that is kept as float32 has lists of its pixels instead, channels first, and their shape in the metadata.
 
-The first and the last come back as `tensors:DEST@TEST` and `parquet:DEST` on the command line.
+The first and the last come back as `tensors:DEST@TEST` and `parquet:DEST` on the command line, rounded to 8 bits as
+everything that is read there.
 """
 
 import io
@@ -14,13 +16,14 @@ import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import Store
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from torch import Tensor
 
     from nrf_ray.data.shards import Shard
@@ -67,7 +70,12 @@ def write_tensors(rows: "Shard", folder: Path) -> None:
 
 
 def write_folder(rows: "Shard", folder: Path) -> None:
-    """Write one PNG an image, in one folder a label; names have leading zeros, so their order is that of the labels."""
+    """Write one PNG an image, in one folder a label; names have leading zeros, so their order is that of the labels.
+
+    Raises ConfigError for a set that is kept as float32.
+    """
+    if rows.images.is_floating_point():
+        raise ConfigError("the set is kept as float32, and PNG holds 8 bits; use --format tensors or hf")
     labels, sources = rows.columns["label"].tolist(), rows.columns["index"].tolist()
     digits = len(str(max(labels)))
     for image, label, source in zip(rows.images, labels, sources, strict=True):
@@ -81,17 +89,37 @@ def write_hf(rows: "Shard", folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = [f"{source:08d}.png" for source in rows.columns["index"].tolist()]
-    images = [{"bytes": _png(image), "path": name} for image, name in zip(rows.images, names, strict=True)]
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     columns = {name: pa.array(values.numpy()) for name, values in rows.columns.items()}
-    table = pa.table({"image": pa.array(images, kind), **columns})
+    image, feature = _lists(rows) if rows.images.is_floating_point() else _pictures(rows)
+    table = pa.table({"image": image, **columns})
     features = {
-        "image": {"_type": "Image"},
+        "image": feature,
         **{name: {"dtype": _dtype(table.schema.field(name).type), "_type": "Value"} for name in columns},
     }
-    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    metadata = {
+        "huggingface": json.dumps({"info": {"features": features}}),
+        "nrf_ray": json.dumps({"shape": list(rows.images.shape[1:])}),
+    }
     pq.write_table(table.replace_schema_metadata(metadata), folder / "train.parquet", row_group_size=1024)
+
+
+def _pictures(rows: "Shard") -> tuple["pa.Array", dict[str, Any]]:
+    """Return uint8 images as a column of PNG, and what Hugging Face's datasets call that."""
+    import pyarrow as pa
+
+    names = [f"{source:08d}.png" for source in rows.columns["index"].tolist()]
+    images = [{"bytes": _png(image), "path": name} for image, name in zip(rows.images, names, strict=True)]
+    return pa.array(images, pa.struct([("bytes", pa.binary()), ("path", pa.string())])), {"_type": "Image"}
+
+
+def _lists(rows: "Shard") -> tuple["pa.Array", dict[str, Any]]:
+    """Return float32 images as a column of lists of pixels, and what Hugging Face's datasets call that."""
+    import pyarrow as pa
+
+    flat = rows.images.contiguous().flatten(1)
+    pixels = pa.FixedSizeListArray.from_arrays(pa.array(flat.numpy().ravel()), flat.shape[1])
+    feature = {"_type": "Sequence", "length": flat.shape[1], "feature": {"_type": "Value", "dtype": "float32"}}
+    return pixels, feature
 
 
 def _dtype(kind: object) -> str:

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -98,6 +99,39 @@ def test_a_folder_has_one_picture_a_row_under_its_label_and_source(store, rows, 
         file = out / str(int(rows.columns["label"][row])) / f"{int(rows.columns['index'][row]):08d}.png"
         assert np.array_equal(np.asarray(Image.open(file)), rows.images[row, 0].numpy())
     assert dataset_named(f"folder:{out}").num_classes == 10
+
+
+@pytest.fixture
+def floats(tmp_path):
+    """Return a store with the constructed set kept as float32, its record and its rows."""
+    kept = construct(replace(SET.config, storage="float32"))
+    store = Store.open(str(tmp_path / "floats"), create=True)
+    assert run_inline([kept], store).errors == {}
+    return store, store.artifact(kept).record, constructed_rows(store.artifact(kept))
+
+
+def test_hugging_face_parquet_keeps_every_bit_of_float32(floats, tmp_path, digits_test):
+    store, record, rows = floats
+    out = tmp_path / "out"
+    export_set(store, record, out, "hf")
+    table = pq.read_table(out / "train.parquet")
+    pixels = table["image"].combine_chunks().flatten().to_numpy()
+    assert pixels.dtype == np.float32
+    shape = json.loads(table.schema.metadata[b"nrf_ray"])["shape"]
+    assert np.array_equal(pixels.reshape(-1, *shape), rows.images.numpy())
+    feature = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]["image"]
+    assert feature == {"_type": "Sequence", "length": 64, "feature": {"_type": "Value", "dtype": "float32"}}
+    train, _ = load(dataset_named(f"parquet:{out}@{digits_test}").ref)
+    assert torch.equal(train.images, (rows.images.double() * 255).round().to(torch.uint8))
+    assert torch.equal(train.labels, rows.columns["label"])
+
+
+def test_a_folder_of_float32_is_refused_and_nothing_is_left(floats, tmp_path):
+    store, record, _ = floats
+    with pytest.raises(ConfigError, match=r"PNG holds 8 bits; use --format tensors or hf"):
+        export_set(store, record, tmp_path / "out", "folder")
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".tmp-*"))
 
 
 def test_nothing_is_overwritten_and_nothing_is_left_by_a_mistake(store, tmp_path):
