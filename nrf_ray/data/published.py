@@ -48,8 +48,20 @@ def planning_name(name: str) -> str:
 
 
 def size_of(name: str) -> Size:
-    """Return the sizes that a published name means, as `published:cifar10[:10000]`."""
+    """Return the sizes that a published name means, as `published:cifar10[:10000]`.
+
+    Raises ConfigError where nothing is kept of a split, or more than it has.
+    """
     bare = name.removeprefix(PREFIX)
     size, kept = lookup(SIZES, KEEP.sub("", bare), "published dataset"), KEEP.search(bare)
     train, test = kept.groups() if kept else (None, None)
-    return size._replace(num_train=int(train or size.num_train), num_test=int(test or size.num_test))
+    return size._replace(num_train=_kept(bare, train, size.num_train), num_test=_kept(bare, test, size.num_test))
+
+
+def _kept(name: str, keep: str | None, available: int) -> int:
+    count = available if keep is None else int(keep)
+    if not count:
+        raise ConfigError(f"dataset {name!r} keeps no rows; leave the brackets out to keep all")
+    if count > available:
+        raise ConfigError(f"dataset {name!r} asks for {count} rows of a split that has {available}")
+    return count

@@ -27,6 +27,20 @@ def test_what_is_kept_of_it_counts():
     assert dataset_named(planning_name("cifar10[:10000]")).num_test == 10_000
 
 
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ("[:0]", "keeps no rows"),
+        ("[:10,:0]", "keeps no rows"),
+        ("[:50001]", "asks for 50001 rows of a split that has 50000"),
+        ("[:10,:10001]", "asks for 10001 rows of a split that has 10000"),
+    ],
+)
+def test_no_more_is_kept_than_there_is_and_no_less_than_a_row(kept, message):
+    with pytest.raises(ConfigError, match=message):
+        dataset_named(planning_name(f"cifar10{kept}"))
+
+
 def test_a_set_that_is_here_keeps_its_name(tmp_path):
     path = write_parquet(tmp_path / "here.parquet", pixels(12), labels_of(12))
     assert planning_name(f"parquet:{path}") == f"parquet:{path}"
