@@ -102,7 +102,14 @@ def load_state(model: Classifier, state: Mapping[str, Tensor]) -> None:
         if tensor.shape != expected[name].shape
     ]
     broken = [name for name, tensor in adapted.items() if not _is_sound(tensor, expected[name])]
-    problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "not finite numbers": broken}
+    flat = [name for name in adapted.keys() & {"std"} if not bool((adapted[name] > 0).all())]
+    problems = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": shapes,
+        "not finite numbers": broken,
+        "not above 0": flat,
+    }
     if any(problems.values()):
         raise WeightsError("; ".join(_listed(what, names) for what, names in problems.items() if names))
     model.load_state_dict(expected | adapted)

@@ -1,6 +1,7 @@
 """Take over the weights of a network that was trained elsewhere, as a model like any that `train` made."""
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -37,6 +38,11 @@ class ImportSpec:
             raise ConfigError(
                 f"mean has {len(self.mean)} values and std {len(self.std)}; give both, one value a channel of "
                 f"{self.dataset.name}, or neither"
+            )
+        if not all(map(math.isfinite, self.mean + self.std)) or min(self.std, default=1.0) <= 0:
+            raise ConfigError(
+                f"images are divided by std, which is {self.std}, less mean {self.mean}; give finite "
+                "numbers, and std above 0"
             )
 
 

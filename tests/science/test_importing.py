@@ -144,6 +144,13 @@ def test_half_a_normalisation_is_refused(foreign):
         load_state(network(), state)
 
 
+def test_a_normalisation_that_divides_by_zero_is_refused(foreign):
+    saved = madry(foreign.state_dict())
+    saved["model"]["module.normalizer.new_std"] = torch.tensor([0.2, 0.0, 0.2]).view(3, 1, 1)
+    with pytest.raises(WeightsError, match="1 not above 0: std"):
+        load_state(network(), read_state(torch_file(saved)))
+
+
 def test_two_heads_in_one_file_are_not_chosen_between(foreign):
     state = {**foreign.state_dict(), "linear.weight": torch.zeros(10, 512)}
     with pytest.raises(WeightsError, match=r"1 unexpected: linear\.weight"):
@@ -273,4 +280,10 @@ def test_a_normalisation_said_twice_is_refused(tmp_path):
 @pytest.mark.parametrize("changes", [{"mean": ()}, {"mean": (0.1, 0.2), "std": (0.1, 0.2)}])
 def test_a_normalisation_has_one_value_a_channel(weights, changes):
     with pytest.raises(ConfigError, match="one value a channel of digits, or neither"):
+        replace(spec_of(weights), **changes)
+
+
+@pytest.mark.parametrize("changes", [{"std": (0.0,)}, {"std": (-0.5,)}, {"mean": (float("nan"),)}])
+def test_a_normalisation_that_makes_no_numbers_is_refused(weights, changes):
+    with pytest.raises(ConfigError, match="std above 0"):
         replace(spec_of(weights), **changes)
