@@ -2,9 +2,14 @@
 
 What the files hold is all that is believed. Norms, losses and predictions are computed anew in fp32 on the CPU, with
 the source model as it is in the store, in the process of whoever asks (`nrf verify --recompute`), and compared with
-what was written down; labels are compared with the dataset, and targets drawn again from the seed.
+what was written down; labels are compared with the dataset, and targets and starts drawn again from the seed. The
+images of a control are made again, spared rows too, and the record's metrics measured again on the rows.
+
+Not checked: `prediction`, the source's answer before rounding, which 8-bit files cannot give again; and that the craft
+was run as its record says, beyond its bound and what it reached.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-3
 """By how much a norm or a loss may differ: other batches and threads round sums in another order."""
+LEVEL = 1.5 / 255
+"""A pixel of a control may be rounded to the next level, for the same reason."""
 PREDICTIONS = 0.002
 """The share of predictions that may differ, for the same reason: images on a decision boundary."""
 
@@ -68,8 +75,16 @@ def recompute(store: Store, record: Record, known: Mapping[str, DatasetRef]) -> 
             rows=len(rows.images), differences={}, duplicates=0,
             problems=(f"it has {len(rows.images)} rows, and its dataset {len(originals)}",),
         )  # fmt: skip
-    differences = _differences(rows, originals, spec, _source(store, record))
-    problems = (*_wrong_labels(rows, originals, spec), *_out_of_bounds(rows, spec), *_too_different(differences))
+    model, starts = _source(store, record), _starts(spec, len(originals))
+    differences = _differences(rows, originals, spec, model, starts)
+    problems = (
+        *_wrong_labels(rows, originals, spec),
+        *_wrong_starts(rows, spec, starts),
+        *(_wrong_patterns(rows, originals, spec, model) if spec.is_control else ()),
+        *_out_of_bounds(rows, spec),
+        *_too_different(differences),
+        *_wrong_metrics(rows, record, spec),
+    )
     duplicates = len(rows.images) - len(torch.unique(rows.images.flatten(1), dim=0))
     return Findings(rows=len(rows.images), differences=differences, duplicates=duplicates, problems=problems)
 
@@ -108,28 +123,30 @@ def _source(store: Store, record: Record) -> "Classifier | None":
 
 
 def _differences(
-    rows: "Shard", originals: "LabelledImages", spec: ConstructSpec, model: "Classifier | None"
+    rows: "Shard", originals: "LabelledImages", spec: ConstructSpec, model: "Classifier | None", starts: "Tensor"
 ) -> dict[str, float]:
-    """Return by how much what is written differs from what is computed now, by column."""
+    """Return by how much what is written differs from what is computed now, by column; of `moved`, the share."""
     import torch
 
     from nrf_ray.attacks import per_example_cross_entropy
-    from nrf_ray.data.images import as_float
+    from nrf_ray.constructions import differ
+    from nrf_ray.data.images import as_float, as_uint8
     from nrf_ray.evaluation import batches
     from nrf_ray.matching import grey_noise, residual
     from nrf_ray.threat import perturbation_norm
 
     columns = rows.columns
     norm = spec.threat.norm if spec.threat else "l2"
-    found: dict[str, list[Tensor]] = {"norm": [], "distance": [], "loss": [], "prediction_stored": []}
+    found: dict[str, list[Tensor]] = {name: [] for name in ("norm", "distance", "moved", "loss", "prediction_stored")}
     for part in batches(len(rows.images)):
         stored = as_float(rows.images[part])
         own = originals.rows(part).floats()
         if isinstance(spec.craft, Matching) and spec.craft.start == "noise":
-            starts = grey_noise(columns["index"][part].tolist(), info_of(spec.dataset).shape, spec.seed)
+            begun = grey_noise(range(len(originals))[part], info_of(spec.dataset).shape, spec.seed)
         else:
-            starts = originals.rows(columns["start"][part]).floats()
-        found["norm"].append(perturbation_norm(stored - starts, norm))
+            begun = originals.rows(starts[part]).floats()
+        found["norm"].append(perturbation_norm(stored - begun, norm))
+        found["moved"].append(differ(as_uint8(stored), as_uint8(begun)))
         found["distance"].append(perturbation_norm(stored - own, norm))
         if model is None or spec.is_control:
             continue
@@ -141,7 +158,7 @@ def _differences(
         found["prediction_stored"].append(logits.argmax(1))
     differences = {}
     for name, parts in found.items():
-        if parts and name == "prediction_stored":
+        if parts and name in ("moved", "prediction_stored"):
             differences[name] = float((torch.cat(parts) != columns[name]).double().mean())
         elif parts:
             now, written = torch.cat(parts), columns[name]
@@ -165,6 +182,65 @@ def _wrong_labels(rows: "Shard", originals: "LabelledImages", spec: ConstructSpe
         yield f"{int((columns['label'] != targets).sum())} labels t are not what the seed {spec.seed} draws"
 
 
+def _starts(spec: ConstructSpec, n: int) -> "Tensor":
+    """Return the index of the image that each of n rows has to have started from; -1 for noise."""
+    import torch
+
+    from nrf_ray.matching import draw_starts
+
+    if not isinstance(spec.craft, Matching):
+        return torch.arange(n)
+    return draw_starts(n, spec.seed) if spec.craft.start == "image" else torch.full((n,), -1)
+
+
+def _wrong_starts(rows: "Shard", spec: ConstructSpec, starts: "Tensor") -> Iterator[str]:
+    seeds = int((rows.columns["seed"] != spec.seed).sum())
+    if seeds:
+        yield f"{seeds} rows have another seed than {spec.seed}"
+    others = int((rows.columns["start"] != starts).sum())
+    if others:
+        yield f"{others} starts are not what the seed {spec.seed} draws"
+
+
+def _wrong_patterns(
+    rows: "Shard", originals: "LabelledImages", spec: ConstructSpec, model: "Classifier | None"
+) -> Iterator[str]:
+    """Make the images of a control again; those that a model spares may differ as its predictions may."""
+    from nrf_ray.constructions import draw_targets
+    from nrf_ray.controls import class_patterns, craft_pattern
+    from nrf_ray.data.images import as_float
+    from nrf_ray.evaluation import batches, predict
+
+    assert isinstance(spec.craft, ThreatModel), "a control is made with a pattern"
+    info, construction = info_of(spec.dataset), construction_named(spec.construction)
+    targets = draw_targets(construction.targets, originals.labels, info.num_classes, spec.seed)
+    patterns = class_patterns(info.num_classes, info.shape, spec.craft, spec.seed)
+    others = 0
+    for part in batches(len(rows.images)):
+        images, labels = originals.images[part], targets[part]
+        spared = labels == (originals.labels[part] if model is None else predict(model, images))
+        made = craft_pattern(images, labels, spared, patterns, spec.craft, spec.storage).images
+        apart = (as_float(made) - as_float(rows.images[part])).abs().flatten(1).amax(1)
+        others += int((~(apart < LEVEL)).sum())
+    if others > (0 if model is None else PREDICTIONS * len(rows.images)):
+        yield f"{others} images are not the original with the pattern of their label, or spared as they should be"
+    for name in ("prediction", "prediction_stored"):
+        if bool((rows.columns[name] != -1).any()):
+            yield f"{name} is written, though no source took part"
+    if not bool(rows.columns["loss"].isnan().all()):
+        yield "loss is written, though no source took part"
+
+
+def _wrong_metrics(rows: "Shard", record: Record, spec: ConstructSpec) -> Iterator[str]:
+    from nrf_ray.stages.constructed import measure
+
+    for name, now in measure(spec, rows).items():
+        written = record.metrics.get(name)
+        both = isinstance(now, float) and isinstance(written, int | float)
+        if not (math.isclose(now, written, rel_tol=1e-6) if both else now == written):  # type: ignore[arg-type]
+            yield f"the record says that {name} is {written}, and its rows {now}"
+
+
 def _out_of_bounds(rows: "Shard", spec: ConstructSpec) -> Iterator[str]:
     from nrf_ray.data.images import as_float
 
@@ -182,5 +258,5 @@ def _out_of_bounds(rows: "Shard", spec: ConstructSpec) -> Iterator[str]:
 
 def _too_different(differences: Mapping[str, float]) -> Iterator[str]:
     for name, difference in differences.items():
-        if difference > (PREDICTIONS if name == "prediction_stored" else TOLERANCE):
+        if difference > {"prediction_stored": PREDICTIONS, "moved": 0.0}.get(name, TOLERANCE):
             yield f"{name} differs by up to {difference:.2g} from what is written"

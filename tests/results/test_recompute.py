@@ -63,19 +63,19 @@ def test_a_true_set_passes(store, name):
     assert ("loss" in found.differences) == ("control" not in name)
 
 
-def with_lie(store, lie):
+def with_lie(store, lie, made=D_DET):
     """Return the record of a set whose file, size and digest agree, and whose rows were changed by `lie`."""
-    record = store.artifact(D_DET).record
-    shard = read_shard(store.artifact(D_DET).read(shard_name(0)))
+    record = store.artifact(made).record
+    shard = read_shard(store.artifact(made).read(shard_name(0)))
     columns = {name: values.clone() for name, values in shard.columns.items()}
     images = lie(shard.images.clone(), columns)
     data = write_shard(shard._replace(images=images, columns=columns))
-    path = store.blobs.root / place_of(D_DET).file(shard_name(0))
+    path = store.blobs.root / place_of(made).file(shard_name(0))
     path.write_bytes(data)
-    (store.blobs.root / place_of(D_DET).file(RECORD)).unlink()
+    (store.blobs.root / place_of(made).file(RECORD)).unlink()
     entry = FileEntry(name=shard_name(0), size=len(data), sha256=digest(data))
     store.commit(replace(record, files=(entry,)))
-    return store.artifact(D_DET).record
+    return store.artifact(made).record
 
 
 def brighter(images, columns):
@@ -99,6 +99,10 @@ LIES = {
     "label": (lie_about("label", lambda x: (x + 1) % 10), "1 labels t are not what the seed"),
     "true label": (lie_about("true_label", lambda x: (x + 1) % 10), "true labels differ"),
     "index": (lie_about("index", lambda x: x + 1), "not those of the dataset"),
+    "moved": (lie_about("moved", lambda x: ~x), "moved differs"),
+    "seed": (lie_about("seed", lambda x: x + 1), "1 rows have another seed than 1"),
+    "start": (lie_about("start", lambda x: x + 1), "1 starts are not what the seed 1 draws"),
+    "metrics": (lie_about("prediction", lambda x: (x + 1) % 10), "the record says that fooling_rate_crafted is"),
     "a loss that is no number": (lie_about("loss", lambda x: x * torch.nan), "loss differs by up to inf"),
 }
 
@@ -120,8 +124,47 @@ def test_many_other_predictions_are_found_out(tmp_path):
         columns["prediction_stored"][:5] = (columns["prediction_stored"][:5] + 1) % 10
         return images
 
-    (problem,) = recompute(other, with_lie(other, lie), KNOWN).problems
-    assert problem.startswith("prediction_stored differs by up to 0.0035")
+    first, second = recompute(other, with_lie(other, lie), KNOWN).problems
+    assert first.startswith("prediction_stored differs by up to 0.0035")
+    assert second.startswith("the record says that fooling_rate is")
+
+
+def unspared(images, columns):
+    clean = int((~columns["moved"]).nonzero()[0])
+    images[clean] = 255 - images[clean]
+    return images
+
+
+def other_pattern(images, columns):
+    images[7] = images[7].flip(1)
+    return images
+
+
+@pytest.mark.parametrize(
+    ("name", "lie"), [("leak_rand", unspared), ("leak_rand", other_pattern), ("leak_other", other_pattern)]
+)
+def test_a_control_whose_images_are_not_what_its_patterns_make_is_found_out(tmp_path, name, lie):
+    made = built(name, ThreatModel(norm="l2", eps=1.0), None)
+    other = Store.open(str(tmp_path / "other"), create=True)
+    run_inline([made], other)
+    problems = recompute(other, with_lie(other, lie, made), KNOWN).problems
+    assert any("1 images are not the original with the pattern" in problem for problem in problems), problems
+
+
+def test_one_damaged_set_does_not_hide_another_that_lies(tmp_path, monkeypatch, capsys):
+    other = Store.open(str(tmp_path / "other"), create=True)
+    control = SETS["control"]
+    run_inline([D_DET, control], other)
+    with_lie(other, brighter)
+    (other.blobs.root / place_of(control).file(shard_name(0))).write_bytes(b"damaged")
+    monkeypatch.setattr("sys.argv", ["nrf", "verify", "--recompute", "--store", str(other.blobs.root)])
+    with pytest.raises(SystemExit) as ended:
+        cli.nrf_main()
+    assert ended.value.code == 1
+    said = capsys.readouterr()
+    assert "2 constructed sets computed again, 2 wrong" in said.out
+    assert D_DET.key[:12] in said.err
+    assert control.key[:12] in said.err
 
 
 def test_a_dataset_whose_files_are_unknown_is_asked_for(store):
