@@ -15,6 +15,8 @@ from nrf_ray.threat import ThreatModel
 
 USEFUL = 0.1
 """Least rho of a useful unit."""
+CERTIFICATES = ("certified", "lowest_gamma", "meets_spec")
+"""What is known of linear features alone."""
 
 
 def usefulness_row(
@@ -50,15 +52,21 @@ def usefulness_row(
 
 
 def linear_leakage_row(
-    sweep: str, dataset: DatasetInfo, threat: ThreatModel, seed: int, made: ConstructedSet | None = None
+    sweep: str,
+    dataset: DatasetInfo,
+    train_threat: ThreatModel,
+    ball: ThreatModel,
+    seed: int,
+    made: ConstructedSet | None = None,
 ) -> Row:
-    """Return what a set teaches through the features of a linear classifier that is robust in `threat`."""
-    spec = LinearLeakageSpec(dataset=dataset.ref, threat=threat)
+    """Return what a set teaches through a linear classifier trained in `train_threat` and certified in `ball`."""
+    spec = LinearLeakageSpec(dataset=dataset.ref, train_threat=train_threat, ball=ball)
     measured = linear_leakage(spec, data=made.construct if made else None)
-    label = f"linear leakage at {threat.norm} {threat.eps:g}: {made.construct.label if made else dataset.ref.name}"
-    row = _leakage_row(sweep, dataset, "linear", threat, seed, made, measured.named(label))
-    measures = {name: Measure(row.measures["n"].stage, name) for name in ("certified", "lowest_gamma")}
-    return replace(row, measures={**row.measures, **measures})
+    trained_at = f"{train_threat.norm} {train_threat.eps:g}, ball {ball.eps:g}"
+    label = f"linear leakage at {trained_at}: {made.construct.label if made else dataset.ref.name}"
+    row = _leakage_row(sweep, dataset, "linear", train_threat, seed, made, measured.named(label))
+    measures = {name: Measure(row.measures["n"].stage, name) for name in CERTIFICATES}
+    return replace(row, facts={**row.facts, "ball_epsilon": ball.eps}, measures={**row.measures, **measures})
 
 
 def network_leakage_row(sweep: str, dataset: DatasetInfo, model: Model, made: ConstructedSet | None = None) -> Row:
@@ -69,7 +77,7 @@ def network_leakage_row(sweep: str, dataset: DatasetInfo, model: Model, made: Co
     )
     label = f"network leakage at {threat.norm} {threat.eps:g}: {made.construct.label if made else dataset.ref.name}"
     row = _leakage_row(sweep, dataset, "penultimate", threat, model.seed, made, measured.named(label))
-    return replace(row, facts={**row.facts, "certified": None, "lowest_gamma": None})
+    return replace(row, facts={**row.facts, "ball_epsilon": None, **dict.fromkeys(CERTIFICATES)})
 
 
 def _leakage_row(

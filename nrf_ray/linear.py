@@ -86,9 +86,14 @@ def certified(model: Linear, points: Tensor, *, norm: Norm, eps: float) -> Tenso
 
 
 def class_usefulness(model: Linear, points: Tensor, labels: Tensor, *, norm: Norm, eps: float) -> Usefulness:
-    """Return the usefulness of each feature w_j . x for its own class j against the rest, on points [n, d]."""
+    """Return the usefulness of each feature w_j . x for its own class j against the rest, on points [n, d].
+
+    Training in too wide a ball leaves weights that never tell points apart: such a feature has rho and gamma 0.
+    """
+    nothing = Usefulness(points.new_zeros(1), points.new_zeros(1))
+    still = constant(points @ model.weights.T)
     found = [
-        linear_usefulness(row[None], points, 2.0 * (labels == j) - 1.0, norm=norm, eps=eps)
+        nothing if still[j] else linear_usefulness(row[None], points, 2.0 * (labels == j) - 1.0, norm=norm, eps=eps)
         for j, row in enumerate(model.weights)
     ]
     return Usefulness(*(torch.cat(column) for column in zip(*found, strict=True)))
@@ -99,10 +104,13 @@ def leakage(
 ) -> float:
     """Return the accuracy on `test` [m, f] of a linear classifier of the features `train` [n, f] and their new labels.
 
-    Both are scaled by the moments of `train`; a feature that never varies there teaches nothing and is left out. Chance
-    is 1 / k; below it, what the features teach is wrong on average.
+    Both are scaled by the moments of `train`; a feature that never varies there teaches nothing and is left out, and
+    where none is left every image gets the commonest label. Chance is 1 / k; below it, what the features
+    teach is wrong on average.
     """
     varies = ~constant(train)
+    if not varies.any():
+        return float((test_labels == labels.mode().values).double().mean())
     mean, std = moments(train[:, varies])
     model = fit_linear((train[:, varies] - mean) / std, labels, num_classes, decay=decay)
     return model.accuracy((test[:, varies] - mean) / std, test_labels)

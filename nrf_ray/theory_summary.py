@@ -66,15 +66,16 @@ def print_usefulness(console: Console, dataset: str, tables: Mapping[str, pd.Dat
 
 
 def print_leakage(console: Console, dataset: str, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Print what linear classifiers of robust features learn from each set."""
+    """Print what is learnt of each set through adversarially trained features, and which of them are robust."""
     frame = tables[LEAKAGE.name]
     grille = make_grille(
-        f"{dataset}: leakage through robust features (n = {frame['n'].iloc[0]})",
-        "features", "trained at", "set", "eps", "accuracy", "lowest 95%", "highest 95%", "certified", "gamma >=",
-        names=4,
+        f"{dataset}: leakage through adversarially trained features (n = {frame['n'].iloc[0]})",
+        "features", "trained at", "set", "eps", "accuracy", "lowest 95%", "highest 95%", "certified in", "certified",
+        "gamma >=", "spec", names=4,
     )  # fmt: skip
-    keys = ["features", "feature_norm", "feature_epsilon", *ORIGIN]
-    for (features, ball, radius, construction, norm, epsilon, *how), cells in frame.groupby(keys, dropna=False):
+    keys = ["features", "feature_norm", "feature_epsilon", "ball_epsilon", *ORIGIN]
+    for key, cells in frame.groupby(keys, dropna=False):
+        features, ball, radius, certified, construction, norm, epsilon, *how = key
         linear = features == "linear"
         grille.add_row(
             str(features),
@@ -84,14 +85,17 @@ def print_leakage(console: Console, dataset: str, tables: Mapping[str, pd.DataFr
             mean_ci(seed_means(cells, "accuracy")),
             share_text(float(cells["ci_low"].min())),
             share_text(float(cells["ci_high"].max())),
+            ball_text(ball, certified) if linear else "",
             share_text(float(cells["certified"].min())) if linear else "",
             share_text(float(cells["lowest_gamma"].min())) if linear else "",
+            ("meets" if cells["meets_spec"].all() else "misses") if linear else "",
         )
     console.print(grille)
     explain(
         console,
         "accuracy on the untouched test set of a linear classifier that sees only these features of the set; mean ± "
         "95% t interval over seeds, then the extremes of the 95% Wilson intervals. certified: test images on which the "
-        "classifier that the features come from is constant in its ball. Goh (2019) on CIFAR-10: d_rand .235, d_det "
-        ".068 (chance .1).",
+        "classifier that the features come from is constant in the ball. spec (Goh 2019): certified >= .8 and gamma "
+        "> 0; only features that meet it are robust, and penultimate units carry no certificate. Goh on CIFAR-10: "
+        "d_rand .235, d_det .068 (chance .1).",
     )

@@ -75,11 +75,13 @@ USEFULNESS = Table(
 
 LEAKAGE = Table(
     "leakage",
-    "a linear classifier of robust features alone, trained on one set",
+    "a linear classifier that sees only the features of an adversarially trained one, trained on one set",
     (
         *_CONSTRUCTION_FACTS,
         SEED_COLUMN,
-        Column("features", "string", "linear (the logits of a robust linear classifier) or penultimate (of the judge)"),
+        Column(
+            "features", "string", "linear (an adversarially trained classifier's logits) or penultimate (a network's)"
+        ),
         Column("feature_norm", "string", "norm that the features were trained against"),
         Column("feature_epsilon", "float64", "radius that the features were trained against", "pixels in [0, 1]"),
         Column("units", "int64", "number of features", "features"),
@@ -87,8 +89,10 @@ LEAKAGE = Table(
         Column("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
         Column("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
         Column("source_accuracy", "float64", "accuracy of the classifier whose features they are", "share"),
+        Column("ball_epsilon", "float64", "radius that is certified; null unless linear", "pixels in [0, 1]"),
         Column("certified", "float64", "test images on which it is constant in the ball; null unless linear", "share"),
-        Column("lowest_gamma", "float64", "least robust usefulness of a feature for its class; null unless linear"),
+        Column("lowest_gamma", "float64", "least gamma in the ball of a feature for its class; null unless linear"),
+        Column("meets_spec", "bool", "certified >= .8 and lowest_gamma > 0 (Goh 2019); null unless linear"),
         N_COLUMN,
         Column("key", "string", "key of the stage that measured it"),
     ),

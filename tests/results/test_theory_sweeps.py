@@ -22,13 +22,14 @@ from nrf_ray.graph.store import Store
 from nrf_ray.presets import PRESETS
 from nrf_ray.recipes import Recipe
 from nrf_ray.report import write_tables
-from nrf_ray.specs import pgd_attack
+from nrf_ray.specs import adversary_named, pgd_attack
 from nrf_ray.stages.usefulness import UNITS_FILE
 from nrf_ray.summary import print_summary
 from nrf_ray.svg import ticks
 from nrf_ray.sweep import TheoryGrid
 from nrf_ray.theory_rows import STATEMENTS, VERDICTS
-from nrf_ray.theory_tables import USEFULNESS
+from nrf_ray.theory_tables import LEAKAGE, USEFULNESS
+from nrf_ray.threat import ThreatModel
 from tests.sweeps import load
 
 ROOT = Path(__file__).parents[2]
@@ -138,17 +139,36 @@ def test_usefulness_and_leakage_of_every_model_and_set(usefulness):
     assert (units["n"] == 16).all()
     assert set(leakage["construction"]) == {"d", "d_det"}
     assert set(leakage["features"]) == {"linear", "penultimate"}
-    linear = leakage[leakage["features"] == "linear"].set_index("construction")
-    assert linear.loc["d", "accuracy"] > 0.8
+    linear = leakage[leakage["features"] == "linear"]
+    assert linear[linear["construction"] == "d"]["accuracy"].max() > 0.8
     assert linear["certified"].between(0, 1).all()
+    assert sorted(linear["feature_epsilon"] / linear["ball_epsilon"]) == [1, 1, 2, 2, 3, 3]
+    meets = (linear["certified"] >= 0.8) & (linear["lowest_gamma"] > 0)
+    assert (linear["meets_spec"] == meets).all()
+    assert ("meets" in text, "misses" in text) == (meets.any(), (~meets).any())
     assert leakage[leakage["features"] == "penultimate"]["certified"].isna().all()
     assert (leakage["ci_low"] < leakage["accuracy"]).all()
-    assert "leakage through robust features" in text
+    assert "leakage through adversarially trained features" in text
     assert "penultimate units" in text
     row = next(row for row in sweep.rows if row.table is USEFULNESS)
     detail = pq.read_table(pa.BufferReader(store.artifact(row.measures["units"].stage).read(UNITS_FILE)))
     assert detail.column_names == ["unit", "class", "sign", "rho", "gamma"]
     assert detail["rho"].to_numpy().mean() == pytest.approx(units.set_index("key")["mean_rho"][row.facts["key"]])
+
+
+@pytest.mark.parametrize("name", ["pgd-7", "fgsm-rs", "n-fgsm"])
+def test_every_measure_of_leakage_has_one_row_and_every_adversary_its_proportions(make_grid, name):
+    preset = replace(PRESETS["smoke"], radii=(0.25, 1.0)).trained_against(name)
+    grid = make_grid(preset, constructions=("d_det",), epsilons=(1.0,), seeds=(0, 1))
+    sweep = feature_usefulness.feature_usefulness(grid)
+    keys = [row.facts["key"] for row in sweep.rows if row.table is LEAKAGE]
+    assert len(keys) == len(set(keys))
+    networks = {
+        row.measures["n"].stage.inputs["model"].config.recipe.adversary
+        for row in sweep.rows
+        if row.table is LEAKAGE and row.facts["features"] == "penultimate"
+    }
+    assert networks == {adversary_named(name, ThreatModel(norm="l2", eps=eps)) for eps in (0.25, 1.0)}
 
 
 def test_leakage_is_deterministic(usefulness, tmp_path):
