@@ -70,18 +70,23 @@ def lambda_bounds(covariance: Array, eps: float) -> tuple[float, float]:
 
 
 def lambda_for(covariance: Array, eps: float) -> float:
-    """Return the lambda at which the adversary spends eps^2 against Sigma_r(lambda), by bisection; inf for eps 0."""
+    """Return the lambda at which the adversary spends eps^2 against Sigma_r(lambda), by bisection; inf for eps 0.
+
+    The bracket is found by doubling and does not use `lambda_bounds`, so that those can be checked against it.
+    """
     check_eps(eps)
     if eps == 0:
         return math.inf
-    lower, upper = lambda_bounds(covariance, eps)
 
     def overspent(log_price: float) -> float:
         return math.log(spent_budget(covariance, math.exp(log_price))) - 2 * math.log(eps)
 
-    # The bounds meet where Sigma is a multiple of I and eps is large; rounding must not let them cross.
-    bracket = math.log(lower) - 1e-6, math.log(upper) + 1e-6
-    return math.exp(float(bisect(overspent, *bracket, xtol=1e-14, rtol=1e-14, maxiter=HALVINGS)))
+    low = high = -math.log(eps)
+    while overspent(low) < 0:
+        low -= math.log(2)
+    while overspent(high) > 0:
+        high += math.log(2)
+    return math.exp(float(bisect(overspent, low, high, xtol=1e-14, rtol=1e-14, maxiter=HALVINGS)))
 
 
 def worst_perturbations(covariance: Array, v: Array, eps: float) -> Array:
