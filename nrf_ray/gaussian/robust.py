@@ -4,6 +4,7 @@ The robust problem (eq. 12) is convex in (Sigma^-1 mu, Sigma^-1), so whatever is
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, minimize
@@ -102,7 +103,7 @@ def descend(truth: Gaussian, eps: float, *, steps: int = 1000) -> Gaussian:
         return float(loss.detach()), slope.numpy()
 
     start = np.concatenate([np.ones(d), np.zeros(d + d * (d - 1) // 2)])
-    settings = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 0.0, "gtol": SETTLED / 10, "maxcor": 20}
+    settings: Any = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 0.0, "gtol": SETTLED / 10, "maxcor": 20}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=settings)
     slope = float(abs(found.jac).max())
     if not slope <= SETTLED:
