@@ -176,11 +176,15 @@ def test_a_stronger_adversary_is_cheaper_and_evens_the_covariance_out(dimension,
     weak, strong = (gaussian.robust_mle(truth, radius).covariance for radius in (eps, factor * eps))
     prices = [gaussian.lambda_for(truth.covariance, radius) for radius in (eps, factor * eps)]
     assert prices[0] > prices[1]
-    budgets = [gaussian.spent_budget(truth.covariance, price) for price in prices]
-    assert budgets[0] < budgets[1]
     conditions = [gaussian.condition_number(covariance) for covariance in (truth.covariance, weak, strong)]
     assert conditions[0] > conditions[1] > conditions[2]
     assert np.linalg.eigvalsh(strong - weak).min() > 0
+
+
+@given(DIMENSIONS, SEEDS, CONDITIONS, st.floats(1e-4, 1e4), st.floats(1.01, 100.0))
+def test_the_budget_falls_in_lambda(dimension, seed, condition, price, factor):
+    covariance = gaussian.random_gaussian(dimension, seed, condition=condition).covariance
+    assert gaussian.spent_budget(covariance, factor * price) < gaussian.spent_budget(covariance, price)
 
 
 @pytest.mark.parametrize(
