@@ -35,6 +35,13 @@ def print_theory(console: Console, theory: pd.DataFrame) -> None:
         "sides: left, right. largest error: |left - right| for =, how far left falls short of right for the others, on "
         "the instance that is nearest to failing.",
     )
+    failed = theory[~theory["holds"].astype(bool)]
+    if len(failed):
+        places = ", ".join(
+            f"{row['statement']} (d {row['dimension']}, eps {row['epsilon']:g}, seed {row['seed']})"
+            for row in failed.to_dict("records")
+        )
+        console.print(f"FAIL: {len(failed)} of {len(theory)} statements do not hold: {places}", style="bold red")
 
 
 def print_usefulness(console: Console, dataset: str, tables: Mapping[str, pd.DataFrame]) -> None:

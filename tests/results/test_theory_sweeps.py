@@ -28,6 +28,7 @@ from nrf_ray.summary import print_summary
 from nrf_ray.svg import ticks
 from nrf_ray.sweep import TheoryGrid
 from nrf_ray.theory_rows import STATEMENTS, VERDICTS
+from nrf_ray.theory_summary import print_theory
 from nrf_ray.theory_tables import LEAKAGE, USEFULNESS
 from nrf_ray.threat import ThreatModel
 from tests.sweeps import load
@@ -75,6 +76,18 @@ def test_every_statement_is_checked_and_holds(theory):
     assert frame["holds"].all(), frame[~frame["holds"]].to_string()
     assert set(frame[frame["statement"] == "theorem_3"]["dimension"]) == {3}
     assert all(name in text for name in STATEMENTS)
+
+
+def test_a_failed_statement_is_named_last_and_loudly(theory):
+    _, tables, text = theory
+    assert "FAIL" not in text
+    frame = tables["theory"].copy()
+    frame.loc[frame["statement"] == "lemma_8", "holds"] = False
+    console = make_console()
+    console.file, console.width = io.StringIO(), 200
+    print_theory(console, frame)
+    last = console.file.getvalue().strip().splitlines()[-1]
+    assert last == f"FAIL: 1 of {len(frame)} statements do not hold: lemma_8 (d 3, eps 0.5, seed 0)"
 
 
 @pytest.mark.parametrize(
