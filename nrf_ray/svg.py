@@ -82,15 +82,23 @@ class Panel:
         return "\n".join(parts)
 
 
-def picture(panels: Sequence[Panel], *, width: float, height: float, legend: Sequence[tuple[str, str]]) -> bytes:
-    """Return an SVG file of `panels`; `legend` has colour and meaning, written in one row at the bottom."""
+def picture(
+    panels: Sequence[Panel], *, title: str, width: float, height: float, legend: Sequence[tuple[str, str]]
+) -> bytes:
+    """Return an SVG file of `panels` that scales; `title` is for readers who cannot see it.
+
+    `legend` has colour and meaning, written in one row at the bottom.
+    """
     body = [panel.to_svg(f"panel{i}") for i, panel in enumerate(panels)]
     for i, (colour, meaning) in enumerate(legend):
         x, y = 40 + i * (width - 40) / len(legend), height - 14
         body.append(f'<rect x="{x:.1f}" y="{y - 9:.1f}" width="18" height="9" fill="{colour}"/>')
         body.append(_text(f"{x + 24:.1f}", f"{y:.1f}", meaning, anchor="start"))
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" font-family="{FONT}">'
-    return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *body, "</svg>\n"]).encode()
+    size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="{FONT}">'
+    return "\n".join(
+        [head, f"<title>{escape(title)}</title>", '<rect width="100%" height="100%" fill="white"/>', *body, "</svg>\n"]
+    ).encode()
 
 
 def ticks(low: float, high: float) -> list[float]:

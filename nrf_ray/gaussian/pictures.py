@@ -41,7 +41,8 @@ def draw_figure_4(truth: Gaussian, radii: Sequence[float], x: Array, y: Array) -
         (BALL, "l2 unit ball"),
         (METRIC, "unit ball of the induced metric"),
     ]
-    return picture(panels, width=_width(len(panels)), height=TOP + HEIGHT + BOTTOM, legend=legend)
+    size = {"width": _width(len(panels)), "height": TOP + HEIGHT + BOTTOM}
+    return picture(panels, title="Figure 4: robust maximum likelihood at several radii", legend=legend, **size)
 
 
 def draw_figure_14(truth: Gaussian, eps: float, x: Array, y: Array) -> bytes:
@@ -64,7 +65,8 @@ def draw_figure_14(truth: Gaussian, eps: float, x: Array, y: Array) -> bytes:
         (BOUNDARY, "decision boundary"),
         (BALL, f"within {eps:g} of it"),
     ]
-    return picture(panels, width=_width(len(panels)), height=TOP + HEIGHT + BOTTOM, legend=legend)
+    size = {"width": _width(len(panels)), "height": TOP + HEIGHT + BOTTOM}
+    return picture(panels, title="Figure 14: standard and robust maximum likelihood", legend=legend, **size)
 
 
 def _panel(index: int, title: str, *, x: Point, y: Point, note: str) -> Panel:

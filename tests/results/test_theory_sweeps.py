@@ -113,6 +113,8 @@ def test_the_pictures_lie_beside_the_tables(theory):
     folder = store.blobs.root / "sweeps" / "gaussian_theory"
     for name in ("figure_4.svg", "figure_14.svg"):
         root = ElementTree.fromstring((folder / name).read_bytes())
+        assert root.get("viewBox") == f"0 0 {root.get('width')} {root.get('height')}"
+        assert (root[0].text or "").startswith("Figure")
         circles = root.iter("{http://www.w3.org/2000/svg}circle")
         assert sum(1 for _ in circles) > 500
 
