@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import bisect
 
 from nrf_ray.errors import ConfigError
-from nrf_ray.gaussian.model import Array
+from nrf_ray.gaussian.model import Array, check_positive_definite
 
 HALVINGS = 100
 """Of a bracket: as many as float64 can tell apart."""
@@ -32,6 +32,7 @@ def adversary_matrix(covariance: Array, price: float) -> Array:
 
     Raises ConfigError where lambda <= 1 / sigma_min: then the adversary gains more than it pays, without end.
     """
+    check_positive_definite(covariance)
     smallest = float(np.linalg.eigvalsh(covariance)[0])
     if not price * smallest > 1:
         raise ConfigError(
@@ -43,6 +44,7 @@ def adversary_matrix(covariance: Array, price: float) -> Array:
 
 def robust_covariance(covariance: Array, price: float) -> Array:
     """Return Sigma_r = Sigma/2 + I/lambda + sqrt(Sigma/lambda + Sigma^2/4) for lambda = `price` (Theorem 2)."""
+    check_positive_definite(covariance)
     eigenvalues, axes = np.linalg.eigh(covariance)
     return np.asarray((axes * _robust_eigenvalues(eigenvalues, price)) @ axes.T)
 
@@ -52,6 +54,7 @@ def spent_budget(covariance: Array, price: float) -> float:
 
     It falls strictly as lambda grows, from infinity to zero.
     """
+    check_positive_definite(covariance)
     eigenvalues = _robust_eigenvalues(np.asarray(np.linalg.eigvalsh(covariance), np.float64), price)
     return float((1 / eigenvalues).sum() / price**2)
 
@@ -62,6 +65,7 @@ def lambda_bounds(covariance: Array, eps: float) -> tuple[float, float]:
     Both follow from s + 1/lambda <= sigma_r <= s + 2/lambda for every eigenvalue s, put into the budget: lambda grows
     as 1/eps for small eps. The paper's orders (Theorem 2) hold with its eps read as the budget, here eps^2.
     """
+    check_positive_definite(covariance)
     eigenvalues = np.linalg.eigvalsh(covariance)
     d, smallest, largest = len(eigenvalues), float(eigenvalues[0]), float(eigenvalues[-1])
     lower = d / (eps * (eps + math.sqrt(eps**2 + d * largest)))
@@ -74,6 +78,7 @@ def lambda_for(covariance: Array, eps: float) -> float:
 
     The bracket is found by doubling and does not use `lambda_bounds`, so that those can be checked against it.
     """
+    check_positive_definite(covariance)
     check_eps(eps)
     if eps == 0:
         return math.inf
@@ -95,6 +100,7 @@ def worst_perturbations(covariance: Array, v: Array, eps: float) -> Array:
     lambda is found per sample by bisection of lambda sigma_min - 1. Where v has no part along the axis of sigma_min,
     lambda may end at 1 / sigma_min; what is left of eps then goes along that axis, on either side.
     """
+    check_positive_definite(covariance)
     check_eps(eps)
     if eps == 0:
         return np.zeros_like(v)

@@ -22,13 +22,15 @@ class Gaussian:
     """Sigma, [d, d]: symmetric, positive definite."""
 
     def __post_init__(self) -> None:
+        if self.mean.ndim != 1 or len(self.mean) == 0:
+            raise ConfigError(f"a mean is a vector of one number or more, not of shape {self.mean.shape}")
         d = len(self.mean)
         if self.covariance.shape != (d, d):
             raise ConfigError(
                 f"a mean of {d} numbers needs a covariance of shape {(d, d)}, not {self.covariance.shape}"
             )
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.covariance).all()):
-            raise ConfigError("mean and covariance must be finite numbers; there are NaNs or infinities among them")
+        if not np.isfinite(self.mean).all():
+            raise ConfigError(f"the mean is {self.mean}; it must be of finite numbers")
         check_positive_definite(self.covariance)
 
     @property
@@ -42,6 +44,12 @@ def check_positive_definite(covariance: Array) -> None:
 
     An eigenvalue below rounding (machine epsilon times d times the largest) cannot be told from zero.
     """
+    covariance = np.asarray(covariance, dtype=np.float64)
+    if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1] or covariance.size == 0:
+        raise ConfigError(f"a covariance is a square matrix, not of shape {covariance.shape}")
+    if not np.isfinite(covariance).all():
+        place = tuple(int(index) for index in np.argwhere(~np.isfinite(covariance))[0])
+        raise ConfigError(f"the covariance is {covariance[place]} at {place}; it must be of finite numbers")
     asymmetry = float(abs(covariance - covariance.T).max())
     if asymmetry > 1e-9 * float(abs(covariance).max()):
         raise ConfigError(f"the covariance is not symmetric: it differs from its transpose by up to {asymmetry:g}")
@@ -74,8 +82,11 @@ def sample(model: Gaussian, n: int, seed: int) -> tuple[Array, Array]:
 def standard_mle(x: Array, y: Array) -> Gaussian:
     """Return the maximum-likelihood model of x [n, d] with labels y [n] in {-1, +1} (section 4, eq. 11).
 
-    Raises ConfigError where the samples span too few dimensions.
+    Raises ConfigError where the samples span too few dimensions, or a label is neither -1 nor 1.
     """
+    others = sorted({float(label) for label in np.unique(y)} - {-1.0, 1.0})
+    if others or len(y) != len(x):
+        raise ConfigError(f"{len(x)} samples need as many labels, each -1 or 1, not {len(y)} with {others[:3]}")
     mean = (y[:, None] * x).mean(axis=0)
     v = x - y[:, None] * mean
     return Gaussian(mean=mean, covariance=v.T @ v / len(v))
@@ -122,6 +133,7 @@ def boundary_slope(model: Gaussian) -> float:
 
 def condition_number(covariance: Array) -> float:
     """Return the largest eigenvalue over the smallest."""
+    check_positive_definite(covariance)
     eigenvalues = np.linalg.eigvalsh(covariance)
     return float(eigenvalues[-1] / eigenvalues[0])
 

@@ -17,7 +17,7 @@ from nrf_ray.gaussian.adversary import (
     robust_covariance,
     worst_perturbations,
 )
-from nrf_ray.gaussian.model import Array, Gaussian, standard_mle
+from nrf_ray.gaussian.model import Array, Gaussian, check_positive_definite, standard_mle
 
 SETTLED = 1e-5
 """Largest slope of the loss that counts as none, per unit of the whitened parameters; their curvature is about 1."""
@@ -41,6 +41,7 @@ def excess_loss(covariance: Array, price: float) -> float:
     The adversary maximises (v + delta)' Sigma^-1 (v + delta) - C ||delta||^2, and the price it pays is not part of
     L_adv. The theorem prints C ||delta||_2; against that price the quadratic wins and L_adv would be infinite.
     """
+    check_positive_definite(covariance)
     moved = np.eye(len(covariance)) + adversary_matrix(covariance, price)
     return float(np.trace(moved @ moved)) - len(covariance)
 

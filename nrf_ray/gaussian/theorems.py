@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from nrf_ray.errors import ConfigError
 from nrf_ray.gaussian.adversary import adversary_matrix, lambda_bounds, lambda_for
-from nrf_ray.gaussian.model import Array, Gaussian, condition_number, loss, sample
+from nrf_ray.gaussian.model import Array, Gaussian, check_positive_definite, condition_number, loss, sample
 from nrf_ray.gaussian.robust import excess_loss, robust_mle
 
 STANDARD_ERRORS = 4.0
@@ -52,6 +52,7 @@ def theorem_1_minimum(truth: Gaussian, price: float) -> Sides:
 
 def theorem_2_limit(covariance: Array) -> float:
     """Return eps0: Theorem 2 is proved for eps^2 < sigma_min (proof of Lemma 5, whose text prints sigma_min^2)."""
+    check_positive_definite(covariance)
     return math.sqrt(float(np.linalg.eigvalsh(covariance)[0]))
 
 
@@ -90,12 +91,14 @@ def lemma_8(truth: Gaussian, eps: float) -> Sides:
 
 def worst_alignment(covariance: Array) -> float:
     """Return min over mu of cos(mu, Sigma^-1 mu) = 2 sqrt(kappa) / (1 + kappa), kappa = cond(Sigma) (Lemma 8)."""
+    check_positive_definite(covariance)
     kappa = condition_number(covariance)
     return 2 * math.sqrt(kappa) / (1 + kappa)
 
 
 def worst_alignment_by_search(covariance: Array, seed: int, *, starts: int = 4) -> float:
     """Return min over mu of cos(mu, Sigma^-1 mu), found by descent from random directions: no formula is used."""
+    check_positive_definite(covariance)
     precision = np.linalg.inv(covariance)
     rng = np.random.default_rng(seed)
 

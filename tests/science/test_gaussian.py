@@ -350,3 +350,40 @@ def test_theorem_3_and_lemma_8_hold(dimension, seed, condition, eps):
 def test_what_cannot_be_is_refused_with_its_value(call, message):
     with pytest.raises(ConfigError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: gaussian.lambda_for(c, 0.5),
+        lambda c: gaussian.lambda_bounds(c, 0.5),
+        lambda c: gaussian.spent_budget(c, 5.0),
+        lambda c: gaussian.worst_perturbations(c, np.ones((1, 2)), 0.5),
+        lambda c: gaussian.adversary_matrix(c, 5.0),
+        gaussian.theorem_2_limit,
+        gaussian.worst_alignment,
+        lambda c: gaussian.worst_alignment_by_search(c, 0),
+        gaussian.condition_number,
+    ],
+    ids=["lambda_for", "bounds", "budget", "perturbations", "matrix", "limit", "alignment", "search", "condition"],
+)
+@pytest.mark.parametrize(
+    ("covariance", "said"),
+    [
+        (np.diag([1.0, -1.0]), "smallest eigenvalue is -1"),
+        (np.diag([1.0, 0.0]), "smallest eigenvalue is 0"),
+        (np.diag([1.0, math.nan]), r"the covariance is nan at \(1, 1\)"),
+        (np.ones((2, 3)), r"square matrix, not of shape \(2, 3\)"),
+        (np.array([[1.0, 0.5], [0.0, 1.0]]), "not symmetric"),
+    ],
+    ids=["negative", "singular", "nan", "not square", "not symmetric"],
+)
+def test_every_function_of_a_covariance_refuses_what_is_none(call, covariance, said):
+    with pytest.raises(ConfigError, match=said):
+        call(covariance)
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.0, 1.0], [1.0, -1.0]], ids=["zero", "too few"])
+def test_labels_are_signs_one_a_sample(labels):
+    with pytest.raises(ConfigError, match="each -1 or 1"):
+        gaussian.standard_mle(np.eye(3), np.array(labels))
