@@ -33,15 +33,8 @@ def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:
     return Row(
         table=RESULTS,
         facts={
-            "sweep": sweep,
-            "dataset": dataset.ref.name,
-            **origin(model.made_from),
-            "student_arch": model.arch,
-            "role": model.role,
-            **_training(model),
-            "seed": model.seed,
+            **_facts(sweep, dataset, model),
             "precision": "fp32",
-            "key": model.train.key,
         },
         measures={
             "clean_accuracy": Measure(accuracy, "clean_accuracy"),
@@ -61,15 +54,8 @@ def extra_row(sweep: str, dataset: DatasetInfo, model: Model, name: str, test: D
     return Row(
         table=EXTRA,
         facts={
-            "sweep": sweep,
-            "dataset": dataset.ref.name,
+            **_facts(sweep, dataset, model),
             "test_set": name,
-            **origin(model.made_from),
-            "student_arch": model.arch,
-            "role": model.role,
-            **_training(model),
-            "seed": model.seed,
-            "key": model.train.key,
         },
         measures={"clean_accuracy": Measure(stage, "clean_accuracy"), "n": Measure(stage, "n")},
         derive=lambda values: wilson(values["clean_accuracy"], values["n"]),
@@ -150,10 +136,17 @@ def _verdict(whose: str, made: ConstructedSet, model: Model) -> Stage:
     return judge(JudgeSpec(), data=made.construct, model=model.train).named(f"{whose}: {made.construct.label}")
 
 
-def _training(model: Model) -> dict[str, Any]:
-    """Return the facts that say how a model was trained."""
+def _facts(sweep: str, dataset: DatasetInfo, model: Model, of_ball: str = "") -> dict[str, Any]:
+    """Return the facts that say which model a row is about; for `of_ball` see `origin`."""
     adversary = model.adversary
     return {
+        "sweep": sweep,
+        "dataset": dataset.ref.name,
+        **origin(model.made_from, of_ball),
+        "student_arch": model.arch,
+        "role": model.role,
+        "seed": model.seed,
+        "key": model.train.key,
         "training": model.training,
         "adversary": adversary.name if adversary else None,
         "adversary_norm": adversary.threat.norm if adversary else None,
@@ -223,20 +216,13 @@ def robustness_row(
     return Row(
         table=ROBUSTNESS,
         facts={
-            "sweep": sweep,
-            "dataset": dataset.ref.name,
-            **origin(model.made_from, "trained_"),
-            "student_arch": model.arch,
-            "role": model.role,
-            **_training(model),
-            "seed": model.seed,
+            **_facts(sweep, dataset, model, "trained_"),
             "tested_on": f"{tested_on.construction.name} ({tested_on.construct.config.split})" if tested_on else "test",
             "attack": attack.name,
             "steps": attack.steps,
             "restarts": attack.restarts,
             "norm": attack.threat.norm,
             "epsilon": attack.threat.eps,
-            "key": model.train.key,
         },
         measures={
             "clean_accuracy": Measure(measured, "clean_accuracy"),

@@ -91,19 +91,23 @@ TRAINING_COLUMNS = (
     Column("adversary_epsilon", "float64", "radius of that attack", "pixels in [0, 1]"),
 )
 
+ORIGIN_COLUMNS = (
+    CONSTRUCTION_COLUMN,
+    NORM_COLUMN,
+    Column("epsilon", "float64", "radius of the construction; null for d, D_R, D_NR", "pixels in [0, 1]"),
+    START_COLUMN,
+    Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
+    SOURCE_TRAINING_COLUMN,
+    STORAGE_COLUMN,
+)
+
 RESULTS = Table(
     "results",
     "one trained model",
     (
         SWEEP_COLUMN,
         DATASET_COLUMN,
-        CONSTRUCTION_COLUMN,
-        NORM_COLUMN,
-        Column("epsilon", "float64", "radius of the construction; null for d, D_R, D_NR", "pixels in [0, 1]"),
-        START_COLUMN,
-        Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
-        SOURCE_TRAINING_COLUMN,
-        STORAGE_COLUMN,
+        *ORIGIN_COLUMNS,
         Column("student_arch", "string", "architecture of this model"),
         Column(
             "role", "string", "source, judge, victim (standard model on d), weak (picks rows of a control) or student"
@@ -281,13 +285,7 @@ EXTRA = Table(
         SWEEP_COLUMN,
         DATASET_COLUMN,
         Column("test_set", "string", "other images of the same classes, as cifar10.1 (paper D.7)"),
-        CONSTRUCTION_COLUMN,
-        NORM_COLUMN,
-        Column("epsilon", "float64", "radius of the construction; null for d, D_R, D_NR", "pixels in [0, 1]"),
-        START_COLUMN,
-        Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
-        SOURCE_TRAINING_COLUMN,
-        STORAGE_COLUMN,
+        *ORIGIN_COLUMNS,
         Column("student_arch", "string", "architecture of this model"),
         Column("role", "string", "source, judge, victim, weak or student"),
         *TRAINING_COLUMNS,

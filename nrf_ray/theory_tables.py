@@ -1,18 +1,6 @@
 """The tables of the theory and of the features: statements on instances, usefulness of units, leakage."""
 
-from nrf_ray.tables import (
-    CONSTRUCTION_COLUMN,
-    DATASET_COLUMN,
-    N_COLUMN,
-    NORM_COLUMN,
-    SEED_COLUMN,
-    SOURCE_TRAINING_COLUMN,
-    START_COLUMN,
-    STORAGE_COLUMN,
-    SWEEP_COLUMN,
-    Column,
-    Table,
-)
+from nrf_ray.tables import DATASET_COLUMN, N_COLUMN, ORIGIN_COLUMNS, SEED_COLUMN, SWEEP_COLUMN, Column, Table
 
 THEORY = Table(
     "theory",
@@ -34,23 +22,13 @@ THEORY = Table(
     ),
 )
 
-_CONSTRUCTION_FACTS = (
-    SWEEP_COLUMN,
-    DATASET_COLUMN,
-    CONSTRUCTION_COLUMN,
-    NORM_COLUMN,
-    Column("epsilon", "float64", "radius of the construction; null for d, D_R, D_NR", "pixels in [0, 1]"),
-    START_COLUMN,
-    Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
-    SOURCE_TRAINING_COLUMN,
-    STORAGE_COLUMN,
-)
-
 USEFULNESS = Table(
     "usefulness",
     "the penultimate units of one model, on the test set; the stage's units.parquet has one row a unit",
     (
-        *_CONSTRUCTION_FACTS,
+        SWEEP_COLUMN,
+        DATASET_COLUMN,
+        *ORIGIN_COLUMNS,
         Column("student_arch", "string", "architecture of the model"),
         Column("role", "string", "source, judge, victim or student"),
         Column("training", "string", "standard or adversarial"),
@@ -77,7 +55,9 @@ LEAKAGE = Table(
     "leakage",
     "a linear classifier that sees only the features of an adversarially trained one, trained on one set",
     (
-        *_CONSTRUCTION_FACTS,
+        SWEEP_COLUMN,
+        DATASET_COLUMN,
+        *ORIGIN_COLUMNS,
         SEED_COLUMN,
         Column(
             "features", "string", "linear (an adversarially trained classifier's logits) or penultimate (a network's)"
