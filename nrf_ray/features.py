@@ -126,7 +126,11 @@ def values_of(units: Units, images: Tensor) -> Tensor:
 
 
 def unit_usefulness(units: Units, questions: Questions, data: LabelledImages, attack: Attack) -> Usefulness:
-    """Return the usefulness of every unit on `data`; gamma by PGD with the settings of `attack`, best iterate kept."""
+    """Return the usefulness of every unit on `data`; gamma by PGD with the settings of `attack`, best iterate kept.
+
+    A unit whose ReLU is off at an image has no gradient there, so nothing is found from that image: gamma is an upper
+    bound, and a loose one where many units are off.
+    """
     images, answers = data.floats(), questions.answers(data.labels)
     rho = (answers * values_of(units, images)).mean(dim=0)
     gamma = torch.zeros_like(rho)

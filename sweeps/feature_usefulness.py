@@ -10,7 +10,7 @@ learns of the untouched test set leaked through them. Linear classifiers are tra
 as the one in which they are certified; their features are robust where they meet Goh's specification, which the summary
 says.
 
-    python sweeps/feature_usefulness.py                  # digits: about ten minutes on two CPU cores
+    python sweeps/feature_usefulness.py                  # digits: three minutes on two CPU cores
     python sweeps/feature_usefulness.py --preset smoke
     python sweeps/feature_usefulness.py --construction d_rand,d_det --epsilon 0.5,1.0
 """
@@ -22,6 +22,7 @@ from nrf_ray.cells import ConstructedSet, Model, constructed, crafted_by, traine
 from nrf_ray.cli import sweep_main
 from nrf_ray.crafts import MATCHED, construction_named
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.errors import ConfigError
 from nrf_ray.feature_rows import linear_leakage_row, network_leakage_row, usefulness_row
 from nrf_ray.presets import Preset
 from nrf_ray.recipes import Recipe
@@ -49,6 +50,16 @@ def axes(preset: Preset) -> Axes:
 def feature_usefulness(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
     grid.allow_constructions(NAME, KNOWN)
+    grid.refuse(
+        NAME,
+        storages="its sets are kept as uint8",
+        attacks="it attacks units, by PGD",
+        extra_tests="nonrobust_features tests on them",
+    )
+    if not set(grid.norms) <= set(grid.preset.norms):
+        raise ConfigError(
+            f"{NAME} measures in balls of the preset's radii, whose norm is {', '.join(grid.preset.norms)}"
+        )
     return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
@@ -29,7 +30,11 @@ class UsefulnessSpec:
     useful_from: float
     """Least rho of a useful unit."""
     examples: int | None = None
-    """Test images that are used, from the first; None for all."""
+    """Test images that are used, by one fixed permutation; None for all."""
+
+    def __post_init__(self) -> None:
+        if self.attack.start != "image" or self.attack.restarts > 1:
+            raise ConfigError(f"the infimum of a unit is sought from the image itself, once, not by {self.attack.name}")
 
 
 def _cost(handle: Stage) -> float:
@@ -40,7 +45,7 @@ def _cost(handle: Stage) -> float:
     return attack_seconds(arch, info, images * TYPICAL_WIDTH, config.attack.steps, device)
 
 
-@stage(version=1, cost=_cost)
+@stage(version=2, cost=_cost)
 def usefulness(config: UsefulnessSpec, context: Context, *, model: Artifact) -> Metrics:
     """Write `units.parquet`, one row a unit that varies; measure how many units are of which kind."""
     from nrf_ray import features
