@@ -1,8 +1,8 @@
 """Projected gradient descent: one loop for every norm, goal and loss.
 
-The loop takes any `nn.Module` that maps images in [0, 1] to logits. It attacks the model in eval mode with frozen
-parameters, leaves both as they were, and never touches `param.grad`. The gradient is of the sum of per-example losses
-and every step is normalised per example, so the result of an example does not depend on who shares its batch.
+The loop takes any `nn.Module` that maps images in [0, 1] to logits, and works on its twin (`engine`): the model itself
+is left as it was, and `param.grad` never touched. The gradient is of the sum of per-example losses and every step is
+normalised per example, so the result of an example does not depend on who shares its batch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nrf_ray.engine import Twin, channels_last, twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Attack, Bounds, LossName, Returns
+from nrf_ray.specs import Attack, Bounds, LossName, Mode, Returns
 from nrf_ray.threat import ThreatModel
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -52,6 +53,7 @@ def pgd(
     start: Tensor | None = None,
     bounds: Bounds = "ball",
     returns: Returns = "last",
+    mode: Mode = "faithful",
 ) -> Tensor:
     """Return adversarial images for `images` [b, c, h, w] in [0, 1], within `threat` (Ilyas et al. 2019, C.5).
 
@@ -60,23 +62,27 @@ def pgd(
     the images themselves. `returns="last"` gives the iterate after all steps; `returns="worst_loss"` gives, per
     example, the best for the adversary of all iterates, the start included, as MadryLab's robustness library does by
     default. `bounds="box"` leaves only [0, 1] to bound a step.
+
+    `mode="fast"` takes gradients in bfloat16: another path, as good an end, so judge it by the model in float32. A
+    caller with many batches passes the model's `engine.twin` instead of the model, which is then made once.
     """
+    network = twin(model, images, mode)
+    images = channels_last(images)
     sign = -1.0 if targeted else 1.0
     lengths = [step_size] * steps if isinstance(step_size, float | int) else step_size
-    adversarial = images if start is None else start
-    with attack_mode(model):
-        best, best_gain = adversarial, None
-        for length in lengths:
-            gradient, losses = input_gradient(model, adversarial, labels, loss)
-            with torch.no_grad():
-                if returns == "worst_loss":
-                    best, best_gain = _keep_best(best, best_gain, adversarial, sign * losses)
-                stepped = adversarial + (sign * length) * threat.ascend(gradient)
-                adversarial = threat.project(stepped, images) if bounds == "ball" else stepped.clamp(0.0, 1.0)
-        if returns == "worst_loss":
-            with torch.no_grad():
-                gain = sign * loss(model(adversarial), labels)
-                adversarial, _ = _keep_best(best, best_gain, adversarial, gain)
+    adversarial = images if start is None else channels_last(start)
+    best, best_gain = adversarial, None
+    for length in lengths:
+        gradient, losses = input_gradient(network, adversarial, labels, loss)
+        with torch.no_grad():
+            if returns == "worst_loss":
+                best, best_gain = _keep_best(best, best_gain, adversarial, sign * losses)
+            stepped = threat.ascend(gradient, sign * length).add_(adversarial)
+            adversarial = threat.project(stepped, images) if bounds == "ball" else stepped.clamp_(0.0, 1.0)
+    if returns == "worst_loss":
+        with torch.no_grad():
+            gain = sign * loss(network(adversarial), labels)
+            adversarial, _ = _keep_best(best, best_gain, adversarial, gain)
     return adversarial.detach()
 
 
@@ -145,17 +151,18 @@ def run_restarts(
     An example that a run fooled the model on keeps that run's image and is dropped from later runs, which is exact for
     the share that is fooled by any run; one that no run fooled keeps the image of the best loss for the adversary.
     """
-    found = run_attack(attack, model, images, labels, starts=starts)
+    network = twin(model, images, attack.mode)
+    found = run_attack(attack, network, images, labels, starts=starts)
     if attack.restarts == 1 or starts is None:
         return found
     sign = -1.0 if attack.targeted else 1.0
-    fooled, losses = _verdict(attack, model, found, labels)
+    fooled, losses = _verdict(attack, network, found, labels)
     for restart in range(1, attack.restarts):
         rest = (~fooled).nonzero().squeeze(1)
         if len(rest) == 0:
             break
-        again = _run(attack, model, images[rest], labels[rest], starts.of(rest.cpu()), restart)
-        now_fooled, now_losses = _verdict(attack, model, again, labels[rest])
+        again = _run(attack, network, images[rest], labels[rest], starts.of(rest.cpu()), restart)
+        now_fooled, now_losses = _verdict(attack, network, again, labels[rest])
         better = now_fooled | (sign * now_losses > sign * losses[rest])
         found[rest[better]], losses[rest[better]] = again[better], now_losses[better]
         fooled[rest] = now_fooled
@@ -187,14 +194,15 @@ def _run(
         start=start,
         bounds=attack.bounds,
         returns=attack.returns,
+        mode=attack.mode,
     )
 
 
 @torch.no_grad()
-def _verdict(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which of `images` fool the model as `attack` wants, [b], and their losses, [b]."""
-    with attack_mode(model):
-        logits = model(images)
+def _verdict(attack: Attack, network: Twin, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which of `images` fool the model itself as `attack` wants, [b], and their losses, [b]."""
+    with attack_mode(network.original):
+        logits = network.original(images)
     says_label = logits.argmax(1) == labels
     return says_label if attack.targeted else ~says_label, LOSSES[attack.loss](logits, labels)
 

@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from nrf_ray.attacks import LOSSES, ExampleStarts, input_gradient, pgd
+from nrf_ray.engine import twin
 from nrf_ray.evaluation import adversarial_images, batches, predict
 from nrf_ray.specs import Attack, fgsm
 from nrf_ray.threat import ThreatModel
@@ -130,11 +131,12 @@ def _path(subject: Subject) -> dict[str, Check]:
         current = ExampleStarts(seed=subject.seed, indices=subject.indices).draw(attack.threat, subject.images, 0)
     first, fooled = _losses(subject, current)
     ever = fooled
+    network = twin(subject.model, current, attack.mode)
     for _ in range(attack.steps):
         current = torch.cat(
             [
                 pgd(
-                    subject.model,
+                    network,
                     subject.images[rows],
                     subject.labels[rows],
                     threat=attack.threat,
@@ -142,6 +144,7 @@ def _path(subject: Subject) -> dict[str, Check]:
                     step_size=attack.step_size,
                     loss=loss,
                     start=current[rows],
+                    mode=attack.mode,
                 )
                 for rows in batches(len(current))
             ]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nrf_ray.attacks import per_example_cross_entropy, run_attack
 from nrf_ray.crafts import Matching, Storage, TargetRule
 from nrf_ray.data.images import as_float, as_uint8, stored_as
+from nrf_ray.engine import twin
 from nrf_ray.evaluation import next_labels
 from nrf_ray.matching import match_representation, residual
 from nrf_ray.models.classifier import Classifier
@@ -61,10 +62,15 @@ def draw_targets(rule: TargetRule, labels: Tensor, num_classes: int, seed: int) 
 def craft_adversarial(
     model: nn.Module, images: Tensor, targets: Tensor, attack: Attack, storage: Storage = "uint8"
 ) -> Crafted:
-    """Return `images` [b, c, h, w] moved towards `targets` [b] by the targeted `attack` on the source `model`."""
+    """Return `images` [b, c, h, w] moved towards `targets` [b] by the targeted `attack` on the source `model`.
+
+    What the source makes of them is worked out in float32, whatever the mode of the attack.
+    """
     assert attack.targeted, "a construction needs a targeted attack"
     originals = as_float(images)
-    adversarial = run_attack(attack, model, originals, targets)
+    network = twin(model, originals, attack.mode)
+    model = network.original
+    adversarial = run_attack(attack, network, originals, targets)
     stored = stored_as(adversarial, storage)
     with torch.no_grad():
         logits = model(as_float(stored))

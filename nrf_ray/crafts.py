@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.specs import Attack
+from nrf_ray.specs import Attack, Mode, check_mode
 from nrf_ray.threat import ThreatModel
 
 
@@ -27,6 +27,8 @@ class Matching:
     """From another image, drawn independently of the label, or from grey noise (0.5 + normal / 20)."""
     decay: bool = False
     """Whether the length falls linearly towards zero; in the paper all steps are equal."""
+    mode: Mode = "faithful"
+    """How its gradients are computed; what it finds is judged in float32 either way."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not 0 < self.step_size < math.inf:
@@ -35,6 +37,7 @@ class Matching:
             )
         if self.start not in ("image", "noise"):
             raise ConfigError(f"matching starts from 'image' or 'noise', not {self.start!r}")
+        check_mode(self.mode)
 
     def lengths(self) -> list[float]:
         """Return the length of every step."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nrf_ray.attacks import ExampleStarts, run_restarts
 from nrf_ray.autoattack import run_autoattack
 from nrf_ray.data.images import LabelledImages, as_float
+from nrf_ray.engine import twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.specs import Attack, AutoAttack
 
@@ -57,11 +58,12 @@ def adversarial_images(
     if attack.bounds != "ball":
         raise ConfigError(f"{attack.name} leaves the ball of radius {attack.threat.eps:g}: it is for training only")
     starts = ExampleStarts(seed=seed, indices=torch.arange(len(images)) if indices is None else indices.cpu())
+    network = twin(model, as_float(images[:1].to(labels.device)), attack.mode)
     found = []
     for rows in batches(len(images)):
         # One batch of floats at a time: the images may be mapped from disk, and larger than memory as floats.
         floats = as_float(images[rows].to(labels.device))
-        found.append(run_restarts(attack, model, floats, labels[rows], starts=starts.of(rows)))
+        found.append(run_restarts(attack, network, floats, labels[rows], starts=starts.of(rows)))
     return torch.cat(found)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nrf_ray.attacks import attack_mode, input_gradient, pgd
 from nrf_ray.data.images import LabelledImages
+from nrf_ray.engine import twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.evaluation import batches
 from nrf_ray.models.classifier import Classifier
@@ -134,19 +135,21 @@ def unit_usefulness(units: Units, questions: Questions, data: LabelledImages, at
     images, answers = data.floats(), questions.answers(data.labels)
     rho = (answers * values_of(units, images)).mean(dim=0)
     gamma = torch.zeros_like(rho)
+    network = twin(units, images, attack.mode)
     for unit in range(len(rho)):
         for rows in batches(len(images)):
             answer = answers[rows, unit]
             adversarial = pgd(
-                units,
+                network,
                 images[rows],
                 answer,
                 threat=attack.threat,
                 steps=attack.steps,
                 step_size=attack.step_size,
                 targeted=True,  # downwards
-                loss=lambda values, answer, unit=unit: answer * values[:, unit],  # type: ignore[misc]
+                loss=lambda values, answer, unit=unit: answer * values[:, unit].float(),  # type: ignore[misc]
                 returns="worst_loss",
+                mode=attack.mode,
             )
             gamma[unit] += (answer * values_of(units, adversarial)[:, unit]).sum() / len(images)
     return Usefulness(rho, gamma)

@@ -45,12 +45,13 @@ def match_representation(model: Classifier, images: Tensor, starts: Tensor, matc
         targeted=True,
         loss=relative_distance,
         bounds="box",
+        mode=matching.mode,
     )
 
 
 def relative_distance(found: Tensor, wanted: Tensor) -> Tensor:
     """Return ||found - wanted|| / ||wanted|| of each row of two batches of representations [b, w], as [b]."""
-    return l2_norm(found - wanted) / l2_norm(wanted).clamp_min(1e-12)
+    return l2_norm(found.float() - wanted) / l2_norm(wanted).clamp_min(1e-12)
 
 
 def residual(model: Classifier, matched: Tensor, images: Tensor) -> Tensor:

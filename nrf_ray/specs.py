@@ -22,8 +22,18 @@ LossName = Literal["cross_entropy", "margin"]
 Bounds = Literal["ball", "box"]
 """What a step is projected into: the threat model, or [0, 1] alone."""
 
+Mode = Literal["faithful", "fast"]
+"""How networks are computed: in float32, with the same bits for the same call; or in bfloat16 where a layer allows it,
+on hardware that has it some times faster."""
+
 Returns = Literal["last", "worst_loss"]
 """The iterate after all steps, or the best for the adversary of all iterates, the start included."""
+
+
+def check_mode(mode: str) -> None:
+    """Raise ConfigError unless `mode` is one."""
+    if mode not in get_args(Mode):
+        raise ConfigError(f"unknown mode {mode!r}; known modes: {', '.join(get_args(Mode))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +59,8 @@ class Attack:
     """What it climbs."""
     returns: Returns = "last"
     """Which iterate of a run it returns."""
+    mode: Mode = "faithful"
+    """How its gradients are computed; what it finds is judged in float32 either way."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not 0 < self.step_size < math.inf:
@@ -62,6 +74,7 @@ class Attack:
         ):
             if value not in choices:
                 raise ConfigError(f"unknown {what} {value!r} of an attack; known: {', '.join(choices)}")
+        check_mode(self.mode)
         if self.restarts < 1:
             raise ConfigError(f"an attack needs restarts >= 1, not {self.restarts}")
         if self.restarts > 1 and self.start == "image":
@@ -86,12 +99,14 @@ class Attack:
 
     @property
     def name(self) -> str:
-        """Short name for tables: "fgsm", "fgsm-rs", "n-fgsm", "pgd-20", "pgd-20-rs", "pgd-50x10", "pgd-20-margin"."""
+        """Short name for tables: "fgsm", "n-fgsm", "pgd-20", "pgd-20-rs", "pgd-50x10", "pgd-9-margin-fast"."""
         parts = [self._family]
         if self.loss != "cross_entropy":
             parts.append(self.loss)
         if self.returns == "worst_loss":
             parts.append("worst")
+        if self.mode == "fast":
+            parts.append("fast")
         return "-".join(parts)
 
     @property

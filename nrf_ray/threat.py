@@ -21,6 +21,8 @@ Norm = Literal["l2", "linf"]
 NORMS: tuple[Norm, ...] = get_args(Norm)
 SMALLEST_EPS = 1e-6
 """Near 1, neighbouring float32 numbers are 6e-8 apart: a smaller ball is mostly rounding."""
+FLAT = 1e-37
+"""A gradient shorter than this counts as this long: float32 cannot hold one over it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,23 +61,23 @@ class ThreatModel:
         """
         delta = images - originals
         if self.norm == "l2":
-            length = l2_norm(delta).clamp_min(self.eps)
-            delta = delta * _per_example(self.eps / length, delta)
+            delta.mul_(_per_example(self.eps / l2_norm(delta).clamp_min(self.eps), delta))
         else:
-            delta = delta.clamp(-self.eps, self.eps)
-        return (originals + delta).clamp(0.0, 1.0)
+            delta.clamp_(-self.eps, self.eps)
+        return delta.add_(originals).clamp_(0.0, 1.0)
 
-    def ascend(self, gradient: "Tensor") -> "Tensor":
-        """Return the step of length one in this norm that increases the loss fastest; zero where the gradient is.
+    def ascend(self, gradient: "Tensor", length: float = 1.0) -> "Tensor":
+        """Return the step of this length that increases the loss fastest (`length` < 0: decreases); 0 where flat.
 
         The direction does not depend on the gradient's scale: a loss that is averaged, summed or nearly saturated
-        gives the same step.
+        gives the same step. So its length is taken in float64, where squares of small numbers do not vanish.
         """
         if self.norm == "linf":
-            return gradient.sign()
-        largest = gradient.flatten(1).abs().amax(dim=1)
-        scaled = gradient / _per_example(largest.where(largest > 0, largest.new_ones(())), gradient)
-        return scaled / _per_example(l2_norm(scaled).clamp_min(1e-12), gradient)
+            return gradient.sign().mul_(length)
+        import torch
+
+        steepness = torch.linalg.vector_norm(gradient, dim=_pixels(gradient), dtype=torch.float64)
+        return gradient * _per_example((length / steepness.clamp_min(FLAT)).to(gradient.dtype), gradient)
 
     def random_start(self, originals: "Tensor", generator: "torch.Generator") -> "Tensor":
         """Return a uniform draw from the ball around each of `originals`, clamped to the box."""
@@ -90,17 +92,25 @@ class ThreatModel:
 
 def l2_norm(delta: "Tensor") -> "Tensor":
     """Return the l2 norm of each example of a batch, as [b]."""
-    return (delta.flatten(1) ** 2).sum(dim=1).sqrt()
+    import torch
+
+    lengths: Tensor = torch.linalg.vector_norm(delta, dim=_pixels(delta))
+    return lengths
 
 
 def linf_norm(delta: "Tensor") -> "Tensor":
     """Return the largest absolute pixel of each example of a batch, as [b]."""
-    return delta.flatten(1).abs().amax(dim=1)
+    return delta.abs().amax(dim=_pixels(delta))
 
 
 def perturbation_norm(delta: "Tensor", norm: Norm) -> "Tensor":
     """Return the size of each perturbation of a batch in `norm`, as [b]."""
     return l2_norm(delta) if norm == "l2" else linf_norm(delta)
+
+
+def _pixels(delta: "Tensor") -> tuple[int, ...]:
+    """Return all dimensions but the first; reducing them so copies nothing, whatever the layout."""
+    return tuple(range(1, delta.dim()))
 
 
 def _per_example(values: "Tensor", like: "Tensor") -> "Tensor":

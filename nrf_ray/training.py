@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from nrf_ray.attacks import RunStarts, run_attack
 from nrf_ray.augmentation import augment
 from nrf_ray.data.images import LabelledImages
+from nrf_ray.engine import Twin, twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.recipes import LinearSchedule, Recipe
 from nrf_ray.seeding import derive_seed
+from nrf_ray.specs import Attack
 
 Perturb = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """From a model, images in [0, 1] and labels to the images that it is trained on."""
@@ -111,7 +113,7 @@ def _epoch(
     views = torch.Generator(device).manual_seed(derive_seed(seed, "augmentation", epoch))
     starts = RunStarts(generator=torch.Generator(device).manual_seed(derive_seed(seed, "adversary", epoch)))
     if perturb is None and (adversary := recipe.adversary) is not None:
-        perturb = lambda model, images, labels: run_attack(adversary, model, images, labels, starts=starts)  # noqa: E731
+        perturb = _perturb_by(adversary, starts)
     shuffled = torch.randperm(len(data), generator=order).to(device)
     losses, correct = torch.zeros((), device=device), torch.zeros((), device=device)
     for batch in range(batches):
@@ -134,6 +136,21 @@ def _epoch(
             f"({recipe.lr:g})"
         )
     return shown
+
+
+def _perturb_by(adversary: Attack, starts: RunStarts) -> Perturb:
+    """Return what runs `adversary` on a twin of the model, whose weights follow the model's from batch to batch."""
+    network: Twin | None = None
+
+    def perturb(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        nonlocal network
+        if network is None:
+            network = twin(model, images, adversary.mode)
+        else:
+            network.refresh()
+        return run_attack(adversary, network, images, labels, starts=starts)
+
+    return perturb
 
 
 def _step(model: nn.Module, optimizer: torch.optim.SGD, lr: float, images: Tensor, labels: Tensor) -> Tensor:

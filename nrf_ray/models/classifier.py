@@ -24,12 +24,29 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
         self.body = body
+        self._affine: tuple[Tensor, Tensor] | None = None
         self.head = nn.Linear(width, num_classes)
 
     def representation(self, images: Tensor) -> Tensor:
         """Return the penultimate activations g(x), as [b, width]."""
-        features: Tensor = self.body((images - self.mean) / self.std)
+        features: Tensor = self.body(self.normalise(images))
         return features
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return (images - mean) / std."""
+        if self._affine is None:
+            return (images - self.mean) / self.std
+        scale, shift = self._affine
+        return torch.addcmul(shift, images, scale)
+
+    def fix_normalisation(self, images: Tensor) -> None:
+        """Make `normalise` one multiply and add, for images of the shape and layout of `images` [b, c, h, w] alone.
+
+        A factor for every pixel, not for every channel, lets it pass over memory once whatever the layout.
+        """
+        scale, shift = 1 / self.std, -self.mean / self.std
+        like = images[:1]
+        self._affine = torch.empty_like(like).copy_(scale), torch.empty_like(like).copy_(shift)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits."""

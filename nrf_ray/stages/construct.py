@@ -98,7 +98,7 @@ def _cost(handle: Stage) -> float:
     return attack_seconds(arch, info, config.num_rows, config.craft.steps, device)
 
 
-@stage(version=1, cost=_cost)
+@stage(version=2, cost=_cost)
 def construct(config: ConstructSpec, context: Context, *, source: Artifact | None = None) -> Metrics:
     """Write `part-00000.parquet` and so on, one row an image; measure what was done to the images."""
     from nrf_ray.data.shards import concatenate
@@ -121,7 +121,9 @@ class CraftShard:
     def __init__(self, stage: Stage, store_uri: str) -> None:
         from nrf_ray.constructions import draw_targets
         from nrf_ray.controls import class_patterns
+        from nrf_ray.data.images import as_float
         from nrf_ray.data.load import test_split, train_split
+        from nrf_ray.engine import twin
         from nrf_ray.matching import draw_starts
         from nrf_ray.stages.runtime import prepare
         from nrf_ray.stages.weights import load_model
@@ -138,6 +140,9 @@ class CraftShard:
         self.starts = draw_starts(len(self.originals), config.seed)
         if "source" in stage.inputs:
             self.model = load_model(self.store.artifact(stage.inputs["source"]), self.device)
+        if isinstance(config.craft, Attack):
+            example = as_float(self.originals.images[:1].to(self.device))
+            self.network = twin(self.model, example, config.craft.mode)
         if isinstance(config.craft, ThreatModel):
             self.patterns = class_patterns(info.num_classes, info.shape, config.craft, config.seed)
 
@@ -188,7 +193,7 @@ class CraftShard:
                 return craft_pattern(images, targets, self._spared(rows), self.patterns, config.craft, config.storage)
             case Attack():
                 on_device = images.to(self.device), targets.to(self.device)
-                crafted = craft_adversarial(self.model, *on_device, config.craft, config.storage)
+                crafted = craft_adversarial(self.network, *on_device, config.craft, config.storage)
             case Matching():
                 on_device = images.to(self.device), self._start_images(rows).to(self.device)
                 crafted = craft_matched(self.model, *on_device, config.craft, config.storage)

@@ -70,6 +70,7 @@ def test_later_restarts_run_only_on_what_is_still_right(trained, digits):
         run_restarts(attack, trained, images, labels, starts=ExampleStarts(seed=0, indices=torch.arange(32)))
     finally:
         hook.remove()
+    seen = [n for n in seen if n > 2]  # a pair of images shows how to make the twin
     assert seen[:3] == [32, 32, 32]
     assert 0 < seen[3] < 32
     assert seen[3:] == [seen[3]] * 3

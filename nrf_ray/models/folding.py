@@ -1,0 +1,132 @@
+"""Fold BatchNorm into the convolutions before it, in a network that is only evaluated.
+
+In eval mode BatchNorm scales and shifts each channel by constants, and a convolution can do that for free. Which
+convolution feeds which BatchNorm is seen by watching one forward pass, so a network is served whatever its control
+flow. What cannot be folded stays as it is.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+
+class Pair(NamedTuple):
+    """Names of a convolution, and of the BatchNorm that alone takes its output."""
+
+    conv: str
+    norm: str
+
+
+def foldable(network: nn.Module, images: Tensor) -> list[Pair]:
+    """Return the pairs of `network` that can be folded, as one forward pass of `images` shows them.
+
+    Each module of a pair is of exactly these classes, has no hooks and one name, is called once, and nothing else sees
+    what the convolution gives.
+    """
+    watch = _Watch()
+    with torch.no_grad(), watch:
+        network(images)
+    convs = _names(network, nn.Conv2d, "weight")
+    norms = _names(network, nn.BatchNorm2d, "running_mean")
+    pairs = []
+    for weight, output in watch.convs:
+        taken_by = [mean for mean, given in watch.norms if given == output]
+        alone = len(taken_by) == 1 and watch.uses[output] == 1
+        if alone and watch.calls[weight] == watch.calls[taken_by[0]] == 1:
+            conv, norm = convs.get(weight, []), norms.get(taken_by[0], [])
+            if len(conv) == len(norm) == 1:
+                pairs.append(Pair(conv[0], norm[0]))
+    return pairs
+
+
+@torch.no_grad()
+def folded_parameters(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of the convolution that does what both do in eval mode; worked out in float64."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.affine:
+        scale = scale * norm.weight.double()
+    bias = -norm.running_mean.double() * scale
+    if conv.bias is not None:
+        bias = bias + conv.bias.double() * scale
+    if norm.affine:
+        bias = bias + norm.bias.double()
+    weight = conv.weight.double() * scale.view(-1, 1, 1, 1)
+    layout = torch.channels_last if _is_channels_last(conv.weight) else torch.contiguous_format
+    return weight.to(conv.weight.dtype).contiguous(memory_format=layout), bias.to(conv.weight.dtype)
+
+
+def fold(network: nn.Module, pairs: Sequence[Pair]) -> None:
+    """Change `network` in place: each convolution of `pairs` does what both did, and its BatchNorm is gone."""
+    for pair in pairs:
+        conv = cast(nn.Conv2d, network.get_submodule(pair.conv))
+        weight, bias = folded_parameters(conv, cast(nn.BatchNorm2d, network.get_submodule(pair.norm)))
+        conv.weight = nn.Parameter(weight, requires_grad=False)
+        conv.bias = nn.Parameter(bias, requires_grad=False)
+        parent, _, name = pair.norm.rpartition(".")
+        setattr(network.get_submodule(parent), name, nn.Identity().train(conv.training))
+
+
+def _names(network: nn.Module, kind: type[nn.Module], tensor: str) -> dict[int, list[str]]:
+    """Return the names of the modules of exactly `kind` without hooks, by the identity of one of their tensors."""
+    names: dict[int, list[str]] = {}
+    for name, module in network.named_modules(remove_duplicate=False):
+        if type(module) is kind and not module._forward_hooks and not module._forward_pre_hooks:
+            names.setdefault(id(getattr(module, tensor)), []).append(name)
+    return names
+
+
+def _is_channels_last(weight: Tensor) -> bool:
+    return weight.is_contiguous(memory_format=torch.channels_last)
+
+
+class _Watch(TorchFunctionMode):
+    """Takes note of every convolution and BatchNorm, and of how often each tensor is used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs: list[tuple[int, int]] = []
+        """Identities of a weight and of the output."""
+        self.norms: list[tuple[int, int]] = []
+        """Identities of a running mean and of the input."""
+        self.uses: Counter[int] = Counter()
+        self._alive: list[Any] = []
+        """Keeps every tensor, so that no identity is given away twice."""
+
+    @property
+    def calls(self) -> Counter[int]:
+        """How often each weight and each running mean was used."""
+        return Counter(tensor for tensor, _ in [*self.convs, *self.norms])
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call `function`, and note what it took and gave where that is a tensor."""
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        self._alive += [args, kwargs, result]
+        if next(_tensors([result]), None) is not None:  # else it only asked for a size
+            self.uses.update(id(value) for value in _tensors([*args, *kwargs.values()]))
+        if function is F.conv2d:
+            self.convs.append((id(args[1]), id(result)))
+        elif function is F.batch_norm:
+            self.norms.append((id(args[1]), id(args[0])))
+        return result
+
+
+def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)

@@ -1,0 +1,196 @@
+"""The twin that attacks compute on: the same function, cheaper; the network stays as it was."""
+
+import copy
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from nrf_ray.attacks import pgd
+from nrf_ray.engine import Twin, twin
+from nrf_ray.errors import ConfigError
+from nrf_ray.models.zoo import BUILDERS, build
+from nrf_ray.threat import ThreatModel
+
+FOLDED = {"vgg_s": 5, "inception_s": 22, "resnet_s": 9, "resnet_m": 15, "resnet_b": 9, "densenet_s": 0}
+"""How many BatchNorms each small network has behind a convolution."""
+
+
+def with_statistics(network: nn.Module) -> nn.Module:
+    """Give every BatchNorm of `network` other statistics and weights than the ones that change nothing."""
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2, generator=generator)
+            module.running_var.uniform_(0.5, 2.0, generator=generator)
+            module.weight.data.uniform_(0.5, 1.5, generator=generator)
+            module.bias.data.normal_(0, 0.1, generator=generator)
+    return network
+
+
+def made(arch: str, channels: int = 1, size: int = 8) -> nn.Module:
+    network = build(
+        arch, shape=(channels, size, size), num_classes=10, mean=(0.3,) * channels, std=(0.4,) * channels, seed=0
+    )
+    return with_statistics(network)
+
+
+def pictures(n: int = 6, channels: int = 1, size: int = 8) -> torch.Tensor:
+    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("arch", FOLDED)
+def test_a_twin_is_the_same_function_with_batch_norm_folded(arch):
+    network, images = made(arch), pictures()
+    found = Twin(network, images)
+    assert len(found.pairs) == FOLDED[arch]
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in found.modules()) == sum(
+        isinstance(m, nn.BatchNorm2d) for m in network.modules()
+    ) - len(found.pairs)
+    with torch.no_grad():
+        assert torch.allclose(found(images), network.eval()(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "densenet121"])
+def test_published_networks_are_folded_too(arch):
+    network, images = made(arch, 3, 32), pictures(2, 3, 32)
+    found = Twin(network, images)
+    assert len(found.pairs) == {"resnet18": 20, "densenet121": 59}[arch]
+    with torch.no_grad():
+        expected = network.eval()(images)
+        assert torch.allclose(found(images), expected, atol=1e-4 * expected.abs().max())
+
+
+def test_gradients_by_the_input_are_the_networks_up_to_rounding():
+    network, images = made("resnet_s").eval(), pictures()
+    found = Twin(network, images)
+
+    def gradient(of):
+        tracked = images.clone().requires_grad_(True)
+        return torch.autograd.grad(of(tracked).square().sum(), tracked)[0]
+
+    assert torch.allclose(gradient(found), gradient(network), atol=1e-5 * gradient(network).abs().max())
+
+
+def test_the_network_is_left_as_it_was():
+    network = made("resnet_s").train()
+    network.head.weight.requires_grad_(False)
+    before = copy.deepcopy(network.state_dict())
+    pgd(
+        network,
+        pictures(),
+        torch.zeros(6, dtype=torch.long),
+        threat=ThreatModel(norm="l2", eps=1.0),
+        steps=2,
+        step_size=1,
+    )
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(module.training for module in network.modules())
+    assert [name for name, p in network.named_parameters() if not p.requires_grad] == ["head.weight"]
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("arch", ["resnet_s", "densenet_s"])
+def test_a_refreshed_twin_follows_the_weights(arch):
+    network, images = made(arch), pictures()
+    found = Twin(network, images)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1.2)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.add_(0.1)
+        expected = network.eval()(images)
+        found.refresh()
+        assert torch.allclose(found(images), expected, atol=1e-5 * expected.abs().max())
+
+
+class Odd(nn.Module):
+    """A network with one trait that forbids folding."""
+
+    def __init__(self, trait: str) -> None:
+        super().__init__()
+        self.trait = trait
+        self.conv, self.norm = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)
+        if trait == "hooked":
+            self.norm.register_forward_hook(lambda module, inputs, output: output + 1)
+        if trait == "a subclass":
+            self.norm = Doubling(4)
+        if trait == "two names":
+            self.alias = self.norm
+        self.head = nn.Linear(4 * 36, 10)
+
+    def forward(self, images):
+        convolved = self.conv(images)
+        found = self.norm(convolved)
+        if self.trait == "read twice":
+            found = found + convolved
+        if self.trait == "called twice":
+            found = found + self.norm(self.conv(images / 2))
+        if self.trait == "norm shared":
+            found = self.norm(found)
+        if self.trait == "random":
+            found = found * torch.rand(())
+        if self.trait == "changed between":
+            found = self.norm(convolved.clamp_(min=0.0))
+        return self.head(found.flatten(1))
+
+
+class Doubling(nn.BatchNorm2d):
+    """Does more than its class says."""
+
+    def forward(self, images):
+        return 2 * super().forward(images)
+
+
+@pytest.mark.parametrize(
+    "trait", ["hooked", "a subclass", "read twice", "called twice", "norm shared", "random", "changed between"]
+)
+def test_what_cannot_be_folded_is_left_alone(trait):
+    network = with_statistics(Odd(trait)).eval()
+    found = Twin(network, pictures())
+    assert found.pairs == []
+    if trait != "random":
+        with torch.no_grad():
+            assert torch.allclose(found(pictures()), network(pictures()), atol=1e-5)
+
+
+def test_a_plain_pair_is_folded():
+    """The control of the test above."""
+    assert [tuple(pair) for pair in Twin(with_statistics(Odd("none")), pictures()).pairs] == [("conv", "norm")]
+
+
+def test_random_numbers_of_others_are_not_used_up():
+    network = Odd("random")
+    torch.manual_seed(0)
+    Twin(network, pictures())
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(1))
+
+
+def test_a_network_that_cannot_be_copied_is_refused():
+    network = made("vgg_s")
+    network.lock = threading.Lock()
+    with pytest.raises(ConfigError, match=r"the Classifier holds what cannot be copied.*lock"):
+        Twin(network, pictures())
+
+
+def test_a_twin_serves_attacks_of_its_own_mode_only():
+    found = twin(made("vgg_s"), pictures(), "fast")
+    assert twin(found, pictures(), "fast") is found
+    with pytest.raises(
+        ConfigError, match="a twin made for the mode 'fast' cannot serve an attack in the mode 'faithfu"
+    ):
+        twin(found, pictures(), "faithful")
+
+
+@pytest.mark.parametrize("arch", BUILDERS.keys() & FOLDED.keys())
+def test_the_fast_mode_computes_in_bfloat16_and_is_close(arch):
+    network, images = made(arch).eval(), pictures(16)
+    found = Twin(network, images, "fast")
+    with torch.no_grad():
+        fast, exact = found(images), network(images)
+    assert fast.dtype == torch.bfloat16
+    assert (fast.float() - exact).abs().max() < 0.05 * exact.abs().max()
