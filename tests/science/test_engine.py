@@ -5,11 +5,13 @@ import threading
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from nrf_ray.attacks import pgd
 from nrf_ray.engine import Twin, twin
 from nrf_ray.errors import ConfigError
+from nrf_ray.models.stem import FewChannelConv2d, input_gradient
 from nrf_ray.models.zoo import BUILDERS, build
 from nrf_ray.threat import ThreatModel
 
@@ -194,3 +196,58 @@ def test_the_fast_mode_computes_in_bfloat16_and_is_close(arch):
         fast, exact = found(images), network(images)
     assert fast.dtype == torch.bfloat16
     assert (fast.float() - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [3, 5, 7])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("size", [(8, 8), (6, 10)])
+def test_the_quick_gradient_of_a_stem_is_the_gradient(stride, side, channels, size):
+    """Whole numbers have no rounding, so both ways of summing must agree to the last bit."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randint(-3, 4, (5, channels, side, side), generator=generator).float()
+    images = torch.zeros(2, channels, *size, requires_grad=True)
+    output = F.conv2d(images, weight, None, stride, side // 2)
+    gradient = torch.randint(-3, 4, output.shape, generator=generator).float()
+    (expected,) = torch.autograd.grad(output, images, gradient)
+    assert torch.equal(input_gradient(gradient, weight, images.shape, stride), expected)
+
+
+@pytest.mark.parametrize(
+    ("conv", "quick"),
+    [
+        (nn.Conv2d(3, 8, 3, 1, 1), True),
+        (nn.Conv2d(1, 8, 3, 2, 1), True),
+        (nn.Conv2d(1, 8, 3, 1, 1), False),
+        (nn.Conv2d(16, 8, 3, 1, 1), False),
+        (nn.Conv2d(3, 8, 3, 1, 0), False),
+        (nn.Conv2d(3, 8, 4, 2, 1), False),
+        (nn.Conv2d(3, 8, 3, 3, 1), False),
+        (nn.Conv2d(4, 8, 3, 1, 1, groups=2), False),
+        (nn.Conv2d(3, 8, 3, 1, 1, dilation=2), False),
+        (nn.Conv2d(3, 8, 3, 1, 1, padding_mode="reflect"), False),
+        (nn.Conv2d(3, 8, 3, 1, "same"), False),
+        (nn.Conv2d(3, 8, 1, 1, 0), False),
+    ],
+)
+def test_only_stems_that_gain_are_replaced(conv, quick):
+    images = pictures(2, conv.in_channels, 8)
+    network = nn.Sequential(conv, nn.ReLU())
+    found = Twin(network, images)
+    assert isinstance(found.network[0], FewChannelConv2d) is quick
+    assert type(network[0]) is nn.Conv2d
+    tracked, same = images.clone().requires_grad_(True), images.clone().requires_grad_(True)
+    with torch.no_grad():
+        assert torch.allclose(found(images), network(images), atol=1e-6)
+    (gradient,) = torch.autograd.grad(found(tracked).square().sum(), tracked)
+    (expected,) = torch.autograd.grad(network(same).square().sum(), same)
+    assert torch.allclose(gradient, expected, atol=1e-5)
+
+
+def test_a_quick_stem_takes_images_of_odd_size():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = pictures(2, 3, 7)
+    tracked, same = images.clone().requires_grad_(True), images.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(Twin(network, images)(tracked).square().sum(), tracked)
+    (expected,) = torch.autograd.grad(network(same).square().sum(), same)
+    assert torch.allclose(gradient, expected, atol=1e-6)
