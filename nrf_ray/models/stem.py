@@ -21,7 +21,7 @@ class Blocks(NamedTuple):
     """How the weights of a convolution make those of its gradient by blocks."""
 
     places: Tensor
-    """[block * block * inputs, outputs, kernel, kernel]: index into the flattened weight, or one behind its end for 0."""
+    """[4 * inputs, outputs, kernel, kernel]: index into the flattened weight; one behind its end for 0."""
     before: int
     """Rows and columns of zeros that the output's gradient needs in front."""
 
