@@ -13,7 +13,7 @@ from nrf_ray.graph.stage import Stage
 from nrf_ray.presets import Preset
 from nrf_ray.recipes import Recipe
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Attack, pgd_attack
+from nrf_ray.specs import Attack, Mode, pgd_attack
 from nrf_ray.stages.attack import AttackSpec, attack
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.train import TrainSpec, train
@@ -44,6 +44,12 @@ class Model:
         return str(self.train.config.training)
 
     @property
+    def mode(self) -> Mode | None:
+        """How its training was computed; None for models trained elsewhere."""
+        recipe: Recipe | None = getattr(self.train.config, "recipe", None)
+        return recipe.mode if recipe else None
+
+    @property
     def adversary(self) -> Attack | None:
         """What it was trained against; None for standard training, and for models trained elsewhere."""
         recipe: Recipe | None = getattr(self.train.config, "recipe", None)
@@ -68,6 +74,12 @@ class ConstructedSet:
         """The ball that bounds its perturbations; None where only the box does."""
         threat: ThreatModel | None = self.construct.config.threat
         return threat
+
+    @property
+    def mode(self) -> Mode | None:
+        """How its images were computed; None for a pattern."""
+        craft: Craft = self.construct.config.craft
+        return None if isinstance(craft, ThreatModel) else craft.mode
 
     @property
     def start(self) -> str | None:
@@ -116,7 +128,7 @@ def crafted_by(preset: Preset, construction: Construction, threat: ThreatModel |
         raise ConfigError(f"{construction.name} is bounded by a norm and an epsilon; give both")
     if construction.features == "pattern":
         return threat
-    crafting = pgd_attack(threat.norm, threat.eps, steps=preset.craft_steps, targeted=True)
+    crafting = pgd_attack(threat.norm, threat.eps, steps=preset.craft_steps, targeted=True, mode=preset.mode)
     return replace(crafting, step_size=preset.craft_step) if preset.craft_step else crafting
 
 
@@ -175,11 +187,12 @@ def shard_rows(craft: Craft) -> int:
     return min(16_384, max(1024, 2_000_000 // steps // 256 * 256))
 
 
-def attacked(dataset: DatasetInfo, source: Model, threat: ThreatModel, steps: int, *, targeted: bool) -> Stage:
-    """Return the source's adversarial test images."""
+def attacked(dataset: DatasetInfo, source: Model, threat: ThreatModel, preset: Preset, *, targeted: bool) -> Stage:
+    """Return the source's adversarial test images, by the preset's PGD."""
+    steps, mode = preset.attack_steps, preset.mode
     spec = AttackSpec(
         dataset=dataset.ref,
-        attack=pgd_attack(threat.norm, threat.eps, steps=steps, targeted=targeted),
+        attack=pgd_attack(threat.norm, threat.eps, steps=steps, targeted=targeted, mode=mode),
         seed=derive_seed(source.seed, "attack"),
     )
     kind = "targeted" if targeted else "untargeted"

@@ -57,3 +57,8 @@ def origin_text(construction: Any, start: Any, source_training: Any, storage: An
 def ball_text(norm: Any, epsilon: Any) -> str:
     """Return norm and radius of a ball; nothing where there is none."""
     return f"{norm} {epsilon:g}" if isinstance(norm, str) else ""
+
+
+def modes_text(modes: "pd.Series[str]") -> str:
+    """Return how the networks behind some rows were computed, as in "Mode: faithful."."""
+    return f"Mode: {', '.join(sorted(modes.dropna().unique())) or 'none'}."

@@ -15,6 +15,7 @@ from nrf_ray.data.naming import split_names
 from nrf_ray.data.published import planning_name
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.presets import PRESETS, Preset
+from nrf_ray.specs import check_mode
 from nrf_ray.sweep import Axes, Grid, TheoryGrid
 from nrf_ray.threat import NORMS, Norm
 
@@ -95,6 +96,8 @@ class Options(RunOptions):
     """What robust accuracy is measured with: pgd, fgsm, pgd-50x10, apgd, autoattack."""
     adversary: str | None = None
     """What robust models are trained against: pgd-7 (the paper's), fgsm-rs, n-fgsm."""
+    mode: str = "faithful"
+    """How networks are computed: faithful (float32, the same bits again) or fast (bfloat16)."""
     storage: str = "uint8"
     """How the pixels of constructed sets are kept: uint8, float32."""
     extra_test: str | None = None
@@ -105,6 +108,7 @@ class Options(RunOptions):
         preset = lookup(PRESETS, self.preset, "preset")
         if self.adversary:
             preset = preset.trained_against(self.adversary)
+        preset = preset.in_mode(check_mode(self.mode))
         own = defaults(preset)
         datasets = axis(self.dataset, str, preset.datasets)
         return Grid(

@@ -32,10 +32,7 @@ def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:
     accuracy = evaluate(EvaluateSpec(dataset=dataset.ref), model=model.train).named(f"accuracy: {model.train.label}")
     return Row(
         table=RESULTS,
-        facts={
-            **_facts(sweep, dataset, model),
-            "precision": "fp32",
-        },
+        facts={**_facts(sweep, dataset, model), "precision": "bf16" if model.mode == "fast" else "fp32"},
         measures={
             "clean_accuracy": Measure(accuracy, "clean_accuracy"),
             "relabelled_accuracy": Measure(accuracy, "relabelled_accuracy"),
@@ -76,7 +73,7 @@ def recipe_row(sweep: str, dataset: DatasetInfo, model: Model, made: Constructed
         facts={
             "sweep": sweep,
             "dataset": dataset.ref.name,
-            **{name: facts[name] for name in ("construction", "norm", "epsilon", "source_arch")},
+            **{name: facts[name] for name in ("construction", "norm", "epsilon", "source_arch", "craft_mode")},
             "student_arch": model.arch,
             "seed": model.seed,
             "lr": recipe.lr,
@@ -84,6 +81,7 @@ def recipe_row(sweep: str, dataset: DatasetInfo, model: Model, made: Constructed
             "lr_drop": recipe.schedule.drop_every > 0,
             "augmented": recipe.augmentation != Augmentation(),
             "epochs": recipe.epochs,
+            "mode": recipe.mode,
             "key": model.train.key,
         },
         measures={
@@ -148,6 +146,7 @@ def _facts(sweep: str, dataset: DatasetInfo, model: Model, of_ball: str = "") ->
         "seed": model.seed,
         "key": model.train.key,
         "training": model.training,
+        "mode": model.mode,
         "adversary": adversary.name if adversary else None,
         "adversary_norm": adversary.threat.norm if adversary else None,
         "adversary_epsilon": adversary.threat.eps if adversary else None,
@@ -165,6 +164,7 @@ def origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
         f"{of_ball}norm": threat.norm if threat else None,
         f"{of_ball}epsilon": threat.eps if threat else None,
         "start": made.start if made else None,
+        "craft_mode": made.mode if made else None,
         "source_arch": source.arch if source else None,
         "source_training": source.training if source else None,
         "storage": made.construct.config.storage if made else None,
@@ -174,7 +174,7 @@ def origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
 def robustness_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model, threat: ThreatModel) -> Iterator[Row]:
     """Yield the row of one model under each attack of the grid."""
     for name in grid.attacks:
-        attack = attack_named(name, threat, grid.preset.attack_steps)
+        attack = attack_named(name, threat, grid.preset.attack_steps, grid.preset.mode)
         yield robustness_row(sweep, dataset, model, threat, grid.preset, attack=attack)
 
 
@@ -205,7 +205,7 @@ def robustness_row(
 
     It is attacked on test images, or on those of the constructed set `tested_on`. The checks are of PGD on this model.
     """
-    pgd = pgd_attack(threat.norm, threat.eps, steps=preset.attack_steps)
+    pgd = pgd_attack(threat.norm, threat.eps, steps=preset.attack_steps, mode=preset.mode)
     attack = attack or pgd
     spec = RobustnessSpec(dataset=dataset.ref, attack=attack, examples=preset.test_examples)
     measured = robustness(spec, model=model.train, data=tested_on.construct if tested_on else None).named(

@@ -25,15 +25,15 @@ Bounds = Literal["ball", "box"]
 Mode = Literal["faithful", "fast"]
 """How networks are computed: in float32, with the same bits for the same call; or in bfloat16 where a layer allows it,
 on hardware that has it some times faster."""
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 Returns = Literal["last", "worst_loss"]
 """The iterate after all steps, or the best for the adversary of all iterates, the start included."""
 
 
-def check_mode(mode: str) -> None:
-    """Raise ConfigError unless `mode` is one."""
-    if mode not in get_args(Mode):
-        raise ConfigError(f"unknown mode {mode!r}; known modes: {', '.join(get_args(Mode))}")
+def check_mode(mode: str) -> Mode:
+    """Return `mode`, or raise ConfigError with the known modes."""
+    return lookup({known: known for known in MODES}, mode, "mode")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +139,7 @@ def pgd_attack(
     restarts: int = 1,
     start: Start | None = None,
     loss: LossName = "cross_entropy",
+    mode: Mode = "faithful",
 ) -> Attack:
     """Return PGD in the usual proportions: `steps` steps of 2.5 eps / steps.
 
@@ -152,12 +153,13 @@ def pgd_attack(
         restarts=restarts,
         start=start or ("image" if restarts == 1 else "uniform"),
         loss=loss,
+        mode=mode,
     )
 
 
-def fgsm(norm: Norm, eps: float, *, targeted: bool = False) -> Attack:
+def fgsm(norm: Norm, eps: float, *, targeted: bool = False, mode: Mode = "faithful") -> Attack:
     """Return the fast gradient (sign) method: one step of eps from the image (Goodfellow et al. 2015)."""
-    return Attack(threat=ThreatModel(norm=norm, eps=eps), steps=1, step_size=eps, targeted=targeted)
+    return Attack(threat=ThreatModel(norm=norm, eps=eps), steps=1, step_size=eps, targeted=targeted, mode=mode)
 
 
 def fgsm_rs(norm: Norm, eps: float) -> Attack:
@@ -200,15 +202,15 @@ ADVERSARIES = ("pgd-7", "fgsm-rs", "n-fgsm")
 """Attacks that a sweep can train against: the paper's, and two cheap ones of a single step."""
 
 
-def attack_named(name: str, threat: ThreatModel, steps: int) -> Attack | AutoAttack:
-    """Return the untargeted attack `name` within `threat`; `steps` are those of "pgd"."""
+def attack_named(name: str, threat: ThreatModel, steps: int, mode: Mode = "faithful") -> Attack | AutoAttack:
+    """Return the untargeted attack `name` within `threat`; `steps` are those of "pgd". AutoAttack has no fast mode."""
     match lookup({known: known for known in ATTACKS}, name, "attack"):
         case "pgd":
-            return pgd_attack(threat.norm, threat.eps, steps=steps)
+            return pgd_attack(threat.norm, threat.eps, steps=steps, mode=mode)
         case "fgsm":
-            return fgsm(threat.norm, threat.eps)
+            return fgsm(threat.norm, threat.eps, mode=mode)
         case "pgd-50x10":
-            return pgd_attack(threat.norm, threat.eps, steps=50, restarts=10)
+            return pgd_attack(threat.norm, threat.eps, steps=50, restarts=10, mode=mode)
         case "apgd":
             return AutoAttack(threat=threat, version="apgd")
     return AutoAttack(threat=threat)

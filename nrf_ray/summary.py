@@ -9,7 +9,17 @@ import pandas as pd
 from rich.console import Console
 
 from nrf_ray.graph.store import Store
-from nrf_ray.grille import ORIGIN, ball_text, explain, make_grille, mean_ci, origin_text, seed_means, share_text
+from nrf_ray.grille import (
+    ORIGIN,
+    ball_text,
+    explain,
+    make_grille,
+    mean_ci,
+    modes_text,
+    origin_text,
+    seed_means,
+    share_text,
+)
 from nrf_ray.recipe_summary import print_recipes
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import DATASETS, EXTRA, RECIPES, RESULTS, ROBUSTNESS, TRANSFER
@@ -86,7 +96,7 @@ def _results(console: Console, dataset: str, tables: Frames) -> None:
         "clean: share of (x, y) that is right; as y + 1: the same images relabelled. Mean over architectures, then "
         "mean ± 95% t interval over seeds; range: lowest and highest model. leak_...: control sets without any "
         "adversarial feature; - control: the difference in clean accuracy, same architectures and seeds. Last iterate, "
-        "nothing selected, fp32.",
+        f"nothing selected. {modes_text(results['mode'])}",
     )
 
 
@@ -124,7 +134,7 @@ def _datasets(console: Console, dataset: str, tables: Frames) -> None:
         "(of d_..., the model it was made with), and a standard model of its architecture and another seed, say t. The "
         "judge is an adversarially trained model: where it says t, robust content may have been changed (its own "
         "robust accuracy stands below). norm: mean distance from where the image started; distance: from the image "
-        "whose label it bears.",
+        f"whose label it bears. {modes_text(tables[DATASETS.name]['craft_mode'])}",
     )
 
 

@@ -76,11 +76,17 @@ CONSTRUCTION_COLUMN = Column(
 START_COLUMN = Column("start", "string", "what matching started from: image or noise; null but for D_R and D_NR")
 SOURCE_TRAINING_COLUMN = Column("source_training", "string", "training of the source: standard or adversarial")
 STORAGE_COLUMN = Column("storage", "string", "how the set keeps its pixels: uint8 (rounded) or float32; null for d")
+CRAFT_MODE_COLUMN = Column(
+    "craft_mode", "string", "how the set's images were computed: faithful (float32) or fast (bfloat16); null for none"
+)
+MODE_COLUMN = Column("mode", "string", "how the training was computed: faithful or fast; null if imported")
 NORM_COLUMN = Column("norm", "string", "norm of the threat model; null where there is none (d, D_R, D_NR)")
 SEED_COLUMN = Column("seed", "int64", "seed of the replicate: source, targets and student change with it")
 N_COLUMN = Column("n", "int64", "number of test images behind each share of this row", "images")
 ATTACK_COLUMN = Column(
-    "attack", "string", "pgd-STEPS or pgd-STEPSxRESTARTS, -rs from a random start, fgsm, apgd-ce+t or autoattack"
+    "attack",
+    "string",
+    "pgd-STEPS or pgd-STEPSxRESTARTS, -rs from a random start, fgsm; -fast in bfloat16; apgd-ce+t or autoattack",
 )
 STEPS_COLUMN = Column("steps", "int64", "gradient steps of a run", "steps")
 
@@ -89,6 +95,7 @@ TRAINING_COLUMNS = (
     Column("adversary", "string", "attack that it was trained against; null for standard training"),
     Column("adversary_norm", "string", "norm of that attack"),
     Column("adversary_epsilon", "float64", "radius of that attack", "pixels in [0, 1]"),
+    MODE_COLUMN,
 )
 
 ORIGIN_COLUMNS = (
@@ -99,6 +106,7 @@ ORIGIN_COLUMNS = (
     Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
     SOURCE_TRAINING_COLUMN,
     STORAGE_COLUMN,
+    CRAFT_MODE_COLUMN,
 )
 
 RESULTS = Table(
@@ -114,7 +122,7 @@ RESULTS = Table(
         ),
         *TRAINING_COLUMNS,
         SEED_COLUMN,
-        Column("precision", "string", "arithmetic of training and attacks"),
+        Column("precision", "string", "arithmetic of the training: fp32, or bf16 in the fast mode"),
         Column("clean_accuracy", "float64", "accuracy on the test set (x, y)", "share"),
         Column("relabelled_accuracy", "float64", "accuracy on the test set relabelled (x, y + 1), paper D.6", "share"),
         Column(
@@ -149,6 +157,7 @@ DATASETS = Table(
         Column("source_arch", "string", "architecture of the source; null for leakage-only controls"),
         SOURCE_TRAINING_COLUMN,
         STORAGE_COLUMN,
+        CRAFT_MODE_COLUMN,
         SEED_COLUMN,
         Column("n", "int64", "images in the set", "images"),
         Column("share_target_is_label", "float64", "rows whose new label t equals the true label y", "share"),
@@ -207,6 +216,7 @@ ROBUSTNESS = Table(
         Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
         SOURCE_TRAINING_COLUMN,
         STORAGE_COLUMN,
+        CRAFT_MODE_COLUMN,
         *TRAINING_COLUMNS,
         Column("student_arch", "string", "architecture of the attacked model"),
         Column("role", "string", "source, judge, victim or student"),
@@ -262,6 +272,7 @@ RECIPES = Table(
         NORM_COLUMN,
         Column("epsilon", "float64", "radius of the construction", "pixels in [0, 1]"),
         Column("source_arch", "string", "architecture whose features the set was made with"),
+        CRAFT_MODE_COLUMN,
         Column("student_arch", "string", "architecture of the trained model"),
         SEED_COLUMN,
         Column("lr", "float64", "learning rate at the start", "1"),
@@ -269,6 +280,7 @@ RECIPES = Table(
         Column("lr_drop", "bool", "whether the learning rate falls to a tenth, again and again"),
         Column("augmented", "bool", "whether the training images are augmented"),
         Column("epochs", "int64", "passes over the training set", "epochs"),
+        MODE_COLUMN,
         Column("constructed_validation", "float64", "accuracy towards t on constructed rows kept out", "share"),
         Column("clean_validation", "float64", "accuracy towards y on the originals of the same rows", "share"),
         Column("validation_examples", "int64", "rows kept out of training", "images"),

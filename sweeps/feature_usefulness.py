@@ -124,7 +124,7 @@ def _robust_at(grid: Grid, dataset: DatasetInfo, threat: ThreatModel, seed: int)
 def _units(grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
     """Yield the rows of a model's units, one for every norm, in the smallest ball of the preset."""
     for norm in grid.norms:
-        attack = pgd_attack(norm, grid.preset.radii[0], steps=STEPS)
+        attack = pgd_attack(norm, grid.preset.radii[0], steps=STEPS, mode=grid.preset.mode)
         yield usefulness_row(NAME, dataset, model, attack, examples=grid.preset.test_examples)
 
 

@@ -56,7 +56,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
                 yield from robustness_rows(NAME, grid, dataset, model, threat)
         for threat in threats:
             for targeted in (False, True):
-                adversarial = attacked(dataset, source, threat, preset.attack_steps, targeted=targeted)
+                adversarial = attacked(dataset, source, threat, preset, targeted=targeted)
                 yield from (transfer_row(NAME, dataset, source, victim, adversarial) for victim in victims)
             for name, storage in product(grid.constructions, grid.storages):
                 craft = crafted_by(preset, construction_named(name), threat)

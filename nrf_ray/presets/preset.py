@@ -6,7 +6,7 @@ from typing import Literal
 
 from nrf_ray.crafts import Matching
 from nrf_ray.recipes import Augmentation, Recipe
-from nrf_ray.specs import adversary_named
+from nrf_ray.specs import Mode, adversary_named
 from nrf_ray.threat import Norm
 
 
@@ -90,6 +90,8 @@ class Preset:
     """How images are matched that start from other images."""
     noise_matching: Matching
     """How images are matched that start from noise."""
+    mode: Mode = "faithful"
+    """How attacks and training are computed."""
 
     def trained_against(self, adversary: str) -> "Preset":
         """Return the same preset with another attack in all adversarial training, at the same norms and radii."""
@@ -100,11 +102,36 @@ class Preset:
             matching_robust_source=_against(self.matching_robust_source, adversary),
         )
 
+    def in_mode(self, mode: Mode) -> "Preset":
+        """Return the same preset with every training, matching and attack computed in `mode`."""
+        return replace(
+            self,
+            mode=mode,
+            source=_recipe_in(self.source, mode),
+            robust_source=_recipe_in(self.robust_source, mode),
+            victim=_recipe_in(self.victim, mode),
+            student=_recipe_in(self.student, mode),
+            weak=_recipe_in(self.weak, mode),
+            judge=_recipe_in(self.judge, mode),
+            matching_source=_recipe_in(self.matching_source, mode),
+            matching_robust_source=_recipe_in(self.matching_robust_source, mode),
+            matched_student=_recipe_in(self.matched_student, mode),
+            students={name: _recipe_in(recipe, mode) for name, recipe in self.students.items()},
+            matching=replace(self.matching, mode=mode),
+            noise_matching=replace(self.noise_matching, mode=mode),
+        )
+
     def student_of(self, construction: str) -> Recipe:
         """Return the training of students on a construction."""
         return self.students.get(construction, self.student)
 
 
+def _recipe_in(recipe: Recipe, mode: Mode) -> Recipe:
+    adversary = recipe.adversary
+    return replace(recipe, mode=mode, adversary=adversary and replace(adversary, mode=mode))
+
+
 def _against(recipe: Recipe, adversary: str) -> Recipe:
     assert recipe.adversary is not None, "only adversarial training has an adversary"
-    return replace(recipe, adversary=adversary_named(adversary, recipe.adversary.threat))
+    named = adversary_named(adversary, recipe.adversary.threat)
+    return replace(recipe, adversary=replace(named, mode=recipe.mode))

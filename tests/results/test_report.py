@@ -38,6 +38,7 @@ def results(rows):
         "training": "standard",
         "seed": 0,
         "precision": "fp32",
+        "mode": "faithful",
         "clean_accuracy": 0.5,
         "relabelled_accuracy": 0.25,
         "train_accuracy": 0.75,

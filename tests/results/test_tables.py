@@ -12,9 +12,18 @@ every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.n
 PYTHON = {"string": str, "float64": float, "int64": int, "int64s": list, "bool": bool}
 ADVERSARY = {"adversary", "adversary_norm", "adversary_epsilon"}
 MAY_BE_NULL = {
-    "results": {"norm", "epsilon", "start", "source_arch", "source_training", "storage", *ADVERSARY},
-    "datasets": {"start", "source_arch", "source_training", "mean_loss"},
-    "robustness": {"trained_norm", "trained_epsilon", "start", "source_arch", "source_training", "storage", *ADVERSARY},
+    "results": {"norm", "epsilon", "start", "source_arch", "source_training", "storage", "craft_mode", *ADVERSARY},
+    "datasets": {"start", "source_arch", "source_training", "craft_mode", "mean_loss"},
+    "robustness": {
+        "trained_norm",
+        "trained_epsilon",
+        "start",
+        "source_arch",
+        "source_training",
+        "storage",
+        "craft_mode",
+        *ADVERSARY,
+    },
     "transfer": set(),
     "stages": {"reason"},
 }

@@ -160,6 +160,7 @@ def test_equal_descriptions_have_equal_text_and_every_field_counts():
         "nesterov": False,
         "augmentation": Augmentation(pad=1),
         "adversary": None,
+        "mode": "fast",
     }
     assert set(changes) == {field.name for field in dataclasses.fields(Recipe)}
     texts = {canonical_json(dataclasses.replace(recipe, **{name: value})) for name, value in changes.items()}
@@ -178,6 +179,8 @@ def test_equal_descriptions_have_equal_text_and_every_field_counts():
         (fgsm("linf", 0.1), "fgsm"),
         (fgsm_rs("linf", 0.1), "fgsm-rs"),
         (n_fgsm("linf", 0.1), "n-fgsm"),
+        (pgd_attack("l2", 1.0, mode="fast"), "pgd-20-fast"),
+        (pgd_attack("l2", 1.0, loss="margin", mode="fast"), "pgd-20-margin-fast"),
         (AutoAttack(threat=THREAT), "autoattack"),
         (AutoAttack(threat=THREAT, version="apgd"), "apgd-ce+t"),
     ],
