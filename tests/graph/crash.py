@@ -14,13 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import obstore
-
-from nrf_ray.graph import blobs
-from nrf_ray.graph.blobs import TEMPORARY
+from nrf_ray.graph import folder as folder_module
 from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.folder import TEMPORARY
 from nrf_ray.graph.garbage import collect
-from nrf_ray.graph.garbage import find as find_garbage
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.record import launch_provenance
 from nrf_ray.graph.source import source_digest
@@ -102,17 +99,22 @@ def arm(point: int) -> None:
 
         setattr(owner, name, call)
 
-    write = blobs._write_synced
+    write = folder_module._write_synced
 
     def write_half(path: Path, data: bytes) -> None:
         about_to_change(lambda: path.write_bytes(data[: len(data) // 2]))
         write(path, data)
 
-    blobs._write_synced = write_half
-    for owner, name in ((os, "link"), (os, "fsync"), (Path, "replace"), (Path, "mkdir"), (Path, "unlink")):
+    folder_module._write_synced = write_half
+    for owner, name in (
+        (os, "link"),
+        (os, "fsync"),
+        (Path, "replace"),
+        (Path, "mkdir"),
+        (Path, "unlink"),
+        (Path, "rename"),
+    ):
         patch(owner, name)
-    for name in ("delete", "rename"):
-        patch(obstore, name)
 
 
 def outcome(store: Store) -> dict[str, Any]:
@@ -131,16 +133,16 @@ def resume(folder: Path, expected: dict[str, Any]) -> list[str]:
     """Run the same command again; return what is not as after an uninterrupted run."""
     store = run(folder)
     problems = [] if outcome(store) == expected else ["another outcome"]
-    collect(store, find_garbage(store))
-    named = {place_of(stage).file(name) for stage in walk([TOP]) for name in (*files_of(expected, stage), RECORD)}
+    collect(store)
+    named = {place_of(stage).file(name) for stage in walk([TOP]) for name in (*files_of(store, stage), RECORD)}
     problems += [f"left over: {name}" for name in sorted(set(tree(folder)) - named - {MARKER})]
     problems += [f"lost: {name}" for name in sorted(named - set(tree(folder)))]
     return problems
 
 
-def files_of(expected: dict[str, Any], stage: Stage) -> list[str]:
-    """Return the names of the data files that `stage` should have."""
-    return list(expected[stage.label]["files"])
+def files_of(store: Store, stage: Stage) -> list[str]:
+    """Return under which names the data files of `stage` lie."""
+    return [entry.blob for entry in store.artifact(stage).record.files]
 
 
 def crash_everywhere(work: Path, prepare: Callable[[Path], None], expected: dict[str, Any]) -> dict[str, Any]:

@@ -50,11 +50,11 @@ def pieces(config: Toy, context: Context, *, first: Artifact) -> Metrics:
     RAN.append(config.name)
     text = f"{config.name}({first.read(FILE).decode()})".encode()
     for name, data in ((FILE, text), ("part 1.txt", text[:4]), ("part 2.txt", text[4:])):
-        left = context.unfinished(name)
+        left = next(context.unfinished(name), None)
         if left is None:
             context.write(name, data)
         else:
-            context.adopt(name, left)
+            context.adopt(left)
     return {"length": len(text)}
 
 
