@@ -19,7 +19,7 @@ from obstore.store import ObjectStore, from_url
 from nrf_ray.errors import StoreError, StoreFailed
 from nrf_ray.graph.redact import without_secrets
 
-RETRIES = 5
+RETRIES = 8
 RETRY_SECONDS = 15.0
 """After so long without success an operation fails: a blip of the network is no failure, and nobody waits minutes."""
 CONNECT_TIMEOUT = "5s"

@@ -99,8 +99,18 @@ class Store:
                 "--store"
             )
         elif create:
-            store.blobs.put_new(MARKER, json.dumps({"schema": SCHEMA}).encode() + b"\n")
+            store._make()
         return store
+
+    def _make(self) -> None:
+        """Put the marker, twice: the second time has to be refused, as everything rests on that."""
+        text = json.dumps({"schema": SCHEMA}).encode() + b"\n"
+        self.blobs.put_new(MARKER, text)
+        if self.blobs.put_new(MARKER, text):
+            raise StoreError(
+                f"{self.uri} does not refuse to write what exists (If-None-Match), so two runs could mix their results "
+                "there; choose another service, or a newer version of it, with --store"
+            )
 
     @property
     def is_there(self) -> bool:

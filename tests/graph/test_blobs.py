@@ -24,9 +24,14 @@ NAMES = [
 ]
 
 
-@pytest.fixture(params=["disk", "memory"])
+@pytest.fixture(params=["disk", "memory", "s3"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    return Blobs(str(tmp_path / "blobs") if request.param == "disk" else "memory:///", create=True)
+    match request.param:
+        case "disk":
+            return Blobs(str(tmp_path / "blobs"), create=True)
+        case "s3":
+            return Blobs(request.getfixturevalue("new_uri")(), create=True)
+    return Blobs("memory:///", create=True)
 
 
 @pytest.fixture
