@@ -87,14 +87,14 @@ def verify(
     checked, damaged = 0, 0
     for place in opened.places():
         try:
-            record = opened.peek(place)
+            record = opened.record(place) if quarantine else opened.peek(place)
             problems = opened.problems(record) if record else []
         except CorruptArtifact as error:
             record, problems = None, [error.problem]
         checked += bool(record or problems)
         damaged += bool(problems)
-        if problems and quarantine:
-            opened.quarantine(place)
+        if record and problems and quarantine:
+            opened.quarantine(record)
         for problem in problems:
             console.print(f"damaged: {place.stage}/{place.key}: {problem}", soft_wrap=True)
     console.print(f"{checked} artifacts read, {damaged} damaged")
@@ -157,7 +157,7 @@ def gc(*, store: Uri = "./runs", dry_run: bool = False) -> None:
     leftovers, busy = (find(opened), []) if dry_run else collect(opened)
     if busy:
         raise ConfigError(
-            f"a run is using this store ({', '.join(map(str, busy))}); wait for its end, stop it, or use --dry-run"
+            f"this store is in use ({', '.join(map(str, busy))}); wait for its end, stop it, or use --dry-run"
         )
     for leftover in leftovers:
         console.print(f"{'would remove' if dry_run else 'removed'} {leftover.name} ({leftover.size} bytes)")

@@ -148,7 +148,7 @@ def test_gc_refuses_while_a_run_works(chain, monkeypatch, capsys) -> None:
     with Leases(Store.open(str(store), create=True)):
         code, _, err = nrf(monkeypatch, capsys, "gc", "--store", str(store))
     assert code == 2
-    assert "a run is using this store (process " in err
+    assert "this store is in use (process " in err
 
 
 @pytest.mark.parametrize(

@@ -139,12 +139,15 @@ def dead_files(blobs: Blobs) -> list[str]:
 def wait_for_collectors(blobs: Blobs) -> None:
     """Return when nobody collects garbage; a collector is done soon, or it is dead, which shows soon."""
     watch = Watch()
-    while any(d.work == "gc" and watch.lives(d) for d in live_drivers(blobs)):
+    while collectors := {n: d for n, d in drivers_of(blobs).items() if d and d.work == "gc"}:
+        for name, driver in collectors.items():
+            if not watch.lives(driver):
+                blobs.delete(name)
         time.sleep(LOOK_SECONDS)
 
 
 class Survey(NamedTuple):
-    """Who runs stages on a store, and who does not any more."""
+    """Who else is at work on a store, and who is not any more."""
 
     busy: list[Driver]
     """Drivers that live; whether the others do was not waited for."""
@@ -152,19 +155,19 @@ class Survey(NamedTuple):
     """Files of drivers that are dead; complete where nobody is busy."""
 
 
-def survey(blobs: Blobs) -> Survey:
-    """Return once a driver that runs stages is seen to live, or all are known to be dead.
+def survey(blobs: Blobs, heart: Heart) -> Survey:
+    """Return once a driver other than `heart` is seen to live, or all are known to be dead.
 
     One on this machine lives as long as its process does. Of one elsewhere the counter is watched until it moves, which
     shows that it lives, or has stood still for `STALE_SECONDS`.
     """
     watch, first = Watch(), {d.driver: d.beats for d in live_drivers(blobs)}
     while True:
-        found = {name: driver for name, driver in drivers_of(blobs).items() if driver is None or driver.work == "run"}
-        living = [driver for driver in found.values() if driver and watch.lives(driver)]
+        others = {name: driver for name, driver in drivers_of(blobs).items() if name != _file_of(heart.driver)}
+        living = [driver for driver in others.values() if driver and watch.lives(driver)]
         busy = [driver for driver in living if driver.is_here or driver.beats != first.get(driver.driver)]
         if busy or not living:
-            return Survey(busy, list(found))
+            return Survey(busy, list(others))
         time.sleep(LOOK_SECONDS)
 
 

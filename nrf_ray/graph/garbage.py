@@ -46,14 +46,14 @@ def _is_ours(blob: Blob, artifacts: set[str]) -> bool:
 
 
 def collect(store: Store) -> tuple[list[Blob], list[Driver]]:
-    """Delete all garbage; return what it was, or nothing and the runs that are using the store.
+    """Delete all garbage; return what it was, or nothing and the drivers that are using the store.
 
     While this is at work it is a driver itself: a run that starts meanwhile waits for its end, and would otherwise take
     over files of an earlier run that are about to be deleted. A run that was killed on another machine shows by its
     counter, which may take `drivers.STALE_SECONDS`.
     """
-    with Heart(store.blobs, "gc"):
-        busy, dead = drivers.survey(store.blobs)
+    with Heart(store.blobs, "gc") as heart:
+        busy, dead = drivers.survey(store.blobs, heart)
         garbage = [] if busy else find(store, dead)
         for blob in garbage:
             store.blobs.delete(blob.name)

@@ -54,7 +54,8 @@ class FileEntry:
 
 def blob_name(name: str, copy: int) -> str:
     """Return where the data file `name` lies in its artifact's folder when `copy` files of other bytes came before."""
-    return f"{name}~{copy}" if copy else name
+    stem, dot, ending = name.rpartition(".")
+    return (f"{stem}~{copy}.{ending}" if dot else f"{name}~{copy}") if copy else name
 
 
 def is_file_name(name: str) -> bool:

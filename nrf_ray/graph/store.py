@@ -3,11 +3,11 @@
     <store>/<stage>/<key>/part-00000.parquet   data files first, each put if absent and never changed
     <store>/<stage>/<key>/record.json          the record last, put if absent: without it there is no artifact
     <store>/<stage>/<key>/failure.json         how the last run of the stage failed
-    <store>/quarantine/...                     damaged artifacts, moved out of the way
+    <store>/quarantine/...                     records of damaged artifacts, moved out of the way
     <store>/sweeps/<sweep>/...                 tables and reports, rebuilt from the records
 
-Every read is verified against the record. What does not match is quarantined as a whole, so the stage counts as never
-run and is built again.
+Every read is verified against the record. Where something does not match the record is quarantined, so the stage counts
+as never run and is built again.
 """
 
 import itertools
@@ -15,7 +15,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -139,10 +139,11 @@ class Store:
 
     def record(self, place: Place) -> Record | None:
         """Return the record at `place`, or None where nothing is committed; quarantine a damaged one."""
+        data = self.blobs.get(place.file(RECORD))
         try:
-            return self.peek(place)
+            return None if data is None else Record.from_bytes(data, place.stage, place.key)
         except CorruptArtifact:
-            self.quarantine(place)
+            self._set_aside(place, lambda moved: moved == data)
             raise
 
     def artifact(self, stage: Stage) -> Artifact:
@@ -156,11 +157,10 @@ class Store:
         """Return the verified bytes of the file `name` of a committed artifact."""
         if name not in (entry.name for entry in record.files):
             raise MissingArtifact(f"{record.stage}/{record.key} has no file {name}, only what its record names")
-        place = Place(record.stage, record.key)
         problem = self._problem(record, name)
         if isinstance(problem, bytes):
             return problem
-        self.quarantine(place)
+        self.quarantine(record)
         raise CorruptArtifact(record.stage, record.key, problem)
 
     def _problem(self, record: Record, name: str) -> bytes | str:
@@ -227,24 +227,31 @@ class Store:
         note = self.blobs.get_json(place_of(stage).file(FAILURE))
         return None if note is None else str(note.get("error"))
 
-    def quarantine(self, place: Place) -> None:
-        """Move everything of an artifact out of the way, so that it counts as never built.
+    def quarantine(self, record: Record) -> None:
+        """Set the record of a damaged artifact aside, so that it counts as never built.
 
-        The record goes last: a record without its files is noticed by whoever reads them, but damaged files without
-        their record would look like the leftovers of an unfinished run. Where the record changes meanwhile, another run
-        has done this already, and what is there now is new.
+        Its files stay, and whoever builds it again keeps those that are as they should be: no file is ever moved under
+        another run that may have come to the same conclusion, and may have built the artifact again since.
         """
+        place = Place(record.stage, record.key)
+
+        def is_it(moved: bytes) -> bool:
+            try:
+                return Record.from_bytes(moved, place.stage, place.key) == record
+            except CorruptArtifact:
+                return True
+
+        self._set_aside(place, is_it)
+
+    def _set_aside(self, place: Place, is_it: Callable[[bytes], bool]) -> None:
+        """Move the record at `place` to the quarantine; where it is another by now, put that back."""
         now = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
-        folder = f"quarantine/{now}/{place.stage}/{place.key}"
-        record = self.blobs.get(place.file(RECORD))
-        for blob in self.blobs.under(f"{place.stage}/{place.key}"):
-            name = blob.name.rpartition("/")[2]
-            if not name.endswith(".json"):
-                if self.blobs.get(place.file(RECORD)) != record:
-                    return
-                self.blobs.move(blob.name, f"{folder}/{name}")
-        if self.blobs.get(place.file(RECORD)) == record:
-            self.blobs.move(place.file(RECORD), f"{folder}/{RECORD}")
+        target = f"quarantine/{now}/{place.file(RECORD)}"
+        self.blobs.move(place.file(RECORD), target)
+        moved = self.blobs.get(target)
+        if moved is not None and not is_it(moved):
+            self.blobs.put_new(place.file(RECORD), moved)
+            self.blobs.delete(target)
 
     def places(self) -> Iterator[Place]:
         """Yield the place of every artifact that has a folder, committed or not; other folders are not ours."""

@@ -256,10 +256,20 @@ def test_a_run_that_starts_in_the_middle_of_a_collection_waits_for_its_end(
     assert store.problems(store.artifact(stage).record) == []
 
 
-def test_two_collections_at_once_do_no_harm(store: Store):
+def test_of_two_collections_at_once_the_second_gives_way(store: Store):
     store.write(STAGE, "left.bin", b"x")
     with Heart(store.blobs, "gc"):
-        assert [blob.name for blob in collect(store)[0]] == [place_of(STAGE).file("left.bin")]
+        assert [driver.work for driver in collect(store)[1]] == ["gc"]
+
+
+def test_a_collection_that_was_killed_on_another_machine_holds_no_run_up(store: Store, clock: Clock):
+    other_driver(store, work="gc", **ELSEWHERE)
+    with Leases(store):
+        assert clock.now > 1000.0 + STALE_SECONDS
+    assert store.blobs.under("drivers") == []
+
+
+# The counter
 
 
 def wait_for_beats(store: Store, more: int) -> int:
