@@ -122,8 +122,8 @@ def driver_named(blobs: Blobs, name: str) -> Driver | None:
 
 
 def drivers_of(blobs: Blobs) -> dict[str, Driver | None]:
-    """Return every driver that has a file in the store, by the file's name."""
-    return {blob.name: _read(blobs, blob.name) for blob in blobs.under(FOLDER)}
+    """Return every driver that has a file in the store, by the file's name; not files that are just being written."""
+    return {name: _read(blobs, name) for name in _names(blobs) if name.endswith(".json")}
 
 
 def live_drivers(blobs: Blobs) -> list[Driver]:
@@ -162,13 +162,21 @@ def survey(blobs: Blobs, heart: Heart) -> Survey:
     shows that it lives, or has stood still for `STALE_SECONDS`.
     """
     watch, first = Watch(), {d.driver: d.beats for d in live_drivers(blobs)}
+    half_written = {name for name in _names(blobs) if not name.endswith(".json")}
     while True:
         others = {name: driver for name, driver in drivers_of(blobs).items() if name != _file_of(heart.driver)}
         living = [driver for driver in others.values() if driver and watch.lives(driver)]
         busy = [driver for driver in living if driver.is_here or driver.beats != first.get(driver.driver)]
         if busy or not living:
-            return Survey(busy, list(others))
+            break
         time.sleep(LOOK_SECONDS)
+    if half_written:
+        time.sleep(LOOK_SECONDS)  # what is still there then, nobody is writing
+    return Survey(busy, [*others, *half_written.intersection(_names(blobs))])
+
+
+def _names(blobs: Blobs) -> list[str]:
+    return [blob.name for blob in blobs.under(FOLDER)]
 
 
 def _read(blobs: Blobs, name: str) -> Driver | None:

@@ -217,9 +217,13 @@ class Store:
         return won
 
     def note_failure(self, stage: Stage, error: str, trace: str) -> str:
-        """Keep how a run of `stage` failed; return where."""
+        """Keep how a run of `stage` failed; return where, or why that cannot be kept: a full disk hides no `error`."""
         name = place_of(stage).file(FAILURE)
-        self.blobs.replace(name, json.dumps({"error": error, "traceback": trace}, indent=1).encode() + b"\n")
+        note = json.dumps({"error": error, "traceback": trace}, indent=1).encode() + b"\n"
+        try:
+            self.blobs.replace(name, note)
+        except StoreFailed as problem:
+            return f"not noted: {problem}"
         return self.path_of(name)
 
     def failure(self, stage: Stage) -> str | None:

@@ -269,6 +269,19 @@ def test_a_collection_that_was_killed_on_another_machine_holds_no_run_up(store: 
     assert store.blobs.under("drivers") == []
 
 
+def test_a_collection_does_not_take_its_own_beat_for_another_driver(store: Store, monkeypatch: pytest.MonkeyPatch):
+    # Regression: the file that its own counter was just being written to looked like a driver that lives.
+    mine = {"driver": "mine", "work": "gc", **identity(), "beats": 1}
+    left = store.blobs.root / "drivers" / ".tmp-123"
+    left.parent.mkdir()
+    left.write_text(json.dumps(mine))
+    found, busy = collect(store)
+    assert ([blob.name for blob in found], busy) == (["drivers/.tmp-123"], []), "left by a process that was killed"
+    left.write_text(json.dumps(mine))
+    monkeypatch.setattr(drivers, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: left.unlink()))
+    assert collect(store) == ([], []), "it was being written"
+
+
 # The counter
 
 
