@@ -24,6 +24,12 @@ class StoreError(NrfError):
     """The store cannot be used as asked: not a store, not writable, made by a newer version."""
 
 
+class StoreFailed(StoreError):
+    """The disk or the service under the store failed at an operation: full, read-only, out of reach."""
+
+    exit_code = 1
+
+
 class ClusterError(NrfError):
     """The cluster cannot be reached, or can never meet what a stage asks for."""
 

@@ -15,8 +15,8 @@ from nrf_ray.console import make_console
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.naming import split_names
 from nrf_ray.errors import ConfigError, CorruptArtifact, StagesFailed
+from nrf_ray.graph.drivers import live_drivers
 from nrf_ray.graph.garbage import collect, find
-from nrf_ray.graph.lease import live_drivers
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
 
@@ -35,7 +35,7 @@ def status(*, store: Uri = "./runs") -> None:
         held.setdefault(place.stage, Counter())[state] += 1
     for stage, counts in sorted(held.items()):
         console.print(f"{stage:12} " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
-    for driver in live_drivers(opened):
+    for driver in live_drivers(opened.blobs):
         console.print(f"running: {driver}")
     sweeps = opened.blobs.folders("sweeps")
     console.print(f"sweeps: {', '.join(sweeps) or 'none'}")
@@ -87,14 +87,14 @@ def verify(
     checked, damaged = 0, 0
     for place in opened.places():
         try:
-            record = opened.peek(place)
+            record = opened.record(place) if quarantine else opened.peek(place)
             problems = opened.problems(record) if record else []
         except CorruptArtifact as error:
             record, problems = None, [error.problem]
         checked += bool(record or problems)
         damaged += bool(problems)
-        if problems and quarantine:
-            opened.quarantine(place)
+        if record and problems and quarantine:
+            opened.quarantine(record)
         for problem in problems:
             console.print(f"damaged: {place.stage}/{place.key}: {problem}", soft_wrap=True)
     console.print(f"{checked} artifacts read, {damaged} damaged")
@@ -147,24 +147,20 @@ def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]
     return wrong
 
 
-def gc(*, store: Uri = "./runs", dry_run: bool = False, force: bool = False) -> None:
+def gc(*, store: Uri = "./runs", dry_run: bool = False) -> None:
     """Remove what no record names: unfinished files, stale leases, the quarantine. Artifacts are never removed.
 
-    A run that was killed on another host still looks alive from here: --force goes on where you know that none is.
+    Refused while a run uses the store. One that was killed on another host may take three quarters of a minute to show.
     """
     opened = _open(store)
     console = make_console()
-    drivers = live_drivers(opened)
-    if drivers and not (dry_run or force):
+    leftovers, busy = (find(opened), []) if dry_run else collect(opened)
+    if busy:
         raise ConfigError(
-            f"a run is using this store ({', '.join(drivers)}); wait for its end, use --dry-run, or --force where you "
-            "know that it is dead"
+            f"this store is in use ({', '.join(map(str, busy))}); wait for its end, stop it, or use --dry-run"
         )
-    leftovers = find(opened)
     for leftover in leftovers:
         console.print(f"{'would remove' if dry_run else 'removed'} {leftover.name} ({leftover.size} bytes)")
-    if not dry_run:
-        collect(opened, leftovers)
     total = sum(leftover.size for leftover in leftovers)
     console.print(f"{len(leftovers)} files, {total} bytes{' would be' if dry_run else ''} removed")
 
@@ -191,7 +187,7 @@ def fetch(name: str) -> None:
 
 def _open(uri: str) -> Store:
     opened = Store.open(uri, create=False)
-    if opened.blobs.root is not None and not opened.blobs.root.is_dir():
+    if not opened.is_there:
         raise ConfigError(f"there is no store at {uri}; name one with --store")
     return opened
 

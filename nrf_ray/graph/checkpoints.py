@@ -13,17 +13,18 @@ PREFIX = "checkpoint-"
 
 def save(store: Store, stage: Stage, step: int, data: bytes) -> None:
     """Keep `data` as the state after `step`, then delete the states before it."""
-    former = [name for name in _names(store, stage) if name < _name(step, data)]
-    store.write(stage, _name(step, data), data)
+    former = _names(store, stage)
+    entry = store.write(stage, _name(step, data), data)
     for name in former:
-        store.blobs.delete(place_of(stage).file(name))
+        if name < entry.name:
+            store.blobs.delete(place_of(stage).file(name))
 
 
 def latest(store: Store, stage: Stage) -> bytes | None:
     """Return the last state that is whole, or None."""
     for name in reversed(_names(store, stage)):
-        data = store.unfinished_file(stage, name)
-        if data is not None and name.rpartition("-")[2] == digest(data):
+        data = store.blobs.get(place_of(stage).file(name))
+        if data is not None and name.partition("~")[0].rpartition("-")[2] == digest(data):
             return data
     return None
 

@@ -7,19 +7,18 @@ this process, one stage after the other, with no Ray: for tests, notebooks and d
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
 from nrf_ray.errors import CorruptArtifact, MissingArtifact
 from nrf_ray.graph import checkpoints
-from nrf_ray.graph.canonical import digest
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.record import FileEntry, Record, record_of
 from nrf_ray.graph.stage import Stage
-from nrf_ray.graph.store import Artifact, Store, place_of
+from nrf_ray.graph.store import Artifact, Leftover, Store, place_of
 
 Report = Callable[[int, dict[str, float]], None]
 """Takes a step (an epoch) and what was measured at it, for people who watch."""
@@ -56,13 +55,13 @@ class Context:
         """Put a data file of the artifact."""
         self._files[name] = self.store.write(self.stage, name, data)
 
-    def unfinished(self, name: str) -> bytes | None:
-        """Return a data file of this artifact that is in the store although no record names it yet, or None."""
-        return self.store.unfinished_file(self.stage, name)
+    def unfinished(self, name: str) -> Iterator[Leftover]:
+        """Yield the data files of this artifact called `name` that are in the store although no record names them."""
+        return self.store.unfinished(self.stage, name)
 
-    def adopt(self, name: str, data: bytes) -> None:
-        """Make a file that `unfinished` returned part of the artifact, as it is."""
-        self._files[name] = FileEntry(name=name, size=len(data), sha256=digest(data))
+    def adopt(self, leftover: Leftover) -> None:
+        """Make a file that `unfinished` yielded part of the artifact, as it is."""
+        self._files[leftover.name] = leftover.entry()
 
     def save_checkpoint(self, step: int, state: bytes) -> None:
         """Keep the state after `step` of long work, in place of earlier ones; it is gone when the stage is done."""

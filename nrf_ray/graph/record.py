@@ -9,10 +9,11 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from nrf_ray.errors import CorruptArtifact
 from nrf_ray.graph.canonical import Json, Key, canonical_json, digest, encode
+from nrf_ray.graph.redact import without_secrets
 from nrf_ray.graph.source import source_digest
 from nrf_ray.graph.stage import SCHEMA, Metrics, Stage
 
@@ -31,8 +33,34 @@ class FileEntry:
     """One data file of an artifact."""
 
     name: str
+    """What the stage calls it: no path."""
     size: int
+    """Bytes."""
     sha256: str
+    """Of its bytes."""
+    copy: int = field(default=0, compare=False)
+    """Under which of its names it lies: 0 is `name`; above, where other bytes were there first (`Store.write`)."""
+
+    @property
+    def blob(self) -> str:
+        """What it is called in the artifact's folder."""
+        return blob_name(self.name, self.copy)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the entry as it stands in a record."""
+        found: dict[str, Json] = {"name": self.name, "size": self.size, "sha256": self.sha256}
+        return found | ({"copy": self.copy} if self.copy else {})
+
+
+def blob_name(name: str, copy: int) -> str:
+    """Return where the data file `name` lies in its artifact's folder when `copy` files of other bytes came before."""
+    stem, dot, ending = name.rpartition(".")
+    return (f"{stem}~{copy}.{ending}" if dot else f"{name}~{copy}") if copy else name
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether a data file of an artifact may be called `name`."""
+    return bool(re.fullmatch(r"[^/\\~\0.][^/\\~\0]*", name)) and not name.endswith(".json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +79,7 @@ class Record:
     def to_bytes(self) -> bytes:
         """Return the record as JSON text with a checksum over its canonical form."""
         body = {"schema": SCHEMA, **{f.name: encode(getattr(self, f.name), f.name) for f in dataclasses.fields(self)}}
-        body["files"] = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in self.files]
+        body["files"] = [entry.to_json() for entry in self.files]
         return json.dumps({**body, "checksum": _checksum(body)}, indent=1).encode() + b"\n"
 
     @classmethod
@@ -61,12 +89,16 @@ class Record:
             body = json.loads(data)
             checksum = body.pop("checksum")
             found = _checksum(body)
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            body.pop("schema")
+            record = cls(**{**body, "files": tuple(FileEntry(**entry) for entry in body["files"])})
+            sound = all(is_file_name(entry.name) and int(entry.copy) >= 0 for entry in record.files)
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise CorruptArtifact(stage, key, "its record is not readable") from error
-        if checksum != found or (body["stage"], body["key"]) != (stage, key):
+        if checksum != found or (record.stage, record.key) != (stage, key):
             raise CorruptArtifact(stage, key, "its record does not match its own checksum or place")
-        body.pop("schema")
-        return cls(**{**body, "files": tuple(FileEntry(**entry) for entry in body["files"])})
+        if not sound:
+            raise CorruptArtifact(stage, key, "its record names files that no stage writes")
+        return record
 
     @property
     def seconds(self) -> float:
@@ -105,7 +137,7 @@ def launch_provenance() -> dict[str, Any]:
         "processor": _processor(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in VERSIONED_PACKAGES},
-        "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "argv": [Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:])],
         "pid": os.getpid(),
         **_revision(),
     }

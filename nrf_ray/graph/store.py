@@ -1,36 +1,34 @@
 """The store: artifacts by stage and key.
 
-    <store>/<stage>/<key>/part-00000.parquet   data files first, each put if absent
+    <store>/<stage>/<key>/part-00000.parquet   data files first, each put if absent and never changed
     <store>/<stage>/<key>/record.json          the record last, put if absent: without it there is no artifact
     <store>/<stage>/<key>/failure.json         how the last run of the stage failed
-    <store>/quarantine/...                     damaged artifacts, moved out of the way
+    <store>/quarantine/...                     records of damaged artifacts, moved out of the way
     <store>/sweeps/<sweep>/...                 tables and reports, rebuilt from the records
 
-Every read is verified against the record. What does not match is quarantined as a whole, so the stage counts as never
-run and is built again.
+Every read is verified against the record. Where something does not match the record is quarantined, so the stage counts
+as never run and is built again.
 """
 
+import itertools
 import json
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from obstore.exceptions import BaseError
-
-from nrf_ray.errors import CorruptArtifact, MissingArtifact, StoreError
-from nrf_ray.graph.blobs import TEMPORARY, Blobs
+from nrf_ray.errors import CorruptArtifact, MissingArtifact, StoreError, StoreFailed
+from nrf_ray.graph.blobs import Blobs
 from nrf_ray.graph.canonical import Key, digest
-from nrf_ray.graph.record import FileEntry, Record
+from nrf_ray.graph.record import FileEntry, Record, blob_name, is_file_name
 from nrf_ray.graph.stage import RESERVED_NAMES, SCHEMA, Stage
 
 MARKER = "nrf-store.json"
 RECORD = "record.json"
 FAILURE = "failure.json"
 LEASE = "lease.json"
-NOT_DATA = (RECORD, FAILURE, LEASE)
 
 
 class Place(NamedTuple):
@@ -47,6 +45,18 @@ class Place(NamedTuple):
 def place_of(stage: Stage) -> Place:
     """Return where the artifact of `stage` lies."""
     return Place(stage.kind.name, stage.key)
+
+
+class Leftover(NamedTuple):
+    """A data file of an artifact that has no record yet."""
+
+    name: str
+    copy: int
+    data: bytes
+
+    def entry(self) -> FileEntry:
+        """Return its entry for the record of a run that takes it over."""
+        return FileEntry(name=self.name, size=len(self.data), sha256=digest(self.data), copy=self.copy)
 
 
 @dataclass(frozen=True)
@@ -76,31 +86,36 @@ class Store:
     def open(cls, uri: str, *, create: bool) -> "Store":
         """Return the store at `uri`; with `create`, make one of an empty or missing folder.
 
-        Raises StoreError where `uri` is a file, holds other things, cannot be written, or was made by a newer
-        nrf_ray. Without `create` a missing store reads as empty and nothing is written.
+        Raises StoreError where `uri` is a file, holds other things, cannot be reached or written, or was made by a
+        newer nrf_ray. Without `create` a missing store reads as empty and nothing is written.
         """
         store = cls(Blobs(uri, create=create))
-        root = store.blobs.root
-        try:
-            marker = store.blobs.get(MARKER)
-            if marker is None and (root is None or root.is_dir()):
-                store._found(create)
-            elif marker is not None:
-                store._check_schema(marker)
-        except (BaseError, PermissionError) as error:
-            raise StoreError(f"the store {uri} cannot be used: {str(error).splitlines()[0]}") from error
+        marker = store.blobs.get(MARKER)
+        if marker is not None:
+            store._check_schema(marker)
+        elif store.blobs.any():
+            raise StoreError(
+                f"{uri} is not empty and is no nrf_ray store (it has no {MARKER}); choose an empty or a new place with "
+                "--store"
+            )
+        elif create:
+            store._make()
         return store
 
-    def _found(self, create: bool) -> None:
-        if self.blobs.root is not None and any(
-            not entry.name.startswith(TEMPORARY) for entry in self.blobs.root.iterdir()
-        ):
+    def _make(self) -> None:
+        """Put the marker, twice: the second time has to be refused, as everything rests on that."""
+        text = json.dumps({"schema": SCHEMA}).encode() + b"\n"
+        self.blobs.put_new(MARKER, text)
+        if self.blobs.put_new(MARKER, text):
             raise StoreError(
-                f"the folder {self.uri} is not empty and is no nrf_ray store (it has no {MARKER}); "
-                "choose an empty or a new folder with --store"
+                f"{self.uri} does not refuse to write what exists (If-None-Match), so two runs could mix their results "
+                "there; choose another service, or a newer version of it, with --store"
             )
-        if create:
-            self.blobs.put_new(MARKER, json.dumps({"schema": SCHEMA}).encode() + b"\n")
+
+    @property
+    def is_there(self) -> bool:
+        """Whether anybody has made it yet."""
+        return self.blobs.exists(MARKER)
 
     def _check_schema(self, marker: bytes) -> None:
         try:
@@ -124,10 +139,11 @@ class Store:
 
     def record(self, place: Place) -> Record | None:
         """Return the record at `place`, or None where nothing is committed; quarantine a damaged one."""
+        data = self.blobs.get(place.file(RECORD))
         try:
-            return self.peek(place)
+            return None if data is None else Record.from_bytes(data, place.stage, place.key)
         except CorruptArtifact:
-            self.quarantine(place)
+            self._set_aside(place, lambda moved: moved == data)
             raise
 
     def artifact(self, stage: Stage) -> Artifact:
@@ -141,17 +157,16 @@ class Store:
         """Return the verified bytes of the file `name` of a committed artifact."""
         if name not in (entry.name for entry in record.files):
             raise MissingArtifact(f"{record.stage}/{record.key} has no file {name}, only what its record names")
-        place = Place(record.stage, record.key)
         problem = self._problem(record, name)
         if isinstance(problem, bytes):
             return problem
-        self.quarantine(place)
+        self.quarantine(record)
         raise CorruptArtifact(record.stage, record.key, problem)
 
     def _problem(self, record: Record, name: str) -> bytes | str:
         """Return the bytes of a file where they are as recorded, else what is wrong with them."""
         entry = next(entry for entry in record.files if entry.name == name)
-        data = self.blobs.get(Place(record.stage, record.key).file(name))
+        data = self.blobs.get(Place(record.stage, record.key).file(entry.blob))
         if data is None:
             return f"{name} is gone"
         if len(data) != entry.size:
@@ -163,33 +178,52 @@ class Store:
     def write(self, stage: Stage, name: str, data: bytes) -> FileEntry:
         """Put a data file of an artifact that is being built; return its entry for the record.
 
-        A file that is already there comes from an earlier, unfinished run. The same bytes are kept; other bytes are
-        moved to the quarantine, since no record vouches for them. Where one does, another run has committed the
-        artifact meanwhile: its files stay, and our commit will lose.
+        A file that is already there comes from another run: one that was cut off, or one that is at work on another
+        host this moment. It is never changed, so whichever record is committed tells the truth. The same bytes serve
+        both; other bytes go under the next free name, and what no record names in the end is garbage.
         """
-        assert "/" not in name, "an artifact is a flat folder"
-        name_in_store = place_of(stage).file(name)
-        kept = not self.blobs.put_new(name_in_store, data)
-        if kept and self.blobs.get(name_in_store) != data and not self.has(stage):
-            self.blobs.move(name_in_store, self._quarantine_name(name_in_store))
-            self.blobs.put_new(name_in_store, data)
-        return FileEntry(name=name, size=len(data), sha256=digest(data))
+        if not is_file_name(name):
+            raise StoreError(f"{name!r} cannot be the name of a file of an artifact")
+        copy = 0
+        while not self._put_or_find(place_of(stage).file(blob_name(name, copy)), data):
+            copy += 1
+        return FileEntry(name=name, size=len(data), sha256=digest(data), copy=copy)
 
-    def unfinished_file(self, stage: Stage, name: str) -> bytes | None:
-        """Return a data file that an earlier, unfinished run of `stage` left, or None."""
-        return self.blobs.get(place_of(stage).file(name))
+    def _put_or_find(self, blob: str, data: bytes) -> bool:
+        return self.blobs.put_new(blob, data) or self.blobs.get(blob) == data
+
+    def unfinished(self, stage: Stage, name: str) -> Iterator[Leftover]:
+        """Yield the data files called `name` that runs of `stage` left without a record."""
+        for copy in itertools.count():
+            data = self.blobs.get(place_of(stage).file(blob_name(name, copy)))
+            if data is None:
+                return
+            yield Leftover(name, copy, data)
 
     def commit(self, record: Record) -> bool:
-        """Make the artifact exist; return False where another run has committed it already, whose record stands."""
+        """Make the artifact exist; return False where another run has committed it already, whose record stands.
+
+        Raises StoreFailed where a file is not there any more, as somebody may have removed it from outside.
+        """
         place = Place(record.stage, record.key)
+        gone = [entry.name for entry in record.files if not self.blobs.exists(place.file(entry.blob))]
+        if gone:
+            raise StoreFailed(
+                f"{', '.join(gone)} of {place.stage}/{place.key} was removed while the stage was at work; run the same "
+                "command again"
+            )
         won = self.blobs.put_new(place.file(RECORD), record.to_bytes())
         self.blobs.delete(place.file(FAILURE))
         return won
 
     def note_failure(self, stage: Stage, error: str, trace: str) -> str:
-        """Keep how a run of `stage` failed; return where."""
+        """Keep how a run of `stage` failed; return where, or why that cannot be kept: a full disk hides no `error`."""
         name = place_of(stage).file(FAILURE)
-        self.blobs.replace(name, json.dumps({"error": error, "traceback": trace}, indent=1).encode() + b"\n")
+        note = json.dumps({"error": error, "traceback": trace}, indent=1).encode() + b"\n"
+        try:
+            self.blobs.replace(name, note)
+        except StoreFailed as problem:
+            return f"not noted: {problem}"
         return self.path_of(name)
 
     def failure(self, stage: Stage) -> str | None:
@@ -197,21 +231,31 @@ class Store:
         note = self.blobs.get_json(place_of(stage).file(FAILURE))
         return None if note is None else str(note.get("error"))
 
-    def quarantine(self, place: Place) -> None:
-        """Move everything of an artifact out of the way, so that it counts as never built.
+    def quarantine(self, record: Record) -> None:
+        """Set the record of a damaged artifact aside, so that it counts as never built.
 
-        The record goes last: a record without its files is noticed by whoever reads them, but damaged files without
-        their record would look like the leftovers of an unfinished run.
+        Its files stay, and whoever builds it again keeps those that are as they should be: no file is ever moved under
+        another run that may have come to the same conclusion, and may have built the artifact again since.
         """
-        folder = self._quarantine_name(f"{place.stage}/{place.key}")
-        for blob in self.blobs.under(f"{place.stage}/{place.key}"):
-            name = blob.name.rpartition("/")[2]
-            if name not in NOT_DATA:
-                self.blobs.move(blob.name, f"{folder}/{name}")
-        self.blobs.move(place.file(RECORD), f"{folder}/{RECORD}")
+        place = Place(record.stage, record.key)
 
-    def _quarantine_name(self, name: str) -> str:
-        return f"quarantine/{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}/{name}"
+        def is_it(moved: bytes) -> bool:
+            try:
+                return Record.from_bytes(moved, place.stage, place.key) == record
+            except CorruptArtifact:
+                return True
+
+        self._set_aside(place, is_it)
+
+    def _set_aside(self, place: Place, is_it: Callable[[bytes], bool]) -> None:
+        """Move the record at `place` to the quarantine; where it is another by now, put that back."""
+        now = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+        target = f"quarantine/{now}/{place.file(RECORD)}"
+        self.blobs.move(place.file(RECORD), target)
+        moved = self.blobs.get(target)
+        if moved is not None and not is_it(moved):
+            self.blobs.put_new(place.file(RECORD), moved)
+            self.blobs.delete(target)
 
     def places(self) -> Iterator[Place]:
         """Yield the place of every artifact that has a folder, committed or not; other folders are not ours."""

@@ -102,15 +102,15 @@ def _cost(handle: Stage) -> float:
 def construct(config: ConstructSpec, context: Context, *, source: Artifact | None = None) -> Metrics:
     """Write `part-00000.parquet` and so on, one row an image; measure what was done to the images."""
     from nrf_ray.data.shards import concatenate
-    from nrf_ray.stages.constructed import finished_shard, measure, refuse, shard_name
+    from nrf_ray.stages.constructed import finished_shard, measure, refuse
 
     del source  # every shard worker opens it itself
     missing = [index for index in range(config.num_shards) if finished_shard(context, index) is None]
     context.map_shards(partial(CraftShard, context.stage, context.store.uri), missing)
     shards = []
     for index in range(config.num_shards):
-        shard, data = finished_shard(context, index) or refuse(index)
-        context.adopt(shard_name(index), data)
+        shard, leftover = finished_shard(context, index) or refuse(index)
+        context.adopt(leftover)
         shards.append(shard)
     return measure(config, concatenate(shards))
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from nrf_ray.data.images import LabelledImages
     from nrf_ray.data.shards import Shard
+    from nrf_ray.graph.store import Leftover
 
 BINS = 20
 """Bars of a norm histogram: equal parts of 0 to the largest norm."""
@@ -42,30 +43,30 @@ def constructed_set(artifact: Artifact, *, changed_only: bool = False) -> "Label
     return LabelledImages(images=rows.images[changed], labels=labels[changed])
 
 
-def finished_shard(context: Context, index: int) -> "tuple[Shard, bytes] | None":
-    """Return a shard that lies whole in the store, or None.
+def finished_shard(context: Context, index: int) -> "tuple[Shard, Leftover] | None":
+    """Return a shard that lies whole in the store, and where it lies, or None.
 
     No record vouches for it yet, so it has to be intact to the byte, of this stage, and hold the rows and columns that
     belong there.
     """
     from nrf_ray.data.shards import is_intact, read_shard
 
-    data = context.unfinished(shard_name(index))
-    if data is None:
-        return None
-    try:
-        shard = read_shard(data)
-    except ValueError:
-        return None
     config: ConstructSpec = context.stage.config
     rows = min(config.shard_rows, config.num_rows - index * config.shard_rows)
     shape = (rows, *info_of(config.dataset).shape)
     expected = (context.stage.key, COLUMNS, shape, f"torch.{config.storage}")
-    found = (shard.key, tuple(shard.columns), tuple(shard.images.shape), str(shard.images.dtype))
-    return (shard, data) if found == expected and is_intact(shard, data) else None
+    for leftover in context.unfinished(shard_name(index)):
+        try:
+            shard = read_shard(leftover.data)
+        except ValueError:
+            continue
+        found = (shard.key, tuple(shard.columns), tuple(shard.images.shape), str(shard.images.dtype))
+        if found == expected and is_intact(shard, leftover.data):
+            return shard, leftover
+    return None
 
 
-def refuse(index: int) -> "tuple[Shard, bytes]":
+def refuse(index: int) -> "tuple[Shard, Leftover]":
     """Raise OSError because a shard that was written is not there."""
     raise OSError(f"shard {index} was written but cannot be read back whole; check the disk under the store")
 

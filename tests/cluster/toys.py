@@ -50,7 +50,7 @@ def wide(config: Toy, context: Context) -> Metrics:
     """Write `num_shards` files, each by a shard worker."""
     context.map_shards(partial(ShardToy, context.stage, context.store.uri), range(config.num_shards))
     for shard in range(config.num_shards):
-        context.adopt(f"{shard}.txt", context.unfinished(f"{shard}.txt") or b"")
+        context.adopt(next(context.unfinished(f"{shard}.txt")))
     return {"value": config.num_shards}
 
 

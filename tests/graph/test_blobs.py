@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nrf_ray.errors import StoreError
-from nrf_ray.graph import blobs as module
+from nrf_ray.graph import folder as module
 from nrf_ray.graph.blobs import Blob, Blobs, local_root
 from tests.graph.toys import tree
 
@@ -24,9 +24,14 @@ NAMES = [
 ]
 
 
-@pytest.fixture(params=["disk", "memory"])
+@pytest.fixture(params=["disk", "memory", "s3"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    return Blobs(str(tmp_path / "blobs") if request.param == "disk" else "memory:///", create=True)
+    match request.param:
+        case "disk":
+            return Blobs(str(tmp_path / "blobs"), create=True)
+        case "s3":
+            return Blobs(request.getfixturevalue("new_uri")(), create=True)
+    return Blobs("memory:///", create=True)
 
 
 @pytest.fixture
@@ -125,9 +130,9 @@ def test_replace_shows_readers_whole_values_only(disk: Blobs):
         (errno.ENOSPC, "free some space, then run the same command again"),
         (errno.EDQUOT, "quota"),
         (errno.EROFS, "read-only; choose another --store"),
-        (errno.EACCES, "you may not write there"),
+        (errno.EACCES, "you may not do that there"),
         (errno.EMFILE, "ulimit -n"),
-        (errno.EIO, "see to it, then run the same command again"),
+        (errno.EIO, "check it, then run the same command again"),
     ],
     ids=lambda value: errno.errorcode.get(value, "") if isinstance(value, int) else "",
 )
@@ -188,7 +193,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
 
 
 def test_a_uri_of_no_known_kind_is_refused():
-    with pytest.raises(StoreError, match="no store can be opened at gopher://x/y"):
+    with pytest.raises(StoreError, match=r"no store can be opened at gopher://x/y; give a folder, or s3://"):
         Blobs("gopher://x/y", create=True)
 
 

@@ -68,5 +68,5 @@ def test_a_checkpoint_of_a_stage_that_never_ended_is_garbage(store):
         execute(handle, store)
     garbage = find(store)
     assert [blob.name.rpartition("/")[2][:19] for blob in garbage] == ["checkpoint-00000002"]
-    collect(store, garbage)
+    collect(store)
     assert checkpoints.latest(store, handle) is None

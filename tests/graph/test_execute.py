@@ -157,7 +157,7 @@ def test_an_input_that_goes_while_the_run_is_on_is_rebuilt(store: Store, ran: li
 
 def test_an_input_that_is_damaged_every_time_fails_its_user(store: Store, ran: list[str]):
     a, b = chain("a", "b")
-    toys.HOOKS["b"] = lambda context: flip(path_of(store, a))
+    toys.HOOKS["b"] = lambda context: flip(path_of(store, a, store.artifact(a).record.files[0].blob))
     frontier = run_inline([b], store)
     assert "found damaged inputs" in frontier.errors[b.key]
     assert frontier.state[b.key] is Progress.FAILED
@@ -220,11 +220,12 @@ def test_to_rebuild_lists_what_is_missing_inputs_first(store: Store):
 def test_whole_files_of_a_run_that_was_cut_off_are_kept(store: Store, ran: list[str]):
     first = _run(node("a"), store)
     stage = pieces(Toy(name="p"), first=first)
-    store.write(stage, "part 2.txt", b"from the run before")
+    store.write(stage, "part 1.txt", b"of other bytes")
+    store.write(stage, "part 2.txt", b"))")
     kept = path_of(store, stage, "part 2.txt").stat().st_ino
     execute(stage, store)
     assert path_of(store, stage, "part 2.txt").stat().st_ino == kept
-    assert content(store, stage)["files"]["part 2.txt"] == "from the run before"
+    assert content(store, stage)["files"] == {FILE: "p(a())", "part 1.txt": "p(a(", "part 2.txt": "))"}
 
 
 def test_a_config_that_no_record_can_hold_fails_its_stage_only(store: Store, ran: list[str]):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nrf_ray.graph.blobs import TEMPORARY
 from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.folder import TEMPORARY
 from nrf_ray.graph.garbage import collect, find
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.record import record_of
@@ -32,7 +32,7 @@ def full(store: Store, ran: list[str]) -> Store:
 def test_a_store_in_order_has_no_garbage(full: Store):
     before = tree(Path(full.uri))
     assert find(full) == []
-    collect(full, [])
+    assert collect(full) == ([], [])
     assert tree(Path(full.uri)) == before
 
 
@@ -58,9 +58,10 @@ def test_leftovers_are_found_and_removed_with_their_folders(full: Store, name: s
     folders = {path for path in Path(full.uri).rglob("*") if path.is_dir()}
     full.blobs.put_new(name, b"12345")
     assert find(full) == [(name, 5)]
-    collect(full, find(full))
+    assert collect(full) == ([(name, 5)], [])
     assert tree(Path(full.uri)) == before
-    assert {path for path in Path(full.uri).rglob("*") if path.is_dir()} == folders
+    left = {path for path in Path(full.uri).rglob("*") if path.is_dir()}
+    assert left - {Path(full.uri) / "drivers"} == folders, "the folder of the drivers stays, others may be starting"
 
 
 def test_how_a_stage_failed_is_kept_until_it_succeeds(full: Store):
@@ -93,7 +94,7 @@ def test_what_a_record_names_is_never_garbage(tmp_path_factory: pytest.TempPathF
             left.add(place_of(stage).file("noise.bin"))
             store.write(stage, "noise.bin", b"x")
     assert set(garbage_names(store)) == left
-    collect(store, find(store))
+    collect(store)
     assert set(tree(Path(store.uri))) == kept
 
 
@@ -110,10 +111,11 @@ def test_after_damage_a_failure_and_a_rebuild_only_artifacts_are_left(store: Sto
     with Leases(store) as leases:
         leases.take(B)
         run_inline([B], store)
-    assert [name.partition("/")[0] for name in garbage_names(store)] == ["quarantine", "quarantine"]
-    collect(store, find(store))
+    assert [name.partition("/")[0] for name in garbage_names(store)] == ["quarantine", "toy"]
+    collect(store)
     assert content(store, B)["files"] == {FILE: "b(a())"}
-    files = {MARKER} | {place_of(stage).file(name) for stage in (A, B) for name in (FILE, RECORD)}
+    files = {MARKER, place_of(A).file("value~1.txt"), place_of(B).file(FILE)}
+    files |= {place_of(stage).file(RECORD) for stage in (A, B)}
     assert set(tree(Path(store.uri))) == files
 
 

@@ -1,29 +1,35 @@
 """Leases: the work of a living driver is left to it, that of a dead one is taken over, and no clock is compared."""
 
+import contextlib
 import json
 import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 
 from nrf_ray.errors import StoreError
-from nrf_ray.graph import lease
-from nrf_ray.graph.lease import STALE_SECONDS, Leases, live_drivers, running_elsewhere
+from nrf_ray.graph import drivers
+from nrf_ray.graph.drivers import STALE_SECONDS, Heart, live_drivers
+from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.garbage import collect
+from nrf_ray.graph.lease import Leases, running_elsewhere
+from nrf_ray.graph.process import identity
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import LEASE, Store, place_of
-from tests.graph.toys import node
+from tests.graph.toys import FILE, node
 
 STAGE = node("x")
+ELSEWHERE = {"host": "elsewhere", "machine": "another boot of another machine"}
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that stands until it is moved; to sleep moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -31,24 +37,22 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(lease, "time", SimpleNamespace(monotonic=made.monotonic))
+    monkeypatch.setattr(drivers, "time", SimpleNamespace(monotonic=made.monotonic, sleep=made.sleep))
     return made
 
 
-def other_driver(store: Store, stage: Stage = STAGE, **about: Any) -> None:
+def other_driver(store: Store, stage: Stage = STAGE, name: str = "other", **about: Any) -> None:
     """Put the files of another driver, which holds `stage`, into the store."""
-    mine = {"pid": os.getpid(), "process_started": psutil.Process().create_time()}
-    owner = {"driver": "other", "host": platform.node(), **mine, "beats": 1, **about}
-    store.blobs.replace("drivers/other.json", json.dumps(owner).encode())
-    store.blobs.replace(place_of(stage).file(LEASE), b'{"driver": "other"}')
-
-
-def holder_of(store: Store, stage: Stage = STAGE) -> str:
-    return json.loads(store.blobs.get(place_of(stage).file(LEASE)) or b"{}").get("driver", "nobody")
+    owner = {"driver": name, "work": "run", **identity(), "beats": 1, **about}
+    store.blobs.replace(f"drivers/{name}.json", json.dumps(owner).encode())
+    store.blobs.replace(place_of(stage).file(LEASE), json.dumps({"driver": name}).encode())
 
 
 def dead_pid() -> int:
@@ -74,26 +78,45 @@ def test_what_a_dead_process_held_is_taken_over(store: Store):
     assert running_elsewhere(store, STAGE) is None
     with Leases(store) as mine:
         assert mine.take(STAGE) is None
-        assert holder_of(store) != "other"
+        assert running_elsewhere(store, STAGE) == f"process {os.getpid()} on {platform.node()}"
 
 
 def test_a_pid_that_another_process_has_now_does_not_count(store: Store):
-    other_driver(store, process_started=psutil.Process().create_time() - 1000)
+    other_driver(store, started="1")
     assert running_elsewhere(store, STAGE) is None
     with Leases(store) as mine:
         assert mine.take(STAGE) is None
 
 
-def test_the_pid_of_another_host_says_nothing(store: Store):
-    other_driver(store, host="elsewhere", pid=dead_pid())
+@pytest.mark.parametrize("machine", ["another machine", "this machine before it was started again", "a container"])
+def test_the_pid_of_another_machine_says_nothing_though_it_has_the_same_name(store: Store, machine: str):
+    # Regression: two machines that were both called localhost took each other's drivers for dead.
+    other_driver(store, machine=machine, pid=dead_pid())
     assert running_elsewhere(store, STAGE) is not None
     with Leases(store) as mine:
         assert mine.take(STAGE) is not None
 
 
-@pytest.mark.parametrize("host", ["elsewhere", None], ids=["of another host", "of a frozen process here"])
-def test_a_counter_that_stands_still_is_a_dead_driver(store: Store, clock: Clock, host: str | None):
-    other_driver(store, host=host or platform.node())
+@pytest.mark.parametrize("name", ["", "../../secret", "a/b", "x" * 500, 7, None])
+def test_a_lease_that_makes_no_sense_is_free(store: Store, name: object):
+    store.blobs.replace(place_of(STAGE).file(LEASE), json.dumps({"driver": name}).encode())
+    assert running_elsewhere(store, STAGE) is None
+    with Leases(store) as mine:
+        assert mine.take(STAGE) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b"[" * 100_000, b'{"driver": "other", "beats": "x"}'])
+def test_a_driver_whose_file_is_damaged_counts_as_dead(store: Store, data: bytes):
+    other_driver(store)
+    store.blobs.replace("drivers/other.json", data)
+    assert (running_elsewhere(store, STAGE), live_drivers(store.blobs)) == (None, [])
+    with Leases(store) as mine:
+        assert mine.take(STAGE) is None
+
+
+@pytest.mark.parametrize("about", [ELSEWHERE, {}], ids=["of another host", "of a frozen process here"])
+def test_a_counter_that_stands_still_is_a_dead_driver(store: Store, clock: Clock, about: dict[str, str]):
+    other_driver(store, **about)
     with Leases(store) as mine:
         assert mine.take(STAGE) is not None
         clock.now += STALE_SECONDS - 1
@@ -105,10 +128,10 @@ def test_a_counter_that_stands_still_is_a_dead_driver(store: Store, clock: Clock
 def test_a_counter_that_moves_is_a_living_driver(store: Store, clock: Clock):
     with Leases(store) as mine:
         for beats in range(1, 8):
-            other_driver(store, host="elsewhere", beats=beats)
+            other_driver(store, **ELSEWHERE, beats=beats)
             assert mine.take(STAGE) == f"process {os.getpid()} on elsewhere"
             clock.now += STALE_SECONDS - 1
-        other_driver(store, host="elsewhere", beats=0)
+        other_driver(store, **ELSEWHERE, beats=0)
         clock.now += 10 * STALE_SECONDS
         assert mine.take(STAGE) is not None, "any other count is a sign of life, after however long"
 
@@ -126,20 +149,140 @@ def test_all_is_released_at_exit_also_by_an_exception(store: Store):
         with Leases(store) as mine:
             mine.take(STAGE)
             mine.take(node("y"))
-            assert len(live_drivers(store)) == 1
+            assert len(live_drivers(store.blobs)) == 1
             raise KeyError
 
     with pytest.raises(KeyError):
         work()
     assert [blob.name for blob in store.blobs.under()] == ["nrf-store.json"]
-    assert live_drivers(store) == []
+    assert live_drivers(store.blobs) == []
 
 
 def test_live_drivers_are_those_that_may_live(store: Store):
     other_driver(store, pid=dead_pid())
-    assert live_drivers(store) == []
-    other_driver(store, host="elsewhere")
-    assert live_drivers(store) == [f"process {os.getpid()} on elsewhere"]
+    assert live_drivers(store.blobs) == []
+    other_driver(store, **ELSEWHERE)
+    assert [str(driver) for driver in live_drivers(store.blobs)] == [f"process {os.getpid()} on elsewhere"]
+
+
+def test_of_many_that_take_over_from_the_same_dead_driver_one_succeeds(store: Store):
+    # Regression: both wrote their own name over the dead one's, and both did the work.
+    other_driver(store, pid=dead_pid())
+    rounds = 3
+    for dead in range(rounds):
+        runs = [Leases(store) for _ in range(4)]
+        with contextlib.ExitStack() as stack:
+            for run in runs:
+                stack.enter_context(run)
+            taken = [run.take(STAGE) for run in runs]
+            assert taken.count(None) == 1, dead
+            winner = runs[taken.index(None)]
+            assert winner.take(STAGE) is None, "its own lease may be taken again"
+            winner.release(STAGE)
+            assert runs[taken.index(None) - 1].take(STAGE) is None, "what is given back is free"
+
+
+def test_who_was_overtaken_does_not_take_the_lease_of_the_other_away(store: Store, clock: Clock):
+    with Leases(store) as frozen, Leases(store) as other:
+        assert frozen.take(STAGE) is None
+        other.take(STAGE)
+        clock.now += STALE_SECONDS + 1
+        assert other.take(STAGE) is None
+        assert frozen.take(STAGE) is not None, "it is not its own any more"
+        frozen.release(STAGE)
+        with Leases(store) as third:
+            assert third.take(STAGE) is not None
+
+
+# Collecting garbage while others run
+
+
+def test_garbage_is_not_collected_while_a_run_uses_the_store(store: Store):
+    store.write(STAGE, "left.bin", b"x")
+    with Leases(store):
+        found, busy = collect(store)
+        assert (found, [str(driver) for driver in busy]) == ([], [f"process {os.getpid()} on {platform.node()}"])
+    found, busy = collect(store)
+    assert ([blob.name for blob in found], busy) == ([place_of(STAGE).file("left.bin")], [])
+
+
+def test_a_run_killed_on_another_machine_needs_no_unlock(store: Store, clock: Clock):
+    # Regression: `nrf gc` refused for ever, and had to be told that the run was dead.
+    other_driver(store, **ELSEWHERE)
+    began = clock.now
+    found, busy = collect(store)
+    assert (busy, clock.now - began > STALE_SECONDS) == ([], True)
+    assert [blob.name for blob in found] == ["drivers/other.json", place_of(STAGE).file(LEASE)]
+
+
+def test_a_run_that_lives_on_another_machine_is_seen_to(store: Store, monkeypatch: pytest.MonkeyPatch):
+    other_driver(store, **ELSEWHERE)
+    beats = iter(range(2, 100))
+    sleep = SimpleNamespace(
+        monotonic=time.monotonic, sleep=lambda seconds: other_driver(store, **ELSEWHERE, beats=next(beats))
+    )
+    monkeypatch.setattr(drivers, "time", sleep)
+    found, busy = collect(store)
+    assert (found, [driver.host for driver in busy]) == ([], ["elsewhere"])
+
+
+def test_a_run_that_starts_in_the_middle_of_a_collection_waits_for_its_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    # Regression: it took files of an earlier run for its own, which were deleted under it before it had its record.
+    stage = node("late")
+    store.write(stage, FILE, b"late()")
+    done: list[str] = []
+
+    def run() -> None:
+        with Leases(store) as leases:
+            done.append("started")
+            leases.take(stage)
+            run_inline([stage], store)
+
+    starting = threading.Thread(target=run)
+    real = store.blobs.delete
+
+    def slow(name: str) -> None:
+        if not starting.ident:
+            starting.start()
+            time.sleep(3 * drivers.LOOK_SECONDS)
+            assert done == [], "it has not begun"
+        real(name)
+
+    monkeypatch.setattr(store.blobs, "delete", slow)
+    assert [blob.name for blob in collect(store)[0]] == [place_of(stage).file(FILE)]
+    starting.join()
+    assert store.problems(store.artifact(stage).record) == []
+
+
+def test_of_two_collections_at_once_the_second_gives_way(store: Store):
+    store.write(STAGE, "left.bin", b"x")
+    with Heart(store.blobs, "gc"):
+        assert [driver.work for driver in collect(store)[1]] == ["gc"]
+
+
+def test_a_collection_that_was_killed_on_another_machine_holds_no_run_up(store: Store, clock: Clock):
+    other_driver(store, work="gc", **ELSEWHERE)
+    with Leases(store):
+        assert clock.now > 1000.0 + STALE_SECONDS
+    assert store.blobs.under("drivers") == []
+
+
+def test_a_collection_does_not_take_its_own_beat_for_another_driver(store: Store, monkeypatch: pytest.MonkeyPatch):
+    # Regression: the file that its own counter was just being written to looked like a driver that lives.
+    mine = {"driver": "mine", "work": "gc", **identity(), "beats": 1}
+    left = store.blobs.root / "drivers" / ".tmp-123"
+    left.parent.mkdir()
+    left.write_text(json.dumps(mine))
+    found, busy = collect(store)
+    assert ([blob.name for blob in found], busy) == (["drivers/.tmp-123"], []), "left by a process that was killed"
+    left.write_text(json.dumps(mine))
+    monkeypatch.setattr(drivers, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: left.unlink()))
+    assert collect(store) == ([], []), "it was being written"
+
+
+# The counter
 
 
 def wait_for_beats(store: Store, more: int) -> int:
@@ -156,14 +299,14 @@ def wait_for_beats(store: Store, more: int) -> int:
 
 
 def test_the_counter_goes_while_the_context_is_open(store: Store, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(drivers, "BEAT_SECONDS", 0.01)
     with Leases(store):
         assert wait_for_beats(store, 3) >= 3
 
 
 def test_the_counter_goes_on_after_a_write_that_failed(store: Store, monkeypatch: pytest.MonkeyPatch):
     # Regression: a disk that was full for one beat ended the thread, and a living driver looked dead ever after.
-    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(drivers, "BEAT_SECONDS", 0.01)
     real, left = store.blobs.replace, [2]
 
     def sometimes(name: str, data: bytes) -> None:

@@ -12,6 +12,7 @@ from nrf_ray.graph import plan as plan_module
 from nrf_ray.graph.execute import execute, run_inline
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import State, make_plan
+from nrf_ray.graph.process import identity
 from nrf_ray.graph.stage import Resources, Stage
 from nrf_ray.graph.store import LEASE, RECORD, Store, place_of
 from tests.graph import toys
@@ -112,7 +113,7 @@ def test_running_elsewhere_says_where(store: Store):
 
 def test_a_lease_of_a_dead_driver_is_not_running_elsewhere(store: Store):
     a = node("a")
-    owner = {"driver": "d", "host": platform.node(), "pid": os.getpid(), "process_started": 1.0, "beats": 1}
+    owner = {"driver": "d", "work": "run", **identity(), "started": "1", "beats": 1}
     store.blobs.put_new("drivers/d.json", json.dumps(owner).encode())
     store.blobs.put_new(place_of(a).file(LEASE), b'{"driver": "d"}')
     assert states([a], store)["a"][0] is State.READY

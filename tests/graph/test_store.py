@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from nrf_ray.errors import CorruptArtifact, MissingArtifact, StoreError
-from nrf_ray.graph import blobs as blobs_module
+from nrf_ray.errors import CorruptArtifact, MissingArtifact, StoreError, StoreFailed
+from nrf_ray.graph import folder as folder_module
 from nrf_ray.graph.execute import execute
+from nrf_ray.graph.garbage import collect
 from nrf_ray.graph.record import record_of
 from nrf_ray.graph.stage import Stage
-from nrf_ray.graph.store import FAILURE, MARKER, RECORD, Place, Store, place_of
-from tests.graph.toys import FILE, flip, node, path_of, tree
+from nrf_ray.graph.store import MARKER, RECORD, Store, place_of
+from tests.graph.toys import FILE, flip, garbage_names, node, path_of, tree
 
 
 def build(store: Store, stage: Stage, files: dict[str, bytes]) -> bool:
@@ -49,7 +50,7 @@ def test_open_without_create_writes_nothing(tmp_path: Path, make: bool):
 
 
 def test_open_takes_a_folder_that_holds_only_a_cut_off_marker(tmp_path: Path):
-    (tmp_path / f"{blobs_module.TEMPORARY}abc").write_bytes(b'{"sch')
+    (tmp_path / f"{folder_module.TEMPORARY}abc").write_bytes(b'{"sch')
     store = Store.open(str(tmp_path), create=True)
     assert build(store, node("x"), {})
 
@@ -180,12 +181,16 @@ def test_a_damaged_file_is_never_returned(store: Store, damage, words: str):
     assert (caught.value.stage, caught.value.key) == ("toy", stage.key)
     assert "Run the same sweep again" in str(caught.value)
     assert not store.has(stage)
-    assert store.blobs.under("toy") == []
-    kept = quarantined(store)
-    assert kept[f"toy/{stage.key}/b.bin"] == b"other"
-    assert f"toy/{stage.key}/{RECORD}" in kept
+    assert set(quarantined(store)) == {f"toy/{stage.key}/{RECORD}"}
+    sound = path_of(store, stage, "b.bin").stat()
     assert build(store, stage, {"a.bin": b"0123456789", "b.bin": b"other"}), "it can be built again"
     assert store.artifact(stage).read("a.bin") == b"0123456789"
+    assert path_of(store, stage, "b.bin").stat() == sound, "and what was sound is kept"
+    collect(store)
+    assert store.problems(store.artifact(stage).record) == []
+    assert [blob.name.rpartition("/")[2] for blob in store.blobs.under("toy")] == [
+        "a.bin" if "gone" in words else "a~1.bin", "b.bin", RECORD
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -206,7 +211,7 @@ def test_a_damaged_record_is_never_believed(store: Store, damage):
         assert store.artifact(stage).record == before
     except CorruptArtifact:
         assert not store.has(stage)
-        assert set(quarantined(store)) == {f"toy/{stage.key}/{RECORD}", f"toy/{stage.key}/a.bin"}
+        assert set(quarantined(store)) == {f"toy/{stage.key}/{RECORD}"}
         assert store.record(place_of(stage)) is None
 
 
@@ -220,16 +225,8 @@ def test_a_record_copied_to_another_key_is_damaged(store: Store):
     assert not store.has(two)
 
 
-def test_quarantine_leaves_lease_and_failure_where_they_are(store: Store):
-    stage = node("x")
-    build(store, stage, {"a.bin": b"x"})
-    store.note_failure(stage, "e", "t")
-    store.quarantine(place_of(stage))
-    assert [blob.name for blob in store.blobs.under("toy")] == [place_of(stage).file(FAILURE)]
-
-
-def test_quarantine_of_nothing_is_nothing(store: Store):
-    store.quarantine(Place("toy", node("x").key))
+def test_quarantine_of_what_is_not_there_is_nothing(store: Store):
+    store.quarantine(record_of(node("x"), [], {}, 0, ""))
     assert list(tree(Path(store.uri))) == [MARKER]
 
 
@@ -247,18 +244,72 @@ def test_write_keeps_an_equal_leftover(store: Store):
 
 
 @pytest.mark.parametrize("left", [b"diff", b"longer than it", b""], ids=["same size", "longer", "empty"])
-def test_write_sets_another_leftover_aside(store: Store, left: bytes):
+def test_write_leaves_other_bytes_alone_and_takes_the_next_name(store: Store, left: bytes):
     stage = node("x")
     store.blobs.put_new(place_of(stage).file(FILE), left)
     entry = store.write(stage, FILE, b"mine")
-    assert store.unfinished_file(stage, FILE) == b"mine"
-    assert quarantined(store) == {f"toy/{stage.key}/{FILE}": left}
+    assert [leftover.data for leftover in store.unfinished(stage, FILE)] == [left, b"mine"]
+    assert store.write(stage, FILE, b"mine") == entry, "the same bytes are found again"
     store.commit(record_of(stage, [entry], {}, 0, ""))
     assert store.artifact(stage).read(FILE) == b"mine"
+    assert garbage_names(store) == [place_of(stage).file(FILE)]
+    collect(store)
+    assert store.artifact(stage).read(FILE) == b"mine"
+    assert store.problems(store.artifact(stage).record) == []
+
+
+def test_of_two_runs_with_other_bytes_whichever_commits_tells_the_truth(store: Store):
+    # Regression: the second run moved the first one's file away, and the record of the first was of the second's bytes.
+    stage = node("x")
+    for first in (0, 1):
+        entries = [store.write(stage, FILE, data) for data in (b"of host A", b"of host B")]
+        assert store.commit(record_of(stage, [entries[first]], {"n": first}, 0, ""))
+        assert not store.commit(record_of(stage, [entries[1 - first]], {"n": 1 - first}, 0, ""))
+        assert store.write(stage, FILE, b"of host C").copy == 2
+        artifact = store.artifact(stage)
+        assert (artifact.record.metrics, artifact.read(FILE)) == ({"n": first}, [b"of host A", b"of host B"][first])
+        store.quarantine(artifact.record)
+
+
+def test_a_file_that_was_removed_while_its_stage_was_at_work_is_not_committed(store: Store):
+    stage = node("x")
+    entry = store.write(stage, FILE, b"data")
+    path_of(store, stage).unlink()
+    with pytest.raises(StoreFailed, match=f"{FILE} of toy/{stage.key} was removed while the stage was at work"):
+        store.commit(record_of(stage, [entry], {}, 0, ""))
+    assert not store.has(stage)
+
+
+def test_a_quarantine_that_comes_late_leaves_what_was_built_since(store: Store, monkeypatch: pytest.MonkeyPatch):
+    # Regression: a run that slept between seeing the damage and moving the files moved those of another run away.
+    stage = node("x")
+    build(store, stage, {"a.bin": b"old", "b.bin": b"same"})
+    damaged = store.artifact(stage).record
+    flip(path_of(store, stage, "a.bin"))
+    real = store.blobs.move
+
+    def late(source: str, target: str) -> None:
+        monkeypatch.setattr(store.blobs, "move", real)
+        store.quarantine(damaged)
+        build(store, stage, {"a.bin": b"new", "b.bin": b"same"})
+        real(source, target)
+
+    monkeypatch.setattr(store.blobs, "move", late)
+    store.quarantine(damaged)
+    artifact = store.artifact(stage)
+    assert (artifact.read("a.bin"), artifact.read("b.bin")) == (b"new", b"same")
+    assert len(store.blobs.under("quarantine")) == 1, "the damaged one"
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "", "x~1", "record.json", "lease.json", ".tmp-1", "a\0b", "a\\b"])
+def test_names_that_no_file_may_have_are_refused(store: Store, name: str):
+    with pytest.raises(StoreError, match="cannot be the name of a file of an artifact"):
+        store.write(node("x"), name, b"data")
+    assert list(tree(Path(store.uri))) == [MARKER]
 
 
 def test_a_full_disk_names_the_remedy_and_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch):
-    real = blobs_module._write_synced
+    real = folder_module._write_synced
 
     def full(path: Path, data: bytes) -> None:
         real(path, data[:3])
@@ -267,7 +318,7 @@ def test_a_full_disk_names_the_remedy_and_leaves_nothing(store: Store, monkeypat
     stage = node("x")
     before = tree(Path(store.uri))
     with monkeypatch.context() as patch:
-        patch.setattr(blobs_module, "_write_synced", full)
+        patch.setattr(folder_module, "_write_synced", full)
         with pytest.raises(StoreError, match="No space left on device; free some space, then run the same command"):
             execute(stage, store)
     assert tree(Path(store.uri)) == before
