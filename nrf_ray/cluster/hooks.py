@@ -25,7 +25,7 @@ class Schedule(FIFOScheduler):  # type: ignore[misc]  # ray has no types
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Return None; take trials back that have become too large for the cluster."""
         too_large = self._searcher.too_large()
-        for trial in tune_controller.get_live_trials() if too_large else ():
+        for trial in list(tune_controller.get_live_trials()) if too_large else ():
             if trial.trial_id in too_large:
                 tune_controller.stop_trial(trial)
 
