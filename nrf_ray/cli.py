@@ -15,11 +15,10 @@ from rich.text import Text
 
 from nrf_ray import inspect_store
 from nrf_ray.commands import run_or_plan
-from nrf_ray.errors import NrfError
+from nrf_ray.errors import INTERRUPTED, NrfError
 from nrf_ray.options import Defaults, Options, TheoryOptions
 from nrf_ray.sweep import Grid, Sweep, TheoryGrid
 
-INTERRUPTED = 130
 DEFAULTS = Options()
 THEORY_DEFAULTS = TheoryOptions()
 

@@ -75,8 +75,9 @@ def _run(sweep: Sweep, plan: Plan, store: Store, options: RunOptions, console: C
     from nrf_ray.cluster.quiet import output_to
     from nrf_ray.cluster.run import run_sweep
 
+    errors = os.dup(2)
     with output_to(log) as terminal:
-        return run_sweep(sweep, plan, store, address=address, log=log, console=terminal)
+        return run_sweep(sweep, plan, store, address=address, log=log, console=terminal, errors=errors)
 
 
 def _log_folder(store: Store) -> Path:
@@ -104,7 +105,8 @@ def _finish(console: Console, sweep: Sweep, store: Store, outcome: "Outcome | No
         console.print(f"{sweep.name}: every stage was in the store; {seconds:.1f} s, Ray was not started")
         return 0
     console.print(
-        f"{sweep.name}: {seconds:.0f} s wall; {outcome.work_seconds:.0f} s of work on {outcome.slots} slots; "
+        f"{sweep.name}: {seconds:.0f} s wall; {outcome.work_seconds:.0f} s of work on "
+        f"{round(outcome.slots, 1):g} slots; "
         f"start-up and orchestration {outcome.overhead(seconds):.0%} of the slots' time"
     )
     failed = outcome.frontier.in_state(Progress.FAILED)

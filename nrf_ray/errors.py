@@ -9,6 +9,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C or SIGTERM ended."""
+
 
 class NrfError(Exception):
     """Root of every error that nrf_ray raises on purpose."""

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from nrf_ray.errors import CorruptArtifact
+from nrf_ray.graph.attempts import lost_attempts
 from nrf_ray.graph.frontier import Frontier, Progress
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store, place_of
@@ -47,13 +48,15 @@ def table_name(sweep: Sweep, table: Table) -> str:
 
 def stage_rows(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> list[dict[str, Any]]:
     """Return the rows of `stages.parquet`: how each stage of `sweep` stands, and what it took."""
+    lost = lost_attempts(store)
     return [
         {
             "sweep": sweep.name,
             "stage": stage.kind.name,
             "label": stage.title,
             "key": stage.key,
-            **_standing(stage, store, frontier),
+            **(standing := _standing(stage, store, frontier)),
+            "attempts": lost.get(stage.key, 0) + (standing["state"] == "done"),
         }
         for stage in sweep.stages()
     ]

@@ -127,11 +127,15 @@ class Sweep:
         return walk(self.goals)
 
     def on(self, resources: Resources) -> "Sweep":
-        """Return the same sweep with another resource request for every stage; the keys stay as they are."""
+        """Return the same sweep with another resource request for every stage; the keys stay as they are.
+
+        Stages of a kind that has no use for GPUs ask for none.
+        """
+        on_cpus = replace(resources, gpus=0.0)
         moved: dict[Key, Stage] = {}
         for stage in self.stages():
             inputs = {name: moved[handle.key] for name, handle in stage.inputs.items()}
-            moved[stage.key] = replace(stage, inputs=inputs, resources=resources)
+            moved[stage.key] = replace(stage, inputs=inputs, resources=resources if stage.kind.on_gpu else on_cpus)
         rows = [
             replace(row, measures={name: m._replace(stage=moved[m.stage.key]) for name, m in row.measures.items()})
             for row in self.rows

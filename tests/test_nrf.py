@@ -36,7 +36,7 @@ def nrf(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *wo
 
 def test_status_counts_by_stage_and_state(chain, monkeypatch, capsys) -> None:
     store, *_ = chain
-    run_inline([toy(Toy(name="fails", raises=True))], Store.open(str(store), create=True))
+    run_inline([toy(Toy(name="fails", fault="raises"))], Store.open(str(store), create=True))
     code, out, _ = nrf(monkeypatch, capsys, "status", "--store", str(store))
     assert code == 0
     assert "toy          2 done, 1 failed" in out

@@ -33,14 +33,14 @@ class LiveView:
         console: Console,
         sweep: Sweep,
         searcher: StageSearcher,
-        slots: int,
         free: Callable[[], str],
     ) -> None:
-        """`slots` stages can run at once; `free` says what the cluster has left."""
+        """`free` says what the cluster has left."""
         self._console = console
         self._searcher = searcher
         self._frontier = searcher.frontier
-        self._slots = slots
+        self._slots = searcher.slots()
+        self._slot_ticks = (self._slots, 1)
         self._free = free
         self._rows: list[list[Key]] = [[stage.key for stage in row.stages()] for row in sweep.rows]
         self._began = time.monotonic()
@@ -62,6 +62,12 @@ class LiveView:
         self._thread.join()
         if self._console.is_terminal:
             self._live.stop()
+
+    @property
+    def mean_slots(self) -> float:
+        """How many stages could run at once, on average since the view began."""
+        slots, ticks = self._slot_ticks
+        return slots / ticks
 
     def line(self) -> str:
         """Return where the run stands, in one line."""
@@ -88,7 +94,7 @@ class LiveView:
         finished = sum(s.cost() for s in stages if self._frontier.state[s.key] is Progress.DONE)
         left = sum(s.cost() for s in stages if self._frontier.state[s.key] not in (Progress.DONE, Progress.BLOCKED))
         if finished < 5:
-            return f"about {left / self._slots:.0f} s of work"
+            return f"about {left / max(1, self._slots):.0f} s of work"
         return f"about {left * elapsed / finished:.0f} s left"
 
     def _table(self) -> RenderableType:
@@ -107,6 +113,8 @@ class LiveView:
         last_line = self._began
         while not self._stop.wait(0.5):
             now = time.monotonic()
+            self._slots = self._searcher.slots()
+            self._slot_ticks = (self._slot_ticks[0] + self._slots, self._slot_ticks[1] + 1)
             if _done(self._frontier) != self._last_done[0]:
                 self._last_done = (_done(self._frontier), now)
             if now - self._last_done[1] > STALL_SECONDS:

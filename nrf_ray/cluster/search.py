@@ -1,52 +1,65 @@
 """Tune's view of the graph: a searcher that hands out stages whose inputs are committed.
 
 Tune asks for a trial whenever it could start one; the answer is a stage that is ready, "not yet", or "nothing can
-follow". So whatever waits holds no resources. `NoChoice` is the scheduler that lets warm actors be shared: a scheduler
-that names the next trial makes Tune throw away the actor that is just starting for it, and everything runs on one.
+follow". So whatever waits holds no resources. How much is handed out follows what the cluster has at that moment.
+
+What became of a stage is decided here too. One that raised has failed. One whose process was lost is handed out again,
+a few times; one whose node was lost, more often, since that is seldom its fault.
 """
 
 import time
+from collections import Counter
 from typing import Any, Self
 
-from ray.tune import Callback
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from nrf_ray.cluster.trial import BAD_INPUT, DONE
+from nrf_ray.cluster.capacity import Capacity
+from nrf_ray.cluster.crash import take_trace
+from nrf_ray.cluster.trial import BAD_INPUT, DONE, StageRaised
+from nrf_ray.graph.attempts import note_lost
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.execute import to_rebuild
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
-from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.stage import Resources, Stage
 from nrf_ray.graph.store import Store
 
 POLL_SECONDS = 0.5
+RAISED = f"{StageRaised.__module__}.{StageRaised.__qualname__}: "
+"""How the last line of an error begins that a stage raised."""
+MAX_RETRIES = 2
+"""How often a stage is handed out again whose process was lost."""
+MAX_MOVES = 10
+"""How often a stage is handed out again whose node was lost; a stage that takes its nodes down must not go on."""
 
 
 class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
     """Hands out the stages of a frontier as trial configs, and takes note of how each ended."""
 
-    def __init__(self, frontier: Frontier, store: Store, leases: Leases, wide: set[Key]) -> None:
-        """`wide` are the stages that fill the cluster with actors: one at a time, and nothing else starts meanwhile."""
+    def __init__(
+        self, frontier: Frontier, store: Store, leases: Leases, capacity: Capacity, crashes: str | None = None
+    ) -> None:
+        """`crashes` is the folder into which crashed processes wrote their tracebacks."""
         super().__init__()
         self.frontier = frontier
         self.elsewhere: dict[Key, str] = {}
         """Stages that another run works on, and which."""
         self.live: dict[str, Stage] = {}
-        self._store = store
-        self._leases = leases
-        self._wide = wide
-        self._cap = 1
-        self._starting: set[Key] = set()
+        """Stages that are handed out, by trial."""
+        self._store, self._leases, self._capacity, self._crashes = store, leases, capacity, crashes
+        self._requests = {stage.resources for stage in frontier.stages.values()}
+        self._pools: dict[str, int] = {}
+        """Actors that a trial was given for a set of several shards."""
+        self._waiting: set[str] = set()
+        """Trials that do not have their resources yet."""
+        self._began: dict[str, float] = {}
+        self._errors: dict[str, str] = {}
+        """What Ray said of a trial that ended with an error, with the traceback."""
+        self._lost: Counter[Key] = Counter()
+        self._moved: Counter[Key] = Counter()
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """There is no metric to optimise."""
-        return True
-
-    def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Take the cap on live trials over from Tune."""
-        self._cap = max_concurrent
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -54,7 +67,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         while True:
             if self.frontier.finished:
                 return str(Searcher.FINISHED)
-            if len(self.live) >= self._cap or self._wide & self._starting:
+            if self._waiting & self._pools.keys() or self._is_full():
                 return None
             stage = self.frontier.next_ready(self._admit)
             if stage is not None:
@@ -64,12 +77,33 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
             # Everything that is left is being done by other runs. Tune would stop asking; so wait for them here.
             time.sleep(POLL_SECONDS)
         self.live[trial_id] = stage
-        self._starting.add(stage.key)
-        return {"key": stage.key, "label": stage.title}
+        self._waiting.add(trial_id)
+        self._began[trial_id] = self._capacity.moment()
+        if shards_of(stage) > 1:
+            self._pools[trial_id] = self._pool_for(stage)
+        return {"key": stage.key, "label": stage.title, "actors": self._pools.get(trial_id, 0)}
+
+    def slots(self) -> int:
+        """Return how many stages can run at once now."""
+        return max(self._capacity.now().slots(request) for request in self._requests)
+
+    def _is_full(self) -> bool:
+        """Return whether no kind of request has room; asking the frontier would then be for nothing."""
+        return len(self.live) >= sum(map(self._room, self._requests))
+
+    def _room(self, request: Resources) -> int:
+        """Return how many stages with `request` may be handed out: what can run, and a few whose start is prepared."""
+        slots = self._capacity.now().slots(request)
+        return slots + max(2, slots // 4)
 
     def _admit(self, stage: Stage) -> bool:
-        """Return whether `stage` may start now; take its lease if so."""
-        if stage.key in self._wide and any(live.key in self._wide for live in self.live.values()):
+        """Return whether `stage` may start now; take its lease if so.
+
+        A set of several shards fills the cluster with actors: only one at a time.
+        """
+        if shards_of(stage) > 1 and self._pools:
+            return False
+        if sum(live.resources == stage.resources for live in self.live.values()) >= self._room(stage.resources):
             return False
         holder = self._leases.take(stage)
         if holder is None:
@@ -78,23 +112,69 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
             self.elsewhere[stage.key] = holder
         return holder is None
 
+    def _pool_for(self, stage: Stage) -> int:
+        """Return how many actors make the shards of `stage`."""
+        return max(1, min(shards_of(stage), self._capacity.now().slots(stage.resources)))
+
     def started(self, trial_id: str) -> None:
         """Take note that a trial has its resources."""
-        self._starting.discard(self.live[trial_id].key)
+        self._waiting.discard(trial_id)
+
+    def raised(self, trial_id: str, error: str) -> None:
+        """Take note of why a trial is about to end with an error."""
+        self._errors[trial_id] = error
+
+    def too_large(self) -> list[str]:
+        """Return the trials that wait for more room than the cluster still has: it lost nodes meanwhile."""
+        return [
+            trial_id
+            for trial_id in self._waiting & self._pools.keys()
+            if self._pools[trial_id] > self._pool_for(self.live[trial_id])
+        ]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take note of how a stage ended."""
         stage = self.live.pop(trial_id)
-        self._starting.discard(stage.key)
-        result = result or {}
-        if not error and result.get("end") == DONE:
-            self.frontier.done(stage.key)
-        elif not error and result.get("end") == BAD_INPUT and (rebuild := to_rebuild(stage, self._store)):
+        self._waiting.discard(trial_id)
+        self._pools.pop(trial_id, None)
+        began = self._began.pop(trial_id)
+        if error:
+            note_lost(self._store, stage)
+            self._lose(stage, self._errors.pop(trial_id), began)
+        elif result is None:  # it was taken back before it ran
+            self.frontier.again(stage.key)
+        elif result["end"] == BAD_INPUT and (rebuild := to_rebuild(stage, self._store)):
+            note_lost(self._store, stage)
             self.frontier.reopen(stage.key, rebuild)
+        elif result["end"] == DONE:
+            self.frontier.done(stage.key)
         else:
-            lost = "its process or node was lost, and again on every retry; see the Ray log"
-            self.frontier.fail(stage.key, str(result.get("error", lost)))
+            self.frontier.fail(stage.key, str(result["error"]))
         self._leases.release(stage)
+
+    def _lose(self, stage: Stage, error: str, began: float) -> None:
+        """Hand a stage out again whose trial ended with `error`, or take note that it failed."""
+        reason = error.rstrip().rpartition("\n")[2].strip()
+        if reason.startswith(RAISED):
+            self.frontier.fail(stage.key, reason.removeprefix(RAISED))
+            return
+        by_node = self._capacity.lost_a_node_since(began)
+        count, limit = (self._moved, MAX_MOVES) if by_node else (self._lost, MAX_RETRIES)
+        count[stage.key] += 1
+        trace = take_trace(self._crashes, stage.key)
+        if count[stage.key] <= limit:
+            self.frontier.again(stage.key)
+            return
+        why = trace.partition("\n")[0] or reason.partition(" Some common causes")[0]
+        summary = f"its {'node' if by_node else 'process'} was lost {limit + 1} times: {why}"
+        path = self._store.note_failure(stage, summary, trace or error)
+        self.frontier.fail(stage.key, f"{summary} ({path})")
+
+    def stopped(self) -> None:
+        """Take note that the run ends before its time: what is handed out is lost."""
+        for trial_id, stage in self.live.items():
+            if trial_id not in self._waiting:
+                note_lost(self._store, stage)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: what is done stands in the store."""
@@ -110,20 +190,6 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         return {}
 
 
-class NoChoice(FIFOScheduler):  # type: ignore[misc]
-    """Names no trial to run, so that Tune starts all that are pending and gives freed actors to any of them."""
-
-    def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Return None."""
-        return
-
-
-class StartWatch(Callback):  # type: ignore[misc]
-    """Tells the searcher when a trial has got its resources."""
-
-    def __init__(self, searcher: StageSearcher) -> None:
-        self._searcher = searcher
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Pass it on."""
-        self._searcher.started(trial.trial_id)
+def shards_of(stage: Stage) -> int:
+    """Return in how many files `stage` makes its artifact, each of which may be made by another process."""
+    return int(getattr(stage.config, "num_shards", 1))

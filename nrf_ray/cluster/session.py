@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -20,6 +19,8 @@ for _name, _value in {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    # The searcher decides how many stages are handed out, by what the cluster has at that moment.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
     "TUNE_WARN_THRESHOLD_S": "10",
 }.items():
     os.environ.setdefault(_name, _value)
@@ -28,35 +29,11 @@ import ray  # noqa: E402  (after the variables that it reads when it is imported
 
 from nrf_ray.errors import ClusterError, ConfigError  # noqa: E402
 from nrf_ray.graph.blobs import local_root  # noqa: E402
-from nrf_ray.graph.stage import Resources  # noqa: E402
 
 CONNECT_SECONDS = 5.0
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Only handles and manifest rows go through Ray's object store; images and weights go through ours."""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What the cluster that we are connected to has."""
-
-    nodes: tuple[tuple[float, float], ...]
-    """CPUs and GPUs of each living node."""
-    dashboard: str | None
-    """Host and port of the dashboard, if one runs."""
-
-    def slots(self, request: Resources) -> int:
-        """Return how many runs with this request fit at once."""
-        return sum(_fits(cpus, gpus, request) for cpus, gpus in self.nodes)
-
-    def check_can_meet(self, request: Resources) -> None:
-        """Raise ClusterError where no node can ever give what `request` asks for."""
-        if self.slots(request) == 0:
-            largest = f"{max(c for c, _ in self.nodes):g} CPUs and {max(g for _, g in self.nodes):g} GPUs"
-            raise ClusterError(
-                f"a stage asks for {request.cpus:g} CPUs and {request.gpus:g} GPUs, but no node of the cluster has "
-                f"them (largest: {largest}); lower --gpus-per-trial or add a node"
-            )
 
 
 def check_address(address: str | None, store_uri: str) -> str | None:
@@ -93,8 +70,11 @@ def check_listening(address: str) -> None:
 
 
 @contextmanager
-def connect(address: str | None) -> Iterator[Cluster]:
-    """Join the cluster at `address`, or start a local one; leave or stop it at the end."""
+def connect(address: str | None) -> Iterator[str | None]:
+    """Join the cluster at `address`, or start a local one; leave or stop it at the end.
+
+    Yields host and port of the dashboard, if one runs.
+    """
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
@@ -112,17 +92,6 @@ def connect(address: str | None) -> Iterator[Cluster]:
             "or leave --address out"
         ) from error
     try:
-        nodes = tuple(
-            (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
-            for node in ray.nodes()
-            if node["Alive"]
-        )
-        yield Cluster(nodes=nodes, dashboard=context.dashboard_url or None)
+        yield context.dashboard_url or None
     finally:
         ray.shutdown()
-
-
-def _fits(cpus: float, gpus: float, request: Resources) -> int:
-    by_cpu = cpus // request.cpus if request.cpus else float("inf")
-    by_gpu = gpus // request.gpus if request.gpus else float("inf")
-    return int(min(by_cpu, by_gpu))

@@ -3,23 +3,47 @@
 The pipeline is a list of shard numbers and a pool of actors, nothing else: each actor loads the source model once,
 writes every shard that it makes into the store itself, and returns its number. No read, repartition or write task
 needs a CPU beside the pool, and the pool runs in the trial's own bundles, so a build never waits for what it holds.
+
+A pool that loses a node would wait for its bundles to come back, for ever if the cluster has no room for them any more.
+So the trial gives up then; it is started again with a pool that fits, and what was made is not made again.
 """
 
+import threading
+import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import ray
 from ray.tune import PlacementGroupFactory
-from ray.util.placement_group import get_current_placement_group
+from ray.util.placement_group import PlacementGroup, get_current_placement_group, placement_group_table
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from nrf_ray.errors import StagesFailed
-from nrf_ray.graph.execute import ShardWorker
-from nrf_ray.graph.stage import Resources
+from nrf_ray.cluster.crash import crash_trace
+from nrf_ray.errors import CorruptArtifact, MissingArtifact, StagesFailed
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.execute import ShardWorker, summary_of
+from nrf_ray.graph.stage import Resources, Stage
 
-Rows = dict[str, npt.NDArray[Any]]
+T = TypeVar("T")
+Batch = dict[str, Any]
+"""Columns of a batch of Ray Data: lists or arrays."""
+
+WATCH_SECONDS = 2.0
+MAX_ACTOR_RETRIES = 2
+"""How often an actor of a pool, and the shard it was at, starts again after a crash; Ray Data would go on for ever."""
+
+
+class PoolBroken(Exception):
+    """A pool lost a node; the set has to be started again."""
+
+
+class ShardRaised(Exception):
+    """A shard raised, in another process: what it said in one line, and the traceback there."""
+
+    def __init__(self, summary: str, trace: str) -> None:
+        super().__init__(summary)
+        self.summary, self.trace = summary, trace
 
 
 def trial_request(resources: Resources, actors: int) -> PlacementGroupFactory:
@@ -32,40 +56,83 @@ def trial_request(resources: Resources, actors: int) -> PlacementGroupFactory:
 
 
 def map_on_actors(
-    make_worker: Callable[[], ShardWorker], shards: Sequence[int], *, resources: Resources, actors: int
+    make_worker: Callable[[], ShardWorker], shards: Sequence[int], *, stage: Stage, actors: int, crashes: str | None
 ) -> None:
-    """Make all `shards` on `actors` actors; each holds `resources` out of the trial's placement group."""
+    """Make all `shards` of `stage` on `actors` actors, each of which holds its resources out of the trial's group.
+
+    Raises MissingArtifact where a shard found its inputs damaged or gone, ShardRaised where it raised anything else,
+    and PoolBroken where a node of the pool was lost.
+    """
     if not shards:
         return
+    group = get_current_placement_group()
     context = ray.data.DataContext.get_current()
-    context.scheduling_strategy = PlacementGroupSchedulingStrategy(
-        get_current_placement_group(), placement_group_capture_child_tasks=True
-    )
+    context.scheduling_strategy = PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True)
     context.enable_progress_bars = False
-    made = (
-        ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
-        .map_batches(
-            _ShardActor,
-            fn_constructor_args=(make_worker,),
-            batch_size=1,
-            num_cpus=resources.cpus,
-            num_gpus=resources.gpus or None,
-            compute=ray.data.ActorPoolStrategy(size=min(actors, len(shards))),
-        )
-        .take_all()
+    pool = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards)).map_batches(
+        _ShardActor,
+        fn_constructor_args=(make_worker, stage.key, crashes),
+        batch_size=1,
+        num_cpus=stage.resources.cpus,
+        num_gpus=stage.resources.gpus or None,
+        compute=ray.data.ActorPoolStrategy(size=min(actors, len(shards))),
+        max_restarts=MAX_ACTOR_RETRIES,
+        max_task_retries=MAX_ACTOR_RETRIES,
     )
-    missing = set(shards) - {row["shard"] for row in made}
+    missing = set(shards) - _unless_broken(lambda: _made(pool), group)
     if missing:
         raise StagesFailed(f"Ray Data returned without shards {sorted(missing)}; run the same command again")
 
 
+def _made(pool: ray.data.Dataset) -> set[int]:
+    """Run the pool; return the shards that it made. The first that raised ends it."""
+    made = set()
+    for row in pool.iter_rows():
+        if row["bad_input"]:
+            raise MissingArtifact(row["error"])
+        if row["error"]:
+            raise ShardRaised(row["error"], row["trace"])
+        made.add(int(row["shard"]))
+    return made
+
+
+def _unless_broken(work: Callable[[], T], group: PlacementGroup) -> T:
+    """Return what `work` returns, or raise what it raises, or PoolBroken where `group` has lost bundles meanwhile."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except Exception as error:
+            done.set_exception(error)
+
+    # A broken pool never returns; its thread ends with the process.
+    threading.Thread(target=run, daemon=True).start()
+    while not wait([done], timeout=WATCH_SECONDS).done:
+        if placement_group_table(group)["state"] == "RESCHEDULING":
+            raise PoolBroken("a node on which shards were made was lost")
+    return done.result()
+
+
 class _ShardActor:
-    """Ray Data's view of a shard worker: a batch of one shard number in, the same out."""
+    """Ray Data's view of a shard worker: a batch of one shard number in; out come that and what it raised, if it did.
 
-    def __init__(self, make_worker: Callable[[], ShardWorker]) -> None:
-        self._worker = make_worker()
+    An exception that left this class would reach the trial without its traceback, and wrapped in others.
+    """
 
-    def __call__(self, batch: Rows) -> Rows:
-        for shard in batch["shard"]:
-            self._worker(int(shard))
-        return {"shard": np.array(batch["shard"])}
+    def __init__(self, make_worker: Callable[[], ShardWorker], key: Key, crashes: str | None) -> None:
+        self._make_worker = make_worker
+        self._worker: ShardWorker | None = None
+        self._key, self._crashes = key, crashes
+
+    def __call__(self, batch: Batch) -> Batch:
+        (shard,) = batch["shard"]
+        error, trace, bad_input = "", "", False
+        try:
+            with crash_trace(self._crashes, self._key, part=f"-shard-{shard}"):
+                self._worker = self._worker or self._make_worker()
+                self._worker(int(shard))
+        except Exception as raised:
+            error, trace = summary_of(raised), traceback.format_exc()
+            bad_input = isinstance(raised, CorruptArtifact | MissingArtifact)
+        return {"shard": [shard], "error": [error], "trace": [trace], "bad_input": [bad_input]}

@@ -1,7 +1,8 @@
 """What one trial does: one stage.
 
-A trial's process stays warm for the next stage. A stage that raises does not fail the trial: its traceback goes into
-the store and the trial reports it, so that only faults of the system (a killed process, a lost node) make Tune retry.
+A trial's process stays warm for the next stage. A stage that raises has its traceback put into the store and takes the
+process with it, since nobody knows in what state it left that: CUDA after an error, or memory that ran out. Faults of
+the system (a killed process, a lost node) leave the trial as they are, so that the driver can tell the two apart.
 """
 
 import traceback
@@ -10,18 +11,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ray.exceptions import RayError, RayTaskError
 from ray.tune import Trainable
 
+from nrf_ray.cluster.crash import crash_trace
 from nrf_ray.cluster.curves import CurveWriter
-from nrf_ray.cluster.shards import map_on_actors
+from nrf_ray.cluster.shards import PoolBroken, ShardRaised, map_on_actors
 from nrf_ray.errors import CorruptArtifact, MissingArtifact
 from nrf_ray.graph.canonical import Key
-from nrf_ray.graph.execute import execute, map_here, summary_of
+from nrf_ray.graph.execute import MapShards, execute, map_here, summary_of
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
 
-DONE, FAILED, BAD_INPUT = "done", "failed", "bad input"
-"""How a trial ends: committed; the stage raised; an input was damaged or gone and has to be built again."""
+DONE, BAD_INPUT = "done", "bad input"
+"""How a trial ends that does not fail: committed; an input was damaged or gone and has to be built again."""
+
+
+class StageRaised(Exception):
+    """A stage raised; its traceback is in the store. The message is one line for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +37,10 @@ class Job:
 
     store_uri: str
     stages: Mapping[Key, Stage]
-    actors: Mapping[Key, int]
-    """Stages that work with a pool of Ray Data actors, and how many each gets."""
     curves: str | None
     """Folder for learning curves, if they can be kept."""
+    crashes: str | None
+    """Folder for the tracebacks of crashed processes, if all machines share one."""
 
 
 class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
@@ -43,24 +50,41 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
         """Open the store; called once a process."""
         self.job = job
         self.store = Store.open(job.store_uri, create=False)
-        self.key = Key(config["key"])
+        self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next stage in the same process."""
-        self.key = Key(new_config["key"])
+        self.stage = self.job.stages[Key(new_config["key"])]
+        self.actors = int(new_config["actors"])
         return True
 
     def step(self) -> dict[str, Any]:
-        """Run the stage, and report how it ended."""
-        stage = self.job.stages[self.key]
-        actors = self.job.actors.get(self.key, 0)
-        map_shards = partial(map_on_actors, resources=stage.resources, actors=actors) if actors else map_here
+        """Run the stage, and report how it ended; raise StageRaised where it raised."""
         try:
-            with CurveWriter(self.job.curves, stage) as curve:
-                execute(stage, self.store, map_shards=map_shards, report=curve)
+            with CurveWriter(self.job.curves, self.stage) as curve, crash_trace(self.job.crashes, self.stage.key):
+                execute(self.stage, self.store, map_shards=self._map_shards(), report=curve)
         except (CorruptArtifact, MissingArtifact) as error:
             return {"done": True, "end": BAD_INPUT, "error": summary_of(error)}
+        except ShardRaised as error:
+            raise self._noted(error.summary, error.trace) from None
         except Exception as error:
-            path = self.store.note_failure(stage, summary_of(error), traceback.format_exc())
-            return {"done": True, "end": FAILED, "error": f"{summary_of(error)} ({path})"}
+            if _is_fault_of_the_system(error):
+                raise
+            raise self._noted(summary_of(error), traceback.format_exc()) from None
         return {"done": True, "end": DONE}
+
+    def _noted(self, summary: str, trace: str) -> StageRaised:
+        """Put how the stage failed into the store; return it in one line, with the place."""
+        path = self.store.note_failure(self.stage, summary, trace)
+        return StageRaised(f"{summary} ({path})")
+
+    def _map_shards(self) -> MapShards:
+        """Return what makes the shards of a set: a pool of actors where the trial was given room for one."""
+        if not self.actors:
+            return map_here
+        return partial(map_on_actors, stage=self.stage, actors=self.actors, crashes=self.job.crashes)
+
+
+def _is_fault_of_the_system(error: Exception) -> bool:
+    """Return whether `error` tells of a lost process or node in a pool, and not of what ran there."""
+    return isinstance(error, PoolBroken) or (isinstance(error, RayError) and not isinstance(error, RayTaskError))

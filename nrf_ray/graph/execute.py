@@ -14,6 +14,7 @@ from typing import Protocol
 
 from nrf_ray.errors import CorruptArtifact, MissingArtifact
 from nrf_ray.graph import checkpoints
+from nrf_ray.graph.attempts import note_lost
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.record import FileEntry, Record, record_of
@@ -115,6 +116,7 @@ def run_inline(goals: list[Stage], store: Store) -> Frontier:
         try:
             execute(stage, store)
         except Exception as error:
+            note_lost(store, stage)
             bad_input = isinstance(error, CorruptArtifact | MissingArtifact)
             if bad_input and (rebuild := to_rebuild(stage, store)):
                 frontier.reopen(stage.key, rebuild)

@@ -108,6 +108,10 @@ class Frontier:
                 self.errors[user] = f"needs {self.stages[key].title}, which failed"
                 todo.extend(self._users.get(user, []))
 
+    def again(self, key: Key) -> None:
+        """Take note that the running stage `key` ended without having been done, and may start again."""
+        self._settle(key)
+
     def reopen(self, key: Key, rebuild: list[Stage]) -> None:
         """Take note that the running stage `key` found inputs damaged or gone: `rebuild` (inputs first) goes before.
 

@@ -40,7 +40,7 @@ def _kept(store: Store, place: Place) -> list[str]:
 def _is_ours(blob: Blob, artifacts: set[str]) -> bool:
     """Return whether `blob` lies where the store puts its files, or is one of its temporary files."""
     folder, _, name = blob.name.rpartition("/")
-    if name.startswith(TEMPORARY) and (folder == "" or folder.startswith("sweeps/")):
+    if name.startswith(TEMPORARY) and (folder == "" or folder.startswith(("attempts/", "sweeps/"))):
         return True
     return folder in artifacts or blob.name.startswith("quarantine/")
 

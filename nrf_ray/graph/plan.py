@@ -26,6 +26,7 @@ class State(enum.StrEnum):
     WAITING = "waiting"
     ELSEWHERE = "running elsewhere"
     FAILED = "failed before"
+    BLOCKED = "blocked"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,9 @@ class Plan:
 def make_plan(goals: list[Stage], store: Store) -> Plan:
     """Return the plan for `goals` against what `store` holds; changes nothing."""
     records = _look_up(goals, store)
-    steps = []
+    steps: list[Step] = []
+    stuck: dict[Key, str] = {}
+    """By key, the title of the stage that failed before and stands behind a stage; of itself, where it failed."""
     for stage in walk(goals):
         if stage.key not in records:
             continue
@@ -70,7 +73,7 @@ def make_plan(goals: list[Stage], store: Store) -> Plan:
             reason = _cached_reason(stage, record)
             steps.append(Step(stage=stage, state=State.CACHED, reason=reason, seconds=0.0))
         else:
-            state, reason = _open_state(stage, store, records)
+            state, reason = _open_state(stage, store, records, stuck)
             steps.append(Step(stage=stage, state=state, reason=reason, seconds=stage.cost()))
     return Plan(tuple(steps))
 
@@ -102,13 +105,21 @@ def _cached_reason(stage: Stage, record: Record) -> str:
     return f"built in {record.seconds:.1f} s"
 
 
-def _open_state(stage: Stage, store: Store, records: Mapping[Key, Record | None]) -> tuple[State, str]:
+def _open_state(
+    stage: Stage, store: Store, records: Mapping[Key, Record | None], stuck: dict[Key, str]
+) -> tuple[State, str]:
+    """Return state and reason of a stage that is not committed; note in `stuck` what it makes others wait for."""
     holder = running_elsewhere(store, stage)
     if holder is not None:
         return State.ELSEWHERE, holder
+    behind = [stuck[handle.key] for handle in stage.inputs.values() if handle.key in stuck]
     waiting = [handle.title for handle in stage.inputs.values() if records[handle.key] is None]
     failure = store.failure(stage)
+    if behind:
+        stuck[stage.key] = behind[0]
+        return State.BLOCKED, f"by {', '.join(dict.fromkeys(behind))}, which failed before"
     if failure is not None:
+        stuck[stage.key] = stage.title
         return State.FAILED, f"{failure}; it is tried again"
     if waiting:
         return State.WAITING, f"for {', '.join(waiting)}"

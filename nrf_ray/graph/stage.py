@@ -29,7 +29,10 @@ SCHEMA = 1
 Metrics = Mapping[str, float | int | str | list[int] | None]
 """What a stage measured: names and values, mostly numbers, the same on every run of the stage."""
 
-RESERVED_NAMES = {"sweeps", "drivers", "quarantine", "logs"}
+SMALLEST_SHARE = 1e-4
+"""Ray counts resources in ten-thousandths: three shares of 0.3333 fill a GPU."""
+
+RESERVED_NAMES = {"attempts", "drivers", "logs", "quarantine", "sweeps"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ class Resources:
     cpus: float = 1.0
     """CPU cores; torch gets as many threads."""
     gpus: float = 0.0
-    """GPUs, whole or a share of one; above 0 the stage runs on CUDA."""
+    """GPUs: a whole number, or a share of which a whole number makes one GPU; above 0 the stage runs on CUDA."""
 
     def __post_init__(self) -> None:
         whole_or_share = 0 <= self.gpus <= 1 or (self.gpus < math.inf and self.gpus == int(self.gpus) > 0)
@@ -48,6 +51,21 @@ class Resources:
                 f"a stage cannot ask for {self.cpus:g} CPUs and {self.gpus:g} GPUs: CPUs must be above 0, GPUs a share "
                 "of one (0 to 1) or a whole number"
             )
+        if 0 < self.gpus < SMALLEST_SHARE:
+            raise ConfigError(f"a stage cannot ask for {self.gpus:g} of a GPU: the smallest share is {SMALLEST_SHARE}")
+        if 0 < self.gpus < 1 and self.sharers * (self.gpus + SMALLEST_SHARE) < 1:
+            less, more = (
+                math.floor(1 / (n * SMALLEST_SHARE)) * SMALLEST_SHARE for n in (self.sharers + 1, self.sharers)
+            )
+            raise ConfigError(
+                f"stages that ask for {self.gpus:g} of a GPU leave a part of each GPU that none can use; ask for "
+                f"{less:.4g} ({self.sharers + 1} share a GPU) or {more:.4g} ({self.sharers} share one)"
+            )
+
+    @property
+    def sharers(self) -> int:
+        """How many stages that ask for a share of a GPU fit on one."""
+        return math.floor(1 / self.gpus + SMALLEST_SHARE)
 
     @property
     def device(self) -> str:
@@ -67,6 +85,8 @@ class StageKind:
     """Input names; True where the input may be left out."""
     cost: Callable[["Stage"], float]
     """Expected seconds of one run on one core, or on one GPU where it asks for one; from the handle alone."""
+    on_gpu: bool = True
+    """Whether it has any use for a GPU; a sweep that runs on GPUs gives it CPUs only where not."""
 
     def __call__(self, config: Any, **inputs: "Stage | None") -> "Stage":
         """Return the handle of this stage for `config` and `inputs`; runs nothing."""
@@ -129,11 +149,14 @@ class Stage:
         return self.kind.cost(self)
 
 
-def stage(*, version: int, cost: Callable[[Stage], float]) -> Callable[[Callable[..., Metrics]], StageKind]:
+def stage(
+    *, version: int, cost: Callable[[Stage], float], on_gpu: bool = True
+) -> Callable[[Callable[..., Metrics]], StageKind]:
     """Make a stage kind of a function `(config, context, *, input: Artifact, ...) -> Metrics`.
 
     `version` is part of every key: raise it when the same config would now give another result.
     `cost` returns the expected seconds of one run of a handle, on one core or on one GPU where it asks for one.
+    `on_gpu` is False where the body has no use for a GPU.
     """
 
     def decorate(body: Callable[..., Metrics]) -> StageKind:
@@ -143,7 +166,13 @@ def stage(*, version: int, cost: Callable[[Stage], float]) -> Callable[[Callable
         config, _context, *inputs = inspect.signature(body).parameters.values()
         optional = {p.name: p.default is not inspect.Parameter.empty for p in inputs}
         return StageKind(
-            name=name, version=version, body=body, config_type=config.annotation, inputs=optional, cost=cost
+            name=name,
+            version=version,
+            body=body,
+            config_type=config.annotation,
+            inputs=optional,
+            cost=cost,
+            on_gpu=on_gpu,
         )
 
     return decorate

@@ -27,7 +27,7 @@ class FigureSpec:
     """Decides the samples."""
 
 
-@stage(version=1, cost=lambda handle: 3.0)
+@stage(version=1, cost=lambda handle: 3.0, on_gpu=False)
 def figure_4(config: FigureSpec, context: Context) -> Metrics:
     """Write `figure_4.svg`; measure condition number, boundary slope and drift of the mean for radius number i.
 
@@ -55,7 +55,7 @@ def figure_4(config: FigureSpec, context: Context) -> Metrics:
     return metrics
 
 
-@stage(version=1, cost=lambda handle: 0.5)
+@stage(version=1, cost=lambda handle: 0.5, on_gpu=False)
 def figure_14(config: FigureSpec, context: Context) -> Metrics:
     """Write `figure_14.svg`; measure the exact clean and robust accuracy of the standard and the robust classifier.
 

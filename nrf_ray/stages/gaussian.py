@@ -33,7 +33,7 @@ def _cost(handle: Stage) -> float:
     return OVERHEAD + 1.4 + 8e-4 * float(handle.config.dimension) ** 2
 
 
-@stage(version=1, cost=_cost)
+@stage(version=1, cost=_cost, on_gpu=False)
 def gaussian_theory(config: TheorySpec, context: Context) -> Metrics:
     """Measure both sides of every statement, and how far they may be apart: STATEMENT.lhs, .rhs and .tolerance."""
     import numpy as np

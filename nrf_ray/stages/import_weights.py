@@ -55,7 +55,7 @@ def digest_of(location: str) -> str:
         raise ConfigError(f"the weights at {location} cannot be read: {error.strerror}") from error
 
 
-@stage(version=1, cost=lambda handle: 20 * OVERHEAD)
+@stage(version=1, cost=lambda handle: 20 * OVERHEAD, on_gpu=False)
 def import_weights(config: ImportSpec, context: Context) -> Metrics:
     """Write `weights.safetensors` as `train` does, or raise ConfigError that names every tensor that does not match."""
     from nrf_ray.models.importing import MAX_BYTES, WeightsError, has_normaliser, load_state, read_state

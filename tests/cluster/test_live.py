@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from nrf_ray.cluster import live
+from nrf_ray.cluster.capacity import Capacity, Node
 from nrf_ray.cluster.search import StageSearcher
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
@@ -23,9 +24,9 @@ SECOND = toy(Toy(name="second", seconds=3.0), first=FIRST).named("the second toy
 
 def view(store: Store, leases: Leases, terminal: bool) -> tuple[live.LiveView, StageSearcher, io.StringIO]:
     out = io.StringIO()
-    searcher = StageSearcher(Frontier(list(walk([SECOND]))), store, leases, wide=set())
+    searcher = StageSearcher(Frontier(list(walk([SECOND]))), store, leases, Capacity(lambda: {"a node": Node(2, 0)}))
     console = Console(file=out, width=160, force_terminal=terminal)
-    return live.LiveView(console, sweep_of(FIRST, SECOND), searcher, 2, lambda: "1 CPUs"), searcher, out
+    return live.LiveView(console, sweep_of(FIRST, SECOND), searcher, lambda: "1 CPUs"), searcher, out
 
 
 def test_the_line_counts_stages_and_cells(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_the_line_counts_stages_and_cells(tmp_path: Path) -> None:
     with Leases(store) as leases:
         shown, searcher, _ = view(store, leases, terminal=False)
         assert "0/2 stages | 0/2 cells" in shown.line()
-        assert searcher.suggest("trial") == {"key": FIRST.key, "label": "the first toy"}
+        assert searcher.suggest("trial") == {"key": FIRST.key, "label": "the first toy", "actors": 0}
         assert searcher.suggest("another") is None, "the second toy waits for the first"
         searcher.on_trial_complete("trial", {"end": "done"})
         assert "1/2 stages | 1/2 cells" in shown.line()

@@ -8,12 +8,14 @@ import pytest
 from rich.console import Console
 
 from nrf_ray.cluster.run import Outcome, run_sweep
-from nrf_ray.cluster.session import Cluster, check_address, check_listening
+from nrf_ray.cluster.session import check_address, check_listening
 from nrf_ray.errors import ClusterError, ConfigError
+from nrf_ray.graph.attempts import lost_attempts
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import make_plan
-from nrf_ray.graph.stage import Resources
-from nrf_ray.graph.store import Store
+from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.store import FAILURE, Store, place_of
+from nrf_ray.report import stage_rows
 from nrf_ray.sweep import Sweep
 from tests.cluster.toys import Toy, sweep_of, toy, wide
 
@@ -30,23 +32,38 @@ def test_a_graph_with_failures_runs_all_that_can_run(tmp_path: Path) -> None:
     source = toy(Toy(name="source"))
     sets = [toy(Toy(name=f"set {i}", seconds=0.2), first=source) for i in range(4)]
     students = [toy(Toy(name=f"student {i} {j}", seconds=0.2), first=s) for i, s in enumerate(sets) for j in range(5)]
-    fails = toy(Toy(name="fails", raises=True), first=source)
-    blocked = toy(Toy(name="blocked"), first=fails, second=sets[0])
+    raises = toy(Toy(name="raises", fault="raises"), first=source)
+    blocked = toy(Toy(name="blocked"), first=raises, second=sets[0])
     blocked_too = toy(Toy(name="blocked too"), first=blocked)
-    dies = toy(Toy(name="dies", dies=True))
+    exits_once = toy(Toy(name="exits once", fault="exits once", marker=str(tmp_path / "marker")))
+    segfaults = toy(Toy(name="segfaults", fault="segfaults"))
+    exhausts = toy(Toy(name="exhausts memory", fault="exhausts memory"))
     shards = wide(Toy(name="shards", num_shards=6, seconds=0.2))
-    sweep = sweep_of(*students, blocked_too, dies, shards)
+    bad_shard = wide(Toy(name="bad shard", num_shards=2, fault="raises"))
+    sweep = sweep_of(*students, blocked_too, exits_once, segfaults, exhausts, shards, bad_shard)
     store = Store.open(str(tmp_path / "store"), create=True)
 
     outcome, _ = run(sweep, store, tmp_path)
 
-    state = outcome.frontier.state
-    assert {s.config.name for s in outcome.frontier.in_state(Progress.FAILED)} == {"fails", "dies"}
-    assert {s.config.name for s in outcome.frontier.in_state(Progress.BLOCKED)} == {"blocked", "blocked too"}
-    assert all(state[s.key] is Progress.DONE for s in (source, *sets, *students, shards))
-    assert "ValueError: fails was told to fail" in outcome.frontier.errors[fails.key]
-    assert "process or node was lost" in outcome.frontier.errors[dies.key]
+    frontier, state = outcome.frontier, outcome.frontier.state
+    assert frontier.finished
+    assert set(frontier.in_state(Progress.FAILED)) == {raises, segfaults, exhausts, bad_shard}
+    assert set(frontier.in_state(Progress.BLOCKED)) == {blocked, blocked_too}
+    assert all(state[s.key] is Progress.DONE for s in (source, *sets, *students, exits_once, shards))
     assert all(store.artifact(s).record.metrics == {"value": 3} for s in students)
+
+    said = {s: (frontier.errors[s.key], failure(store, s)) for s in (raises, segfaults, exhausts, bad_shard)}
+    assert all(f"{s.kind.name}/{s.key}/failure.json)" in error for s, (error, _) in said.items()), "says where"
+    assert all("misbehave" in trace for _, trace in said.values()), "a traceback of the stage, also of a crash"
+    assert "ValueError: raises was told to fail" in said[raises][0]
+    assert "ValueError: bad shard was told to fail" in said[bad_shard][0]
+    assert "its process was lost 3 times: Fatal Python error: Segmentation fault" in said[segfaults][0]
+    assert "MemoryError" in said[exhausts][0]
+    lost = {raises: 1, segfaults: 3, exhausts: 1, bad_shard: 1, exits_once: 1}
+    assert lost_attempts(store) == {s.key: count for s, count in lost.items()}, "only faults of the system are retried"
+    rows = {row["label"]: row["attempts"] for row in stage_rows(sweep, store, frontier)}
+    assert (rows[source.title], rows[exits_once.title], rows[segfaults.title], rows[blocked.title]) == (1, 2, 3, 0)
+
     processes = {store.artifact(s).record.provenance["pid"] for s in students}
     assert len(processes) >= min(2, outcome.slots), "warm actors must not all run on one process"
     assert len(processes) < len(students), "processes must stay warm"
@@ -54,7 +71,15 @@ def test_a_graph_with_failures_runs_all_that_can_run(tmp_path: Path) -> None:
     assert len(makers) == min(6, outcome.slots), "a pool of one actor a slot makes the shards"
     leftovers = [b.name for b in store.blobs.under() if b.name.endswith("lease.json") or b.name.startswith("drivers/")]
     assert leftovers == []
-    assert "failed before" in {step.state for step in make_plan(sweep.goals, store).steps}
+    assert not list((tmp_path / "logs" / "crashes").iterdir())
+    planned = {step.stage: (step.state.value, step.reason) for step in make_plan(sweep.goals, store).steps}
+    assert planned[segfaults][0] == "failed before"
+    assert planned[blocked] == ("blocked", f"by {raises.title}, which failed before")
+
+
+def failure(store: Store, stage: Stage) -> str:
+    """Return the traceback that was kept of a stage that failed."""
+    return str((store.blobs.get_json(place_of(stage).file(FAILURE)) or {})["traceback"])
 
 
 def test_a_damaged_input_is_rebuilt_in_the_same_run(tmp_path: Path) -> None:
@@ -69,24 +94,6 @@ def test_a_damaged_input_is_rebuilt_in_the_same_run(tmp_path: Path) -> None:
     assert set(outcome.frontier.state.values()) == {Progress.DONE}
     assert weights.read_bytes() == b"1"
     assert len(store.blobs.folders("quarantine")) == 1
-
-
-@pytest.mark.parametrize(
-    ("request_", "slots"),
-    [
-        pytest.param(Resources(cpus=1), 6, id="one CPU"),
-        pytest.param(Resources(cpus=4), 1, id="no node is cut in two"),
-        pytest.param(Resources(cpus=1, gpus=0.5), 2, id="two share a GPU"),
-        pytest.param(Resources(cpus=1, gpus=2), 0, id="two GPUs are nowhere"),
-    ],
-)
-def test_slots_are_counted_node_by_node(request_: Resources, slots: int) -> None:
-    assert Cluster(nodes=((4, 1), (2, 0)), dashboard=None).slots(request_) == slots
-
-
-def test_a_request_that_no_node_can_meet_names_what_there_is() -> None:
-    with pytest.raises(ClusterError, match=r"asks for 1 CPUs and 2 GPUs.*largest: 4 CPUs and 1 GPUs.*--gpus-per-trial"):
-        Cluster(nodes=((4, 1), (2, 0)), dashboard=None).check_can_meet(Resources(cpus=1, gpus=2))
 
 
 @pytest.mark.parametrize(

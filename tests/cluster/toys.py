@@ -1,9 +1,15 @@
-"""Stages that cost nothing and fail on request, for the tests of the cluster layer."""
+"""Stages that cost nothing, say where they ran, and fail on request, for the tests of the cluster layer."""
 
+import ctypes
 import os
+import resource
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import ray
 
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
@@ -16,6 +22,10 @@ TOYS = Table(
     "one toy stage",
     (Column("name", "string", "name"), Column("value", "int64", "value", "toys"), Column("key", "string", "key")),
 )
+ROOM = 256 * 2**20
+"""Bytes of address space that a toy which exhausts memory has left."""
+
+Fault = Literal["", "raises", "exits", "exits once", "segfaults", "exhausts memory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +34,9 @@ class Toy:
 
     name: str
     seconds: float = 0.0
-    raises: bool = False
-    dies: bool = False
+    fault: Fault = ""
+    marker: str = ""
+    """File by which a toy that fails once knows that it has."""
     num_shards: int = 1
 
 
@@ -33,10 +44,7 @@ class Toy:
 def toy(config: Toy, context: Context, *, first: Artifact | None = None, second: Artifact | None = None) -> Metrics:
     """Write one file; its value is one more than the sum over the inputs."""
     time.sleep(config.seconds)
-    if config.dies:
-        os._exit(9)
-    if config.raises:
-        raise ValueError(f"{config.name} was told to fail")
+    misbehave(config)
     inputs = [artifact for artifact in (first, second) if artifact]
     for artifact in inputs:
         artifact.read("value.txt")
@@ -45,25 +53,70 @@ def toy(config: Toy, context: Context, *, first: Artifact | None = None, second:
     return {"value": value}
 
 
+@stage(version=1, cost=lambda handle: handle.config.seconds, on_gpu=False)
+def place(config: Toy, context: Context) -> Metrics:
+    """Write where it ran; a stage of a kind that has no use for a GPU."""
+    time.sleep(config.seconds)
+    context.write("place.txt", where().encode())
+    return {"value": 1}
+
+
+@stage(version=1, cost=lambda handle: handle.config.seconds)
+def place_on_gpu(config: Toy, context: Context) -> Metrics:
+    """Write where it ran; a stage of a kind that runs on GPUs where there are any."""
+    time.sleep(config.seconds)
+    context.write("place.txt", where().encode())
+    return {"value": 1}
+
+
 @stage(version=1, cost=lambda handle: float(handle.config.num_shards))
-def wide(config: Toy, context: Context) -> Metrics:
-    """Write `num_shards` files, each by a shard worker."""
-    context.map_shards(partial(ShardToy, context.stage, context.store.uri), range(config.num_shards))
+def wide(config: Toy, context: Context, *, first: Artifact | None = None) -> Metrics:
+    """Write `num_shards` files, each by a shard worker that writes where it ran."""
+    missing = [shard for shard in range(config.num_shards) if context.unfinished(f"{shard}.txt") is None]
+    context.map_shards(partial(ShardToy, context.stage, context.store.uri), missing)
     for shard in range(config.num_shards):
         context.adopt(next(context.unfinished(f"{shard}.txt")))
     return {"value": config.num_shards}
 
 
 class ShardToy:
-    """Writes the process that made a shard."""
+    """Writes where a shard was made."""
 
     def __init__(self, made_by: Stage, uri: str) -> None:
         self.stage, self.store = made_by, Store.open(uri, create=False)
+        for handle in made_by.inputs.values():
+            self.store.artifact(handle).read("value.txt")
 
     def __call__(self, shard: int) -> None:
         """Make one shard."""
         time.sleep(self.stage.config.seconds)
-        self.store.write(self.stage, f"{shard}.txt", str(os.getpid()).encode())
+        misbehave(self.stage.config)
+        self.store.write(self.stage, f"{shard}.txt", where().encode())
+
+
+def where() -> str:
+    """Return node, process and GPUs of the caller."""
+    node = ray.get_runtime_context().get_node_id()
+    return f"{node} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '')}"
+
+
+def misbehave(config: Toy) -> None:
+    """Do what `config.fault` says."""
+    match config.fault:
+        case "raises":
+            raise ValueError(f"{config.name} was told to fail")
+        case "exits":
+            os._exit(9)
+        case "exits once" if not Path(config.marker).exists():
+            Path(config.marker).touch()
+            os._exit(9)
+        case "segfaults":
+            ctypes.string_at(0)
+        case "exhausts memory":
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            limit = pages * resource.getpagesize() + ROOM
+            resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+            bytearray(4 * ROOM)
 
 
 def sweep_of(*stages: Stage) -> Sweep:

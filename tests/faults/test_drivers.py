@@ -39,7 +39,11 @@ def problems(folder: Path) -> list[str]:
             found.append(f"{stage.title} measured {artifact.record.metrics}")
     collect(store)
     names = {place_of(s).file(n) for s in STAGES for n in (RECORD, *(e.blob for e in store.artifact(s).record.files))}
-    found += [f"left over: {name}" for name in set(tree(folder)) - names - {"nrf-store.json"}]
+    found += [
+        f"left over: {name}"
+        for name in set(tree(folder)) - names - {"nrf-store.json"}
+        if not name.startswith("attempts/")
+    ]
     return found
 
 

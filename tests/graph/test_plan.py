@@ -90,15 +90,19 @@ def test_cached_says_how_long_it_took(store: Store):
     assert states([a], store) == {"a": (State.CACHED, "built in 0.0 s")}
 
 
-def test_failed_before_says_the_error(store: Store, ran: list[str]):
-    _, b = chain("a", "b")
-    toys.HOOKS["a"] = refuse
-    run_inline([b], store)
-    assert states([b], store) == {
-        "a": (State.FAILED, "ValueError: a was told to fail; it is tried again"),
-        "b": (State.WAITING, "for a"),
+def test_failed_before_says_the_error_and_what_it_blocks(store: Store, ran: list[str]):
+    a, b, c = chain("a", "b", "c")
+    d = node("d", b, node("other", a))
+    toys.HOOKS["b"] = refuse
+    run_inline([c, d], store)
+    assert states([c, d], store) == {
+        "a": (State.CACHED, "built in 0.0 s"),
+        "b": (State.FAILED, "ValueError: b was told to fail; it is tried again"),
+        "c": (State.BLOCKED, "by b, which failed before"),
+        "other": (State.CACHED, "built in 0.0 s"),
+        "d": (State.BLOCKED, "by b, which failed before"),
     }
-    assert [stage.label for stage in make_plan([b], store).todo()] == ["a", "b"]
+    assert [stage.label for stage in make_plan([c, d], store).todo()] == ["b", "c", "d"]
 
 
 def test_running_elsewhere_says_where(store: Store):

@@ -76,7 +76,7 @@ def test_wrong_calls_are_refused(call, words):
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["sweeps", "drivers", "quarantine", "logs", "Train", "_train", "tr-ain"])
+@pytest.mark.parametrize("name", ["sweeps", "drivers", "quarantine", "logs", "attempts", "Train", "_train", "tr-ain"])
 def test_stage_names_that_would_clash_in_a_store_are_refused(name):
     def body(config: Toy, context: object) -> dict:
         return {}

@@ -1,0 +1,106 @@
+"""What the cluster has at this moment.
+
+Nodes come and go while a sweep runs, so nothing is counted once and kept: whoever wants to know how much can run, or
+whether a node was lost meanwhile, asks here. A look costs a call to Ray's head, so it is repeated at most every second.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import ray
+
+from nrf_ray.errors import ClusterError
+from nrf_ray.graph.stage import SMALLEST_SHARE, Resources
+
+LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one living node has, in use or not."""
+
+    cpus: float
+    gpus: float
+
+    def slots(self, request: Resources) -> int:
+        """Return how many runs with this request fit at once; a share of a GPU is never spread over two."""
+        by_cpu = math.floor(self.cpus / request.cpus + SMALLEST_SHARE)
+        if request.gpus == 0:
+            return by_cpu
+        if request.gpus < 1:
+            return min(by_cpu, int(self.gpus) * request.sharers)
+        return min(by_cpu, int(self.gpus / request.gpus))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The living nodes, by id."""
+
+    nodes: Mapping[str, Node]
+
+    def slots(self, request: Resources) -> int:
+        """Return how many runs with this request fit at once."""
+        return sum(node.slots(request) for node in self.nodes.values())
+
+    def check_can_meet(self, request: Resources) -> None:
+        """Raise ClusterError where no node can ever give what `request` asks for."""
+        if self.slots(request):
+            return
+        asked = f"a stage asks for {request.cpus:g} CPUs and {request.gpus:g} GPUs"
+        if request.gpus and not any(node.gpus for node in self.nodes.values()):
+            raise ClusterError(
+                f"{asked}, but the cluster has no GPU on any of its {len(self.nodes)} nodes; leave --gpus-per-trial "
+                "out to run on CPUs, or join a cluster with GPUs by --address"
+            )
+        nodes = self.nodes.values()
+        largest = f"{max(node.cpus for node in nodes):g} CPUs and {max(node.gpus for node in nodes):g} GPUs"
+        raise ClusterError(
+            f"{asked}, but no node of the cluster has them (largest: {largest}); lower --gpus-per-trial or add a node"
+        )
+
+
+def living_nodes() -> dict[str, Node]:
+    """Return the nodes that Ray counts as alive, by id."""
+    return {
+        node["NodeID"]: Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+
+
+class Capacity:
+    """The cluster as it is now, and what became of it since the run began."""
+
+    def __init__(
+        self,
+        look: Callable[[], Mapping[str, Node]] = living_nodes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._look, self._clock = look, clock
+        self._lock = threading.Lock()
+        self._last_loss = -math.inf
+        self._looked_at = clock()
+        self._cluster = Cluster(dict(look()))
+
+    def now(self, *, at_most_old: float = LOOK_SECONDS) -> Cluster:
+        """Return the living nodes as they were at most `at_most_old` seconds ago."""
+        with self._lock:
+            if self._clock() - self._looked_at >= at_most_old:
+                before = set(self._cluster.nodes)
+                self._cluster = Cluster(dict(self._look()))
+                self._looked_at = self._clock()
+                if before - set(self._cluster.nodes):
+                    self._last_loss = self._looked_at
+            return self._cluster
+
+    def lost_a_node_since(self, moment: float) -> bool:
+        """Return whether a node was lost after `moment`, on this object's clock; looks anew."""
+        self.now(at_most_old=0.0)
+        return self._last_loss >= moment
+
+    def moment(self) -> float:
+        """Return the time on this object's clock."""
+        return self._clock()

@@ -1,0 +1,38 @@
+"""Where Python was when its process crashed.
+
+A segmentation fault or an abort ends a process without an exception. While a stage works, Python's fault handler
+points at a file of its own; what is found there afterwards is the traceback of a crash.
+"""
+
+import faulthandler
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nrf_ray.graph.canonical import Key
+
+
+@contextmanager
+def crash_trace(folder: str | None, key: Key, part: str = "") -> Iterator[None]:
+    """Keep a file in `folder` into which a crash writes; it is gone again where nothing crashed."""
+    if folder is None:
+        yield
+        return
+    path = Path(folder) / f"{key}{part}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        faulthandler.enable(file, all_threads=False)
+        try:
+            yield
+        finally:
+            faulthandler.enable(all_threads=False)
+            path.unlink(missing_ok=True)
+
+
+def take_trace(folder: str | None, key: Key) -> str:
+    """Return what crashes of the stage `key` left, and remove it; empty where there is nothing."""
+    files = sorted(Path(folder).glob(f"{key}*.txt")) if folder else []
+    found = [path.read_text(encoding="utf-8") for path in files]
+    for path in files:
+        path.unlink()
+    return "\n".join(filter(None, found))

@@ -1,0 +1,32 @@
+"""Attempts: how often a stage was given to a process until one committed it.
+
+A stage that succeeds at once leaves no note. Every attempt that was lost (it raised, its process or node died, its run
+was stopped or killed) is counted in `<store>/attempts/<stage>/<key>.json`, beside the artifacts and not among them, so
+that one listing finds all notes. The count is for people: two runs that lose the same stage at once may count it once.
+"""
+
+import json
+
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.store import Store
+
+FOLDER = "attempts"
+
+
+def note_lost(store: Store, stage: Stage) -> None:
+    """Count one more attempt at `stage` that ended without an artifact."""
+    name = f"{FOLDER}/{stage.kind.name}/{stage.key}.json"
+    store.blobs.replace(name, json.dumps({"lost": _lost(store, name) + 1}).encode() + b"\n")
+
+
+def lost_attempts(store: Store) -> dict[Key, int]:
+    """Return how many attempts were lost, for the stages that lost any."""
+    names = [blob.name for blob in store.blobs.under(FOLDER)]
+    return {Key(name.rpartition("/")[2].removesuffix(".json")): _lost(store, name) for name in names}
+
+
+def _lost(store: Store, name: str) -> int:
+    note = store.blobs.get_json(name)
+    count = note.get("lost") if note else None
+    return count if isinstance(count, int) else 0

@@ -1,0 +1,168 @@
+"""Clusters of several nodes, real as far as one machine goes: every node has its own raylet; CPUs and GPUs are claimed.
+
+What is at stake: a stage runs where its request says; a node that dies costs time and nothing else; one that joins is
+used; and no shape of the cluster, nor what happens to it, shows in the results.
+"""
+
+import io
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+from rich.console import Console
+
+from nrf_ray.cluster.run import Outcome, run_sweep
+from nrf_ray.graph.attempts import lost_attempts
+from nrf_ray.graph.frontier import Progress
+from nrf_ray.graph.plan import make_plan
+from nrf_ray.graph.stage import Resources, Stage
+from nrf_ray.graph.store import Store
+from nrf_ray.sweep import Sweep
+from tests.cluster.toys import Toy, place, place_on_gpu, sweep_of, toy, wide
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+StartCluster = Callable[..., Cluster]
+
+
+@pytest.fixture
+def start() -> Iterator[StartCluster]:
+    """Start a cluster whose head has what is given; it is gone after the test."""
+    started: list[Cluster] = []
+
+    def start_with(**head: float) -> Cluster:
+        started.append(Cluster(initialize_head=True, head_node_args=head))
+        return started[0]
+
+    yield start_with
+    for cluster in started:
+        cluster.shutdown()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(str(tmp_path / "store"), create=True)
+
+
+def run(sweep: Sweep, store: Store, cluster: Cluster, tmp_path: Path) -> Outcome:
+    console = Console(file=io.StringIO(), width=200)
+    plan, log = make_plan(sweep.goals, store), tmp_path / "logs" / "ray.log"
+    return run_sweep(sweep, plan, store, address=cluster.address, log=log, console=console)
+
+
+def after(count: int, store: Store, act: Callable[[], object]) -> threading.Thread:
+    """Start a thread that acts as soon as `count` records are in the store."""
+
+    def wait_and_act() -> None:
+        while sum(blob.name.endswith("record.json") for blob in store.blobs.under()) < count:
+            time.sleep(0.05)
+        act()
+
+    thread = threading.Thread(target=wait_and_act, daemon=True)
+    thread.start()
+    return thread
+
+
+def places(store: Store, *stages: Stage) -> list[tuple[str, str, str]]:
+    """Return node, process and GPUs behind every file of `stages`."""
+    texts = [store.artifact(s).read(name).decode() for s in stages for name in store.artifact(s).names()]
+    return [(node, pid, gpus) for node, pid, gpus in (text.split(" ") for text in texts)]
+
+
+def test_stages_run_where_their_kind_and_request_say(start: StartCluster, store: Store, tmp_path: Path) -> None:
+    cluster = start(num_cpus=2)
+    gpus = cluster.add_node(num_cpus=8, num_gpus=2)
+    on_cpus = [place(Toy(name=f"cpu {i}", seconds=0.3)) for i in range(4)]
+    on_gpus = [place_on_gpu(Toy(name=f"gpu {i}", seconds=1.5)) for i in range(8)]
+    shards = wide(Toy(name="shards", num_shards=8, seconds=0.5))
+    sweep = sweep_of(*on_cpus, *on_gpus, shards).on(Resources(cpus=1, gpus=0.5))
+
+    outcome = run(sweep, store, cluster, tmp_path)
+
+    assert set(outcome.frontier.state.values()) == {Progress.DONE}
+    assert {granted for _, _, granted in places(store, *on_cpus)} == {""}, (
+        "no GPU was granted to what has no use for it"
+    )
+    for made in (places(store, *on_gpus), places(store, shards)):
+        assert {node for node, _, _ in made} == {gpus.node_id}
+        assert {granted for _, _, granted in made} == {"0", "1"}, (
+            "each process sees the GPU of its grant, and only that"
+        )
+        holders = Counter(granted for granted, _ in {(granted, pid) for _, pid, granted in made})
+        assert max(holders.values()) <= 2, "no more than two processes share a GPU"
+
+
+def test_a_node_that_dies_costs_time_and_nothing_else(start: StartCluster, store: Store, tmp_path: Path) -> None:
+    cluster = start(num_cpus=2)
+    doomed = cluster.add_node(num_cpus=3)
+    stages = [toy(Toy(name=f"toy {i}", seconds=1.0)) for i in range(12)]
+    shards = wide(Toy(name="shards", num_shards=20, seconds=1.0))
+    sweep = sweep_of(*stages, shards)
+
+    killer = after(2, store, lambda: cluster.remove_node(doomed, allow_graceful=False))
+    outcome = run(sweep, store, cluster, tmp_path)
+
+    killer.join()
+    assert set(outcome.frontier.state.values()) == {Progress.DONE}
+    lost = lost_attempts(store)
+    assert lost, "something ran on the node"
+    print(lost, Counter(node[:6] for node, _, _ in places(store, shards)), doomed.node_id[:6])
+    assert {store.artifact(s).record.metrics["value"] for s in stages} == {1}
+    assert not [blob.name for blob in store.blobs.under() if blob.name.endswith(("failure.json", "lease.json"))]
+
+
+def test_a_set_whose_pool_loses_a_node_is_made_by_the_rest(start: StartCluster, store: Store, tmp_path: Path) -> None:
+    cluster = start(num_cpus=2)
+    doomed = cluster.add_node(num_cpus=2)
+    first = toy(Toy(name="first"))
+    shards = wide(Toy(name="shards", num_shards=16, seconds=1.5), first=first)
+
+    def kill_when_it_works() -> None:
+        while doomed.node_id not in {read.split(" ")[0] for read in made()}:
+            time.sleep(0.1)
+        cluster.remove_node(doomed, allow_graceful=False)
+
+    def made() -> list[str]:
+        found = [store.unfinished_file(shards, f"{shard}.txt") for shard in range(16)]
+        return [data.decode() for data in found if data]
+
+    killer = after(1, store, kill_when_it_works)
+    outcome = run(sweep_of(shards), store, cluster, tmp_path)
+
+    killer.join()
+    assert set(outcome.frontier.state.values()) == {Progress.DONE}
+    nodes = Counter(node for node, _, _ in places(store, shards))
+    assert nodes[doomed.node_id] >= 1, "what it made before is kept"
+    assert len(nodes) == 2
+    assert lost_attempts(store) == {shards.key: 1}
+
+
+def test_a_node_that_joins_is_used(start: StartCluster, store: Store, tmp_path: Path) -> None:
+    cluster = start(num_cpus=1)
+    stages = [place(Toy(name=f"toy {i}", seconds=1.5)) for i in range(32)]
+    joined: list[subprocess.Popen[bytes]] = []
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={cluster.address}", "--num-cpus=3"]
+
+    def join() -> None:
+        # Not `cluster.add_node`: it works in the main thread only, where the sweep runs.
+        joined.append(subprocess.Popen([*command, "--block"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+    joiner = after(2, store, join)
+    try:
+        outcome = run(sweep_of(*stages), store, cluster, tmp_path)
+    finally:
+        joiner.join()
+        joined[0].terminate()
+        joined[0].wait()
+
+    assert set(outcome.frontier.state.values()) == {Progress.DONE}
+    nodes = Counter(node for node, _, _ in places(store, *stages))
+    assert len(nodes) == 2
+    assert nodes[cluster.head_node.node_id] < nodes.total() * 2 / 3, "three of four CPUs are on the node that joined"
+    assert 1 < outcome.slots < 4, "slots are counted as the cluster was"
