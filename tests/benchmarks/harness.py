@@ -27,7 +27,7 @@ REPEATS = 10
 """Rounds of a case, where it says no other number: enough for quartiles."""
 WARM_UPS = 2
 """Unreported runs of each contender: the first builds kernels, the second sees them cached."""
-OUT = Path("runs/benchmarks")
+OUT = Path("build/benchmarks")
 """Where tables go by default."""
 
 
@@ -52,7 +52,7 @@ class Case:
     name: str
     """What --case chooses by; parts joined by dashes, such as `resnet_s-l2-fp32-2`."""
     contenders: Callable[[], Sequence[Contender]]
-    """Builds the rivals, inside the pinned process; picklable. The first is what the others are divided by."""
+    """Builds the rivals, inside the pinned process; picklable. The first is compared with each of the others."""
     threads: int
     """CPUs that the process is pinned to, and torch's threads."""
     unit: str
@@ -123,10 +123,9 @@ def _rounds(benchmark: str, case: Case, repeats: int) -> list[Result]:
     rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     with OthersWatch() as others:
         for turn in range(repeats):
-            first = turn % len(contenders)
-            for contender in (*contenders[first:], *contenders[:first]):
+            begin = turn % len(contenders)
+            for contender in (*contenders[begin:], *contenders[:begin]):
                 rates[contender.name].append(contender.work / timed(contender.run))
-    baseline = rates[contenders[0].name]
     return [
         result(
             benchmark,
@@ -135,7 +134,7 @@ def _rounds(benchmark: str, case: Case, repeats: int) -> list[Result]:
             rates[contender.name],
             unit=f"{case.unit}/s",
             threads=case.threads,
-            baseline=baseline,
+            first=rates[contenders[0].name],
             warm_up_seconds=warm_up[contender.name],
             load=load,
             others=others.cores,
@@ -153,17 +152,17 @@ def result(
     *,
     unit: str,
     threads: int,
-    baseline: Sequence[float] | None = None,
+    first: Sequence[float] | None = None,
     warm_up_seconds: float = 0.0,
     load: float = 0.0,
     others: float = 0.0,
     checks: Mapping[str, float] | None = None,
 ) -> Result:
-    """Return the row of one contender: median and quartiles of `samples`, and of their ratios to `baseline`.
+    """Return the row of one contender: median and quartiles of `samples`, and of the ratios of `first` to them.
 
-    Sample i of both was taken in round i. Without a baseline the contender is its own, and the ratios are 1.
+    `first` are the samples of the first contender; sample i of both was taken in round i. None for the first itself.
     """
-    ratios = [mine / base for mine, base in zip(samples, baseline or samples, strict=True)]
+    ratios = [best / own for best, own in zip(first or samples, samples, strict=True)]
     low, median, high = quartiles(samples)
     ratio_low, ratio, ratio_high = quartiles(ratios)
     return Result(

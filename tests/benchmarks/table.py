@@ -37,7 +37,7 @@ class Result:
     iqr: float
     """Their difference."""
     ratio: float
-    """Median, over the rounds, of this sample by the first contender's of the same round."""
+    """Median, over the rounds, of the first contender's sample by this one's: how many times as fast the first is."""
     ratio_q1: float
     """Lower quartile of these ratios."""
     ratio_q3: float
@@ -100,7 +100,7 @@ def show(results: Sequence[Result]) -> None:
         checks = "  ".join(f"{name} {value:.4g}" for name, value in row.checks.items())
         print(
             f"  {row.contender:<28} {row.median:>10.4g} {row.unit:<14} [{row.q1:.4g}, {row.q3:.4g}]"
-            f"  x{row.ratio:.3f} [{row.ratio_q1:.3f}, {row.ratio_q3:.3f}]  {checks}",
+            f"  first is x{row.ratio:.3f} [{row.ratio_q1:.3f}, {row.ratio_q3:.3f}]  {checks}",
             flush=True,
         )
 

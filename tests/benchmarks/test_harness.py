@@ -21,9 +21,9 @@ def test_median_and_quartiles_of_known_samples():
 
 def test_ratios_are_taken_within_rounds():
     """A machine that gets ten times slower changes both samples of a round, and no ratio."""
-    mine = row(samples=(20.0, 2.0, 0.2), baseline=[10.0, 1.0, 0.1])
-    assert (mine.ratio, mine.ratio_q1, mine.ratio_q3) == pytest.approx((2.0, 2.0, 2.0))
-    assert mine.median == 2.0
+    theirs = row(samples=(10.0, 1.0, 0.1), first=[20.0, 2.0, 0.2])
+    assert (theirs.ratio, theirs.ratio_q1, theirs.ratio_q3) == pytest.approx((2.0, 2.0, 2.0))
+    assert theirs.median == 1.0
 
 
 def test_a_table_keeps_what_was_measured_and_replaces_whole_cases(tmp_path):
