@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil
 
+from nrf_ray.allocator import keep_freed_memory
 from tests.benchmarks.table import Result, machine, merge_table, show
 
 REPEATS = 10
@@ -59,6 +60,8 @@ class Case:
     """What a contender's `work` counts; it is reported per second."""
     repeats: int = REPEATS
     """Rounds."""
+    keeps_memory: bool = True
+    """Whether malloc keeps what is freed, for all contenders alike, as it does wherever a stage of ours runs."""
 
 
 def main(benchmark: str, description: str, cases: Sequence[Case]) -> None:
@@ -117,6 +120,8 @@ def _rounds(benchmark: str, case: Case, repeats: int) -> list[Result]:
     import torch
 
     torch.set_num_threads(case.threads)
+    if case.keeps_memory:
+        keep_freed_memory()
     load = os.getloadavg()[0]
     contenders = case.contenders()
     warm_up = {contender.name: sum(timed(contender.run) for _ in range(WARM_UPS)) for contender in contenders}

@@ -27,7 +27,7 @@ from tests.benchmarks.harness import Case, Contender, main, timed
 from tests.benchmarks.networks import attacked_rows, trained_network
 from tests.benchmarks.peers import PEERS, Craft, Peer
 
-EPS: Mapping[Norm, float] = {"l2": 0.5, "linf": 4 / 255}
+EPS: Mapping[Norm, float] = {"l2": 1.0, "linf": 8 / 255}
 NETWORKS: Mapping[str, Mapping[str, int]] = {
     "resnet_s": {"batch": 256, "steps": 20},
     "resnet_m": {"batch": 256, "steps": 20},
