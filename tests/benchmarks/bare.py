@@ -25,6 +25,7 @@ class InBfloat16(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits."""
