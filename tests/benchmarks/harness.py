@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from nrf_ray.allocator import keep_freed_memory
-from tests.benchmarks.table import Result, machine, merge_table, show
+from tests.benchmarks.table import Result, machine, merge_table, read_table, show
 
 REPEATS = 10
 """Rounds of a case, where it says no other number: enough for quartiles."""
@@ -60,6 +60,8 @@ class Case:
     """What a contender's `work` counts; it is reported per second."""
     repeats: int = REPEATS
     """Rounds."""
+    warm_ups: int = WARM_UPS
+    """Unreported runs of each contender."""
     keeps_memory: bool = True
     """Whether malloc keeps what is freed, for all contenders alike, as it does wherever a stage of ours runs."""
 
@@ -74,15 +76,37 @@ def main(benchmark: str, description: str, cases: Sequence[Case]) -> None:
             print(case.name)
             continue
         results = run_case(benchmark, case, repeats=options.repeats)
-        show(results)
-        merge_table(options.out / f"{benchmark}.parquet", results)
+        report(options.out / f"{benchmark}.parquet", results, add=options.add)
+
+
+def report(path: Path, results: Sequence[Result], *, add: bool = False) -> None:
+    """Print the results of one case and put them into the table at `path`, with `add` beside the former samples."""
+    if add and path.exists():
+        former = {(row.case, row.contender): row for row in read_table(path)}
+        results = _together([former.get((new.case, new.contender)) for new in results], results)
+    show(results)
+    merge_table(path, results)
+
+
+def _together(former: Sequence[Result | None], results: Sequence[Result]) -> list[Result]:
+    """Return `results` with the samples of `former` before their own."""
+    samples = [[*(old.samples if old else ()), *new.samples] for old, new in zip(former, results, strict=True)]
+    return [
+        result(
+            new.benchmark, new.case, new.contender, own,
+            unit=new.unit, threads=new.threads, first=samples[0], warm_up_seconds=new.warm_up_seconds,
+            load=new.load, others=max(new.others, old.others if old else 0.0), checks=new.checks,
+        )
+        for new, old, own in zip(results, former, samples, strict=True)
+    ]  # fmt: skip
 
 
 def command_line(description: str) -> argparse.Namespace:
-    """Read the flags that all benchmarks share: case, repeats, out, list."""
+    """Read the flags that all benchmarks share: case, repeats, add, out, list."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", default="*", help="pattern of case names, such as 'resnet_s-*-2' (default: all)")
     parser.add_argument("--repeats", type=int, help="rounds (default: what each case says)")
+    parser.add_argument("--add", action="store_true", help="keep the samples of earlier runs of a case too")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder of the tables (default: {OUT})")
     parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
     return parser.parse_args()
@@ -124,7 +148,7 @@ def _rounds(benchmark: str, case: Case, repeats: int) -> list[Result]:
         keep_freed_memory()
     load = os.getloadavg()[0]
     contenders = case.contenders()
-    warm_up = {contender.name: sum(timed(contender.run) for _ in range(WARM_UPS)) for contender in contenders}
+    warm_up = {contender.name: sum(timed(contender.run) for _ in range(case.warm_ups)) for contender in contenders}
     rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     with OthersWatch() as others:
         for turn in range(repeats):

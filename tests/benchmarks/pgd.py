@@ -36,7 +36,7 @@ NETWORKS: Mapping[str, Mapping[str, int]] = {
     "conv4": {"batch": 256, "steps": 10},
     "resnet18": {"batch": 64, "steps": 4},
 }
-"""What is attacked and how large a run is, so that a case takes minutes; a step's rate does not depend on their number."""
+"""What is attacked and how large a run is, for cases of minutes; the rate of a step does not depend on their number."""
 FASTEST = ("torchattacks", "adv-lib")
 """Peers in fp32 that stand in a bf16 case too; the others are slower, see the fp32 cases."""
 

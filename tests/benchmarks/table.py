@@ -75,18 +75,18 @@ SCHEMA = pa.schema(
 def merge_table(path: Path, results: Sequence[Result]) -> None:
     """Put `results` into the table at `path`; their cases' former rows go, other cases' stay."""
     replaced = {result.case for result in results}
-    kept = [row for row in read_table(path) if row["case"] not in replaced] if path.exists() else []
-    rows = [*kept, *map(asdict, results)]
+    kept = [row for row in read_table(path) if row.case not in replaced] if path.exists() else []
+    rows = [asdict(row) for row in (*kept, *results)]
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), new, compression="zstd")
     os.replace(new, path)
 
 
-def read_table(path: Path) -> list[dict[str, object]]:
-    """Return the rows of a table; maps as dictionaries."""
+def read_table(path: Path) -> list[Result]:
+    """Return the rows of a table."""
     rows = pq.read_table(path, schema=SCHEMA).to_pylist()
-    return [{**row, "checks": dict(row["checks"]), "machine": dict(row["machine"])} for row in rows]
+    return [Result(**{**row, "checks": dict(row["checks"]), "machine": dict(row["machine"])}) for row in rows]
 
 
 def show(results: Sequence[Result]) -> None:

@@ -1,12 +1,13 @@
 """The harness that the benchmarks are made of: statistics, interleaving, pinning, the table. No times are asserted."""
 
 import os
+from dataclasses import fields
 from functools import partial
 
 import pytest
 
-from tests.benchmarks.harness import Case, Contender, pinned, quartiles, result, run_case
-from tests.benchmarks.table import SCHEMA, merge_table, read_table
+from tests.benchmarks.harness import Case, Contender, pinned, quartiles, report, result, run_case
+from tests.benchmarks.table import SCHEMA, Result, merge_table, read_table
 
 
 def row(case="a", contender="ours", samples=(1.0, 2.0, 4.0), **others):
@@ -31,20 +32,30 @@ def test_a_table_keeps_what_was_measured_and_replaces_whole_cases(tmp_path):
     merge_table(path, [row("a", "ours", checks={"loss": 0.5}), row("a", "theirs")])
     merge_table(path, [row("b", "ours", samples=(7.0,))])
     merge_table(path, [row("a", "ours", samples=(3.0, 5.0))])
-    rows = {(each["case"], each["contender"]): each for each in read_table(path)}
+    rows = {(each.case, each.contender): each for each in read_table(path)}
     assert set(rows) == {("a", "ours"), ("b", "ours")}
-    assert rows["a", "ours"]["samples"] == [3.0, 5.0]
-    assert rows["b", "ours"]["n"] == 1
-    assert set(rows["a", "ours"]) == set(SCHEMA.names)
+    assert rows["a", "ours"].samples == [3.0, 5.0]
+    assert rows["b", "ours"].n == 1
+    assert {field.name for field in fields(Result)} == set(SCHEMA.names)
     assert list(tmp_path.rglob("*.new")) == []
 
 
 def test_checks_and_machine_survive_the_file(tmp_path):
     merge_table(tmp_path / "t.parquet", [row(checks={"loss": 0.5})])
     (read,) = read_table(tmp_path / "t.parquet")
-    assert read["checks"] == {"loss": 0.5}
-    assert read["machine"]["torch"]
-    assert os.uname().nodename not in read["machine"].values()
+    assert read.checks == {"loss": 0.5}
+    assert read.machine["torch"]
+    assert os.uname().nodename not in read.machine.values()
+
+
+def test_rounds_can_be_added_to_those_of_an_earlier_run(tmp_path, capsys):
+    path = tmp_path / "toy.parquet"
+    for ours, theirs in (([4.0], [2.0]), ([9.0, 8.0], [3.0, 1.0])):
+        report(path, [row("a", "ours", samples=ours), row("a", "theirs", samples=theirs, first=ours)], add=True)
+    ours, theirs = read_table(path)
+    assert (ours.samples, theirs.samples) == ([4.0, 9.0, 8.0], [2.0, 3.0, 1.0])
+    assert theirs.ratio == 3.0, "the median of 2, 3 and 8"
+    assert "n = 3" in capsys.readouterr().out
 
 
 def test_pinning_holds_inside_and_is_undone(monkeypatch):
