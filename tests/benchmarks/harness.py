@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -44,6 +44,8 @@ class Contender:
     """How many `unit`s of the case one run does."""
     check: Callable[[], Mapping[str, float]] = field(default=dict)
     """Called after all rounds: what an independent look at the last run's result says."""
+    close: Callable[[], object] = field(default=lambda: None)
+    """Called at the end, whatever happened: gives back what `run` used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,29 +150,32 @@ def _rounds(benchmark: str, case: Case, repeats: int) -> list[Result]:
         keep_freed_memory()
     load = os.getloadavg()[0]
     contenders = case.contenders()
-    warm_up = {contender.name: sum(timed(contender.run) for _ in range(case.warm_ups)) for contender in contenders}
-    rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    with OthersWatch() as others:
-        for turn in range(repeats):
-            begin = turn % len(contenders)
-            for contender in (*contenders[begin:], *contenders[:begin]):
-                rates[contender.name].append(contender.work / timed(contender.run))
-    return [
-        result(
-            benchmark,
-            case.name,
-            contender.name,
-            rates[contender.name],
-            unit=f"{case.unit}/s",
-            threads=case.threads,
-            first=rates[contenders[0].name],
-            warm_up_seconds=warm_up[contender.name],
-            load=load,
-            others=others.cores,
-            checks=contender.check(),
-        )
-        for contender in contenders
-    ]
+    with ExitStack() as at_end:
+        for contender in contenders:
+            at_end.callback(contender.close)
+        warm_up = {contender.name: sum(timed(contender.run) for _ in range(case.warm_ups)) for contender in contenders}
+        rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+        with OthersWatch() as others:
+            for turn in range(repeats):
+                begin = turn % len(contenders)
+                for contender in (*contenders[begin:], *contenders[:begin]):
+                    rates[contender.name].append(contender.work / timed(contender.run))
+        return [
+            result(
+                benchmark,
+                case.name,
+                contender.name,
+                rates[contender.name],
+                unit=f"{case.unit}/s",
+                threads=case.threads,
+                first=rates[contenders[0].name],
+                warm_up_seconds=warm_up[contender.name],
+                load=load,
+                others=others.cores,
+                checks=contender.check(),
+            )
+            for contender in contenders
+        ]
 
 
 def result(
