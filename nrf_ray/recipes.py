@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nrf_ray.errors import ConfigError
-from nrf_ray.specs import Attack
+from nrf_ray.specs import Attack, Mode, check_mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,11 @@ class Recipe:
     """Random views of the training images."""
     adversary: Attack | None = None
     """Adversarial training against this untargeted attack; None for standard training."""
+    mode: Mode = "faithful"
+    """How its own passes are computed; the adversary has a mode of its own."""
+    workers: int = 1
+    """Processes that train one network together, each on its part of every batch. They are no matter of the cluster:
+    BatchNorm sees a part of the batch, and sums are taken in another order."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not 0 < self.lr < math.inf:
@@ -98,6 +103,12 @@ class Recipe:
             raise ConfigError(
                 f"a recipe needs 0 <= momentum < 1 and weight_decay >= 0, not {self.momentum:g} and "
                 f"{self.weight_decay:g}"
+            )
+        check_mode(self.mode)
+        if self.workers < 1 or self.batch_size % self.workers:
+            raise ConfigError(
+                f"{self.workers} workers cannot share batches of {self.batch_size} evenly; choose workers >= 1 that "
+                "divide batch_size"
             )
         if self.adversary is not None and self.adversary.targeted:
             raise ConfigError("adversarial training needs an untargeted attack; set targeted=False")
