@@ -89,6 +89,9 @@ class Recipe:
     """Adversarial training against this untargeted attack; None for standard training."""
     mode: Mode = "faithful"
     """How its own passes are computed; the adversary has a mode of its own."""
+    workers: int = 1
+    """Processes that train one network together, each on its part of every batch. They are no matter of the cluster:
+    BatchNorm sees a part of the batch, and sums are taken in another order."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not 0 < self.lr < math.inf:
@@ -102,6 +105,11 @@ class Recipe:
                 f"{self.weight_decay:g}"
             )
         check_mode(self.mode)
+        if self.workers < 1 or self.batch_size % self.workers:
+            raise ConfigError(
+                f"{self.workers} workers cannot share batches of {self.batch_size} evenly; choose workers >= 1 that "
+                "divide batch_size"
+            )
         if self.adversary is not None and self.adversary.targeted:
             raise ConfigError("adversarial training needs an untargeted attack; set targeted=False")
         if self.adversary is not None and self.adversary.restarts > 1:

@@ -1,8 +1,8 @@
 """Train a network: one loop, standard and adversarial alike.
 
 The training set lies on the device where it fits, batches are index lookups, augmentation runs on the device, and
-nothing in the loop waits for it. Adversarial training is the same loop with `perturb=`. The last iterate is the result,
-as in the paper; nothing is selected by any test set.
+nothing in the loop waits for it. Adversarial training is the same loop with `perturb=`, training by several workers the
+same loop in each of them. The last iterate is the result, as in the paper; nothing is selected by any test set.
 
 Every epoch draws its order, views and dropout from seeds of its own. So a training that goes on from the state after
 some epoch ends with the same bits as one that was never interrupted.
@@ -20,10 +20,13 @@ from torch import Tensor, nn
 
 from nrf_ray.attacks import RunStarts, run_attack
 from nrf_ray.augmentation import augment
+from nrf_ray.data.batches import batches, resident
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.engine import Twin, twin
 from nrf_ray.errors import ConfigError
+from nrf_ray.precision import autocast
 from nrf_ray.recipes import LinearSchedule, Recipe
+from nrf_ray.replicas import Replica, device_of, replica_among
 from nrf_ray.seeding import derive_seed
 from nrf_ray.specs import Attack
 
@@ -59,28 +62,30 @@ def fit(
     """Train `model` in place on `data` by `recipe`, and return its learning curve.
 
     The order of examples and their augmentation are drawn from `seed`. `perturb` replaces each batch before the step;
-    without it, `recipe.adversary` decides. `resume` is a snapshot of an earlier call with the same arguments. Raises
-    ConfigError where the set is smaller than one batch, FloatingPointError where the training diverges.
+    without it, `recipe.adversary` decides. `resume` is a snapshot of an earlier call with the same arguments.
+
+    A recipe of several workers has this called in each of them with the same arguments. They all return the same; only
+    the first one calls `on_epoch`.
+
+    Raises:
+        ConfigError: the set is smaller than one batch; the device cannot do what the recipe's mode asks for; or this
+            process is in no group of the recipe's number of workers.
+        FloatingPointError: the training diverges.
     """
-    batches = len(data) // recipe.batch_size
-    if batches == 0:
+    if len(data) < recipe.batch_size:
         raise ConfigError(f"{len(data)} training images are less than one batch of {recipe.batch_size}")
-    data = data.to(device)
-    model.to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.nesterov and recipe.momentum > 0,
-        foreach=True,
-    )
-    curve = [] if resume is None else _restore(resume, model, optimizer)
+    replica = replica_among(recipe.workers)
+    place = str(device_of(replica, device))
+    data = resident(data, place)
+    model.to(place).to(memory_format=torch.channels_last)
+    loop = _Loop(model, data, recipe, seed, replica, perturb)
+    curve = [] if resume is None else _restore(resume, model, loop.optimizer)
     for epoch in range(len(curve), recipe.epochs):
-        with torch.random.fork_rng(devices=[device] if device == "cuda" else []):
-            torch.manual_seed(derive_seed(seed, "dropout", epoch))
-            curve.append(_epoch(epoch, model, optimizer, data, recipe, seed, perturb))
-        on_epoch(curve[-1], lambda: _snapshot(model, optimizer, curve))
+        with torch.random.fork_rng(devices=[place] if data.labels.is_cuda else []):
+            torch.manual_seed(replica.seed(seed, "dropout", epoch))
+            curve.append(loop.epoch(epoch))
+        if replica.rank == 0:
+            on_epoch(curve[-1], lambda: _snapshot(model, loop.optimizer, curve))
     model.eval()
     return curve
 
@@ -96,46 +101,79 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.lr * 0.1 ** (step * recipe.epochs // steps // every) if every else recipe.lr
 
 
-def _epoch(
-    epoch: int,
-    model: nn.Module,
-    optimizer: torch.optim.SGD,
-    data: LabelledImages,
-    recipe: Recipe,
-    seed: int,
-    perturb: Perturb | None,
-) -> Epoch:
-    """Train for one pass, `epoch` counted from 0."""
-    model.train()
-    device = data.labels.device
-    batches = len(data) // recipe.batch_size
-    order = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
-    views = torch.Generator(device).manual_seed(derive_seed(seed, "augmentation", epoch))
-    starts = RunStarts(generator=torch.Generator(device).manual_seed(derive_seed(seed, "adversary", epoch)))
-    if perturb is None and (adversary := recipe.adversary) is not None:
-        perturb = _perturb_by(adversary, starts)
-    shuffled = torch.randperm(len(data), generator=order).to(device)
-    losses, correct = torch.zeros((), device=device), torch.zeros((), device=device)
-    for batch in range(batches):
-        chosen = shuffled[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
-        rows = data.rows(chosen)
-        images, labels = rows.floats(), rows.labels
-        images = augment(images, recipe.augmentation, views).contiguous(memory_format=torch.channels_last)
-        if perturb is not None:
-            images = perturb(model, images, labels)
-        lr = learning_rate(recipe, epoch * batches + batch, recipe.epochs * batches)
-        logits = _step(model, optimizer, lr, images, labels)
-        losses += F.cross_entropy(logits, labels)
-        correct += (logits.argmax(1) == labels).sum()
-    shown = Epoch(
-        epoch=epoch + 1, loss=losses.item() / batches, accuracy=correct.item() / (batches * recipe.batch_size)
-    )
-    if not math.isfinite(shown.loss):
-        raise FloatingPointError(
-            f"training diverged: the loss is {shown.loss} in epoch {shown.epoch}; lower the learning rate "
-            f"({recipe.lr:g})"
+class _Loop:
+    """What stays the same from epoch to epoch of one worker."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: LabelledImages,
+        recipe: Recipe,
+        seed: int,
+        replica: Replica,
+        perturb: Perturb | None,
+    ) -> None:
+        self.model, self.data, self.recipe, self.seed, self.replica = model, data, recipe, seed, replica
+        self.perturb = perturb
+        self.device = data.labels.device
+        self.precision = autocast(recipe.mode, self.device.type)
+        self.optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.nesterov and recipe.momentum > 0,
+            fused=True,
         )
-    return shown
+        self.shared = replica.shared(model)
+
+    def epoch(self, epoch: int) -> Epoch:
+        """Train for one pass, `epoch` counted from 0."""
+        recipe, replica = self.recipe, self.replica
+        self.model.train()
+        replica.level(self.model)
+        views, attacks = (
+            torch.Generator(self.device).manual_seed(replica.seed(self.seed, what, epoch))
+            for what in ("augmentation", "adversary")
+        )
+        perturb = self.perturb
+        if perturb is None and recipe.adversary is not None:
+            perturb = _perturb_by(recipe.adversary, RunStarts(generator=attacks))
+        order = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+        count = len(self.data) // recipe.batch_size
+        shuffled = torch.randperm(len(self.data), generator=order)
+        chosen = shuffled[: count * recipe.batch_size].view(count, recipe.batch_size)
+        sums = torch.zeros(2, device=self.device)
+        for step, rows in enumerate(batches(self.data, [replica.part(batch) for batch in chosen])):
+            images = augment(rows.images, recipe.augmentation, views).contiguous(memory_format=torch.channels_last)
+            if perturb is not None:
+                images = perturb(self.model, images, rows.labels)
+            lr = learning_rate(recipe, epoch * count + step, recipe.epochs * count)
+            self.step(lr, images, rows.labels, sums)
+        loss, correct = replica.total(sums).tolist()
+        shown = Epoch(
+            epoch=epoch + 1, loss=loss / (count * recipe.workers), accuracy=correct / (count * recipe.batch_size)
+        )
+        if not math.isfinite(shown.loss):
+            raise FloatingPointError(
+                f"training diverged: the loss is {shown.loss} in epoch {shown.epoch}; lower the learning rate "
+                f"({recipe.lr:g})"
+            )
+        return shown
+
+    def step(self, lr: float, images: Tensor, labels: Tensor, sums: Tensor) -> None:
+        """Take one step of gradient descent; add the loss and the number of right answers before it to `sums`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        with self.precision:
+            logits: Tensor = self.shared(images)
+        loss = F.cross_entropy(logits.float(), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        with torch.no_grad():
+            sums[0] += loss
+            sums[1] += (logits.argmax(1) == labels).sum()
 
 
 def _perturb_by(adversary: Attack, starts: RunStarts) -> Perturb:
@@ -151,18 +189,6 @@ def _perturb_by(adversary: Attack, starts: RunStarts) -> Perturb:
         return run_attack(adversary, network, images, labels, starts=starts)
 
     return perturb
-
-
-def _step(model: nn.Module, optimizer: torch.optim.SGD, lr: float, images: Tensor, labels: Tensor) -> Tensor:
-    """Take one step of gradient descent; return the logits before it."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    logits: Tensor = model(images)
-    loss = F.cross_entropy(logits, labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return logits.detach()
 
 
 def _snapshot(model: nn.Module, optimizer: torch.optim.SGD, curve: list[Epoch]) -> bytes:

@@ -10,9 +10,9 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from nrf_ray.errors import CorruptArtifact, MissingArtifact
+from nrf_ray.errors import ConfigError, CorruptArtifact, MissingArtifact
 from nrf_ray.graph import checkpoints
 from nrf_ray.graph.attempts import note_lost
 from nrf_ray.graph.frontier import Frontier
@@ -20,6 +20,8 @@ from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.record import FileEntry, Record, record_of
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Artifact, Leftover, Store, place_of
+
+T = TypeVar("T")
 
 Report = Callable[[int, dict[str, float]], None]
 """Takes a step (an epoch) and what was measured at it, for people who watch."""
@@ -42,6 +44,18 @@ def map_here(make_worker: Callable[[], ShardWorker], shards: Sequence[int]) -> N
         worker(shard)
 
 
+class Replicate(Protocol):
+    """Runs `work()` in each of `workers` processes at once, which are one torch.distributed group."""
+
+    def __call__(self, work: Callable[[], T], workers: int) -> T:
+        """Return what the first of them returned, when all have."""
+
+
+def replicate_nowhere(work: Callable[[], T], workers: int) -> T:
+    """Raise ConfigError: there is but this process."""
+    raise ConfigError(f"a stage works in {workers} processes at once, and this is one; run it as part of a sweep")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What a stage's body gets from where it runs. Nothing in here is part of the artifact's identity."""
@@ -49,6 +63,7 @@ class Context:
     store: Store
     stage: Stage
     map_shards: MapShards = map_here
+    replicate: Replicate = replicate_nowhere
     report: Report = lambda step, values: None
     _files: dict[str, FileEntry] = field(default_factory=dict)
 
@@ -82,6 +97,7 @@ def execute(
     store: Store,
     *,
     map_shards: MapShards = map_here,
+    replicate: Replicate = replicate_nowhere,
     report: Report = lambda step, values: None,
 ) -> Record:
     """Return the committed record of `stage`, after doing its work where that has not been done.
@@ -93,7 +109,7 @@ def execute(
         return finished
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     inputs: dict[str, Artifact] = {name: store.artifact(handle) for name, handle in stage.inputs.items()}
-    context = Context(store=store, stage=stage, map_shards=map_shards, report=report)
+    context = Context(store=store, stage=stage, map_shards=map_shards, replicate=replicate, report=report)
     metrics = stage.kind.body(stage.config, context, **inputs)
     record = record_of(stage, context.files(), metrics, time.perf_counter() - clock, started)
     won = store.commit(record)

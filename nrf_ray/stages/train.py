@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
-from nrf_ray.graph.store import Artifact
+from nrf_ray.graph.store import Artifact, Store
 from nrf_ray.recipes import Recipe
 from nrf_ray.seeding import derive_seed
 from nrf_ray.stages.costs import ATTACK_SHARE, OVERHEAD, image_seconds
@@ -55,18 +56,50 @@ def _cost(handle: Stage) -> float:
     info = info_of(config.dataset)
     steps = config.recipe.adversary.steps if config.recipe.adversary else 0
     per_image = image_seconds(config.arch, info.shape, handle.resources.device) * (1 + ATTACK_SHARE * steps)
-    return OVERHEAD + config.recipe.epochs * info.num_train * per_image
+    return OVERHEAD + config.recipe.epochs * info.num_train * per_image / config.recipe.workers
 
 
-@stage(version=2, cost=_cost)
+@stage(version=3, cost=_cost)
 def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Metrics:
     """Write `weights.safetensors`; measure how well the last epoch fitted what it was trained on."""
+    from nrf_ray.stages.weights import FILE
+
+    workers = config.recipe.workers
+    if workers == 1:
+        fitted = _fitted(config, context, data=data)
+    else:
+        fitted = context.replicate(partial(_fitted_by_worker, context.stage, context.store.uri), workers)
+        for epoch in fitted.curve:
+            _report(context, epoch)
+    context.write(FILE, fitted.weights)
+    return fitted.metrics
+
+
+class Fitted(NamedTuple):
+    """What a training comes to; of several workers, what the first one says."""
+
+    weights: bytes
+    """The file of weights."""
+    curve: "list[Epoch]"
+    """Its learning curve."""
+    metrics: Metrics
+    """What the stage measures."""
+
+
+def _fitted_by_worker(made_by: Stage, uri: str) -> Fitted:
+    """Do what the stage `made_by` does, in one of several workers; all of them open the store at `uri`."""
+    store = Store.open(uri, create=False)
+    inputs = {name: store.artifact(handle) for name, handle in made_by.inputs.items()}
+    return _fitted(made_by.config, Context(store=store, stage=made_by), **inputs)
+
+
+def _fitted(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Fitted:
     from nrf_ray.data.images import holdout
     from nrf_ray.data.load import train_split
     from nrf_ray.models.measure import forward_macs, parameter_count
     from nrf_ray.stages.constructed import constructed_set
     from nrf_ray.stages.runtime import prepare
-    from nrf_ray.stages.weights import FILE, new_model, save_weights
+    from nrf_ray.stages.weights import new_model, save_weights
     from nrf_ray.training import fit
 
     device = prepare(context.stage.resources)
@@ -85,14 +118,15 @@ def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) 
         resume=context.latest_checkpoint(),
     )
     info = info_of(config.dataset)
-    context.write(FILE, save_weights(model, arch=config.arch, shape=info.shape, num_classes=info.num_classes))
-    return {
+    metrics = {
         "parameters": parameter_count(model),
         "macs": forward_macs(model, info.shape),
         "train_examples": len(images),
         "train_loss": curve[-1].loss,
         "train_accuracy": curve[-1].accuracy,
     }
+    weights = save_weights(model, arch=config.arch, shape=info.shape, num_classes=info.num_classes)
+    return Fitted(weights, curve, metrics)
 
 
 def _watch(context: Context) -> "Callable[[Epoch, Snapshot], None]":
@@ -101,9 +135,13 @@ def _watch(context: Context) -> "Callable[[Epoch, Snapshot], None]":
 
     def on_epoch(epoch: "Epoch", snapshot: "Snapshot") -> None:
         nonlocal kept
-        context.report(epoch.epoch, {"train/loss": epoch.loss, "train/accuracy": epoch.accuracy})
+        _report(context, epoch)
         if time.monotonic() - kept >= CHECKPOINT_SECONDS:
             context.save_checkpoint(epoch.epoch, snapshot())
             kept = time.monotonic()
 
     return on_epoch
+
+
+def _report(context: Context, epoch: "Epoch") -> None:
+    context.report(epoch.epoch, {"train/loss": epoch.loss, "train/accuracy": epoch.accuracy})

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from nrf_ray.augmentation import _crop_and_turn, augment
+from nrf_ray.data.images import as_float
 from nrf_ray.recipes import Augmentation
 
 
@@ -54,6 +55,23 @@ def test_shift_and_flip_together():
     for image, view in zip(images, views, strict=True):
         copies = shifted_copies(image, 1)
         assert len(which(torch.cat([copies, copies.flip(3)]), view)) == 1
+
+
+@pytest.mark.parametrize("laid_out", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        Augmentation(pad=2, flip=True),
+        Augmentation(flip=True),
+        Augmentation(pad=1, min_area=0.5, jitter=0.1),
+        Augmentation(),
+    ],
+)
+def test_bytes_give_the_same_views_as_their_floats_whatever_the_layout(augmentation, laid_out):
+    stored = torch.randint(256, (32, 3, 6, 5), generator=generator(), dtype=torch.uint8)
+    views = augment(stored.contiguous(memory_format=laid_out), augmentation, generator())
+    assert torch.equal(views, augment(as_float(stored), augmentation, generator()))
+    assert views.dtype == torch.float32
 
 
 def test_off_is_the_identity_and_draws_nothing():

@@ -63,6 +63,9 @@ def test_pgd_attack_without_steps_is_refused_like_any_other(steps):
         {"lr": math.inf},
         {"momentum": 1.0},
         {"weight_decay": -1e-4},
+        {"mode": "quick"},
+        {"workers": 0},
+        {"workers": 3},
     ],
     ids=lambda change: " ".join(f"{name}={value}" for name, value in change.items()),
 )
@@ -161,6 +164,7 @@ def test_equal_descriptions_have_equal_text_and_every_field_counts():
         "augmentation": Augmentation(pad=1),
         "adversary": None,
         "mode": "fast",
+        "workers": 2,
     }
     assert set(changes) == {field.name for field in dataclasses.fields(Recipe)}
     texts = {canonical_json(dataclasses.replace(recipe, **{name: value})) for name, value in changes.items()}

@@ -340,6 +340,13 @@ def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(store, tmp_
     assert (resumed.files, resumed.metrics) == (whole.files, whole.metrics)
 
 
+def test_a_training_by_several_workers_is_refused_in_a_single_process(store):
+    stage = replace(SOURCE, config=replace(SOURCE.config, recipe=replace(SOURCE.config.recipe, workers=2)))
+    assert stage.key != SOURCE.key
+    with pytest.raises(ConfigError, match="works in 2 processes at once, and this is one"):
+        execute(stage, store)
+
+
 def test_the_sources_own_verdict_on_a_set_is_its_fooling_rate(store):
     verdict = metrics(store, JUDGED[SOURCE.key])
     assert verdict["says_target"] == metrics(store, D_OTHER)["fooling_rate"]

@@ -10,6 +10,7 @@ of the recipe moves it by more than 1e-4. Where such a change is meant, write th
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from nrf_ray.attacks import run_attack
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import LabelledImages, as_uint8
 from nrf_ray.errors import ConfigError
+from nrf_ray.models.zoo import build
+from nrf_ray.precision import _has_bfloat16
 from nrf_ray.recipes import Augmentation, LinearSchedule, Recipe, StepSchedule
 from nrf_ray.specs import pgd_attack
 from nrf_ray.stages.weights import new_model
@@ -30,6 +33,7 @@ DIGITS = dataset_named("digits").ref
 GOLDEN = Path(__file__).parents[1] / "golden" / "curve.json"
 SHORT = Recipe(epochs=2, lr=0.05, batch_size=64, augmentation=Augmentation(pad=1))
 ADVERSARIAL = Recipe(epochs=1, lr=0.05, batch_size=64, adversary=pgd_attack("l2", 1.0, steps=2))
+needs_bfloat16 = pytest.mark.skipif(not _has_bfloat16("cpu"), reason="this CPU has no bfloat16")
 
 
 def weights_after(data, recipe=SHORT, *, seed=0, weights=0, arch="resnet_s", **more):
@@ -122,6 +126,45 @@ def test_images_at_eight_bits_train_as_their_floats_do(few):
     stored = LabelledImages(images=as_uint8(few.images), labels=few.labels)
     floats = LabelledImages(images=stored.floats(), labels=few.labels)
     assert weights_after(stored) == weights_after(floats)
+
+
+def test_a_set_that_stays_on_disk_trains_as_one_in_memory_does(few, monkeypatch):
+    coloured = LabelledImages(images=as_uint8(few.images).expand(-1, 3, -1, -1).contiguous(), labels=few.labels)
+
+    def weights():
+        model = build("resnet_s", shape=(3, 8, 8), num_classes=10, mean=(0.5,) * 3, std=(0.5,) * 3, seed=0)
+        fit(model, coloured, SHORT, seed=0)
+        return model.head.weight
+
+    in_memory = weights()
+    monkeypatch.setattr("nrf_ray.data.batches.RESIDENT_BYTES", 0)
+    assert torch.equal(weights(), in_memory)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("recipe", [SHORT, ADVERSARIAL], ids=["standard", "adversarial"])
+def test_fast_training_gives_other_bits_the_same_every_time_and_weights_in_float32(few, recipe):
+    fast = replace(recipe, mode="fast")
+    assert weights_after(few, fast) == weights_after(few, fast) != weights_after(few, recipe)
+    model = new_model("resnet_s", DIGITS, seed=0)
+    (*_, last) = fit(model, few, fast, seed=0)
+    (*_, faithful) = fit(new_model("resnet_s", DIGITS, seed=0), few, recipe, seed=0)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert last.loss == pytest.approx(faithful.loss, rel=0.05), "a hundredth of bfloat16's precision, some steps on"
+
+
+@needs_bfloat16
+def test_a_fast_training_that_goes_on_from_a_snapshot_ends_with_the_same_bits(few):
+    recipe, kept = replace(SHORT, epochs=3, mode="fast"), {}
+    whole = weights_after(few, recipe, on_epoch=lambda epoch, snapshot: kept.update({epoch.epoch: snapshot()}))
+    assert weights_after(few, recipe, resume=kept[1]) == whole
+
+
+def test_fast_training_is_refused_where_bfloat16_would_be_emulated(few, monkeypatch):
+    monkeypatch.setattr("nrf_ray.precision._has_bfloat16", lambda kind: False)
+    with pytest.raises(ConfigError, match=r"bfloat16, which this cpu device does not have .* use mode 'faithful'"):
+        weights_after(few, replace(SHORT, mode="fast"))
+    assert weights_after(few)
 
 
 def test_an_attack_inside_training_leaves_no_trace_but_its_images(few):

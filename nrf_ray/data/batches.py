@@ -1,0 +1,63 @@
+"""Batches of a set of images, on the device that trains on them.
+
+Where the images lie on that device, a batch is one lookup. Where they do not, because they are too many, a thread reads
+the next batch into pinned memory while the network works on this one, and the copy to the device waits for nobody.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from nrf_ray.data.images import LabelledImages, fits
+
+RESIDENT_BYTES = 2**30
+"""Larger sets are not copied within main memory: they stay mapped from disk, and all processes share the pages."""
+
+
+def resident(data: LabelledImages, device: str) -> LabelledImages:
+    """Return `data` with its labels on `device`, and its images too where they fit, the channels of a pixel together.
+
+    Images that do not fit, or stay mapped from disk, are left as they are; `batches` takes either.
+    """
+    moved = data.to(device)
+    small = moved.images.nbytes <= RESIDENT_BYTES if torch.device(device).type == "cpu" else fits(data.images, device)
+    images = moved.images.contiguous(memory_format=torch.channels_last) if small else moved.images
+    return LabelledImages(images=images, labels=moved.labels)
+
+
+def batches(data: LabelledImages, rows: Sequence[Tensor]) -> Iterator[LabelledImages]:
+    """Yield the rows of `data` that each of `rows` numbers, on the device of the labels; `rows` lie in main memory."""
+    if data.images.device == data.labels.device:
+        for chosen in rows:
+            here = chosen.to(data.labels.device, non_blocking=True)
+            yield LabelledImages(images=_lookup(data.images, here), labels=data.labels[here])
+    else:
+        yield from read_ahead(data, rows)
+
+
+def read_ahead(data: LabelledImages, rows: Sequence[Tensor]) -> Iterator[LabelledImages]:
+    """Yield what `batches` does, for images in main memory: each batch is read while the one before is in use."""
+    device = data.labels.device
+
+    def read(chosen: Tensor) -> Tensor:
+        read = _lookup(data.images, chosen)
+        return read.pin_memory() if device.type == "cuda" else read
+
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
+        following = [reader.submit(read, rows[0])] if rows else []
+        for place, chosen in enumerate(rows):
+            images = following.pop().result()
+            following += [reader.submit(read, later) for later in rows[place + 1 : place + 2]]
+            yield LabelledImages(
+                images=images.to(device, non_blocking=True),
+                labels=data.labels[chosen.to(device, non_blocking=True)],
+            )
+
+
+def _lookup(images: Tensor, chosen: Tensor) -> Tensor:
+    """Return some rows of `images`; selecting copies a whole row at once where indexing goes pixel by pixel."""
+    if images.is_contiguous():
+        return images.index_select(0, chosen)
+    return images.permute(0, 2, 3, 1).index_select(0, chosen).permute(0, 3, 1, 2)
