@@ -101,3 +101,12 @@ def test_attacks_by_name_take_the_mode(name):
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ConfigError, match=r"unknown mode 'quick'; known: faithful, fast"):
         Options(mode="quick").grid()
+
+
+@pytest.mark.parametrize("mode", ["faithful", "fast"])
+def test_a_batch_mate_never_changes_a_result(trained, digits, mode):
+    attack = {"threat": ThreatModel(norm="l2", eps=0.5), "steps": 5, "step_size": 0.2, "mode": mode}
+    images, labels = digits[1].images[:32], digits[1].labels[:32]
+    others = torch.cat([images[:8], 1 - images[8:]]), torch.cat([labels[:8], labels[8:].flip(0)])
+    first, second = (pgd(trained, *batch, **attack)[:8] for batch in ((images, labels), others))
+    assert torch.equal(first, second)
