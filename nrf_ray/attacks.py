@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nrf_ray import meter
 from nrf_ray.engine import Twin, channels_last, twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.seeding import derive_seed
@@ -83,6 +84,8 @@ def pgd(
         with torch.no_grad():
             gain = sign * loss(network(adversarial), labels)
             adversarial, _ = _keep_best(best, best_gain, adversarial, gain)
+    meter.count("attacked", len(images))
+    meter.count("pgd_steps", len(images) * len(lengths))
     return adversarial.detach()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from nrf_ray import meter
 from nrf_ray.attacks import ExampleStarts, run_restarts
 from nrf_ray.autoattack import run_autoattack
 from nrf_ray.data.images import LabelledImages, as_float
@@ -24,6 +25,7 @@ BATCH = 256
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """Return the predicted class of each of `images` [n, c, h, w], float or uint8, on any device, as [n]."""
     model.eval()
+    meter.count("predicted", len(images))
     parameter = next(model.parameters(), None)
     device = images.device if parameter is None else parameter.device
     return torch.cat([model(as_float(images[rows].to(device))).argmax(1) for rows in batches(len(images))])

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nrf_ray import meter
 from nrf_ray.attacks import RunStarts, run_attack
 from nrf_ray.augmentation import augment
 from nrf_ray.data.batches import batches, resident
@@ -150,6 +151,7 @@ class _Loop:
                 images = perturb(self.model, images, rows.labels)
             lr = learning_rate(recipe, epoch * count + step, recipe.epochs * count)
             self.step(lr, images, rows.labels, sums)
+            meter.count("trained", len(images))
         loss, correct = replica.total(sums).tolist()
         shown = Epoch(
             epoch=epoch + 1, loss=loss / (count * recipe.workers), accuracy=correct / (count * recipe.batch_size)
