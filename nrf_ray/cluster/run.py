@@ -12,6 +12,8 @@ from nrf_ray.cluster.capacity import Capacity
 from nrf_ray.cluster.hooks import Schedule, StartWatch
 from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.cluster.live import LiveView
+from nrf_ray.cluster.metrics import stage_metrics
+from nrf_ray.cluster.names import renamed
 from nrf_ray.cluster.search import StageSearcher
 from nrf_ray.cluster.session import connect
 from nrf_ray.cluster.shards import trial_request
@@ -56,6 +58,7 @@ def run_sweep(
             capacity.now().check_can_meet(request)
         shared = store.blobs.root is not None
         job = Job(
+            sweep=sweep.name,
             store_uri=str(store.blobs.root) if store.blobs.root else store.uri,
             stages={stage.key: stage for stage in sweep.stages()},
             curves=store.path_of(f"{sweep.folder()}/tensorboard") if shared else None,
@@ -63,7 +66,10 @@ def run_sweep(
         )
         searcher = StageSearcher(Frontier(todo), store, leases, capacity, job.crashes)
         try:
-            with LiveView(console, sweep, searcher, _free) as view:
+            with (
+                stage_metrics(sweep.name, plan, searcher.frontier),
+                LiveView(console, sweep, searcher, _free) as view,
+            ):
                 _tuner(sweep.name, searcher, job, log.parent / "tune").fit()
         finally:
             searcher.stopped()
@@ -75,8 +81,9 @@ def _tuner(name: str, searcher: StageSearcher, job: Job, folder: Path) -> tune.T
     def request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
         return trial_request(job.stages[Key(config["key"])].resources, config["actors"])
 
+    trainable = tune.with_resources(tune.with_parameters(StageTrial, job=job), request)
     return tune.Tuner(
-        tune.with_resources(tune.with_parameters(StageTrial, job=job), request),
+        renamed(trainable, f"stages of {name}"),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=Schedule(searcher),

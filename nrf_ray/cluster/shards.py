@@ -19,7 +19,9 @@ from ray.tune import PlacementGroupFactory
 from ray.util.placement_group import PlacementGroup, get_current_placement_group, placement_group_table
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from nrf_ray import meter
 from nrf_ray.cluster.crash import crash_trace
+from nrf_ray.cluster.names import renamed
 from nrf_ray.errors import CorruptArtifact, MissingArtifact, StagesFailed
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.execute import ShardWorker, summary_of
@@ -70,7 +72,7 @@ def map_on_actors(
     context.scheduling_strategy = PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True)
     context.enable_progress_bars = False
     pool = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards)).map_batches(
-        _ShardActor,
+        renamed(_ShardActor, stage.title),
         fn_constructor_args=(make_worker, stage.key, crashes),
         batch_size=1,
         num_cpus=stage.resources.cpus,
@@ -93,6 +95,7 @@ def _made(pool: ray.data.Dataset) -> set[int]:
         if row["error"]:
             raise ShardRaised(row["error"], row["trace"])
         made.add(int(row["shard"]))
+        meter.count("shards", 1)
     return made
 
 

@@ -16,6 +16,8 @@ from ray.tune import Trainable
 
 from nrf_ray.cluster.crash import crash_trace
 from nrf_ray.cluster.curves import CurveWriter
+from nrf_ray.cluster.metrics import meter_process, metered
+from nrf_ray.cluster.names import title_process
 from nrf_ray.cluster.shards import PoolBroken, ShardRaised, map_on_actors
 from nrf_ray.errors import CorruptArtifact, MissingArtifact
 from nrf_ray.graph.canonical import Key
@@ -35,6 +37,8 @@ class StageRaised(Exception):
 class Job:
     """What all trials of a run share."""
 
+    sweep: str
+    """Name of the sweep, for people."""
     store_uri: str
     stages: Mapping[Key, Stage]
     curves: str | None
@@ -51,6 +55,7 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
         self.job = job
         self.store = Store.open(job.store_uri, create=False)
         self.reset_config(config)
+        meter_process(job.sweep)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next stage in the same process."""
@@ -60,6 +65,7 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
 
     def step(self) -> dict[str, Any]:
         """Run the stage, and report how it ended; raise StageRaised where it raised."""
+        title_process(f"{self.stage.kind.name}: {self.stage.title}")
         try:
             with CurveWriter(self.job.curves, self.stage) as curve, crash_trace(self.job.crashes, self.stage.key):
                 execute(self.stage, self.store, map_shards=self._map_shards(), report=curve)
@@ -82,7 +88,8 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
         """Return what makes the shards of a set: a pool of actors where the trial was given room for one."""
         if not self.actors:
             return map_here
-        return partial(map_on_actors, stage=self.stage, actors=self.actors, crashes=self.job.crashes)
+        pool = partial(map_on_actors, stage=self.stage, actors=self.actors, crashes=self.job.crashes)
+        return metered(pool, self.job.sweep)
 
 
 def _is_fault_of_the_system(error: Exception) -> bool:

@@ -1,0 +1,28 @@
+"""Names that people read in Ray's dashboard, in `ps` and in `nvidia-smi`.
+
+Ray names an actor once, by its class. A trial's process is warm and takes many stages, so its class says whose stages
+it runs, and the title of its process says which one it is at. A pool of Ray Data actors works for one stage, so its
+class can say which.
+"""
+
+from typing import TypeVar
+
+# Ray has no public way to name a process; it sets the title back itself when the task is over.
+from ray._raylet import setproctitle  # type: ignore[attr-defined]
+
+T = TypeVar("T", bound=type)
+
+
+def renamed(kind: T, name: str) -> T:
+    """Return `kind` as a class of another name, in ASCII since Ray refuses other letters.
+
+    Ray takes a full stop for the end of a module's name and shows only what follows the last one: so it gets none.
+    """
+    shown = name.replace(".", ",").encode("ascii", "replace").decode()
+    named: T = type(shown, (kind,), {"__doc__": kind.__doc__})  # type: ignore[assignment]  # it is a subclass of `kind`
+    return named
+
+
+def title_process(text: str) -> None:
+    """Show `text` as the command of this process until its task is over."""
+    setproctitle(f"ray::{text}")

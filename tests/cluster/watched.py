@@ -1,0 +1,118 @@
+"""Run a small sweep on a cluster of its own, and print as JSON what its dashboard and its metrics endpoint showed.
+
+Ray takes its settings when it is imported, so this is a process of its own: `python -m tests.cluster.watched FOLDER`.
+"""
+
+import io
+import json
+import os
+import re
+import socket
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+
+FOLDER = Path(sys.argv[1])
+os.environ |= {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN_PATH": str(FOLDER / "token"),
+    "RAY_metrics_report_interval_ms": "300",
+}
+(FOLDER / "token").write_text("watched" * 8)
+
+import psutil  # noqa: E402
+from rich.console import Console  # noqa: E402
+
+from nrf_ray.cluster.run import run_sweep  # noqa: E402  (sets Ray's other variables, so before ray)
+
+import ray.cluster_utils  # noqa: E402  # isort: skip
+from ray.util.state import list_actors  # noqa: E402  # isort: skip
+
+from nrf_ray.graph.execute import execute  # noqa: E402
+from nrf_ray.graph.plan import make_plan  # noqa: E402
+from nrf_ray.graph.store import Store  # noqa: E402
+from tests.cluster.counting import Counting, counting  # noqa: E402
+from tests.cluster.toys import Toy, sweep_of, toy, wide  # noqa: E402
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+class Watch:
+    """Looks at the dashboard and the metrics endpoint again and again, and keeps what it saw."""
+
+    def __init__(self, dashboard: int, metrics: int) -> None:
+        self.dashboard, self.metrics = f"http://127.0.0.1:{dashboard}", f"http://127.0.0.1:{metrics}/metrics"
+        self.classes: set[str] = set()
+        self.titles: set[str] = set()
+        self.samples: dict[str, float] = {}
+        self.totals: set[float] = set()
+        self.types: set[str] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.3):
+            for actor in list_actors(self.dashboard, filters=[("state", "=", "ALIVE")]):
+                self.classes.add(actor.class_name)
+                if psutil.pid_exists(actor.pid):
+                    self.titles.add(psutil.Process(actor.pid).cmdline()[0])
+            self._scrape(urllib.request.urlopen(self.metrics).read().decode())
+
+    def _scrape(self, page: str) -> None:
+        """Keep the largest value that each of our series had, and the sums over all states of the stages."""
+        self.types.update(re.findall(r"^# TYPE (ray_nrf_\w+ \w+)$", page, re.MULTILINE))
+        values: dict[str, float] = {}
+        for name, text, value in re.findall(r"^(ray_nrf_\w+)\{(.*)\} (\S+)$", page, re.MULTILINE):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', text))
+            ours = [f"{label}={labels[label]}" for label in ("sweep", "kind", "state", "work") if label in labels]
+            series = " ".join([name, *ours])
+            values[series] = values.get(series, 0.0) + float(value)
+        self.totals.add(sum(value for series, value in values.items() if series.startswith("ray_nrf_stages")))
+        for series, value in values.items():
+            self.samples[series] = max(value, self.samples.get(series, 0.0))
+
+
+def main() -> None:
+    """Run two stages that are watched, one that waits for them, and find one in the store."""
+    store = Store.open(str(FOLDER / "store"), create=True)
+    cached = toy(Toy(name="cached"))
+    execute(cached, store)
+    crafted = wide(Toy(name="crafted", num_shards=2, seconds=3.0)).named("d_other l2 1.0 of Zürich")
+    counted = counting(Counting(name="counted", seconds=4.0)).named("resnet_s on digits, seed 0")
+    sweep = sweep_of(cached, counted, crafted)
+    dashboard, metrics = free_port(), free_port()
+    head = {"num_cpus": 3, "include_dashboard": True, "dashboard_port": dashboard, "metrics_export_port": metrics}
+    cluster = ray.cluster_utils.Cluster(
+        initialize_head=True, head_node_args=head | {"object_store_memory": 100 * 2**20}
+    )
+    try:
+        with Watch(dashboard, metrics) as watch:
+            run_sweep(
+                sweep,
+                make_plan(sweep.goals, store),
+                store,
+                address=cluster.address,
+                log=FOLDER / "logs" / "ray.log",
+                console=Console(file=io.StringIO()),
+            )
+    finally:
+        cluster.shutdown()
+    seen = {"classes": watch.classes, "titles": watch.titles, "types": watch.types, "totals": watch.totals}
+    (FOLDER / "seen.json").write_text(json.dumps({n: sorted(v) for n, v in seen.items()} | {"samples": watch.samples}))
+
+
+if __name__ == "__main__":
+    main()
