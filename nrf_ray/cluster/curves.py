@@ -1,6 +1,8 @@
 """Learning curves as TensorBoard event files, one folder a training, for people who watch."""
 
 import re
+import shlex
+import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -8,6 +10,20 @@ from typing import Self
 from tensorboardX import SummaryWriter
 
 from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.store import Store
+from nrf_ray.sweep import Sweep
+
+
+def curves_folder(sweep: Sweep, store: Store) -> str | None:
+    """Return where the curves of a sweep lie; None in an object store, which has no files to append to."""
+    return store.path_of(f"{sweep.folder()}/tensorboard") if store.blobs.root else None
+
+
+def curves_line(folder: str | None) -> str:
+    """Return how to look at the curves in `folder`, or why there are none."""
+    if folder is None:
+        return "no learning curves: TensorBoard's files grow as a training goes on, and blobs of an object store cannot"
+    return f"learning curves: tensorboard --logdir {shlex.quote(folder)}"
 
 
 class CurveWriter:
@@ -23,7 +39,8 @@ class CurveWriter:
         if self._folder is None:
             return
         if self._writer is None:
-            self._writer = SummaryWriter(str(self._folder))
+            # The name that tensorboardX gives ends with the second and the host: another process may have the same.
+            self._writer = SummaryWriter(str(self._folder), filename_suffix=f".{uuid.uuid4().hex[:8]}")
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 

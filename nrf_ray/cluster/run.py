@@ -9,6 +9,7 @@ from ray import tune
 from rich.console import Console
 
 from nrf_ray.cluster.capacity import Capacity
+from nrf_ray.cluster.curves import curves_folder, curves_line
 from nrf_ray.cluster.hooks import Schedule, StartWatch
 from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.cluster.live import LiveView
@@ -56,12 +57,15 @@ def run_sweep(
         capacity = Capacity()
         for request in {stage.resources for stage in todo}:
             capacity.now().check_can_meet(request)
+        curves = curves_folder(sweep, store)
+        if any(stage.kind.name == "train" for stage in todo):
+            console.print(curves_line(curves), soft_wrap=True, markup=False)
         shared = store.blobs.root is not None
         job = Job(
             sweep=sweep.name,
             store_uri=str(store.blobs.root) if store.blobs.root else store.uri,
             stages={stage.key: stage for stage in sweep.stages()},
-            curves=store.path_of(f"{sweep.folder()}/tensorboard") if shared else None,
+            curves=curves,
             crashes=str((log.parent / "crashes").absolute()) if shared else None,
         )
         searcher = StageSearcher(Frontier(todo), store, leases, capacity, job.crashes)

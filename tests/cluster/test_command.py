@@ -5,6 +5,7 @@ bytes in every table but `stages`.
 """
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -73,7 +74,14 @@ def test_a_run_ends_well_and_shows_no_noise_of_ray(
     assert "accuracy on the untouched test set" in done.stdout
     assert [word for word in NOISE if word in done.stdout] == []
     assert len(list((store / "logs").glob("*/ray.log"))) == 1
-    assert list((store / "sweeps" / "transfer_grid" / "tensorboard").glob("*/events.*"))
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("learning curves: "))
+    program, flag, folder = shlex.split(line.removeprefix("learning curves: "))
+    assert (program, flag, Path(folder)) == (
+        "tensorboard",
+        "--logdir",
+        store / "sweeps" / "transfer_grid" / "tensorboard",
+    )
+    assert list(Path(folder).glob("*/events.*"))
 
 
 def test_the_same_command_again_starts_no_ray(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
