@@ -15,6 +15,7 @@ from rich.text import Text
 
 from nrf_ray import inspect_store
 from nrf_ray.commands import run_or_plan
+from nrf_ray.doctor.command import doctor
 from nrf_ray.errors import INTERRUPTED, NrfError
 from nrf_ray.options import Defaults, Options, TheoryOptions
 from nrf_ray.sweep import Grid, Sweep, TheoryGrid
@@ -48,7 +49,7 @@ def theory_main(build: Callable[[TheoryGrid], Sweep]) -> None:
 def nrf_main() -> None:
     """Run the `nrf` command by sys.argv, and exit."""
     app = _app("nrf", inspect_store.__doc__)
-    for command in inspect_store.COMMANDS:
+    for command in (*inspect_store.COMMANDS, doctor):
         app.command(command)
     sys.exit(_guarded(app))
 

@@ -15,10 +15,11 @@ def extra_test_sets(info: DatasetInfo) -> dict[str, DatasetRef]:
     elsewhere are named by hand, as in `dataset_named("cifar10.1:PATH")`.
     """
     names = EXTRA.get(info.ref.name.partition("[")[0], ())
-    return {name: dataset_named(name).ref for name in names if _is_here(name)}
+    return {name: dataset_named(name).ref for name in names if is_here(name)}
 
 
-def _is_here(name: str) -> bool:
+def is_here(name: str) -> bool:
+    """Return whether the files of the dataset `name` are in one of its default places."""
     form = FORMATS[name]
     for place in form.places:
         try:

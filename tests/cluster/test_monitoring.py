@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.counting import ATTACKED, STEPS, TRAINED
+from nrf_ray.graph.store import Store
+from tests.cluster.counting import ATTACKED, STEPS, TRAINED, Counting, counting
+from tests.cluster.toys import Toy, sweep_of, toy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,3 +63,58 @@ def test_work_is_counted_where_it_is_done(seen: dict[str, Any]) -> None:
     assert samples["ray_nrf_images_total sweep=toys work=trained"] == TRAINED
     assert samples["ray_nrf_images_total sweep=toys work=attacked"] == ATTACKED
     assert samples["ray_nrf_pgd_steps_total sweep=toys"] == STEPS
+
+
+def test_the_doctor_sees_what_the_cluster_has(seen: dict[str, Any]) -> None:
+    survey = seen["survey"]
+    assert [(node["cpus"], node["gpus"], node["kind"]) for node in survey["nodes"]] == [(3, 0, "")]
+    assert survey["dashboard"].startswith("127.0.0.1:")
+
+
+def test_curves_are_read_by_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from nrf_ray.cluster.curves import CurveWriter
+
+    stage = counting(Counting(name="curves", seconds=0.0)).named("resnet_s on d_other l2 1.0, seed 0")
+    for first in (1, 3):  # a training that was cut off goes on in the same folder, later
+        monkeypatch.setattr("time.time", lambda second=first: 1e9 + second)
+        with CurveWriter(str(tmp_path), stage) as curve:
+            for epoch in (first, first + 1):
+                curve(epoch, {"train/loss": 1 / epoch, "train/accuracy": epoch / 8})
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == f"resnet_s_on_d_other_l2_1.0_seed_0-{stage.key[:8]}"
+    found = EventAccumulator(str(folder))
+    found.Reload()
+    assert found.Tags()["scalars"] == ["train/loss", "train/accuracy"]
+    monkeypatch.undo()
+    points = [(event.step, round(event.value, 3)) for event in found.Scalars("train/accuracy")]
+    assert points == [(1, 0.125), (2, 0.25), (3, 0.375), (4, 0.5)]
+
+
+def test_two_processes_that_start_in_one_second_keep_a_file_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nrf_ray.cluster.curves import CurveWriter
+
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    for _ in range(2):
+        with CurveWriter(str(tmp_path), counting(Counting(name="twice", seconds=0.0))) as curve:
+            curve(1, {"train/loss": 1.0})
+    assert len(list(tmp_path.glob("*/events.*"))) == 2
+
+
+def test_a_stage_that_reports_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    from nrf_ray.cluster.curves import CurveWriter
+
+    with CurveWriter(str(tmp_path), counting(Counting(name="silent", seconds=0.0))):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_line_is_a_command_and_an_object_store_says_why_it_has_none() -> None:
+    from nrf_ray.cluster.curves import curves_folder, curves_line
+
+    sweep = sweep_of(toy(Toy(name="one")))
+    assert curves_line("/a store/tensorboard") == "learning curves: tensorboard --logdir '/a store/tensorboard'"
+    assert "blobs of an object store cannot" in curves_line(curves_folder(sweep, Store.open("memory:///", create=True)))

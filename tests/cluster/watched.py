@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 
 FOLDER = Path(sys.argv[1])
@@ -25,6 +26,7 @@ import psutil  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 from nrf_ray.cluster.run import run_sweep  # noqa: E402  (sets Ray's other variables, so before ray)
+from nrf_ray.cluster.survey import survey  # noqa: E402
 
 import ray.cluster_utils  # noqa: E402  # isort: skip
 from ray.util.state import list_actors  # noqa: E402  # isort: skip
@@ -108,10 +110,13 @@ def main() -> None:
                 log=FOLDER / "logs" / "ray.log",
                 console=Console(file=io.StringIO()),
             )
+        seen_by_doctor = asdict(survey(cluster.address))
     finally:
         cluster.shutdown()
     seen = {"classes": watch.classes, "titles": watch.titles, "types": watch.types, "totals": watch.totals}
-    (FOLDER / "seen.json").write_text(json.dumps({n: sorted(v) for n, v in seen.items()} | {"samples": watch.samples}))
+    (FOLDER / "seen.json").write_text(
+        json.dumps({n: sorted(v) for n, v in seen.items()} | {"samples": watch.samples, "survey": seen_by_doctor})
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,112 @@
+"""The store and the data: can artifacts be kept, does the first of two writers win, which datasets are here?"""
+
+import os
+import threading
+import uuid
+from dataclasses import dataclass
+
+from obstore.exceptions import BaseError
+
+from nrf_ray.data.extra import is_here
+from nrf_ray.data.formats import FORMATS
+from nrf_ray.data.places import data_home
+from nrf_ray.doctor.findings import Finding, fail, ok
+from nrf_ray.errors import NrfError
+from nrf_ray.graph.blobs import TEMPORARY
+from nrf_ray.graph.store import Store
+
+STORE_SECONDS = 10.0
+"""A store that has not answered after this time counts as out of reach."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSeen:
+    """How a store behaved."""
+
+    where: str
+    """Its folder or URI."""
+    exists: bool
+    """Whether there is a store already, or only the place for one."""
+    problem: str | None
+    """Why it cannot be used; None where it can."""
+    first_wins: bool
+    """Whether a second writer of one name was refused; every promise about artifacts rests on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSeen:
+    """Which datasets have their files in a default place."""
+
+    here: tuple[str, ...]
+    """Those that have."""
+    remedies: tuple[str, ...]
+    """For each of the others, how to get it."""
+
+
+def look_at_store(uri: str) -> StoreSeen:
+    """Return how the store at `uri` behaves; leaves nothing behind, and makes no store where there is none.
+
+    A folder is looked at; an object store is written to, since only a write shows what its credentials allow.
+    """
+    found: list[StoreSeen] = []
+    # A client of an object store tries again for minutes; nobody waits that long for a doctor.
+    thread = threading.Thread(target=lambda: found.append(_try(uri)), daemon=True)
+    thread.start()
+    thread.join(STORE_SECONDS)
+    problem = f"it did not answer within {STORE_SECONDS:.0f} s"
+    return found[0] if found else StoreSeen(where=uri, exists=False, problem=problem, first_wins=True)
+
+
+def _try(uri: str) -> StoreSeen:
+    exists, first_wins, problem = False, True, None
+    try:
+        store = Store.open(uri, create=False)
+        root = store.blobs.root
+        if root is not None:
+            exists = root.is_dir()
+            place = next(folder for folder in (root, *root.parents) if folder.exists())
+            if not os.access(place, os.W_OK | os.X_OK):
+                problem = f"{place} is not writable"
+        else:
+            exists = bool(store.blobs.folders())
+            name = f"{TEMPORARY}doctor-{uuid.uuid4().hex}"
+            try:
+                store.blobs.put_new(name, b"first")
+                first_wins = not store.blobs.put_new(name, b"second")
+            finally:
+                store.blobs.delete(name)
+    except (NrfError, BaseError, OSError) as error:
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+    return StoreSeen(where=uri, exists=exists, problem=problem, first_wins=first_wins)
+
+
+def judge_store(seen: StoreSeen) -> Finding:
+    """Return whether a sweep can keep its artifacts there."""
+    if seen.problem:
+        return fail("store", f"{seen.where}: {seen.problem}", "choose another --store, or see to its rights")
+    if not seen.first_wins:
+        return fail(
+            "store",
+            f"{seen.where} lets a second writer overwrite the first, so two runs could damage each other's artifacts",
+            "use a store with conditional writes (S3, GCS, Azure and MinIO have them), or a shared folder",
+        )
+    return ok("store", f"{seen.where} can be written{'' if seen.exists else '; the first sweep makes it'}")
+
+
+def look_at_data() -> DataSeen:
+    """Return which of the datasets that sweeps know by name are in their default places."""
+    here, remedies = ["digits"], []
+    for name, form in FORMATS.items():
+        if not (form.known and form.listed):
+            continue
+        if is_here(name):
+            here.append(name)
+        else:
+            remedies.append(f"{name}: {form.remedy}")
+    return DataSeen(here=tuple(here), remedies=tuple(remedies))
+
+
+def judge_data(seen: DataSeen) -> Finding:
+    """Return which datasets are here; that others are not is no fault."""
+    missing = f"; not here, if you want them: {'; '.join(seen.remedies)}" if seen.remedies else ""
+    return ok("data", f"{', '.join(seen.here)} ($NRF_DATA is {data_home()}){missing}")
