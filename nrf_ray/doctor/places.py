@@ -12,7 +12,6 @@ from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.places import data_home
 from nrf_ray.doctor.findings import Finding, fail, ok
 from nrf_ray.errors import NrfError
-from nrf_ray.graph.blobs import TEMPORARY
 from nrf_ray.graph.store import Store
 
 STORE_SECONDS = 10.0
@@ -69,7 +68,7 @@ def _try(uri: str) -> StoreSeen:
                 problem = f"{place} is not writable"
         else:
             exists = bool(store.blobs.folders())
-            name = f"{TEMPORARY}doctor-{uuid.uuid4().hex}"
+            name = f"doctor/{uuid.uuid4().hex}"
             try:
                 store.blobs.put_new(name, b"first")
                 first_wins = not store.blobs.put_new(name, b"second")

@@ -34,12 +34,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_actors_and_processes_carry_names_that_people_understand(seen: dict[str, Any]) -> None:
     assert {"stages of toys", "MapWorker(MapBatches(d_other l2 1,0 of Z?rich))"} <= set(seen["classes"])
     assert {"ray::counting: resnet_s on digits, seed 0", "ray::wide: d_other l2 1.0 of Zürich"} <= set(seen["titles"])
     assert any(title.startswith("ray::MapWorker(MapBatches(d_other l2 1,0 of Z?rich))") for title in seen["titles"])
 
 
+@pytest.mark.slow
 def test_prometheus_reads_every_metric_by_its_exported_name(seen: dict[str, Any]) -> None:
     from nrf_ray.cluster.metrics import METRICS, exported
 
@@ -47,6 +49,7 @@ def test_prometheus_reads_every_metric_by_its_exported_name(seen: dict[str, Any]
     assert set(seen["types"]) == {f"{exported(name)} {kind}" for name, kind in kinds.items()}
 
 
+@pytest.mark.slow
 def test_the_stages_of_a_run_are_counted_by_kind_and_state(seen: dict[str, Any]) -> None:
     samples = seen["samples"]
     for kind in ("counting", "wide"):
@@ -57,6 +60,7 @@ def test_the_stages_of_a_run_are_counted_by_kind_and_state(seen: dict[str, Any])
     assert samples["ray_nrf_cache_hits_total sweep=toys kind=toy"] == 1
 
 
+@pytest.mark.slow
 def test_work_is_counted_where_it_is_done(seen: dict[str, Any]) -> None:
     samples = seen["samples"]
     assert samples["ray_nrf_shards_total sweep=toys"] == 2
@@ -65,6 +69,7 @@ def test_work_is_counted_where_it_is_done(seen: dict[str, Any]) -> None:
     assert samples["ray_nrf_pgd_steps_total sweep=toys"] == STEPS
 
 
+@pytest.mark.slow
 def test_the_doctor_sees_what_the_cluster_has(seen: dict[str, Any]) -> None:
     survey = seen["survey"]
     assert [(node["cpus"], node["gpus"], node["kind"]) for node in survey["nodes"]] == [(3, 0, "")]
