@@ -88,6 +88,14 @@ def test_every_container_of_the_launcher_gets_mode_and_token() -> None:
     assert "chmod 600 ~/.ray/auth_token" in AWS["setup_commands"]
 
 
+def test_aws_nodes_are_in_a_group_of_the_users_own() -> None:
+    """Ray adds a rule to every group that it makes: port 22 from anywhere; rules in the file do not replace it."""
+    assert "security_group" not in AWS["provider"]
+    groups = [kind["node_config"]["SecurityGroupIds"] for kind in AWS["available_node_types"].values()]
+    assert groups[0]
+    assert groups.count(groups[0]) == len(groups)
+
+
 def test_aws_workers_are_spot_and_the_head_does_no_stages() -> None:
     types = AWS["available_node_types"]
     assert AWS["head_node_type"] == "head"
