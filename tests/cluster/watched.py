@@ -102,7 +102,7 @@ def main() -> None:
     )
     try:
         with Watch(dashboard, metrics) as watch:
-            run_sweep(
+            outcome = run_sweep(
                 sweep,
                 make_plan(sweep.goals, store),
                 store,
@@ -110,6 +110,7 @@ def main() -> None:
                 log=FOLDER / "logs" / "ray.log",
                 console=Console(file=io.StringIO()),
             )
+        assert outcome.frontier.errors == {}
         seen_by_doctor = asdict(survey(cluster.address))
     finally:
         cluster.shutdown()
