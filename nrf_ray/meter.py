@@ -7,9 +7,9 @@ depends on it. `cluster/metrics.py` passes the counts on to Prometheus.
 from collections.abc import Callable
 from typing import Literal
 
-Work = Literal["trained", "attacked", "predicted", "pgd_steps", "shards"]
+Work = Literal["trained", "attacked", "predicted", "pgd_steps"]
 """Images of training steps; images that an attack set out to change; images that were classified; gradient steps of
-attacks times the images that each moved; files of constructed sets. AutoAttack, a library's, is not counted."""
+attacks times the images that each moved. AutoAttack, a library's, is not counted."""
 
 Listener = Callable[[Work, int], None]
 

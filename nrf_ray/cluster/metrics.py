@@ -2,14 +2,14 @@
 
     ray_nrf_stages{sweep, kind, state}       stages of the run by how far they are        (of the driver)
     ray_nrf_cache_hits_total{sweep, kind}    stages that the plan found in the store      (of the driver)
-    ray_nrf_shards_total{sweep}              shards of constructed sets that were made    (of each worker)
+    ray_nrf_shards_total{sweep}              shards of the sets that were finished        (of the driver)
     ray_nrf_images_total{sweep, work}        images trained on, attacked, predicted       (of each worker)
     ray_nrf_pgd_steps_total{sweep}           gradient steps of attacks x images           (of each worker)
 
 Rates are for the reader to take: `rate(ray_nrf_images_total[1m])`. The driver samples its stages on a thread of its
 own; a worker counts as it works, at microseconds a batch. So no stage waits for a metric. Ray collects every ten
-seconds: what a process counted after that, and before it ended, is lost. Warm processes end with the run, those of a
-pool with its set; so shards are counted by the trial that they come back to.
+seconds, and what a process counted after that and before its end is lost: the last seconds of a pool of actors, and of
+a run. So shards, few and exact, are counted by the driver, when their set is done.
 """
 
 import threading
@@ -21,6 +21,7 @@ from functools import partial
 from ray.util.metrics import Counter, Gauge
 
 from nrf_ray import meter
+from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.execute import MapShards, ShardWorker
 from nrf_ray.graph.frontier import Frontier, Progress
 from nrf_ray.graph.plan import Plan, State
@@ -30,7 +31,7 @@ SAMPLE_SECONDS = 2.0
 METRICS: dict[str, tuple[type[Counter] | type[Gauge], str, tuple[str, ...]]] = {
     "nrf_stages": (Gauge, "Stages of the run by how far they are.", ("sweep", "kind", "state")),
     "nrf_cache_hits": (Counter, "Stages that the plan found in the store.", ("sweep", "kind")),
-    "nrf_shards": (Counter, "Shards of constructed sets that were made.", ("sweep",)),
+    "nrf_shards": (Counter, "Shards of the constructed sets that were finished.", ("sweep",)),
     "nrf_images": (Counter, "Images trained on, attacked or predicted.", ("sweep", "work")),
     "nrf_pgd_steps": (Counter, "Gradient steps of attacks, times the images that each moved.", ("sweep",)),
 }
@@ -54,13 +55,13 @@ def stage_metrics(sweep: str, plan: Plan, frontier: Frontier) -> Iterator[None]:
     for kind, count in Count(s.stage.kind.name for s in plan.steps if s.state is State.CACHED).items():
         hits.inc(count, {"sweep": sweep, "kind": kind})
     stop = threading.Event()
-    gauge = _metric("nrf_stages")
+    sample = _Sampler(sweep, frontier)
 
     def watch() -> None:
         while not stop.wait(SAMPLE_SECONDS):
-            _sample(gauge, sweep, frontier)
+            sample()
 
-    _sample(gauge, sweep, frontier)
+    sample()
     thread = threading.Thread(target=watch, name="stage metrics", daemon=True)
     thread.start()
     try:
@@ -68,33 +69,43 @@ def stage_metrics(sweep: str, plan: Plan, frontier: Frontier) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        _sample(gauge, sweep, frontier)
+        sample()
 
 
-def _sample(gauge: Gauge, sweep: str, frontier: Frontier) -> None:
-    """Set the gauge of every kind and state, also to 0, since Prometheus keeps the last value that it heard."""
-    # A copy in one step: the frontier changes on another thread.
-    states = list(frontier.state.items())
-    counts = Count((frontier.stages[key].kind.name, state) for key, state in states)
-    for kind in {kind for kind, _ in counts}:
-        for state in Progress:
-            gauge.set(counts[kind, state], {"sweep": sweep, "kind": kind, "state": state.value})
+class _Sampler:
+    """Publishes how far the stages of a frontier are, each time that it is called."""
+
+    def __init__(self, sweep: str, frontier: Frontier) -> None:
+        self._sweep, self._frontier = sweep, frontier
+        self._stages, self._shards = _metric("nrf_stages"), _metric("nrf_shards")
+        self._finished: set[Key] = set()
+
+    def __call__(self) -> None:
+        # A copy in one step: the frontier changes on another thread.
+        states = list(self._frontier.state.items())
+        stages = self._frontier.stages
+        counts = Count((stages[key].kind.name, state) for key, state in states)
+        for kind in {kind for kind, _ in counts}:
+            for state in Progress:
+                # Also 0, since Prometheus keeps the last value that it heard.
+                self._stages.set(counts[kind, state], {"sweep": self._sweep, "kind": kind, "state": state.value})
+        finished = {key for key, state in states if state is Progress.DONE} - self._finished
+        self._finished |= finished
+        if made := sum(getattr(stages[key].config, "num_shards", 0) for key in finished):
+            self._shards.inc(made, {"sweep": self._sweep})
 
 
 def meter_process(sweep: str) -> None:
     """Count the work of this process for Prometheus from now on, as work of `sweep`."""
-    images, steps, shards = (_metric(name) for name in ("nrf_images", "nrf_pgd_steps", "nrf_shards"))
+    images, steps = _metric("nrf_images"), _metric("nrf_pgd_steps")
 
     def listener(work: meter.Work, amount: int) -> None:
         if amount == 0:
             return
-        match work:
-            case "pgd_steps":
-                steps.inc(amount, {"sweep": sweep})
-            case "shards":
-                shards.inc(amount, {"sweep": sweep})
-            case images_of:
-                images.inc(amount, {"sweep": sweep, "work": images_of})
+        if work == "pgd_steps":
+            steps.inc(amount, {"sweep": sweep})
+        else:
+            images.inc(amount, {"sweep": sweep, "work": work})
 
     meter.listen(listener)
 

@@ -19,7 +19,6 @@ from ray.tune import PlacementGroupFactory
 from ray.util.placement_group import PlacementGroup, get_current_placement_group, placement_group_table
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from nrf_ray import meter
 from nrf_ray.cluster.crash import crash_trace
 from nrf_ray.cluster.names import renamed
 from nrf_ray.errors import CorruptArtifact, MissingArtifact, StagesFailed
@@ -95,7 +94,6 @@ def _made(pool: ray.data.Dataset) -> set[int]:
         if row["error"]:
             raise ShardRaised(row["error"], row["trace"])
         made.add(int(row["shard"]))
-        meter.count("shards", 1)
     return made
 
 

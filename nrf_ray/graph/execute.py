@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
-from nrf_ray import meter
 from nrf_ray.errors import ConfigError, CorruptArtifact, MissingArtifact
 from nrf_ray.graph import checkpoints
 from nrf_ray.graph.attempts import note_lost
@@ -43,7 +42,6 @@ def map_here(make_worker: Callable[[], ShardWorker], shards: Sequence[int]) -> N
     worker = make_worker()
     for shard in shards:
         worker(shard)
-        meter.count("shards", 1)
 
 
 class Replicate(Protocol):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nrf_ray import meter
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.store import Artifact
 
 TRAINED, ATTACKED, STEPS = 30, 20, 140
 
@@ -19,7 +20,7 @@ class Counting:
 
 
 @stage(version=1, cost=lambda handle: handle.config.seconds)
-def counting(config: Counting, context: Context) -> Metrics:
+def counting(config: Counting, context: Context, *, first: Artifact | None = None) -> Metrics:
     """Count some work, and wait until it has been read."""
     meter.count("trained", TRAINED)
     meter.count("attacked", ATTACKED)

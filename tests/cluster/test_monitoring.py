@@ -55,7 +55,7 @@ def test_the_stages_of_a_run_are_counted_by_kind_and_state(seen: dict[str, Any])
     for kind in ("counting", "wide"):
         assert samples[f"ray_nrf_stages sweep=toys kind={kind} state=running"] == 1
         assert samples[f"ray_nrf_stages sweep=toys kind={kind} state=failed"] == 0
-    assert samples["ray_nrf_stages sweep=toys kind=counting state=done"] == 1
+    assert samples["ray_nrf_stages sweep=toys kind=wide state=done"] == 1
     assert 2 in seen["totals"], "all states together are all stages"
     assert samples["ray_nrf_cache_hits_total sweep=toys kind=toy"] == 1
 

@@ -88,12 +88,12 @@ class Watch:
 
 
 def main() -> None:
-    """Run two stages that are watched, one that waits for them, and find one in the store."""
+    """Run a stage on a pool and one that needs it and is there to be watched; find a third in the store."""
     store = Store.open(str(FOLDER / "store"), create=True)
     cached = toy(Toy(name="cached"))
     execute(cached, store)
     crafted = wide(Toy(name="crafted", num_shards=2, seconds=3.0)).named("d_other l2 1.0 of Zürich")
-    counted = counting(Counting(name="counted", seconds=4.0)).named("resnet_s on digits, seed 0")
+    counted = counting(Counting(name="counted", seconds=4.0), first=crafted).named("resnet_s on digits, seed 0")
     sweep = sweep_of(cached, counted, crafted)
     dashboard, metrics = free_port(), free_port()
     head = {"num_cpus": 3, "include_dashboard": True, "dashboard_port": dashboard, "metrics_export_port": metrics}
