@@ -72,7 +72,7 @@ def place_on_gpu(config: Toy, context: Context) -> Metrics:
 @stage(version=1, cost=lambda handle: float(handle.config.num_shards))
 def wide(config: Toy, context: Context, *, first: Artifact | None = None) -> Metrics:
     """Write `num_shards` files, each by a shard worker that writes where it ran."""
-    missing = [shard for shard in range(config.num_shards) if context.unfinished(f"{shard}.txt") is None]
+    missing = [shard for shard in range(config.num_shards) if not any(context.unfinished(f"{shard}.txt"))]
     context.map_shards(partial(ShardToy, context.stage, context.store.uri), missing)
     for shard in range(config.num_shards):
         context.adopt(next(context.unfinished(f"{shard}.txt")))
