@@ -37,6 +37,11 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *f
         pytest.param(("--norm", "l1"), r"unknown norm 'l1'; known: l2, linf", id="norm"),
         pytest.param(("--preset", "huge"), r"unknown preset 'huge'; known: laptop, smoke", id="preset"),
         pytest.param(("--epsilon", "0"), r"epsilon must be a finite number above 0, not 0", id="eps 0"),
+        pytest.param(
+            ("--epsilon", "0.0019"),
+            r"less than half of one of the 256 levels.*--storage float32",
+            id="eps below 8 bits",
+        ),
         pytest.param(("--epsilon", "-1"), r"epsilon must be a finite number above 0, not -1", id="eps below 0"),
         pytest.param(("--epsilon", "nan"), r"epsilon must be a finite number above 0, not nan", id="eps nan"),
         pytest.param(

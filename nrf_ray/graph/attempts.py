@@ -6,7 +6,9 @@ that one listing finds all notes. The count is for people: two runs that lose th
 """
 
 import json
+from contextlib import suppress
 
+from nrf_ray.errors import StoreFailed
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
@@ -17,7 +19,8 @@ FOLDER = "attempts"
 def note_lost(store: Store, stage: Stage) -> None:
     """Count one more attempt at `stage` that ended without an artifact."""
     name = f"{FOLDER}/{stage.kind.name}/{stage.key}.json"
-    store.blobs.replace(name, json.dumps({"lost": _lost(store, name) + 1}).encode() + b"\n")
+    with suppress(StoreFailed):  # a full disk, say, may be why the attempt was lost, and that is said already
+        store.blobs.replace(name, json.dumps({"lost": _lost(store, name) + 1}).encode() + b"\n")
 
 
 def lost_attempts(store: Store) -> dict[Key, int]:

@@ -30,6 +30,9 @@ COLUMNS = (
 )  # fmt: skip
 """What a shard says of each image, beside the image; `datasets.parquet` and `nrf_ray.constructions.Crafted` explain."""
 
+HALF_A_LEVEL = 0.5 / 255
+"""A change below it, in any norm, is rounded away in images of 8 bits."""
+
 CRAFTS: dict[str, type] = {"matched": Matching, "adversarial": Attack, "pattern": ThreatModel}
 
 
@@ -59,6 +62,12 @@ class ConstructSpec:
         if not isinstance(self.craft, wanted):
             raise ConfigError(
                 f"{self.construction} is made with a {wanted.__name__}, not with a {type(self.craft).__name__}"
+            )
+        if self.storage == "uint8" and self.threat is not None and self.threat.eps < HALF_A_LEVEL:
+            raise ConfigError(
+                f"epsilon {self.threat.eps:g} is less than half of one of the 256 levels of a pixel "
+                f"({HALF_A_LEVEL:.2g}), so nothing would be left of it in images that are kept as uint8; choose a "
+                "larger epsilon, or --storage float32"
             )
 
     @property

@@ -83,7 +83,7 @@ def _counts(name: str) -> bool:
     """Return whether a file is a result: no lease, no checkpoint, no note, nothing of the quarantine."""
     file = name.rpartition("/")[2]
     noise = ("lease", "checkpoint-", "failure.json", TEMPORARY)
-    return not file.startswith(noise) and name.partition("/")[0] not in ("drivers", "quarantine")
+    return not file.startswith(noise) and name.partition("/")[0] not in ("attempts", "drivers", "quarantine")
 
 
 def failing(number: int, ever_after: bool) -> Callable[..., tuple[bool, list[str]]]:

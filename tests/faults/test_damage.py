@@ -104,7 +104,8 @@ def check(whole: Path, folder: Path, name: str, count: int, tally: Counter[str])
         # A damaged end of a line in a record may still say the same; whatever says something else is set aside.
         assert quarantined == 1 or (name == RECORD and json.loads(data))
         collect(store)
-        assert (find(store), len(tree(folder))) == ([], 5)
+        kept = {name.partition("/")[0] for name in tree(folder)} - {"attempts"}
+        assert (find(store), kept) == ([], {MARKER, "real", "user"})
 
 
 @pytest.mark.parametrize("name", [SHARD, WEIGHTS, RECORD])
@@ -115,7 +116,7 @@ def test_a_sample_of_damage(whole: Path, tmp_path: Path, name: str, tally: Count
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [SHARD, WEIGHTS, RECORD])
 def test_much_damage(whole: Path, tmp_path: Path, name: str, tally: Counter[str]):
-    check(whole, tmp_path / "store", name, 400, tally)
+    check(whole, tmp_path / "store", name, 120, tally)
 
 
 @pytest.mark.slow

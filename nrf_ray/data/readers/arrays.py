@@ -21,6 +21,7 @@ CORRUPTIONS = (
 
 PIXELS = (32, 32, 3)
 MAX_ROWS = 2**20
+MAGIC = b"\x93NUMPY"
 ROWS = 256
 
 
@@ -63,11 +64,15 @@ class ArraySet:
 def _load(file: Path) -> Any:
     import numpy as np
 
+    with file.open("rb") as opened:
+        if opened.read(len(MAGIC)) != MAGIC:
+            raise ConfigError(f"{file} is no array that can be read: it does not begin like one")
     try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        with np.errstate(over="raise"):  # a header may claim more elements than can be counted
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, FloatingPointError) as error:
         raise ConfigError(f"{file} is no array that can be read: {error}") from error
-    if not isinstance(array, np.ndarray) or not array.ndim or not 0 < len(array) <= MAX_ROWS:
+    if not array.ndim or not 0 < len(array) <= MAX_ROWS:
         raise ConfigError(f"{file} is no array of 1 to {MAX_ROWS} rows")
     return array
 

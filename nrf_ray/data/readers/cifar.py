@@ -1,9 +1,11 @@
 """CIFAR-10 and CIFAR-100 in the forms that are published: binary or Python, unpacked or as the archive.
 
 The binary form is rows of label bytes and 3072 pixels; the Python form is a pickle, which `strict_pickle` reads. From
-an archive the members are read by name into memory; nothing is unpacked.
+an archive the members are read by name into memory; nothing is unpacked, and no more is decompressed than CIFAR has.
 """
 
+import gzip
+import io
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,11 +20,14 @@ from nrf_ray.errors import ConfigError
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from _typeshed import WriteableBuffer
 
 SHAPE = (3, 32, 32)
 PIXELS = 3072
 MAX_MEMBERS = 64
 MAX_BYTES = 2**28
+MAX_ARCHIVE_BYTES = 2**29
+"""Of an archive when it is decompressed, headers included; CIFAR's have less than 2**28."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +124,7 @@ def _members(archive: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes
     """Yield the members of `archive` whose names, without folder and .bin, are `names`, in that order."""
     found: dict[str, tuple[str, bytes]] = {}
     try:
-        with tarfile.open(archive, "r|*") as opened:
+        with gzip.open(archive) as content, tarfile.open(fileobj=_Capped(content, archive), mode="r|") as opened:
             for count, member in enumerate(opened):
                 name = Path(member.name).name
                 if count >= MAX_MEMBERS or member.size > MAX_BYTES:
@@ -132,6 +137,25 @@ def _members(archive: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes
     if missing:
         raise ConfigError(f"there is no {missing} in {archive}")
     yield from (found[name] for name in names)
+
+
+class _Capped(io.RawIOBase):
+    """What an archive unpacks to, with an error after `MAX_ARCHIVE_BYTES`: a header alone may claim any length."""
+
+    def __init__(self, file: gzip.GzipFile, archive: Path) -> None:
+        self._file, self._archive, self._left = file, archive, MAX_ARCHIVE_BYTES
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """Fill `buffer` as far as there is something; return how far."""
+        count = self._file.readinto(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise ConfigError(f"{self._archive} unpacks to more than the {MAX_ARCHIVE_BYTES} bytes that are read")
+        return count
 
 
 CIFAR10 = Cifar(

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+MAX_ROWS = 2**24
+MAX_GROUP_BYTES = 2**33
+"""Of a file: a few bytes can stand for any number of equal rows, and a page for any number of equal pixels."""
+
 SPLITS: dict[str, Split] = {"train": "train", "test": "test", "validation": "test", "valid": "test", "val": "test"}
 
 
@@ -78,6 +82,14 @@ def _open(file: Path) -> Any:
         opened = pq.ParquetFile(file, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise ConfigError(f"{file} is no parquet file that can be read: {error}") from error
+    rows = opened.metadata.num_rows
+    groups = range(opened.metadata.num_row_groups)
+    largest = max((opened.metadata.row_group(group).total_byte_size for group in groups), default=0)
+    if rows > MAX_ROWS or largest > MAX_GROUP_BYTES:
+        raise ConfigError(
+            f"{file} has {rows} rows and row groups of up to {largest} bytes; at most {MAX_ROWS} and {MAX_GROUP_BYTES} "
+            "are read: write smaller files"
+        )
     missing = {"image", "label"} - set(opened.schema_arrow.names)
     if missing:
         raise ConfigError(

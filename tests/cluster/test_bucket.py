@@ -1,0 +1,52 @@
+"""A sweep through a real Ray with its store in a bucket, on a real S3 server: run, damaged, and run again."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from nrf_ray.cluster.run import run_sweep
+from nrf_ray.graph.garbage import collect, find
+from nrf_ray.graph.plan import make_plan
+from nrf_ray.graph.store import Store, place_of
+from nrf_ray.report import write_tables
+from tests.cluster.toys import Toy, sweep_of, toy, wide
+from tests.graph import s3
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_on_a_store_in_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    source = toy(Toy(name="source"))
+    shards = wide(Toy(name="shards", num_shards=4))
+    sweep = sweep_of(*(toy(Toy(name=f"student {n}"), first=source) for n in range(5)), toy(Toy(name="x"), first=shards))
+    with s3.running() as address:
+        for name, value in s3.environment(address).items():
+            monkeypatch.setenv(name, value)
+        store = Store.open(f"s3://{s3.BUCKET}/runs", create=True)
+
+        def run() -> str:
+            out = io.StringIO()
+            plan = make_plan(sweep.goals, store)
+            if plan.todo():
+                console = Console(file=out, width=200)
+                run_sweep(sweep, plan, store, address=None, log=tmp_path / "logs" / "ray.log", console=console)
+            write_tables(sweep, store)
+            return out.getvalue()
+
+        run()
+        assert make_plan(sweep.goals, store).todo() == []
+        tables = {name: store.blobs.get(name) for name in ("sweeps/toys/toys.parquet",)}
+        assert None not in tables.values()
+        damaged = sweep.goals[0]
+        store.blobs.replace(place_of(damaged).file("value.txt"), b"other")
+        assert store.problems(store.artifact(damaged).record) != []
+        store.quarantine(store.artifact(damaged).record)
+        run()
+        assert {name: store.blobs.get(name) for name in tables} == tables
+        assert {blob.name.partition("/")[0] for blob in find(store)} == {"quarantine", "toy"}
+        assert collect(store)[1] == []
+        assert find(store) == []
