@@ -15,9 +15,9 @@ STUBBORN = """
 import sys, time
 from nrf_ray.cluster.interrupt import stop_in_time
 with stop_in_time(2):
-    print("ready", flush=True)
-    for _ in range(2):
+    for word in ("ready", "waiting"):
         try:
+            print(word, flush=True)
             time.sleep(30)
         except KeyboardInterrupt:
             print("interrupted", flush=True)
@@ -43,7 +43,7 @@ def test_what_does_not_let_go_is_ended_by_force(number: signal.Signals) -> None:
     began = time.monotonic()
     process.send_signal(number)
     out, errors = process.communicate(timeout=20)
-    assert (process.returncode, out, errors) == (INTERRUPTED, b"interrupted\n", FORCED)
+    assert (process.returncode, out, errors) == (INTERRUPTED, b"interrupted\nwaiting\n", FORCED)
     assert time.monotonic() - began >= STOP_SECONDS - 0.1
 
 
@@ -53,6 +53,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
     process.send_signal(signal.SIGINT)
     assert process.stdout is not None
     assert process.stdout.readline() == b"interrupted\n"
+    assert process.stdout.readline() == b"waiting\n"
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=20)
     assert (process.returncode, out, errors) == (INTERRUPTED, b"", FORCED)
