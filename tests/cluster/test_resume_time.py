@@ -41,7 +41,7 @@ def test_killed_at_half_time_it_takes_at_most_a_third_longer(tmp_path: Path) -> 
     every = len(list((tmp_path / "left alone").glob("*/*/record.json")))
     ratio = interrupted / uninterrupted
     print(
-        f"\n{every} stages: {uninterrupted:.1f} s left alone; {interrupted:.1f} s killed at half time with {done} done, "
+        f"\n{every} stages: {uninterrupted:.1f} s left alone; {interrupted:.1f} s killed at half time with {done} done "
         f"and started again: {ratio:.2f} times as long, on {os.cpu_count()} cores"
     )
     assert ratio <= ALLOWED
