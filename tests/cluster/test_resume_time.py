@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-GRID = ("--seeds", "0", "--arch", "vgg_s,resnet_s", "--epsilon", "1.0", "--construction", "d_other,d_det")
+GRID = ("--seeds", "0,1", "--arch", "vgg_s,resnet_s", "--epsilon", "1.0", "--construction", "d_other,d_det,d_rand")
 ALLOWED = 1.3
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
