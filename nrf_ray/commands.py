@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from nrf_ray.cluster.address import check_address
 from nrf_ray.console import make_console
 from nrf_ray.errors import StagesFailed
 from nrf_ray.graph.frontier import Progress
@@ -27,12 +28,13 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
     began = time.monotonic()
     console = make_console()
     sweep = sweep.on(Resources(gpus=options.gpus_per_trial))
+    address = None if options.plan else check_address(options.address, options.store)
     store = Store.open(options.store, create=not options.plan)
     plan = make_plan(sweep.goals, store)
     if options.plan:
         _print_plan(console, sweep, plan)
         return 0
-    outcome = _run(sweep, plan, store, options, console) if plan.todo() else None
+    outcome = _run(sweep, plan, store, address, console) if plan.todo() else None
     return _finish(console, sweep, store, outcome, began)
 
 
@@ -62,10 +64,7 @@ def _plan_line(sweep: Sweep, plan: Plan) -> str:
     return f"{sweep.name}: {len(plan.steps)} stages for {len(sweep.rows)} cells ({counts}); expected work {work}"
 
 
-def _run(sweep: Sweep, plan: Plan, store: Store, options: RunOptions, console: Console) -> "Outcome":
-    from nrf_ray.cluster.session import check_address
-
-    address = check_address(options.address, options.store)
+def _run(sweep: Sweep, plan: Plan, store: Store, address: str | None, console: Console) -> "Outcome":
     log = _log_folder(store) / "ray.log"
     console.print(_plan_line(sweep, plan))
     console.print(f"store {store.path_of('')}", soft_wrap=True)
@@ -75,7 +74,7 @@ def _run(sweep: Sweep, plan: Plan, store: Store, options: RunOptions, console: C
     from nrf_ray.cluster.quiet import output_to
     from nrf_ray.cluster.run import run_sweep
 
-    errors = os.dup(2)
+    errors = os.dup(2)  # never closed: a run that is ended by force may say so at any time after this
     with output_to(log) as terminal:
         return run_sweep(sweep, plan, store, address=address, log=log, console=terminal, errors=errors)
 

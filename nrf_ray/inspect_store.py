@@ -28,13 +28,20 @@ def status(*, store: Uri = "./runs") -> None:
     opened = _open(store)
     console = make_console()
     held: dict[str, Counter[str]] = {}
+    failures: list[str] = []
     for place in opened.places():
         state = "done" if opened.blobs.exists(place.file(RECORD)) else "unfinished"
-        if state == "unfinished" and opened.blobs.exists(place.file(FAILURE)):
+        note = opened.blobs.get_json(place.file(FAILURE)) if state == "unfinished" else None
+        if note is not None:
             state = "failed"
+            failures.append(f"failed: {place.stage} {place.key[:12]}: {note.get('error')}")
         held.setdefault(place.stage, Counter())[state] += 1
     for stage, counts in sorted(held.items()):
         console.print(f"{stage:12} " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    for failure in failures:
+        console.print(failure, soft_wrap=True, markup=False)
+    if failures:
+        console.print("nrf show KEY prints the traceback of a failure")
     for driver in live_drivers(opened.blobs):
         console.print(f"running: {driver}")
     sweeps = opened.blobs.folders("sweeps")
@@ -45,10 +52,14 @@ def status(*, store: Uri = "./runs") -> None:
 
 
 def show(key: str, *, store: Uri = "./runs") -> None:
-    """Print the record of the artifact whose key begins with KEY."""
+    """Print the record of the artifact whose key begins with KEY, or how the stage failed that should make it."""
     opened = _open(store)
-    record = _record(opened, _find(opened, key))
-    make_console().print_json(record.to_bytes().decode())
+    place = _find(opened, key)
+    note = opened.blobs.get_json(place.file(FAILURE))
+    if note is not None and not opened.blobs.exists(place.file(RECORD)):
+        make_console().out(f"{place.stage}/{place.key} failed: {note.get('error')}\n\n{note.get('traceback')}")
+        return
+    make_console().print_json(_record(opened, place).to_bytes().decode())
 
 
 def why(key: str, *, store: Uri = "./runs") -> None:

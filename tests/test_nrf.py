@@ -36,10 +36,15 @@ def nrf(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *wo
 
 def test_status_counts_by_stage_and_state(chain, monkeypatch, capsys) -> None:
     store, *_ = chain
-    run_inline([toy(Toy(name="fails", fault="raises"))], Store.open(str(store), create=True))
+    fails = toy(Toy(name="fails", fault="raises"))
+    run_inline([fails], Store.open(str(store), create=True))
     code, out, _ = nrf(monkeypatch, capsys, "status", "--store", str(store))
     assert code == 0
     assert "toy          2 done, 1 failed" in out
+    assert f"failed: toy {fails.key[:12]}: ValueError: fails was told to fail" in out
+    code, out, _ = nrf(monkeypatch, capsys, "show", fails.key[:10], "--store", str(store))
+    assert code == 0
+    assert "in misbehave\n" in out, "the traceback"
 
 
 def test_show_prints_the_record(chain, monkeypatch, capsys) -> None:

@@ -106,11 +106,13 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         if sum(live.resources == stage.resources for live in self.live.values()) >= self._room(stage.resources):
             return False
         holder = self._leases.take(stage)
-        if holder is None:
-            self.elsewhere.pop(stage.key, None)
-        else:
+        if holder is not None:
             self.elsewhere[stage.key] = holder
-        return holder is None
+            return False
+        self.elsewhere.pop(stage.key, None)
+        if self._leases.took_over(stage):
+            note_lost(self._store, stage)
+        return True
 
     def _pool_for(self, stage: Stage) -> int:
         """Return how many actors make the shards of `stage`."""

@@ -1,4 +1,4 @@
-"""Connect to Ray, quietly, and refuse at once what the cluster can never do.
+"""Connect to Ray, quietly.
 
 Without an address a fresh local Ray is started and stopped again; an address (or RAY_ADDRESS, which `ray job` sets)
 joins a running cluster. Ray's environment variables have to be in place before ray is imported, so this module sets
@@ -6,7 +6,6 @@ them first. Token authentication is left as Ray has it: on.
 """
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,46 +26,11 @@ for _name, _value in {
 
 import ray  # noqa: E402  (after the variables that it reads when it is imported)
 
-from nrf_ray.errors import ClusterError, ConfigError  # noqa: E402
-from nrf_ray.graph.blobs import local_root  # noqa: E402
-
-CONNECT_SECONDS = 5.0
+from nrf_ray.cluster.address import check_listening  # noqa: E402
+from nrf_ray.errors import ClusterError  # noqa: E402
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Only handles and manifest rows go through Ray's object store; images and weights go through ours."""
-
-
-def check_address(address: str | None, store_uri: str) -> str | None:
-    """Return the address to join, or None to start a local Ray; refuse what cannot work."""
-    found = address or os.environ.get("RAY_ADDRESS")
-    if found is None:
-        return None
-    if found.startswith(("http://", "https://")):
-        raise ConfigError(
-            f"{found} is the address of Ray's dashboard, which takes jobs: use it with `ray job submit --address`. "
-            "To join the cluster from here give --address auto or HOST:6379"
-            + ("" if address else ", or unset RAY_ADDRESS to run on this machine")
-        )
-    if local_root(store_uri) is not None and not os.path.isabs(store_uri):
-        raise ConfigError(
-            f"the store {store_uri} is relative, but the work runs on the cluster at {found}, where that is another "
-            "folder; give --store as an absolute path that all nodes share, or as a URI such as s3://bucket/runs"
-        )
-    return found
-
-
-def check_listening(address: str) -> None:
-    """Raise ClusterError where nothing answers at HOST:PORT; Ray itself would try for minutes."""
-    host, separator, port = address.rpartition(":")
-    if not separator or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise ClusterError(
-            f"nothing answers at {address} ({error.strerror or error}); start Ray there with "
-            "`RAY_AUTH_MODE=token ray start --head`, or leave --address out to run on this machine"
-        ) from error
 
 
 @contextmanager

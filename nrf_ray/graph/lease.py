@@ -57,6 +57,11 @@ class Leases:
         self._held[first] = name
         return None
 
+    def took_over(self, stage: Stage) -> bool:
+        """Return whether the lease that we hold of `stage` follows that of a run that died with it."""
+        first = place_of(stage).file(LEASE)
+        return self._held[first] != first
+
     def release(self, stage: Stage) -> None:
         """Give the lease of `stage` back."""
         self._drop(self._held.pop(place_of(stage).file(LEASE)))

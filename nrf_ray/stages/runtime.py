@@ -1,16 +1,25 @@
 """The state of torch that every stage works in, whatever ran before in the same process."""
 
+import platform
+
 import torch
 
 from nrf_ray.allocator import keep_freed_memory
+from nrf_ray.errors import ClusterError
 from nrf_ray.graph.stage import Resources
 
 
 def prepare(resources: Resources) -> str:
     """Set threads, memory and determinism as `resources` imply, and return the device to work on.
 
-    The number of threads shapes how sums are rounded, so it comes from the request and never from the machine.
+    The number of threads shapes how sums are rounded, so it comes from the request and never from the machine. Raises
+    ClusterError where a GPU was granted and torch cannot use it: going on without would give other bits.
     """
+    if resources.device == "cuda" and not torch.cuda.is_available():
+        raise ClusterError(
+            f"the stage was given {resources.gpus:g} GPUs on {platform.node()}, but torch {torch.__version__} sees "
+            "none there: install a build of torch for CUDA and a driver that it takes, or leave --gpus-per-trial out"
+        )
     keep_freed_memory()
     torch.set_num_threads(max(1, int(resources.cpus)))
     torch.use_deterministic_algorithms(True, warn_only=resources.device == "cuda")

@@ -7,10 +7,8 @@ used; and no shape of the cluster, nor what happens to it, shows in the results.
 import io
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,49 +22,16 @@ from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Resources, Stage
 from nrf_ray.graph.store import Store
 from nrf_ray.sweep import Sweep
+from tests.cluster.conftest import After, StartCluster
 from tests.cluster.toys import Toy, place, place_on_gpu, sweep_of, toy, wide
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-
-StartCluster = Callable[..., Cluster]
-
-
-@pytest.fixture
-def start() -> Iterator[StartCluster]:
-    """Start a cluster whose head has what is given; it is gone after the test."""
-    started: list[Cluster] = []
-
-    def start_with(**head: float) -> Cluster:
-        started.append(Cluster(initialize_head=True, head_node_args=head))
-        return started[0]
-
-    yield start_with
-    for cluster in started:
-        cluster.shutdown()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "store"), create=True)
 
 
 def run(sweep: Sweep, store: Store, cluster: Cluster, tmp_path: Path) -> Outcome:
     console = Console(file=io.StringIO(), width=200)
     plan, log = make_plan(sweep.goals, store), tmp_path / "logs" / "ray.log"
     return run_sweep(sweep, plan, store, address=cluster.address, log=log, console=console)
-
-
-def after(count: int, store: Store, act: Callable[[], object]) -> threading.Thread:
-    """Start a thread that acts as soon as `count` records are in the store."""
-
-    def wait_and_act() -> None:
-        while sum(blob.name.endswith("record.json") for blob in store.blobs.under()) < count:
-            time.sleep(0.05)
-        act()
-
-    thread = threading.Thread(target=wait_and_act, daemon=True)
-    thread.start()
-    return thread
 
 
 def places(store: Store, *stages: Stage) -> list[tuple[str, str, str]]:
@@ -98,14 +63,16 @@ def test_stages_run_where_their_kind_and_request_say(start: StartCluster, store:
         assert max(holders.values()) <= 2, "no more than two processes share a GPU"
 
 
-def test_a_node_that_dies_costs_time_and_nothing_else(start: StartCluster, store: Store, tmp_path: Path) -> None:
+def test_a_node_that_dies_costs_time_and_nothing_else(
+    start: StartCluster, store: Store, after: After, tmp_path: Path
+) -> None:
     cluster = start(num_cpus=2)
     doomed = cluster.add_node(num_cpus=3)
     stages = [toy(Toy(name=f"toy {i}", seconds=1.0)) for i in range(12)]
     shards = wide(Toy(name="shards", num_shards=20, seconds=1.0))
     sweep = sweep_of(*stages, shards)
 
-    killer = after(2, store, lambda: cluster.remove_node(doomed, allow_graceful=False))
+    killer = after(2, lambda: cluster.remove_node(doomed, allow_graceful=False))
     outcome = run(sweep, store, cluster, tmp_path)
 
     killer.join()
@@ -117,7 +84,9 @@ def test_a_node_that_dies_costs_time_and_nothing_else(start: StartCluster, store
     assert not [blob.name for blob in store.blobs.under() if blob.name.endswith(("failure.json", "lease.json"))]
 
 
-def test_a_set_whose_pool_loses_a_node_is_made_by_the_rest(start: StartCluster, store: Store, tmp_path: Path) -> None:
+def test_a_set_whose_pool_loses_a_node_is_made_by_the_rest(
+    start: StartCluster, store: Store, after: After, tmp_path: Path
+) -> None:
     cluster = start(num_cpus=2)
     doomed = cluster.add_node(num_cpus=2)
     first = toy(Toy(name="first"))
@@ -132,7 +101,7 @@ def test_a_set_whose_pool_loses_a_node_is_made_by_the_rest(start: StartCluster, 
         found = [store.unfinished_file(shards, f"{shard}.txt") for shard in range(16)]
         return [data.decode() for data in found if data]
 
-    killer = after(1, store, kill_when_it_works)
+    killer = after(1, kill_when_it_works)
     outcome = run(sweep_of(shards), store, cluster, tmp_path)
 
     killer.join()
@@ -143,7 +112,7 @@ def test_a_set_whose_pool_loses_a_node_is_made_by_the_rest(start: StartCluster, 
     assert lost_attempts(store) == {shards.key: 1}
 
 
-def test_a_node_that_joins_is_used(start: StartCluster, store: Store, tmp_path: Path) -> None:
+def test_a_node_that_joins_is_used(start: StartCluster, store: Store, after: After, tmp_path: Path) -> None:
     cluster = start(num_cpus=1)
     stages = [place(Toy(name=f"toy {i}", seconds=1.5)) for i in range(32)]
     joined: list[subprocess.Popen[bytes]] = []
@@ -153,7 +122,7 @@ def test_a_node_that_joins_is_used(start: StartCluster, store: Store, tmp_path: 
         # Not `cluster.add_node`: it works in the main thread only, where the sweep runs.
         joined.append(subprocess.Popen([*command, "--block"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
-    joiner = after(2, store, join)
+    joiner = after(2, join)
     try:
         outcome = run(sweep_of(*stages), store, cluster, tmp_path)
     finally:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from nrf_ray.cluster.address import check_address, check_listening
 from nrf_ray.cluster.run import Outcome, run_sweep
-from nrf_ray.cluster.session import check_address, check_listening
 from nrf_ray.errors import ClusterError, ConfigError
 from nrf_ray.graph.attempts import lost_attempts
 from nrf_ray.graph.frontier import Progress

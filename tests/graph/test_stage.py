@@ -110,6 +110,30 @@ def test_device_follows_from_the_request(gpus, device):
     assert Resources(gpus=gpus).device == device
 
 
+@pytest.mark.parametrize(
+    ("gpus", "remedy"),
+    [
+        pytest.param(0.3, r"ask for 0\.25 \(4 share a GPU\) or 0\.3333 \(3 share one\)", id="0.1 of each GPU is lost"),
+        pytest.param(0.33, r"ask for 0\.25 \(4 share a GPU\) or 0\.3333 \(3 share one\)", id="a third, cut short"),
+        pytest.param(0.1667, r"ask for 0\.1666 \(6 share a GPU\) or 0\.2 \(5 share one\)", id="six are too many"),
+        pytest.param(0.6, r"ask for 0\.5 \(2 share a GPU\) or 1 \(1 share one\)", id="more than half"),
+        pytest.param(1.5, "a share of one", id="one and a half"),
+        pytest.param(0.00001, "smallest share", id="next to nothing"),
+        pytest.param(-0.5, "a share of one", id="negative"),
+    ],
+)
+def test_shares_of_a_gpu_that_leave_a_part_unused_are_refused(gpus, remedy):
+    with pytest.raises(ConfigError, match=remedy):
+        Resources(gpus=gpus)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "sharers"), [(0.5, 2), (0.3333, 3), (1 / 3, 3), (0.25, 4), (0.2, 5), (0.1666, 6), (0.1, 10)]
+)
+def test_shares_that_fill_a_gpu(gpus, sharers):
+    assert Resources(gpus=gpus).sharers == sharers
+
+
 def test_title_is_the_label_or_kind_and_key():
     bare = toy(Toy(name="x"))
     assert (bare.title, bare.named("mine").title) == (f"toy {bare.key[:8]}", "mine")

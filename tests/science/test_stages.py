@@ -21,11 +21,11 @@ from nrf_ray.crafts import Matching
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import as_float, as_uint8, holdout, some
 from nrf_ray.data.shards import Shard, read_shard
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ClusterError, ConfigError
 from nrf_ray.evaluation import accuracy, predict, robust_accuracy, share
 from nrf_ray.graph.execute import execute, map_here, run_inline
 from nrf_ray.graph.frontier import Progress
-from nrf_ray.graph.stage import StageKind, walk
+from nrf_ray.graph.stage import Resources, StageKind, walk
 from nrf_ray.graph.store import RECORD, Store, place_of
 from nrf_ray.matching import draw_starts, grey_noise, residual
 from nrf_ray.recipes import Recipe
@@ -38,6 +38,7 @@ from nrf_ray.stages.constructed import constructed_rows, constructed_set, shard_
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.judge import JudgeSpec, judge
 from nrf_ray.stages.robustness import RobustnessSpec, robustness
+from nrf_ray.stages.runtime import prepare
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.stages.transfer import TransferSpec, transfer
 from nrf_ray.stages.trust import TrustSpec, trust
@@ -520,3 +521,9 @@ def test_a_holdout_that_leaves_nothing_or_too_little_is_refused():
         TrainSpec(arch="vgg_s", dataset=DIGITS, recipe=Recipe(epochs=1, lr=0.1), holdout=1.0, seed=0)
     with pytest.raises(ConfigError, match="0 < holdout < 1, not 0"):
         ValidateSpec(dataset=DIGITS, holdout=0.0)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_torch_does_not_see_is_said_and_never_replaced_by_the_cpu():
+    with pytest.raises(ClusterError, match=r"was given 0.5 GPUs on .*, but torch .* sees none there"):
+        prepare(Resources(gpus=0.5))

@@ -1,0 +1,49 @@
+"""Where the cluster is, and what cannot work there: said before ray is imported or anything is written."""
+
+import os
+import socket
+
+from nrf_ray.errors import ClusterError, ConfigError
+from nrf_ray.graph.blobs import local_root
+
+CONNECT_SECONDS = 5.0
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray in the process that it starts for `ray job submit`."""
+
+
+def check_address(address: str | None, store_uri: str) -> str | None:
+    """Return the address to join, or None to start a local Ray; refuse what cannot work."""
+    found = address or os.environ.get("RAY_ADDRESS")
+    if found is None:
+        return None
+    if found.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{found} is the address of Ray's dashboard, which takes jobs: use it with `ray job submit --address`. "
+            "To join the cluster from here give --address auto or HOST:6379"
+            + ("" if address else ", or unset RAY_ADDRESS to run on this machine")
+        )
+    if local_root(store_uri) is not None and not os.path.isabs(store_uri.removeprefix("file://")):
+        where = (
+            "a job works in a copy of its working directory, which is thrown away at its end"
+            if JOB in os.environ
+            else f"the work runs on the cluster at {found}, where that is another folder"
+        )
+        raise ConfigError(
+            f"the store {store_uri} is relative, but {where}; give --store as an absolute path that all nodes share, "
+            "or as a URI such as s3://bucket/runs"
+        )
+    return found
+
+
+def check_listening(address: str) -> None:
+    """Raise ClusterError where nothing answers at HOST:PORT; Ray itself would try for minutes."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(
+            f"nothing answers at {address} ({error.strerror or error}); start Ray there with "
+            "`RAY_AUTH_MODE=token ray start --head`, or leave --address out to run on this machine"
+        ) from error

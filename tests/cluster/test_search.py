@@ -1,0 +1,151 @@
+"""The searcher without Ray: how much it hands out, to whom, and what it makes of a stage that was lost."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nrf_ray.cluster.capacity import Capacity, Node
+from nrf_ray.cluster.search import MAX_MOVES, MAX_RETRIES, RAISED, StageSearcher
+from nrf_ray.graph.attempts import lost_attempts
+from nrf_ray.graph.frontier import Frontier, Progress
+from nrf_ray.graph.lease import Leases
+from nrf_ray.graph.plan import make_plan
+from nrf_ray.graph.stage import Resources, Stage, walk
+from nrf_ray.graph.store import LEASE, Store, place_of
+from tests.cluster.toys import Toy, place, place_on_gpu, sweep_of, toy, wide
+
+DIED = (
+    "ray.exceptions.ActorDiedError: it died\nThe actor is dead because its worker process has died. Some common causes"
+)
+
+
+class Bench:
+    """A searcher on a store, with a cluster whose nodes and clock a test moves."""
+
+    def __init__(self, store: Store, leases: Leases, nodes: dict[str, Node], *goals: Stage) -> None:
+        self.store, self.nodes, self.time = store, nodes, 0.0
+        self.capacity = Capacity(lambda: dict(self.nodes), lambda: self.time)
+        self.searcher = StageSearcher(Frontier(list(walk(list(goals)))), store, leases, self.capacity)
+        self.trials = 0
+
+    def later(self, seconds: float = 10.0) -> None:
+        """Let time pass, so that the cluster is looked at again."""
+        self.time += seconds
+
+    def hand_out(self) -> dict[str, Stage]:
+        """Take all that is handed out now, as trials that start at once."""
+        given: dict[str, Stage] = {}
+        while isinstance(self.searcher.suggest(f"trial {self.trials}"), dict):
+            given[f"trial {self.trials}"] = self.searcher.live[f"trial {self.trials}"]
+            self.searcher.started(f"trial {self.trials}")
+            self.trials += 1
+        return given
+
+    def fail(self, trial: str, error: str) -> None:
+        """Let a trial end with an error, in the order in which Tune says so."""
+        self.searcher.raised(trial, error)
+        self.searcher.on_trial_complete(trial, error=True)
+
+
+@pytest.fixture
+def leases(store: Store) -> Iterator[Leases]:
+    with Leases(store) as held:
+        yield held
+
+
+def toys(count: int) -> list[Stage]:
+    return [toy(Toy(name=f"toy {number}")) for number in range(count)]
+
+
+def test_a_lost_process_is_replaced_a_few_times(store: Store, leases: Leases) -> None:
+    (stage,) = toys(1)
+    bench = Bench(store, leases, {"a": Node(2, 0)}, stage)
+    for _ in range(MAX_RETRIES + 1):
+        assert bench.searcher.frontier.state[stage.key] is Progress.READY
+        (trial,) = bench.hand_out()
+        bench.fail(trial, DIED)
+    assert bench.searcher.frontier.state[stage.key] is Progress.FAILED
+    assert bench.searcher.suggest("more") == "FINISHED"
+    said = bench.searcher.frontier.errors[stage.key]
+    assert said.startswith("its process was lost 3 times: The actor is dead because its worker process has died. (")
+    assert lost_attempts(store) == {stage.key: 3}
+    (step,) = make_plan([stage], store).steps
+    assert step.state.value == "failed before"
+
+
+def test_a_lost_node_does_not_count_against_the_stage(store: Store, leases: Leases) -> None:
+    (stage,) = toys(1)
+    bench = Bench(store, leases, {}, stage)
+    for number in range(MAX_MOVES + 1):
+        assert bench.searcher.frontier.state[stage.key] is Progress.READY
+        bench.nodes[f"node {number}"] = Node(2, 0)
+        bench.later()
+        (trial,) = bench.hand_out()
+        bench.later()
+        del bench.nodes[f"node {number}"]
+        bench.fail(trial, DIED)
+    assert bench.searcher.frontier.state[stage.key] is Progress.FAILED, "it seems to take its nodes down"
+    assert "its node was lost 11 times" in bench.searcher.frontier.errors[stage.key]
+
+
+def test_a_stage_that_raised_is_not_tried_again(store: Store, leases: Leases) -> None:
+    (stage,) = toys(1)
+    bench = Bench(store, leases, {"a": Node(2, 0)}, stage)
+    (trial,) = bench.hand_out()
+    bench.fail(trial, f"Failure # 1\nray::train()\n  File ...\n{RAISED}ValueError: no (/store/failure.json)\n")
+    assert bench.searcher.frontier.errors[stage.key] == "ValueError: no (/store/failure.json)"
+
+
+def test_more_is_handed_out_when_a_node_joins(store: Store, leases: Leases) -> None:
+    bench = Bench(store, leases, {"a": Node(1, 0)}, *toys(30))
+    assert len(bench.hand_out()) == 1 + 2, "what can run, and two whose start is prepared"
+    bench.nodes["b"] = Node(7, 0)
+    bench.later()
+    assert len(bench.searcher.live) + len(bench.hand_out()) == 8 + 2
+
+
+def test_stages_that_wait_for_a_gpu_keep_no_cpu_idle(store: Store, leases: Leases) -> None:
+    on_gpus = [place_on_gpu(Toy(name=f"gpu {number}", seconds=100.0)) for number in range(20)]
+    on_cpus = [place(Toy(name=f"cpu {number}", seconds=1.0)) for number in range(20)]
+    sweep = sweep_of(*on_gpus, *on_cpus).on(Resources(gpus=1))
+    bench = Bench(store, leases, {"a": Node(8, 1)}, *sweep.goals)
+    given = [stage.kind.name for stage in bench.hand_out().values()]
+    assert (given.count("place_on_gpu"), given.count("place")) == (1 + 2, 8 + 2)
+
+
+def test_a_pool_that_waits_for_a_node_that_died_is_made_smaller(store: Store, leases: Leases) -> None:
+    shards = wide(Toy(name="shards", num_shards=9))
+    bench = Bench(store, leases, {"a": Node(2, 0), "b": Node(4, 0)}, shards)
+    config = bench.searcher.suggest("first")
+    assert isinstance(config, dict)
+    assert config["actors"] == 6
+    assert bench.searcher.too_large() == []
+    del bench.nodes["b"]
+    bench.later()
+    assert bench.searcher.too_large() == ["first"]
+    bench.searcher.on_trial_complete("first")
+    config = bench.searcher.suggest("second")
+    assert isinstance(config, dict)
+    assert config["actors"] == 2
+    assert lost_attempts(store) == {}, "it had not begun"
+
+
+def test_what_a_killed_run_had_begun_is_counted(store: Store, leases: Leases, tmp_path: Path) -> None:
+    (stage,) = toys(1)
+    store.blobs.put_new(place_of(stage).file(LEASE), b'{"driver": "a run that was killed"}')
+    bench = Bench(store, leases, {"a": Node(2, 0)}, stage)
+    (trial,) = bench.hand_out()
+    assert lost_attempts(store) == {stage.key: 1}
+    bench.searcher.on_trial_complete(trial, {"end": "done"})
+    assert bench.searcher.frontier.finished
+
+
+def test_what_a_stopped_run_was_doing_is_counted(store: Store, leases: Leases) -> None:
+    begun, waits = toys(2)
+    bench = Bench(store, leases, {"a": Node(1, 0)}, begun, waits)
+    bench.searcher.suggest("one")
+    bench.searcher.suggest("two")
+    bench.searcher.started("one")
+    bench.searcher.stopped()
+    assert lost_attempts(store) == {bench.searcher.live["one"].key: 1}
