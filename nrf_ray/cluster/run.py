@@ -12,7 +12,7 @@ from nrf_ray.cluster.capacity import Capacity
 from nrf_ray.cluster.hooks import Schedule, StartWatch
 from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.cluster.live import LiveView
-from nrf_ray.cluster.search import StageSearcher
+from nrf_ray.cluster.search import StageSearcher, workers_of
 from nrf_ray.cluster.session import connect
 from nrf_ray.cluster.shards import trial_request
 from nrf_ray.cluster.trial import Job, StageTrial
@@ -52,8 +52,8 @@ def run_sweep(
         if dashboard:
             console.print(f"dashboard http://{dashboard}")
         capacity = Capacity()
-        for request in {stage.resources for stage in todo}:
-            capacity.now().check_can_meet(request)
+        for request, workers in {(stage.resources, workers_of(stage)) for stage in todo}:
+            capacity.now().check_can_meet(request, workers)
         shared = store.blobs.root is not None
         job = Job(
             store_uri=str(store.blobs.root) if store.blobs.root else store.uri,

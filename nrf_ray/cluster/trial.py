@@ -19,7 +19,7 @@ from nrf_ray.cluster.curves import CurveWriter
 from nrf_ray.cluster.shards import PoolBroken, ShardRaised, map_on_actors
 from nrf_ray.errors import CorruptArtifact, MissingArtifact
 from nrf_ray.graph.canonical import Key
-from nrf_ray.graph.execute import MapShards, execute, map_here, summary_of
+from nrf_ray.graph.execute import MapShards, Replicate, execute, map_here, replicate_nowhere, summary_of
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
 
@@ -62,7 +62,9 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
         """Run the stage, and report how it ended; raise StageRaised where it raised."""
         try:
             with CurveWriter(self.job.curves, self.stage) as curve, crash_trace(self.job.crashes, self.stage.key):
-                execute(self.stage, self.store, map_shards=self._map_shards(), report=curve)
+                execute(
+                    self.stage, self.store, map_shards=self._map_shards(), replicate=self._replicate(), report=curve
+                )
         except (CorruptArtifact, MissingArtifact) as error:
             return {"done": True, "end": BAD_INPUT, "error": summary_of(error)}
         except ShardRaised as error:
@@ -83,6 +85,14 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
         if not self.actors:
             return map_here
         return partial(map_on_actors, stage=self.stage, actors=self.actors, crashes=self.job.crashes)
+
+    def _replicate(self) -> Replicate:
+        """Return what runs a training on several workers, where the trial was given room for them."""
+        if not self.actors:
+            return replicate_nowhere
+        from nrf_ray.cluster.replicas import replicate_on_ray  # imports torch, which the driver does without
+
+        return partial(replicate_on_ray, resources=self.stage.resources)
 
 
 def _is_fault_of_the_system(error: Exception) -> bool:
