@@ -48,6 +48,11 @@ class Cluster:
     def check_can_meet(self, request: Resources, workers: int = 1) -> None:
         """Raise ClusterError where no node can ever give what `request` asks for, or not to `workers` at once."""
         slots = self.slots(request)
+        if workers > 1 and 0 < request.gpus < 1:
+            raise ClusterError(
+                f"workers of one training cannot share a GPU, and each would get {request.gpus:g} of one; give "
+                "--gpus-per-trial 1, or take a recipe of one worker"
+            )
         if slots >= workers:
             return
         if slots:

@@ -9,6 +9,7 @@ checkpoint in the store; Ray Train's own restarts and checkpoints are not used.
 """
 
 import tempfile
+import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,7 +17,6 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 from ray.train.v2._internal.execution.controller.controller import TrainController
 from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
 from ray.train.v2._internal.execution.worker_group.worker_group import WorkerGroup
@@ -29,6 +29,8 @@ from nrf_ray.graph.stage import Resources
 
 T = TypeVar("T")
 
+TOLD = (ShardRaised, CorruptArtifact, MissingArtifact)
+"""What a worker that is still there fails with."""
 COLLATERAL = ("gloo/", "NCCL", "Connection closed by peer", "Connection reset by peer")
 """What is in the error of a worker whose peer is gone."""
 
@@ -42,7 +44,7 @@ def replicate_on_ray(work: Callable[[], T], workers: int, *, resources: Resource
     request = {name: amount for name, amount in (("CPU", resources.cpus), ("GPU", resources.gpus)) if amount}
     with tempfile.TemporaryDirectory() as folder:
         trainer = _Trainer(
-            lambda: work(),
+            lambda: _told(work),
             torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=resources.gpus > 0, resources_per_worker=request, placement_strategy="PACK"
@@ -60,22 +62,25 @@ def replicate_on_ray(work: Callable[[], T], workers: int, *, resources: Resource
     return result
 
 
+def _told(work: Callable[[], T]) -> T:
+    """Return what `work` returns; what it raises keeps its traceback on the way out of the process."""
+    try:
+        return work()
+    except (CorruptArtifact, MissingArtifact):
+        raise
+    except Exception as error:
+        raise ShardRaised(summary_of(error), traceback.format_exc()) from None
+
+
 def _cause(error: WorkerGroupError) -> Exception:
     """Return what made the group fail: a worker that was lost, or what the first one to raise has raised."""
-    failures: dict[int, Exception] = error.worker_failures
-    raised = {rank: failure for rank, failure in failures.items() if isinstance(failure, UserExceptionWithTraceback)}
-    own = [failure for _, failure in sorted(raised.items()) if not _is_collateral(failure._base_exc)]
-    if len(raised) < len(failures) or not own:
-        lost = sorted(set(failures) - set(raised)) or sorted(failures)
+    failures: dict[int, Exception] = dict(sorted(error.worker_failures.items()))
+    told = {rank: failure for rank, failure in failures.items() if isinstance(failure, TOLD)}
+    own = [failure for failure in told.values() if not any(sign in str(failure) for sign in COLLATERAL)]
+    if len(told) < len(failures) or not own:
+        lost = [rank for rank in failures if rank not in told] or list(failures)
         return PoolBroken(f"worker {', '.join(map(str, lost))} of a training was lost")
-    cause = own[0]._base_exc
-    if isinstance(cause, CorruptArtifact | MissingArtifact):
-        return cause
-    return ShardRaised(summary_of(cause), own[0]._traceback_str)
-
-
-def _is_collateral(error: BaseException) -> bool:
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in COLLATERAL)
+    return own[0]
 
 
 class _OwnBundles(DefaultPlacementGroupHandle):  # type: ignore[misc]  # ray has no types
