@@ -44,11 +44,10 @@ class PilImages(Dataset[tuple[Tensor, int]]):
 
 
 def plain_training(
-    model: nn.Module, data: LabelledImages, recipe: Recipe, *, workers: int, channels_last: bool, bf16: bool
+    new: Callable[[], nn.Module], data: LabelledImages, recipe: Recipe, *, workers: int, channels_last: bool, bf16: bool
 ) -> Callable[[], None]:
-    """Return what trains `model` for `recipe.epochs` passes; the loader's processes live on between two calls."""
+    """Return what trains a new network for `recipe.epochs` passes; the loader's processes live on between two calls."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    model.to(memory_format=layout).train()
     loader = DataLoader(
         PilImages(data, recipe),
         recipe.batch_size,
@@ -57,16 +56,17 @@ def plain_training(
         num_workers=workers,
         persistent_workers=workers > 0,
     )
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.nesterov,
-    )
-    perturb = attack_of(model, recipe)
 
     def run() -> None:
+        model = new().to(memory_format=layout).train()
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.nesterov,
+        )
+        perturb = attack_of(model, recipe)
         for _ in range(recipe.epochs):
             for images, labels in loader:
                 with torch.autocast("cpu", torch.bfloat16, enabled=bf16):

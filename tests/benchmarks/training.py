@@ -81,7 +81,7 @@ def rivals(setting: Setting) -> Sequence[Contender]:
     work = setting.recipe.epochs * (len(data) // setting.recipe.batch_size * setting.recipe.batch_size)
     runs: dict[str, Callable[[], object]] = {
         "ours": lambda: fit(new(), data, setting.recipe, seed=0),
-        "bare limit": bare_training(new(), data, setting.recipe),
+        "bare limit": bare_training(new, data, setting.recipe),
         "DataLoader loop": fastest_plain(new, data, setting, bf16=setting.precision == "bf16"),
     }
     if setting.precision == "bf16":
@@ -89,30 +89,33 @@ def rivals(setting: Setting) -> Sequence[Contender]:
     return [Contender(name=name, run=run, work=work) for name, run in runs.items()]
 
 
-def bare_training(model: nn.Module, data: LabelledImages, recipe: Recipe) -> Callable[[], None]:
-    """Return the loop that has nothing to do but what no training can leave out."""
-    model.to(memory_format=torch.channels_last).train()
+def bare_training(new: Callable[[], nn.Module], data: LabelledImages, recipe: Recipe) -> Callable[[], None]:
+    """Return the loop that has nothing to do but what no training can leave out, each time on a new network.
+
+    One that is trained on and on fits its few batches perfectly, and gradients that vanish are slow to compute with.
+    """
     images = data.rows(slice(READY * recipe.batch_size)).floats().contiguous(memory_format=torch.channels_last)
     ready = list(zip(images.split(recipe.batch_size), data.labels.split(recipe.batch_size), strict=False))
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe.lr, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True
-    )
-    parameters = list(model.parameters())
     precision = autocast(recipe.mode, "cpu")
 
-    def gradient_by_input(images: torch.Tensor, labels: torch.Tensor) -> None:
+    def gradient_by_input(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None:
         tracked = images.detach().requires_grad_(True)
         with precision:
             logits = model(tracked)
         torch.autograd.grad(F.cross_entropy(logits.float(), labels), tracked)
 
     def run() -> None:
+        model = new().to(memory_format=torch.channels_last).train()
+        parameters = list(model.parameters())
+        optimizer = torch.optim.SGD(
+            parameters, lr=recipe.lr, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True
+        )
         for batch in range(recipe.epochs * (len(data) // recipe.batch_size)):
             images, labels = ready[batch % READY]
             if recipe.adversary:
                 model.eval().requires_grad_(False)
                 for _ in range(recipe.adversary.steps):
-                    gradient_by_input(images, labels)
+                    gradient_by_input(model, images, labels)
                 model.train().requires_grad_(True)
             with precision:
                 logits = model(images)
@@ -134,12 +137,12 @@ def fastest_plain(
     choices = list(product(sorted({0, setting.threads}), layouts))
 
     def seconds(choice: tuple[int, bool]) -> float:
-        run = plain_training(new(), data, once, workers=choice[0], channels_last=choice[1], bf16=bf16)
+        run = plain_training(new, data, once, workers=choice[0], channels_last=choice[1], bf16=bf16)
         run()
         return timed(run)
 
     workers, channels_last = min(choices, key=seconds)
-    return plain_training(new(), data, setting.recipe, workers=workers, channels_last=channels_last, bf16=bf16)
+    return plain_training(new, data, setting.recipe, workers=workers, channels_last=channels_last, bf16=bf16)
 
 
 def packed(setting: Setting) -> Sequence[Contender]:
