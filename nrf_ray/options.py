@@ -98,6 +98,8 @@ class Options(RunOptions):
     """What robust models are trained against: pgd-7 (the paper's), fgsm-rs, n-fgsm."""
     mode: str = "faithful"
     """How networks are computed: faithful (float32, the same bits again) or fast (bfloat16)."""
+    workers_per_training: int | None = None
+    """Processes that train one network together, each on its part of every batch; it counts as part of the recipe."""
     storage: str = "uint8"
     """How the pixels of constructed sets are kept: uint8, float32."""
     extra_test: str | None = None
@@ -109,6 +111,8 @@ class Options(RunOptions):
         if self.adversary:
             preset = preset.trained_against(self.adversary)
         preset = preset.in_mode(check_mode(self.mode))
+        if self.workers_per_training is not None:
+            preset = preset.trained_by(self.workers_per_training)
         own = defaults(preset)
         datasets = axis(self.dataset, str, preset.datasets)
         return Grid(

@@ -45,10 +45,21 @@ class Cluster:
         """Return how many runs with this request fit at once."""
         return sum(node.slots(request) for node in self.nodes.values())
 
-    def check_can_meet(self, request: Resources) -> None:
-        """Raise ClusterError where no node can ever give what `request` asks for."""
-        if self.slots(request):
+    def check_can_meet(self, request: Resources, workers: int = 1) -> None:
+        """Raise ClusterError where no node can ever give what `request` asks for, or not to `workers` at once."""
+        slots = self.slots(request)
+        if workers > 1 and 0 < request.gpus < 1:
+            raise ClusterError(
+                f"workers of one training cannot share a GPU, and each would get {request.gpus:g} of one; give "
+                "--gpus-per-trial 1, or take a recipe of one worker"
+            )
+        if slots >= workers:
             return
+        if slots:
+            raise ClusterError(
+                f"a training by {workers} workers needs {workers} x {request.cpus:g} CPUs and {request.gpus:g} GPUs at "
+                f"once, and the cluster has room for {slots}; add nodes, or take a recipe of fewer workers"
+            )
         asked = f"a stage asks for {request.cpus:g} CPUs and {request.gpus:g} GPUs"
         if request.gpus and not any(node.gpus for node in self.nodes.values()):
             raise ClusterError(

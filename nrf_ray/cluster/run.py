@@ -15,7 +15,7 @@ from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.cluster.live import LiveView
 from nrf_ray.cluster.metrics import stage_metrics
 from nrf_ray.cluster.names import renamed
-from nrf_ray.cluster.search import StageSearcher
+from nrf_ray.cluster.search import StageSearcher, workers_of
 from nrf_ray.cluster.session import connect
 from nrf_ray.cluster.shards import trial_request
 from nrf_ray.cluster.trial import Job, StageTrial
@@ -55,8 +55,8 @@ def run_sweep(
         if dashboard:
             console.print(f"dashboard http://{dashboard}")
         capacity = Capacity()
-        for request in {stage.resources for stage in todo}:
-            capacity.now().check_can_meet(request)
+        for request, workers in {(stage.resources, workers_of(stage)) for stage in todo}:
+            capacity.now().check_can_meet(request, workers)
         curves = curves_folder(sweep, store)
         if any(stage.kind.name == "train" for stage in todo):
             console.print(curves_line(curves), soft_wrap=True, markup=False)

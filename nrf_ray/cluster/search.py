@@ -79,7 +79,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         self.live[trial_id] = stage
         self._waiting.add(trial_id)
         self._began[trial_id] = self._capacity.moment()
-        if shards_of(stage) > 1:
+        if shards_of(stage) > 1 or workers_of(stage) > 1:
             self._pools[trial_id] = self._pool_for(stage)
         return {"key": stage.key, "label": stage.title, "actors": self._pools.get(trial_id, 0)}
 
@@ -101,7 +101,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
 
         A set of several shards fills the cluster with actors: only one at a time.
         """
-        if shards_of(stage) > 1 and self._pools:
+        if shards_of(stage) > 1 and any(shards_of(live) > 1 for live in self.live.values()):
             return False
         if sum(live.resources == stage.resources for live in self.live.values()) >= self._room(stage.resources):
             return False
@@ -115,7 +115,9 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         return True
 
     def _pool_for(self, stage: Stage) -> int:
-        """Return how many actors make the shards of `stage`."""
+        """Return how many actors make the shards of `stage`, or train it together."""
+        if workers_of(stage) > 1:
+            return workers_of(stage)
         return max(1, min(shards_of(stage), self._capacity.now().slots(stage.resources)))
 
     def started(self, trial_id: str) -> None:
@@ -195,3 +197,8 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
 def shards_of(stage: Stage) -> int:
     """Return in how many files `stage` makes its artifact, each of which may be made by another process."""
     return int(getattr(stage.config, "num_shards", 1))
+
+
+def workers_of(stage: Stage) -> int:
+    """Return how many processes work on `stage` together, all at once."""
+    return int(getattr(stage.config, "num_workers", 1))

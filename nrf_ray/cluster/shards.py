@@ -46,6 +46,9 @@ class ShardRaised(Exception):
         super().__init__(summary)
         self.summary, self.trace = summary, trace
 
+    def __reduce__(self) -> tuple[type["ShardRaised"], tuple[str, str]]:
+        return type(self), (self.summary, self.trace)
+
 
 def trial_request(resources: Resources, actors: int) -> PlacementGroupFactory:
     """Return what a trial reserves: its own share, or (with `actors`) a bundle for each actor and next to nothing."""

@@ -21,7 +21,7 @@ from nrf_ray.cluster.names import title_process
 from nrf_ray.cluster.shards import PoolBroken, ShardRaised, map_on_actors
 from nrf_ray.errors import CorruptArtifact, MissingArtifact
 from nrf_ray.graph.canonical import Key
-from nrf_ray.graph.execute import MapShards, execute, map_here, summary_of
+from nrf_ray.graph.execute import MapShards, Replicate, execute, map_here, replicate_nowhere, summary_of
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
 
@@ -68,7 +68,9 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
         title_process(f"{self.stage.kind.name}: {self.stage.title}")
         try:
             with CurveWriter(self.job.curves, self.stage) as curve, crash_trace(self.job.crashes, self.stage.key):
-                execute(self.stage, self.store, map_shards=self._map_shards(), report=curve)
+                execute(
+                    self.stage, self.store, map_shards=self._map_shards(), replicate=self._replicate(), report=curve
+                )
         except (CorruptArtifact, MissingArtifact) as error:
             return {"done": True, "end": BAD_INPUT, "error": summary_of(error)}
         except ShardRaised as error:
@@ -90,6 +92,14 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
             return map_here
         pool = partial(map_on_actors, stage=self.stage, actors=self.actors, crashes=self.job.crashes)
         return metered(pool, self.job.sweep)
+
+    def _replicate(self) -> Replicate:
+        """Return what runs a training on several workers, where the trial was given room for them."""
+        if not self.actors:
+            return replicate_nowhere
+        from nrf_ray.cluster.replicas import replicate_on_ray  # imports torch, which the driver does without
+
+        return partial(replicate_on_ray, resources=self.stage.resources)
 
 
 def _is_fault_of_the_system(error: Exception) -> bool:

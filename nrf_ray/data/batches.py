@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from nrf_ray.data.images import LabelledImages, fits
+from nrf_ray.data.images import LabelledImages
 
 RESIDENT_BYTES = 2**30
 """Larger sets are not copied within main memory: they stay mapped from disk, and all processes share the pages."""
@@ -22,8 +22,8 @@ def resident(data: LabelledImages, device: str) -> LabelledImages:
     Images that do not fit, or stay mapped from disk, are left as they are; `batches` takes either.
     """
     moved = data.to(device)
-    small = moved.images.nbytes <= RESIDENT_BYTES if torch.device(device).type == "cpu" else fits(data.images, device)
-    images = moved.images.contiguous(memory_format=torch.channels_last) if small else moved.images
+    stays = moved.images.nbytes > RESIDENT_BYTES if torch.device(device).type == "cpu" else not moved.images.is_cuda
+    images = moved.images if stays else moved.images.contiguous(memory_format=torch.channels_last)
     return LabelledImages(images=images, labels=moved.labels)
 
 

@@ -1,8 +1,8 @@
 """What a preset is."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 from nrf_ray.crafts import Matching
 from nrf_ray.recipes import Augmentation, Recipe
@@ -104,22 +104,23 @@ class Preset:
 
     def in_mode(self, mode: Mode) -> "Preset":
         """Return the same preset with every training, matching and attack computed in `mode`."""
-        return replace(
-            self,
-            mode=mode,
-            source=_recipe_in(self.source, mode),
-            robust_source=_recipe_in(self.robust_source, mode),
-            victim=_recipe_in(self.victim, mode),
-            student=_recipe_in(self.student, mode),
-            weak=_recipe_in(self.weak, mode),
-            judge=_recipe_in(self.judge, mode),
-            matching_source=_recipe_in(self.matching_source, mode),
-            matching_robust_source=_recipe_in(self.matching_robust_source, mode),
-            matched_student=_recipe_in(self.matched_student, mode),
-            students={name: _recipe_in(recipe, mode) for name, recipe in self.students.items()},
-            matching=replace(self.matching, mode=mode),
-            noise_matching=replace(self.noise_matching, mode=mode),
-        )
+        changed = self._with_recipes(lambda recipe: _recipe_in(recipe, mode))
+        matching, noise_matching = (replace(craft, mode=mode) for craft in (self.matching, self.noise_matching))
+        return replace(changed, mode=mode, matching=matching, noise_matching=noise_matching)
+
+    def trained_by(self, workers: int) -> "Preset":
+        """Return the same preset with every training by `workers` processes together."""
+        return self._with_recipes(lambda recipe: replace(recipe, workers=workers))
+
+    def _with_recipes(self, change: Callable[[Recipe], Recipe]) -> "Preset":
+        """Return the same preset with every recipe changed."""
+        recipes: dict[str, Any] = {
+            declared.name: change(getattr(self, declared.name))
+            for declared in fields(self)
+            if isinstance(getattr(self, declared.name), Recipe)
+        }
+        students = {name: change(recipe) for name, recipe in self.students.items()}
+        return replace(self, students=students, **recipes)
 
     def student_of(self, construction: str) -> Recipe:
         """Return the training of students on a construction."""

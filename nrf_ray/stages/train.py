@@ -46,6 +46,11 @@ class TrainSpec:
             )
 
     @property
+    def num_workers(self) -> int:
+        """Return how many processes train it together."""
+        return self.recipe.workers
+
+    @property
     def training(self) -> str:
         """Return standard or adversarial."""
         return self.recipe.training

@@ -38,6 +38,7 @@ class Toy:
     marker: str = ""
     """File by which a toy that fails once knows that it has."""
     num_shards: int = 1
+    num_workers: int = 1
 
 
 @stage(version=1, cost=lambda handle: handle.config.seconds)
@@ -117,6 +118,30 @@ def misbehave(config: Toy) -> None:
             limit = pages * resource.getpagesize() + ROOM
             resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
             bytearray(4 * ROOM)
+
+
+@stage(version=1, cost=lambda handle: 1.0)
+def together(config: Toy, context: Context) -> Metrics:
+    """Sum up the numbers of `num_workers` workers, in what they say to each other; misbehave in the last of them."""
+    value = context.replicate(partial(_in_worker, context.stage, context.store.uri), config.num_workers)
+    return {"value": value}
+
+
+def _in_worker(made_by: Stage, uri: str) -> int:
+    import torch
+    from torch import distributed as dist
+
+    context = Context(store=Store.open(uri, create=False), stage=made_by)
+    config: Toy = made_by.config
+    resumed = context.latest_checkpoint() is not None
+    if dist.get_rank() == 0 and not resumed:
+        context.save_checkpoint(1, b"state")
+    dist.barrier()
+    if dist.get_rank() == config.num_workers - 1:
+        misbehave(config)
+    numbers = torch.tensor(dist.get_rank() + 1)
+    dist.all_reduce(numbers)
+    return int(numbers) + (100 if resumed else 0)
 
 
 def sweep_of(*stages: Stage) -> Sweep:

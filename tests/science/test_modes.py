@@ -90,6 +90,14 @@ def test_every_attack_and_recipe_of_a_preset_follows_its_mode():
         assert fast.trained_against("fgsm-rs").judge.adversary.mode == "fast"
 
 
+def test_every_recipe_of_a_preset_is_trained_by_as_many_workers_as_are_asked_for():
+    for preset in PRESETS.values():
+        together = preset.trained_by(2)
+        assert "workers=1" not in str(together)
+        assert together.trained_by(1) == preset
+        assert together.in_mode("fast").trained_against("fgsm-rs").judge.workers == 2
+
+
 @pytest.mark.parametrize("name", ["pgd", "fgsm", "pgd-50x10"])
 def test_attacks_by_name_take_the_mode(name):
     attack = attack_named(name, ThreatModel(norm="l2", eps=1.0), 20, "fast")

@@ -1,0 +1,120 @@
+"""Train one network on several workers by Ray Train, inside what the trial has reserved.
+
+Ray Train makes a placement group of its own, beside the trial's. The trial would then hold nothing that it needs, and
+the workers would wait for room behind every other trial, for ever on a busy cluster. So the workers take the trial's
+own bundles: Tune counts them, reserves all or none, and there is no deadlock.
+
+A lost worker ends the attempt. The stage is handed out again, as any whose process was lost, and goes on from its last
+checkpoint in the store; Ray Train's own restarts and checkpoints are not used.
+"""
+
+import tempfile
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.controller.controller import TrainController
+from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
+from ray.train.v2._internal.execution.worker_group.worker_group import WorkerGroup
+from ray.util.placement_group import get_current_placement_group
+
+from nrf_ray.cluster.shards import PoolBroken, ShardRaised
+from nrf_ray.errors import CorruptArtifact, MissingArtifact
+from nrf_ray.graph.execute import summary_of
+from nrf_ray.graph.stage import Resources
+
+T = TypeVar("T")
+
+TOLD = (ShardRaised, CorruptArtifact, MissingArtifact)
+"""What a worker that is still there fails with."""
+COLLATERAL = ("gloo/", "NCCL", "Connection closed by peer", "Connection reset by peer")
+"""What is in the error of a worker whose peer is gone."""
+
+
+def replicate_on_ray(work: Callable[[], T], workers: int, *, resources: Resources) -> T:
+    """Run `work()` in `workers` processes, each with `resources` out of the trial's placement group.
+
+    Returns what the first returned. Raises CorruptArtifact or MissingArtifact where a worker did, ShardRaised where it
+    raised anything else, and PoolBroken where a worker was lost.
+    """
+    request = {name: amount for name, amount in (("CPU", resources.cpus), ("GPU", resources.gpus)) if amount}
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _Trainer(
+            lambda: _told(work),
+            torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=workers, use_gpu=resources.gpus > 0, resources_per_worker=request, placement_strategy="PACK"
+            ),
+            run_config=RunConfig(
+                name="replicas",
+                storage_path=folder,
+                failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
+            ),
+        )
+        try:
+            result: T = trainer.fit().return_value
+        except WorkerGroupError as error:
+            raise _cause(error) from None
+    return result
+
+
+def _told(work: Callable[[], T]) -> T:
+    """Return what `work` returns; what it raises keeps its traceback on the way out of the process."""
+    try:
+        return work()
+    except (CorruptArtifact, MissingArtifact):
+        raise
+    except Exception as error:
+        raise ShardRaised(summary_of(error), traceback.format_exc()) from None
+
+
+def _cause(error: WorkerGroupError) -> Exception:
+    """Return what made the group fail: a worker that was lost, or what the first one to raise has raised."""
+    failures: dict[int, Exception] = dict(sorted(error.worker_failures.items()))
+    told = {rank: failure for rank, failure in failures.items() if isinstance(failure, TOLD)}
+    own = [failure for failure in told.values() if not any(sign in str(failure) for sign in COLLATERAL)]
+    if len(told) < len(failures) or not own:
+        lost = [rank for rank in failures if rank not in told] or list(failures)
+        return PoolBroken(f"worker {', '.join(map(str, lost))} of a training was lost")
+    return own[0]
+
+
+class _OwnBundles(DefaultPlacementGroupHandle):  # type: ignore[misc]  # ray has no types
+    """The trial's placement group, which outlives the workers."""
+
+    def shutdown(self) -> None:
+        """Leave it to the trial."""
+
+
+class _InTrial(WorkerGroup):  # type: ignore[misc]
+    """Workers in the bundles of the trial after its own, which is the first."""
+
+    def _create_placement_group(self, scaling_config: Any, worker_group_context: Any) -> _OwnBundles:
+        return _OwnBundles(get_current_placement_group())
+
+    def _create_workers(self, num_workers: int, *args: Any, **more: Any) -> Any:
+        return super()._create_workers(
+            num_workers, *args, **more, placement_group_bundle_indices=list(range(1, num_workers + 1))
+        )
+
+
+class _Controller(TrainController):  # type: ignore[misc]
+    worker_group_cls = _InTrial
+
+
+class _Trainer(TorchTrainer):  # type: ignore[misc]
+    """A TorchTrainer whose controller puts its workers into the trial's bundles."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        """Return Ray's own, but for the one that removes the placement group at the end."""
+        made = super()._create_default_callbacks()
+        return [callback for callback in made if not isinstance(callback, PlacementGroupCleanerCallback)]
+
+    def _initialize_and_run_controller(self, **settings: Any) -> Any:
+        controller = ray.remote(num_cpus=0)(_Controller).remote(**settings)
+        ray.get(controller.run.remote())
+        return ray.get(controller.get_result.remote())
