@@ -101,7 +101,7 @@ def through_ray_data(stage: Stage, store_uri: str, actors: int) -> None:
 
 
 def _build(stage: Stage, store_uri: str, actors: int) -> None:
-    shards = partial(map_on_actors, resources=stage.resources, actors=actors)
+    shards = partial(map_on_actors, stage=stage, actors=actors, crashes=None)
     execute(stage, Store.open(store_uri, create=False), map_shards=shards)
 
 
