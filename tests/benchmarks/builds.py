@@ -4,12 +4,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +101,7 @@ def through_ray_data(stage: Stage, store_uri: str, actors: int) -> None:
 
 
 def _build(stage: Stage, store_uri: str, actors: int) -> None:
-    shards = partial(map_on_actors, resources=stage.resources, actors=actors)
+    shards = partial(map_on_actors, stage=stage, actors=actors, crashes=None)
     execute(stage, Store.open(store_uri, create=False), map_shards=shards)
 
 
@@ -109,39 +109,43 @@ class BareLoops:
     """Plain processes that craft a part of a set each, and keep nothing: no Ray, no store, no shards on disk."""
 
     def __init__(self, stage: Stage, store_uri: str, processes: int) -> None:
-        self._pools = [ProcessPoolExecutor(1, get_context("spawn")) for _ in range(processes)]
-        self._rows = stage.config.num_rows
-        for pool in self._pools:
-            pool.submit(_open, stage, store_uri).result()
+        self._rows, context = stage.config.num_rows, get_context("spawn")
+        pipes = [context.Pipe() for _ in range(processes)]
+        self._pipes = [ours for ours, _ in pipes]
+        for _, theirs in pipes:
+            context.Process(target=_serve, args=(stage, store_uri, theirs), daemon=True).start()
+        self._wait()
 
     def run(self) -> None:
         """Craft the whole set once."""
-        share = -(-self._rows // len(self._pools))
-        parts = [(start, min(start + share, self._rows)) for start in range(0, self._rows, share)]
-        for working in [pool.submit(_craft, *part) for pool, part in zip(self._pools, parts, strict=True)]:
-            working.result()
+        share = -(-self._rows // len(self._pipes))
+        for number, pipe in enumerate(self._pipes):
+            pipe.send((number * share, min((number + 1) * share, self._rows)))
+        self._wait()
 
     def close(self) -> None:
         """End the processes."""
-        for pool in self._pools:
-            pool.shutdown()
+        for pipe in self._pipes:
+            pipe.send(None)
+        self._wait()
+
+    def _wait(self) -> None:
+        for pipe in self._pipes:
+            pipe.recv()
 
 
-_OPENED: dict[str, CraftShard] = {}
-
-
-def _open(stage: Stage, store_uri: str) -> None:
-    """Load model and images into this process, and craft one batch to warm it up."""
-    _OPENED["worker"] = CraftShard(stage, store_uri)
-    _craft(0, 1)
-
-
-def _craft(first: int, last: int) -> None:
-    worker = _OPENED["worker"]
+def _serve(stage: Stage, store_uri: str, pipe: Connection) -> None:
+    """Load model and images into this process, craft one image to warm it up, then the rows that are asked for."""
+    worker = CraftShard(stage, store_uri)
     config: ConstructSpec = worker.config
-    for start in range(first, last, config.batch_rows):
-        rows = slice(start, min(start + config.batch_rows, last))
-        craft_adversarial(worker.network, worker.originals.images[rows], worker.targets[rows], config.craft)
+    part: tuple[int, int] | None = (0, 1)
+    while part is not None:
+        for start in range(*part, config.batch_rows):
+            rows = slice(start, min(start + config.batch_rows, part[1]))
+            craft_adversarial(worker.network, worker.originals.images[rows], worker.targets[rows], config.craft)
+        pipe.send("done")
+        part = pipe.recv()
+    pipe.send("over")
 
 
 def write_noise(path: Path, images: int) -> None:

@@ -3,7 +3,7 @@
 Every peer gets a model in eval mode with frozen parameters, starts at the image itself, is given its targets, and keeps
 its objects between batches. What a peer has no switch for is not changed: it is the library that is measured.
 
-They are installed apart from us, without their dependencies: tests/peers.txt.
+They are installed apart from us, without their dependencies: tests/benchmarks/peers.txt.
 """
 
 import sys

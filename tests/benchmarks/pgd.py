@@ -8,13 +8,15 @@ trained, in fp32, says the mean loss towards the targets and the share of target
 
 Every contender gets a model in eval mode with frozen parameters. Peers and bare loops get it in the fastest of three
 memory layouts, which is found before the rounds; ours chooses its own. In the bf16 cases ours is in its mode "fast" and
-every other model is put under autocast, as a user does by hand; beside them stand the fastest peers in fp32.
+peers get their model under autocast, as a user does by hand; beside them stand the same peers in fp32. In the cases
+"documented" peers get what their documentation asks for: a model in eval mode, and nothing else.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,8 +39,8 @@ NETWORKS: Mapping[str, Mapping[str, int]] = {
     "resnet18": {"batch": 64, "steps": 4},
 }
 """What is attacked and how large a run is, for cases of minutes; the rate of a step does not depend on their number."""
-FASTEST = ("torchattacks", "adv-lib")
-"""Peers in fp32 that stand in a bf16 case too; the others are slower, see the fp32 cases."""
+FASTEST = ("torchattacks", "adv-lib", "foolbox")
+"""Peers that stand in the bf16 cases; the others are as fast or slower, see the fp32 cases."""
 
 
 CHANNELS_FIRST = "channels first"
@@ -63,6 +65,8 @@ class Setting:
     norm: Norm
     precision: str
     """fp32 or bf16."""
+    peers: Literal["tuned", "documented"] = "tuned"
+    """Whether peers get frozen parameters and their fastest layout, or a model in eval mode and nothing else."""
     batch: int = 256
     steps: int = 20
 
@@ -95,17 +99,21 @@ def as_it_is(model: nn.Module) -> nn.Module:
 
 def rivals(setting: Setting) -> list[Contender]:
     """Return all contenders of a case, ours first."""
-    fp32: dict[str, Entry] = {
-        "ours": (ours, as_it_is),
-        "bare loop": (bare, as_it_is),
-        "bare loop, folded": (bare, folded),
-        **{name: (peer, as_it_is) for name, peer in PEERS.items()},
-    }
-    if setting.precision == "fp32":
-        entries = fp32
+    peers: dict[str, Entry] = {name: (peer, as_it_is) for name, peer in PEERS.items()}
+    if setting.peers == "documented":
+        entries = {"ours": (ours, as_it_is), "ours, fast": (ours_fast, as_it_is), **peers}
+    elif setting.precision == "fp32":
+        entries = {
+            "ours": (ours, as_it_is),
+            "bare loop": (bare, as_it_is),
+            "bare loop, folded": (bare, folded),
+            **peers,
+        }
     else:
-        by_hand = {name: (peer, partial(_in_bfloat16, prepare)) for name, (peer, prepare) in fp32.items()}
-        entries = by_hand | {"ours": (ours_fast, as_it_is)} | {f"{name}, fp32": fp32[name] for name in FASTEST}
+        loops = {"bare loop": (bare, InBfloat16), "bare loop, folded": (bare, _folded_in_bfloat16)}
+        by_hand = {f"{name}, by hand": (peer, InBfloat16) for name, peer in PEERS.items() if name in FASTEST}
+        in_fp32 = {f"{name}, fp32": peers[name] for name in FASTEST}
+        entries = {"ours": (ours_fast, as_it_is), **loops, **by_hand, **in_fp32}
     return [contender(name, *entry, setting) for name, entry in entries.items()]
 
 
@@ -149,8 +157,8 @@ def verdict(setting: Setting, images: Tensor, targets: Tensor, found: Tensor) ->
     }
 
 
-def _in_bfloat16(prepare: Prepare, model: nn.Module) -> nn.Module:
-    return InBfloat16(prepare(model))
+def _folded_in_bfloat16(model: nn.Module) -> nn.Module:
+    return InBfloat16(folded(model))
 
 
 def _seconds(craft: Craft) -> float:
@@ -159,16 +167,17 @@ def _seconds(craft: Craft) -> float:
 
 
 def cases() -> list[Case]:
-    """Return every network in both norms and precisions, on one thread and on two."""
-    settings = product(NETWORKS.items(), EPS, ("fp32", "bf16"), (1, 2))
+    """Return every network in both norms, in fp32, in bf16 and with peers as documented, on one thread and on two."""
+    tuned = [(precision, "tuned") for precision in ("fp32", "bf16")]
+    chosen = product(NETWORKS.items(), EPS, (*tuned, ("fp32", "documented")), (1, 2))
     return [
         Case(
-            name=f"{network}-{norm}-{precision}-{threads}",
-            contenders=partial(rivals, Setting(network=network, norm=norm, precision=precision, **size)),
+            name=f"{network}-{norm}-{precision if peers == 'tuned' else peers}-{threads}",
+            contenders=partial(rivals, Setting(network=network, norm=norm, precision=precision, peers=peers, **size)),
             threads=threads,
             unit="image-steps",
         )
-        for (network, size), norm, precision, threads in settings
+        for (network, size), norm, (precision, peers), threads in chosen
     ]
 
 

@@ -1,11 +1,16 @@
-"""The table that every benchmark writes: one row a contender of a case, raw samples included."""
+"""The table that every benchmark writes: one row a contender of a case, raw samples included.
+
+python -m tests.benchmarks.table [folder]          # prints the cases of all tables in a folder
+"""
 
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -120,3 +125,15 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "ray", "numpy")},
     }
+
+
+def main() -> None:
+    """Print every case of the tables in a folder: by default, of those that the README quotes."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "results"
+    for path in sorted(folder.glob("*.parquet")):
+        for _, rows in groupby(read_table(path), key=lambda row: row.case):
+            show(list(rows))
+
+
+if __name__ == "__main__":
+    main()
