@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
+from nrf_ray.cluster.address import check_address
 from nrf_ray.cluster.survey import Survey, survey
 from nrf_ray.doctor.findings import Finding, fail, ok, warn
 from nrf_ray.doctor.network import Listener
@@ -18,9 +19,6 @@ def look_at_cluster(address: str | None, store: str) -> Survey | str | None:
     """
     if address is None and "RAY_ADDRESS" not in os.environ:
         return None
-    # Here, so that who asks about no cluster does not wait for ray.
-    from nrf_ray.cluster.session import check_address
-
     try:
         found = check_address(address, store)
         return None if found is None else survey(found)
