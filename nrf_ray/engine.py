@@ -17,6 +17,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.models.folding import Pair, fold, foldable, folded_parameters
 from nrf_ray.models.stem import FewChannelConv2d
+from nrf_ray.precision import autocast
 from nrf_ray.specs import Mode
 
 AGREEMENT = 1e-3
@@ -29,10 +30,12 @@ class Twin(nn.Module):
     def __init__(self, network: nn.Module, images: Tensor, mode: Mode = "faithful") -> None:
         """`images` [b, c, h, w] have the shape of what it will see; two of them are passed through it.
 
-        Raises ConfigError where `network` holds what cannot be copied.
+        Raises ConfigError where `network` holds what cannot be copied, and where its device has no bfloat16 for the
+        mode "fast".
         """
         super().__init__()
         self.mode = mode
+        self.precision = autocast(mode, images.device.type)
         self._original = (network,)  # in a tuple, so that it is no part of the twin
         example = channels_last(images[:2].detach())
         self.network = _copied(network, example)
@@ -54,7 +57,7 @@ class Twin(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the network's output, computed as `mode` says."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mode == "fast"):
+        with self.precision:
             output: Tensor = self.network(images)
         return output
 

@@ -12,7 +12,7 @@ def autocast(mode: Mode, device: str) -> torch.autocast:
     Raises ConfigError for "fast" where `device` has no bfloat16: there it would be emulated, many times slower.
     """
     kind = torch.device(device).type
-    if mode == "fast" and not _has_bfloat16(kind):
+    if mode == "fast" and not has_bfloat16(kind):
         raise ConfigError(
             f"mode 'fast' computes in bfloat16, which this {kind} device does not have (a CPU needs avx512_bf16 or "
             "amx); use mode 'faithful'"
@@ -20,7 +20,8 @@ def autocast(mode: Mode, device: str) -> torch.autocast:
     return torch.autocast(kind, torch.bfloat16, enabled=mode == "fast")
 
 
-def _has_bfloat16(kind: str) -> bool:
+def has_bfloat16(kind: str) -> bool:
+    """Return whether devices of `kind`, cpu or cuda, compute in bfloat16 here without emulating it."""
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -12,7 +12,8 @@ from nrf_ray.attacks import pgd
 from nrf_ray.engine import Twin, twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.stem import FewChannelConv2d, input_gradient
-from nrf_ray.models.zoo import BUILDERS, build
+from nrf_ray.models.zoo import build
+from nrf_ray.precision import has_bfloat16
 from nrf_ray.threat import ThreatModel
 
 FOLDED = {"vgg_s": 5, "inception_s": 22, "resnet_s": 9, "resnet_m": 15, "resnet_b": 9, "densenet_s": 0}
@@ -180,15 +181,22 @@ def test_a_network_that_cannot_be_copied_is_refused():
 
 
 def test_a_twin_serves_attacks_of_its_own_mode_only():
-    found = twin(made("vgg_s"), pictures(), "fast")
-    assert twin(found, pictures(), "fast") is found
+    found = twin(made("vgg_s"), pictures())
+    assert twin(found, pictures()) is found
     with pytest.raises(
-        ConfigError, match="a twin made for the mode 'fast' cannot serve an attack in the mode 'faithfu"
+        ConfigError, match="a twin made for the mode 'faithful' cannot serve an attack in the mode 'fast"
     ):
-        twin(found, pictures(), "faithful")
+        twin(found, pictures(), "fast")
 
 
-@pytest.mark.parametrize("arch", BUILDERS.keys() & FOLDED.keys())
+def test_the_fast_mode_is_refused_where_bfloat16_would_be_emulated(monkeypatch):
+    monkeypatch.setattr("nrf_ray.precision.has_bfloat16", lambda kind: False)
+    with pytest.raises(ConfigError, match="which this cpu device does not have"):
+        Twin(made("vgg_s"), pictures(), "fast")
+
+
+@pytest.mark.skipif(not has_bfloat16("cpu"), reason="this CPU has no bfloat16")
+@pytest.mark.parametrize("arch", FOLDED)
 def test_the_fast_mode_computes_in_bfloat16_and_is_close(arch):
     network, images = made(arch).eval(), pictures(16)
     found = Twin(network, images, "fast")

@@ -9,12 +9,17 @@ from nrf_ray.engine import twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.evaluation import robust_accuracy
 from nrf_ray.options import Options
+from nrf_ray.precision import has_bfloat16
 from nrf_ray.presets import PRESETS
 from nrf_ray.specs import Attack, attack_named, pgd_attack
 from nrf_ray.threat import ThreatModel, perturbation_norm
 from sweeps.transfer_grid import transfer_grid
 
+needs_bfloat16 = pytest.mark.skipif(not has_bfloat16("cpu"), reason="this CPU has no bfloat16")
+MODES = ["faithful", pytest.param("fast", marks=needs_bfloat16)]
 
+
+@needs_bfloat16
 @pytest.mark.parametrize(("norm", "eps"), [("l2", 0.5), ("linf", 0.05)])
 def test_the_fast_mode_ends_as_low_within_the_same_ball(trained, digits, norm, eps):
     images, targets = digits[1].images[:128], (digits[1].labels[:128] + 1) % 10
@@ -37,6 +42,7 @@ def test_the_faithful_mode_gives_the_same_bits_again(trained, digits):
     assert torch.equal(first, second)
 
 
+@needs_bfloat16
 def test_what_the_fast_mode_finds_is_judged_in_float32(trained, digits):
     """Loss and prediction that go with the images are those of the network itself."""
     images, targets = digits[1].images[:64], (digits[1].labels[:64] + 1) % 10
@@ -48,6 +54,7 @@ def test_what_the_fast_mode_finds_is_judged_in_float32(trained, digits):
     assert torch.equal(crafted.prediction_stored, logits.argmax(1))
 
 
+@needs_bfloat16
 def test_restarts_of_the_fast_mode_drop_only_what_is_fooled_in_float32(trained, digits):
     images, labels = digits[1].images[:64], digits[1].labels[:64]
     attack = pgd_attack("l2", 0.4, steps=3, restarts=3, mode="fast")
@@ -66,6 +73,7 @@ def test_restarts_of_the_fast_mode_drop_only_what_is_fooled_in_float32(trained, 
     assert calls[:6] == [64] * 3 + [right] * 3
 
 
+@needs_bfloat16
 def test_robust_accuracies_of_both_modes_agree(trained, digits):
     robust = [robust_accuracy(trained, digits[1], pgd_attack("l2", 0.5, mode=mode)) for mode in ("faithful", "fast")]
     assert robust[1] == pytest.approx(robust[0], abs=0.02)
@@ -111,7 +119,7 @@ def test_an_unknown_mode_is_refused():
         Options(mode="quick").grid()
 
 
-@pytest.mark.parametrize("mode", ["faithful", "fast"])
+@pytest.mark.parametrize("mode", MODES)
 def test_a_batch_mate_never_changes_a_result(trained, digits, mode):
     attack = {"threat": ThreatModel(norm="l2", eps=0.5), "steps": 5, "step_size": 0.2, "mode": mode}
     images, labels = digits[1].images[:32], digits[1].labels[:32]

@@ -23,7 +23,7 @@ from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import LabelledImages, as_uint8
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.zoo import build
-from nrf_ray.precision import _has_bfloat16
+from nrf_ray.precision import has_bfloat16
 from nrf_ray.recipes import Augmentation, LinearSchedule, Recipe, StepSchedule
 from nrf_ray.specs import pgd_attack
 from nrf_ray.stages.weights import new_model
@@ -33,7 +33,7 @@ DIGITS = dataset_named("digits").ref
 GOLDEN = Path(__file__).parents[1] / "golden" / "curve.json"
 SHORT = Recipe(epochs=2, lr=0.05, batch_size=64, augmentation=Augmentation(pad=1))
 ADVERSARIAL = Recipe(epochs=1, lr=0.05, batch_size=64, adversary=pgd_attack("l2", 1.0, steps=2))
-needs_bfloat16 = pytest.mark.skipif(not _has_bfloat16("cpu"), reason="this CPU has no bfloat16")
+needs_bfloat16 = pytest.mark.skipif(not has_bfloat16("cpu"), reason="this CPU has no bfloat16")
 
 
 def weights_after(data, recipe=SHORT, *, seed=0, weights=0, arch="resnet_s", **more):
@@ -161,7 +161,7 @@ def test_a_fast_training_that_goes_on_from_a_snapshot_ends_with_the_same_bits(fe
 
 
 def test_fast_training_is_refused_where_bfloat16_would_be_emulated(few, monkeypatch):
-    monkeypatch.setattr("nrf_ray.precision._has_bfloat16", lambda kind: False)
+    monkeypatch.setattr("nrf_ray.precision.has_bfloat16", lambda kind: False)
     with pytest.raises(ConfigError, match=r"bfloat16, which this cpu device does not have .* use mode 'faithful'"):
         weights_after(few, replace(SHORT, mode="fast"))
     assert weights_after(few)
