@@ -40,9 +40,9 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
 def _shift_and_flip(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
     """Shift each image by up to `pad` pixels in each direction, filling with zeros, and mirror half of them.
 
-    Every view is a window of the padded image or of its mirror image, so one lookup makes them all.
+    Every row of a view is a run of pixels in the padded image or in its mirror image, so one lookup copies them all.
     """
-    batch, _, height, width = images.shape
+    batch, channels, height, width = images.shape
     pad, device = augmentation.pad, images.device
     down = across = side = torch.zeros(batch, dtype=torch.int64, device=device)
     if pad:
@@ -52,8 +52,12 @@ def _shift_and_flip(images: Tensor, augmentation: Augmentation, generator: torch
         side = (torch.rand(batch, generator=generator, device=device) < 0.5).long()
         sides = torch.cat([sides, sides.flip(3)])
         across = across + side * (2 * pad - 2 * across)
-    windows = sides.unfold(2, height, 1).unfold(3, width, 1).permute(0, 1, 2, 3, 5, 6, 4)
-    return windows[side, torch.arange(batch, device=device), down, across].permute(0, 3, 1, 2)
+    pixels = sides.reshape(-1)
+    corners = ((side * batch + torch.arange(batch, device=device)) * (height + 2 * pad) + down) * (width + 2 * pad)
+    rows = (corners + across).unsqueeze(1) + torch.arange(height, device=device) * (width + 2 * pad)
+    length = width * channels
+    runs = pixels.as_strided((len(pixels) - length + 1, length), (1, 1))  # the one that begins at each place
+    return runs.index_select(0, channels * rows.view(-1)).view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _crop_and_turn(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:

@@ -3,6 +3,10 @@
 A pass over an image costs a fixed part (launching kernels, moving memory) and its multiply-adds. Training passes
 forward and twice as far backward (to weights and to activations); an attack needs no gradient of weights.
 
+A stage gets one core and one thread, so small networks fill a machine side by side. On 2 cores two trainings of one
+thread did 1.3 times the images a second of one of two threads at 8 pixels (quartiles 1.24 and 1.45, n = 5 rounds), and
+as many at 32 pixels (0.97 and 1.21), resnet_s: `python -m tests.benchmarks.training --case '*-packed'`.
+
 Good to a factor of two, which is enough to order the work and to plan. Where the constants come from:
 
 - "cpu", one core: measured on 2 shared cores of an AMD EPYC of family 26 (AVX-512), torch 2.14, fp32. The small

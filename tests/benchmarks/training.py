@@ -153,8 +153,13 @@ def packed(setting: Setting) -> Sequence[Contender]:
     list(pool.map(_train, [setting] * 2))
     side_by_side = lambda: list(pool.map(_train, [setting] * 2))  # noqa: E731
     one_by_one = lambda: [_train(setting) for _ in range(2)]  # noqa: E731
+
+    def end() -> dict[str, float]:
+        pool.shutdown()
+        return {}
+
     return [
-        Contender(name="two of one thread", run=side_by_side, work=work),
+        Contender(name="two of one thread", run=side_by_side, work=work, check=end),
         Contender(name="one of two threads", run=one_by_one, work=work),
     ]
 
