@@ -101,9 +101,8 @@ def test_a_case_runs_interleaved_in_a_process_of_its_own(tmp_path):
 
 
 def in_this_process(log):
-    return Contender(
-        name="ignored", run=partial(note, log, str(os.getpid())), work=3, check=lambda: {"pid": os.getpid()}
-    )
+    pid = os.getpid()
+    return Contender(name="ignored", run=partial(note, log, str(pid)), work=3, check=lambda: {"pid": pid})
 
 
 def test_a_contender_may_have_a_process_of_its_own(tmp_path):
