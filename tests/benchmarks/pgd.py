@@ -9,7 +9,8 @@ trained, in fp32, says the mean loss towards the targets and the share of target
 Every contender gets a model in eval mode with frozen parameters. Peers and bare loops get it in the fastest of three
 memory layouts, which is found before the rounds; ours chooses its own. In the bf16 cases ours is in its mode "fast" and
 peers get their model under autocast, as a user does by hand; beside them stand the same peers in fp32. In the cases
-"documented" peers get what their documentation asks for: a model in eval mode, and nothing else.
+"documented" peers get what their documentation asks for, a model in eval mode and nothing else, and everyone has a
+process of its own: in ours malloc keeps freed memory, as it does wherever a stage runs.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from nrf_ray.attacks import run_attack
 from nrf_ray.engine import twin
 from nrf_ray.specs import Attack, pgd_attack
 from nrf_ray.threat import Norm, perturbation_norm
+from tests.benchmarks.apart import apart
 from tests.benchmarks.bare import InBfloat16, bare_loop, folded
 from tests.benchmarks.harness import Case, Contender, main, timed
 from tests.benchmarks.networks import attacked_rows, trained_network
@@ -102,7 +104,8 @@ def rivals(setting: Setting) -> list[Contender]:
     peers: dict[str, Entry] = {name: (peer, as_it_is) for name, peer in PEERS.items()}
     if setting.peers == "documented":
         entries = {"ours": (ours, as_it_is), "ours, fast": (ours_fast, as_it_is), **peers}
-    elif setting.precision == "fp32":
+        return [as_used(name, *entry, setting) for name, entry in entries.items()]
+    if setting.precision == "fp32":
         entries = {
             "ours": (ours, as_it_is),
             "bare loop": (bare, as_it_is),
@@ -115,6 +118,12 @@ def rivals(setting: Setting) -> list[Contender]:
         in_fp32 = {f"{name}, fp32": peers[name] for name in FASTEST}
         entries = {"ours": (ours_fast, as_it_is), **loops, **by_hand, **in_fp32}
     return [contender(name, *entry, setting) for name, entry in entries.items()]
+
+
+def as_used(name: str, peer: Peer, prepare: Prepare, setting: Setting) -> Contender:
+    """Return one rival in a process of its own; in ours malloc keeps memory, as in a stage, in the others not."""
+    make = partial(contender, name, peer, prepare, setting)
+    return apart(name, make, threads=torch.get_num_threads(), keeps_memory=peer in (ours, ours_fast))
 
 
 def contender(name: str, peer: Peer, prepare: Prepare, setting: Setting) -> Contender:

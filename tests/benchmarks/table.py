@@ -61,6 +61,9 @@ class Result:
     """Where it was measured; no host name and no path."""
 
 
+QUIET = 0.1
+"""Cores that other processes may keep busy before a case is called not quiet."""
+
 _TEXT, _NUMBER = pa.string(), pa.float64()
 SCHEMA = pa.schema(
     [
@@ -99,7 +102,7 @@ def show(results: Sequence[Result]) -> None:
     first = results[0]
     print(
         f"\n{first.benchmark} {first.case}: n = {first.n}, {first.threads} threads, load before {first.load:.2f}, "
-        f"others {first.others:.2f} cores"
+        f"others {first.others:.2f} cores{', NOT QUIET' if first.others > QUIET else ''}"
     )
     for row in results:
         checks = "  ".join(f"{name} {value:.4g}" for name, value in row.checks.items())

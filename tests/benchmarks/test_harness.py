@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from tests.benchmarks.apart import apart
 from tests.benchmarks.harness import Case, Contender, pinned, quartiles, report, result, run_case
 from tests.benchmarks.table import SCHEMA, Result, merge_table, read_table
 
@@ -97,3 +98,18 @@ def test_a_case_runs_interleaved_in_a_process_of_its_own(tmp_path):
     assert ours.checks == {"cpus": 1.0}
     assert ours.ratio == 1.0
     assert ours.unit == "images/s"
+
+
+def in_this_process(log):
+    pid = os.getpid()
+    return Contender(name="ignored", run=partial(note, log, str(pid)), work=3, check=lambda: {"pid": pid})
+
+
+def test_a_contender_may_have_a_process_of_its_own(tmp_path):
+    log = tmp_path / "log"
+    served = apart("a", partial(in_this_process, log), threads=1, keeps_memory=False)
+    served.run()
+    pid = served.check()["pid"]
+    served.close()
+    assert (served.name, served.work) == ("a", 3.0)
+    assert log.read_text() == str(pid) != str(os.getpid())
