@@ -185,7 +185,7 @@ def _robustness(console: Console, dataset: str, tables: Frames) -> None:
     n = ", ".join(map(str, sorted(set(robustness["n"]))))
     explain(
         console,
-        f"share of n = {n} images that stay right: upper bounds by the untargeted attack that is named, judged in float32. "
+        f"share of n = {n} images that stay right: upper bounds by the untargeted attack that is named. "
         f"{_levels(robustness)}",
     )
     _failed_checks(console, robustness)
