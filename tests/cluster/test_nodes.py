@@ -98,8 +98,7 @@ def test_a_set_whose_pool_loses_a_node_is_made_by_the_rest(
         cluster.remove_node(doomed, allow_graceful=False)
 
     def made() -> list[str]:
-        found = [store.unfinished_file(shards, f"{shard}.txt") for shard in range(16)]
-        return [data.decode() for data in found if data]
+        return [left.data.decode() for shard in range(16) for left in store.unfinished(shards, f"{shard}.txt")]
 
     killer = after(1, kill_when_it_works)
     outcome = run(sweep_of(shards), store, cluster, tmp_path)
