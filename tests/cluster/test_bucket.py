@@ -21,8 +21,8 @@ def test_a_sweep_runs_on_a_store_in_a_bucket(tmp_path: Path, monkeypatch: pytest
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     source = toy(Toy(name="source"))
-    shards = wide(Toy(name="shards", num_shards=4))
-    sweep = sweep_of(*(toy(Toy(name=f"student {n}"), first=source) for n in range(5)), toy(Toy(name="x"), first=shards))
+    students = [toy(Toy(name=f"student {n}"), first=source) for n in range(5)]
+    sweep = sweep_of(*students, wide(Toy(name="shards", num_shards=4), first=source))
     with s3.running() as address:
         for name, value in s3.environment(address).items():
             monkeypatch.setenv(name, value)
@@ -41,7 +41,7 @@ def test_a_sweep_runs_on_a_store_in_a_bucket(tmp_path: Path, monkeypatch: pytest
         assert make_plan(sweep.goals, store).todo() == []
         tables = {name: store.blobs.get(name) for name in ("sweeps/toys/toys.parquet",)}
         assert None not in tables.values()
-        damaged = sweep.goals[0]
+        damaged = students[0]
         store.blobs.replace(place_of(damaged).file("value.txt"), b"other")
         assert store.problems(store.artifact(damaged).record) != []
         store.quarantine(store.artifact(damaged).record)
