@@ -19,10 +19,10 @@ from nrf_ray.cluster.search import StageSearcher, workers_of
 from nrf_ray.cluster.session import connect
 from nrf_ray.cluster.shards import trial_request
 from nrf_ray.cluster.trial import Job, StageTrial
-from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import Plan
+from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.sweep import Sweep
 
@@ -82,10 +82,7 @@ def run_sweep(
 
 
 def _tuner(name: str, searcher: StageSearcher, job: Job, folder: Path) -> tune.Tuner:
-    def request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        return trial_request(job.stages[Key(config["key"])].resources, config["actors"])
-
-    trainable = tune.with_resources(tune.with_parameters(StageTrial, job=job), request)
+    trainable = tune.with_resources(tune.with_parameters(StageTrial, job=job), _request)
     return tune.Tuner(
         renamed(trainable, f"stages of {name}"),
         tune_config=tune.TuneConfig(
@@ -105,6 +102,11 @@ def _tuner(name: str, searcher: StageSearcher, job: Job, folder: Path) -> tune.T
             callbacks=[StartWatch(searcher)],
         ),
     )
+
+
+def _request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """Return what a trial reserves, from its config alone: Tune unpickles this function again for every trial."""
+    return trial_request(Resources(cpus=config["cpus"], gpus=config["gpus"]), config["actors"])
 
 
 def _free() -> str:

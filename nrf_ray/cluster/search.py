@@ -81,7 +81,13 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         self._began[trial_id] = self._capacity.moment()
         if shards_of(stage) > 1 or workers_of(stage) > 1:
             self._pools[trial_id] = self._pool_for(stage)
-        return {"key": stage.key, "label": stage.title, "actors": self._pools.get(trial_id, 0)}
+        return {
+            "key": stage.key,
+            "label": stage.title,
+            "cpus": stage.resources.cpus,
+            "gpus": stage.resources.gpus,
+            "actors": self._pools.get(trial_id, 0),
+        }
 
     def slots(self) -> int:
         """Return how many stages can run at once now."""
