@@ -87,9 +87,10 @@ def simulate(
     while stage is not None or running:
         while stage is not None and (width := pool_size(stage, frontier, slots)) <= len(free):
             driver = max(driver, now) + handout
-            rounds = math.ceil(shards_of(stage) / width) / shards_of(stage)
             where = tuple(heapq.heappop(free) for _ in range(width))
-            span = Span(stage=stage, slots=where, start=driver, end=driver + takes(stage) * rounds)
+            span = Span(
+                stage=stage, slots=where, start=driver, end=driver + takes(stage) * _rounds(shards_of(stage), width)
+            )
             heapq.heappush(running, (span.end, len(spans), span))
             spans.append(span)
             stage = frontier.next_ready()
@@ -101,10 +102,23 @@ def simulate(
     return Schedule(spans=tuple(spans), slots=slots)
 
 
-def critical_path(todo: Iterable[Stage], cost: Seconds = Stage.cost) -> float:
-    """Return the seconds of the longest chain among the stages `todo` (inputs first): no number of slots beats it."""
+def lower_bound(todo: list[Stage], slots: int, cost: Seconds = Stage.cost) -> float:
+    """Return the seconds that no schedule of `todo` (inputs first) on `slots` slots can beat.
+
+    It is the longest chain of stages, each set made on as many slots as it has shards, or all work spread evenly.
+    """
+    return max(longest_chain(todo, slots, cost), sum(map(cost, todo)) / slots)
+
+
+def longest_chain(todo: Iterable[Stage], slots: int, cost: Seconds = Stage.cost) -> float:
+    """Return the seconds of the longest chain among the stages `todo` (inputs first) when nothing else runs."""
     ends: dict[Key, float] = {}
     for stage in todo:
-        ends[stage.key] = cost(stage) + max((ends.get(i.key, 0.0) for i in stage.inputs.values()), default=0.0)
+        before = max((ends.get(handle.key, 0.0) for handle in stage.inputs.values()), default=0.0)
+        ends[stage.key] = before + cost(stage) * _rounds(shards_of(stage), min(shards_of(stage), slots))
     return max(ends.values(), default=0.0)
 
+
+def _rounds(shards: int, width: int) -> float:
+    """Return the share of a set's work that the busiest of `width` slots does: whole shards."""
+    return math.ceil(shards / width) / shards
