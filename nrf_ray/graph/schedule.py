@@ -7,6 +7,7 @@ all work spread evenly over the slots; how near a run can come to that is what t
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -73,33 +74,36 @@ def simulate(
     cost: Seconds = Stage.cost,
     takes: Seconds | None = None,
     handout: float = 0.0,
+    ahead: int = 0,
 ) -> Schedule:
     """Return how the stages `todo` (inputs first) run on `slots` slots.
 
     `cost` is what they are expected to take, by which the frontier orders them; `takes` what they take in truth, where
     that differs. The driver needs `handout` seconds for each stage and does one after the other; a slot waits for it.
-    A stage of several shards takes the slots of its pool at once; until it has them nothing else starts.
+    So many stages are chosen `ahead` of a free slot, as Tune does: what gets ready later cannot overtake them. A stage
+    of several shards takes the slots of its pool at once; until it has them nothing else starts.
     """
     takes = cost if takes is None else takes
     frontier = Frontier(todo, cost)
-    free, running, spans = list(range(slots)), list[tuple[float, int, Span]](), list[Span]()
-    now, driver, stage = 0.0, 0.0, frontier.next_ready()
-    while stage is not None or running:
-        while stage is not None and (width := pool_size(stage, frontier, slots)) <= len(free):
+    free, chosen, running, spans = list(range(slots)), deque[Stage](), list[tuple[float, int, Span]](), list[Span]()
+    now = driver = 0.0
+    while True:
+        while len(chosen) < ahead + bool(free) and (stage := frontier.next_ready()) is not None:
+            chosen.append(stage)
+        if chosen and (width := pool_size(chosen[0], frontier, slots)) <= len(free):
+            stage = chosen.popleft()
             driver = max(driver, now) + handout
             where = tuple(heapq.heappop(free) for _ in range(width))
-            span = Span(
-                stage=stage, slots=where, start=driver, end=driver + takes(stage) * _rounds(shards_of(stage), width)
-            )
-            heapq.heappush(running, (span.end, len(spans), span))
-            spans.append(span)
-            stage = frontier.next_ready()
-        now, _, ended = heapq.heappop(running)
-        for slot in ended.slots:
-            heapq.heappush(free, slot)
-        frontier.done(ended.stage.key)
-        stage = stage or frontier.next_ready()
-    return Schedule(spans=tuple(spans), slots=slots)
+            end = driver + takes(stage) * _rounds(shards_of(stage), width)
+            spans.append(Span(stage=stage, slots=where, start=driver, end=end))
+            heapq.heappush(running, (end, len(spans), spans[-1]))
+        elif running:
+            now, _, ended = heapq.heappop(running)
+            for slot in ended.slots:
+                heapq.heappush(free, slot)
+            frontier.done(ended.stage.key)
+        else:
+            return Schedule(spans=tuple(spans), slots=slots)
 
 
 def lower_bound(todo: list[Stage], slots: int, cost: Seconds = Stage.cost) -> float:
