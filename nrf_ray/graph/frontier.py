@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from nrf_ray.graph.canonical import Key
-from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.stage import Stage, shards_of
 
 
 class Progress(enum.StrEnum):
@@ -48,6 +48,8 @@ class Frontier:
         self._heap: list[tuple[float, int, Key]] = []
         self._open = 0
         self._left = 0.0
+        self.longest_stage = 0.0
+        """The expected seconds of the longest stage that is made in one piece."""
         self._add(todo)
 
     def _add(self, todo: list[Stage]) -> None:
@@ -61,6 +63,8 @@ class Frontier:
             after = max((self._path.get(user, 0.0) for user in self._users.get(stage.key, [])), default=0.0)
             self._seconds[stage.key] = self._cost(stage)
             self._path[stage.key] = self._seconds[stage.key] + after
+            if shards_of(stage) == 1:
+                self.longest_stage = max(self.longest_stage, self._seconds[stage.key])
         for stage in todo:
             self._settle(stage.key)
 

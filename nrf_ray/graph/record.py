@@ -21,10 +21,9 @@ from typing import Any
 
 from nrf_ray.errors import CorruptArtifact
 from nrf_ray.graph.canonical import Json, Key, digest, encode, json_text
-from nrf_ray.graph.pools import shards_of
 from nrf_ray.graph.redact import without_secrets
 from nrf_ray.graph.source import source_digest
-from nrf_ray.graph.stage import SCHEMA, Metrics, Stage
+from nrf_ray.graph.stage import SCHEMA, Metrics, Stage, shards_of
 
 VERSIONED_PACKAGES = ("nrf_ray", "torch", "torchvision", "ray", "numpy", "pyarrow", "scikit-learn", "safetensors")
 

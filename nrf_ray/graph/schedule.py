@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.frontier import Frontier
-from nrf_ray.graph.pools import pool_size, shards_of
-from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.pools import pool_size
+from nrf_ray.graph.stage import Stage, shards_of
 
 Seconds = Callable[[Stage], float]
 """What a stage takes on one slot."""

@@ -1,6 +1,7 @@
 """Simulated schedules: toy graphs whose list schedules are known, and bounds that hold for every graph."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -137,6 +138,6 @@ def test_every_schedule_keeps_order_slots_and_grahams_bound(todo: list[Stage], s
     for span in run.spans:
         assert all(ends[i.key] <= span.start for i in span.stage.inputs.values())
     by_slot = [sorted((s.start, s.end) for s in run.spans if slot in s.slots) for slot in range(slots)]
-    assert all(end <= start for lane in by_slot for (_, end), (start, _) in zip(lane, lane[1:], strict=False))
+    assert all(end <= start for lane in by_slot for (_, end), (start, _) in pairwise(lane))
     chain_, work = longest_chain(todo, slots), sum(s.cost() for s in todo)
     assert lower_bound(todo, slots) <= run.wall <= chain_ + (work - chain_) / slots + 1e-9

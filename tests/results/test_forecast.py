@@ -11,8 +11,9 @@ from nrf_ray.graph.estimates import Estimates
 from nrf_ray.graph.execute import execute
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.record import launch_provenance
-from nrf_ray.graph.stage import Resources
+from nrf_ray.graph.stage import Resources, Stage, walk
 from nrf_ray.graph.store import Store
+from tests.benchmarks import schedule
 from tests.graph.toys import chain, node
 
 
@@ -78,3 +79,10 @@ def test_records_of_other_machines_do_not_count():
     assert a100.is_like(on_gpu)
     assert not a100.is_like({**on_gpu, "gpus": 0.5})
     assert not replace(a100, name="h100").is_like(on_gpu)
+
+
+def test_sixty_four_gpus_are_busy_with_ten_seeds_of_the_paper():
+    seeds = ",".join(map(str, range(10)))
+    plans = [schedule.stages_of(name, seeds) for name in schedule.SWEEPS]
+    run = schedule.report("all", list(walk([stage for stages in plans for stage in stages])), 64, Stage.cost)
+    assert run.utilisation(0, run.tail) >= 0.95
