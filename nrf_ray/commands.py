@@ -127,7 +127,7 @@ def _finish(
         f"{round(outcome.slots, 1):g} slots; "
         f"start-up and orchestration {outcome.overhead(seconds):.0%} of the slots' time"
     )
-    for line in error_lines(plan, outcome.seconds, forecast(plan, estimates, outcome.slots), seconds):
+    for line in error_lines(plan, outcome.seconds, forecast(plan, estimates, max(1, round(outcome.slots))), seconds):
         console.print(line, soft_wrap=True)
     failed = outcome.frontier.in_state(Progress.FAILED)
     if failed:
