@@ -37,8 +37,10 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
     estimates = learn(store, held, machine.is_like)
     plan = make_plan(sweep.goals, store, held=held, cost=estimates.seconds)
     if options.plan:
-        _print_plan(console, sweep, plan)
-        console.out("\n".join(forecast_lines(forecast(plan, estimates, machine.slots), machine)))
+        _print_plan(console, plan)
+        for line in forecast_lines(forecast(plan, estimates, machine.slots), machine):
+            console.out(line)
+        console.out(_plan_line(sweep, plan))
         return 0
     outcome = _run(sweep, plan, store, address, console) if plan.todo() else None
     return _finish(console, sweep, store, outcome, plan, estimates, began)
@@ -53,7 +55,7 @@ def _machine(options: RunOptions) -> Machine:
     return machine_named(options.plan_on, resources)
 
 
-def _print_plan(console: Console, sweep: Sweep, plan: Plan) -> None:
+def _print_plan(console: Console, plan: Plan) -> None:
     """Print one line a stage; a rich table would take longer than the plan itself."""
     width = max((len(step.stage.title) for step in plan.steps), default=0)
     kinds = max((len(step.stage.kind.name) for step in plan.steps), default=0) + 2
@@ -64,7 +66,6 @@ def _print_plan(console: Console, sweep: Sweep, plan: Plan) -> None:
         what = f"{stage.kind.name:{kinds}}{stage.key[:12]:14}{stage.title:{width + 2}}"
         lines.append(f"{what}{step.state.value:19}{cost:>8}  {step.reason}")
     console.out("\n".join(lines))
-    console.out(_plan_line(sweep, plan))
 
 
 def _plan_line(sweep: Sweep, plan: Plan) -> str:
