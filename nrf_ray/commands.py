@@ -123,13 +123,13 @@ def _finish(
     if outcome is None:
         console.print(f"{sweep.name}: every stage was in the store; {seconds:.1f} s, Ray was not started")
         return 0
+    for line in error_lines(plan, outcome.seconds, forecast(plan, estimates, max(1, round(outcome.slots))), seconds):
+        console.print(line, soft_wrap=True)
     console.print(
         f"{sweep.name}: {seconds:.0f} s wall; {outcome.work_seconds:.0f} s of work on "
         f"{round(outcome.slots, 1):g} slots; "
         f"start-up and orchestration {outcome.overhead(seconds):.0%} of the slots' time"
     )
-    for line in error_lines(plan, outcome.seconds, forecast(plan, estimates, max(1, round(outcome.slots))), seconds):
-        console.print(line, soft_wrap=True)
     failed = outcome.frontier.in_state(Progress.FAILED)
     if failed:
         for stage in failed:
