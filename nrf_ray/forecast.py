@@ -47,7 +47,7 @@ class Machine:
 
     def is_like(self, provenance: Mapping[str, Any]) -> bool:
         """Return whether a record with this provenance comes from such a machine."""
-        if provenance["device"] != self.resources.device or provenance.get("gpus") != self.resources.gpus:
+        if provenance.get("device") != self.resources.device or provenance.get("gpus") != self.resources.gpus:
             return False
         names = provenance["accelerators"] if self.resources.gpus else [provenance["processor"]]
         return any(self.name.lower() in name.lower() for name in names)
