@@ -11,7 +11,9 @@ from rich.console import Console
 
 from nrf_ray.cluster.address import check_address
 from nrf_ray.console import make_console
-from nrf_ray.errors import StagesFailed
+from nrf_ray.errors import ConfigError, StagesFailed
+from nrf_ray.forecast import Machine, duration, error_lines, forecast, forecast_lines, machine_named, this_machine
+from nrf_ray.graph.estimates import Estimates, learn
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.stage import Resources
@@ -27,33 +29,43 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
     """Carry out one call of a sweep file; return its exit code."""
     began = time.monotonic()
     console = make_console()
-    sweep = sweep.on(Resources(gpus=options.gpus_per_trial))
+    machine = _machine(options)
+    sweep = sweep.on(machine.resources)
     address = None if options.plan else check_address(options.address, options.store)
     store = Store.open(options.store, create=not options.plan)
-    plan = make_plan(sweep.goals, store)
+    held = store.contents()
+    estimates = learn(store, held, machine.is_like)
+    plan = make_plan(sweep.goals, store, held=held, cost=estimates.seconds)
     if options.plan:
-        _print_plan(console, sweep, plan)
+        _print_plan(console, plan)
+        for line in forecast_lines(forecast(plan, estimates, machine.slots), machine):
+            console.out(line)
+        console.out(_plan_line(sweep, plan))
         return 0
     outcome = _run(sweep, plan, store, address, console) if plan.todo() else None
-    return _finish(console, sweep, store, outcome, began)
+    return _finish(console, sweep, store, outcome, plan, estimates, began)
 
 
-def _print_plan(console: Console, sweep: Sweep, plan: Plan) -> None:
+def _machine(options: RunOptions) -> Machine:
+    resources = Resources(gpus=options.gpus_per_trial)
+    if options.plan_on is None:
+        return this_machine(resources)
+    if not options.plan:
+        raise ConfigError(f"--plan-on {options.plan_on} only says what to expect; give --plan too")
+    return machine_named(options.plan_on, resources)
+
+
+def _print_plan(console: Console, plan: Plan) -> None:
     """Print one line a stage; a rich table would take longer than the plan itself."""
     width = max((len(step.stage.title) for step in plan.steps), default=0)
     kinds = max((len(step.stage.kind.name) for step in plan.steps), default=0) + 2
     lines = [f"{'stage':{kinds}}{'key':14}{'what':{width + 2}}{'state':19}{'cost':>8}  reason"]
     for step in plan.steps:
-        cost = _duration(step.seconds) if step.seconds else ""
+        cost = duration(step.seconds) if step.seconds else ""
         stage = step.stage
         what = f"{stage.kind.name:{kinds}}{stage.key[:12]:14}{stage.title:{width + 2}}"
         lines.append(f"{what}{step.state.value:19}{cost:>8}  {step.reason}")
     console.out("\n".join(lines))
-    console.out(_plan_line(sweep, plan))
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
 
 
 def _plan_line(sweep: Sweep, plan: Plan) -> str:
@@ -85,7 +97,15 @@ def _log_folder(store: Store) -> Path:
     return root / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
 
 
-def _finish(console: Console, sweep: Sweep, store: Store, outcome: "Outcome | None", began: float) -> int:
+def _finish(
+    console: Console,
+    sweep: Sweep,
+    store: Store,
+    outcome: "Outcome | None",
+    plan: Plan,
+    estimates: Estimates,
+    began: float,
+) -> int:
     """Write the tables, print the summary, and return the exit code."""
     from nrf_ray.report import replaced_keys, write_tables
     from nrf_ray.summary import print_summary
@@ -103,6 +123,8 @@ def _finish(console: Console, sweep: Sweep, store: Store, outcome: "Outcome | No
     if outcome is None:
         console.print(f"{sweep.name}: every stage was in the store; {seconds:.1f} s, Ray was not started")
         return 0
+    for line in error_lines(plan, outcome.seconds, forecast(plan, estimates, max(1, round(outcome.slots))), seconds):
+        console.print(line, soft_wrap=True)
     console.print(
         f"{sweep.name}: {seconds:.0f} s wall; {outcome.work_seconds:.0f} s of work on "
         f"{round(outcome.slots, 1):g} slots; "

@@ -68,7 +68,9 @@ class RunOptions:
     gpus_per_trial: float = 0.0
     """GPUs that every stage gets, whole or a share of one; 0 runs on CPUs."""
     plan: Annotated[bool, Parameter(negative=())] = False
-    """Print every stage with its state, the reason and the expected cost, and stop."""
+    """Print every stage with its state, the reason and the expected cost, and how long all will take; and stop."""
+    plan_on: str | None = None
+    """With --plan, expect so many of another device instead of this machine: 8xa100, 16xcpu."""
 
 
 @Parameter(name="*")

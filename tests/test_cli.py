@@ -126,10 +126,24 @@ def test_the_plan_names_every_stage_and_writes_nothing(
     lines = out.strip().splitlines()
     stages = re.match(r"transfer_grid: (\d+) stages", lines[-1])
     assert stages is not None
-    assert len(lines) == int(stages[1]) + 2
+    forecast = [line for line in lines if line.startswith(("expected ", "no schedule takes less"))]
+    assert len(lines) == int(stages[1]) + len(forecast) + 2
+    assert any(re.match(r"expected on \d+ cores of .*: \d+\.\d s from start to end", line) for line in forecast)
     assert any("ready" in line and "not in the store" in line for line in lines)
     assert any("waiting" in line and "for d_det l2 1.5 of digits, seed 2" in line for line in lines)
     assert not (tmp_path / "store").exists()
+
+
+def test_the_plan_is_for_another_machine_where_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--preset", "smoke", "--store", str(tmp_path / "store"), "--plan-on", "8xa100")
+    code, out, _ = call(monkeypatch, capsys, "--plan", *flags)
+    assert code == 0
+    assert "expected on 8 x a100: " in out
+    assert "GPU-hours of an A100" in out
+    code, _, err = call(monkeypatch, capsys, *flags)
+    assert (code, "give --plan too" in err) == (2, True)
 
 
 def test_the_plan_on_gpus_says_gpu_hours(

@@ -90,9 +90,9 @@ class LiveView:
 
     def _time_left(self, elapsed: float) -> str:
         """Scale the estimate of what is left by how estimates and time have compared so far."""
-        stages = list(self._frontier.stages.values())
-        finished = sum(s.cost() for s in stages if self._frontier.state[s.key] is Progress.DONE)
-        left = sum(s.cost() for s in stages if self._frontier.state[s.key] not in (Progress.DONE, Progress.BLOCKED))
+        states = list(self._frontier.state.items())
+        finished = sum(self._frontier.seconds(key) for key, state in states if state is Progress.DONE)
+        left = self._frontier.seconds_left
         if finished < 5:
             return f"about {left / max(1, self._slots):.0f} s of work"
         return f"about {left * elapsed / finished:.0f} s left"
@@ -125,7 +125,9 @@ class LiveView:
                 last_line = now
 
     def _stall(self, seconds: float) -> str:
-        live = ", ".join(f"{s.title} (expected {s.cost():.0f} s)" for s in list(self._searcher.live.values()))
+        live = ", ".join(
+            f"{s.title} (expected {self._frontier.seconds(s.key):.0f} s)" for s in list(self._searcher.live.values())
+        )
         elsewhere = ", ".join(f"{key[:8]} by {who}" for key, who in list(self._searcher.elsewhere.items()))
         waiting = sum(state is Progress.WAITING for state in list(self._frontier.state.values()))
         return (

@@ -1,5 +1,6 @@
 """Run what a sweep still needs: one Tuner, one trial a stage."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import Plan
+from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.sweep import Sweep
 
@@ -32,10 +34,15 @@ class Outcome:
     """How a run went."""
 
     frontier: Frontier
-    work_seconds: float
-    """Sum over the stages that ran of the time of their work, each on one slot."""
+    seconds: Mapping[Key, float]
+    """What the work of each stage that ran took, in seconds of one slot."""
     slots: float
     """Stages that could run at once, on average over the run."""
+
+    @property
+    def work_seconds(self) -> float:
+        """Sum over the stages that ran."""
+        return sum(self.seconds.values())
 
     def overhead(self, wall_seconds: float) -> float:
         """Return the share of the slots' time in which no stage worked: start-up, orchestration, the tail."""
@@ -68,7 +75,7 @@ def run_sweep(
             curves=curves,
             crashes=str((log.parent / "crashes").absolute()) if shared else None,
         )
-        searcher = StageSearcher(Frontier(todo), store, leases, capacity, job.crashes)
+        searcher = StageSearcher(Frontier(todo, plan.cost), store, leases, capacity, job.crashes)
         try:
             with (
                 stage_metrics(sweep.name, plan, searcher.frontier),
@@ -77,15 +84,13 @@ def run_sweep(
                 _tuner(sweep.name, searcher, job, log.parent / "tune").fit()
         finally:
             searcher.stopped()
-    work = sum(record.seconds for stage in todo if (record := store.record(place_of(stage))))
-    return Outcome(frontier=searcher.frontier, work_seconds=work, slots=view.mean_slots)
+    records = store.sound_records(map(place_of, todo))
+    seconds = {record.key: record.seconds for record in records if record}
+    return Outcome(frontier=searcher.frontier, seconds=seconds, slots=view.mean_slots)
 
 
 def _tuner(name: str, searcher: StageSearcher, job: Job, folder: Path) -> tune.Tuner:
-    def request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        return trial_request(job.stages[Key(config["key"])].resources, config["actors"])
-
-    trainable = tune.with_resources(tune.with_parameters(StageTrial, job=job), request)
+    trainable = tune.with_resources(tune.with_parameters(StageTrial, job=job), _request)
     return tune.Tuner(
         renamed(trainable, f"stages of {name}"),
         tune_config=tune.TuneConfig(
@@ -105,6 +110,11 @@ def _tuner(name: str, searcher: StageSearcher, job: Job, folder: Path) -> tune.T
             callbacks=[StartWatch(searcher)],
         ),
     )
+
+
+def _request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """Return what a trial reserves, from its config alone: Tune unpickles this function again for every trial."""
+    return trial_request(Resources(cpus=config["cpus"], gpus=config["gpus"]), config["actors"])
 
 
 def _free() -> str:

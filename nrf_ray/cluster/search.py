@@ -21,6 +21,7 @@ from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.execute import to_rebuild
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
+from nrf_ray.graph.pools import pool_size
 from nrf_ray.graph.stage import Resources, Stage
 from nrf_ray.graph.store import Store
 
@@ -49,7 +50,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         self._store, self._leases, self._capacity, self._crashes = store, leases, capacity, crashes
         self._requests = {stage.resources for stage in frontier.stages.values()}
         self._pools: dict[str, int] = {}
-        """Actors that a trial was given for a set of several shards."""
+        """Actors that a trial was given for the shards of a set, where that is more than one."""
         self._waiting: set[str] = set()
         """Trials that do not have their resources yet."""
         self._began: dict[str, float] = {}
@@ -79,9 +80,16 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         self.live[trial_id] = stage
         self._waiting.add(trial_id)
         self._began[trial_id] = self._capacity.moment()
-        if shards_of(stage) > 1 or workers_of(stage) > 1:
-            self._pools[trial_id] = self._pool_for(stage)
-        return {"key": stage.key, "label": stage.title, "actors": self._pools.get(trial_id, 0)}
+        actors = self._pool_for(stage)
+        if actors > 1:
+            self._pools[trial_id] = actors
+        return {
+            "key": stage.key,
+            "label": stage.title,
+            "cpus": stage.resources.cpus,
+            "gpus": stage.resources.gpus,
+            "actors": self._pools.get(trial_id, 0),
+        }
 
     def slots(self) -> int:
         """Return how many stages can run at once now."""
@@ -89,21 +97,17 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
 
     def _is_full(self) -> bool:
         """Return whether no kind of request has room; asking the frontier would then be for nothing."""
-        return len(self.live) >= sum(map(self._room, self._requests))
+        return sum(map(self._held, self.live)) >= sum(map(self._room, self._requests))
 
     def _room(self, request: Resources) -> int:
-        """Return how many stages with `request` may be handed out: what can run, and a few whose start is prepared."""
+        """Return how many slots of `request` may be handed out: what can run, and a few whose start is prepared."""
         slots = self._capacity.now().slots(request)
         return slots + max(2, slots // 4)
 
     def _admit(self, stage: Stage) -> bool:
-        """Return whether `stage` may start now; take its lease if so.
-
-        A set of several shards fills the cluster with actors: only one at a time.
-        """
-        if shards_of(stage) > 1 and any(shards_of(live) > 1 for live in self.live.values()):
-            return False
-        if sum(live.resources == stage.resources for live in self.live.values()) >= self._room(stage.resources):
+        """Return whether `stage` may start now; take its lease if so."""
+        held = sum(self._held(trial) for trial, live in self.live.items() if live.resources == stage.resources)
+        if held >= self._room(stage.resources):
             return False
         holder = self._leases.take(stage)
         if holder is not None:
@@ -118,7 +122,11 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         """Return how many actors make the shards of `stage`, or train it together."""
         if workers_of(stage) > 1:
             return workers_of(stage)
-        return max(1, min(shards_of(stage), self._capacity.now().slots(stage.resources)))
+        return pool_size(stage, self.frontier, self._capacity.now().slots(stage.resources))
+
+    def _held(self, trial_id: str) -> int:
+        """Return how many slots a trial has or waits for."""
+        return self._pools.get(trial_id, 1)
 
     def started(self, trial_id: str) -> None:
         """Take note that a trial has its resources."""
@@ -130,10 +138,11 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
 
     def too_large(self) -> list[str]:
         """Return the trials that wait for more room than the cluster still has: it lost nodes meanwhile."""
+        waiting = [(trial_id, self.live[trial_id]) for trial_id in self._waiting & self._pools.keys()]
         return [
             trial_id
-            for trial_id in self._waiting & self._pools.keys()
-            if self._pools[trial_id] > self._pool_for(self.live[trial_id])
+            for trial_id, stage in waiting
+            if workers_of(stage) == 1 and self._pools[trial_id] > max(1, self._capacity.now().slots(stage.resources))
         ]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -192,11 +201,6 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its settings for a restore that we never do; the frontier and its leases stay here.
         return {}
-
-
-def shards_of(stage: Stage) -> int:
-    """Return in how many files `stage` makes its artifact, each of which may be made by another process."""
-    return int(getattr(stage.config, "num_shards", 1))
 
 
 def workers_of(stage: Stage) -> int:

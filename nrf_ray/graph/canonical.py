@@ -65,7 +65,12 @@ def encode(value: Any, at: str = "config") -> Json:
 
 def canonical_json(value: Any) -> str:
     """Return the one JSON text of `value`: sorted names, no spaces, shortest floats, ASCII only."""
-    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json_text(encode(value))
+
+
+def json_text(value: Json) -> str:
+    """Return the one JSON text of data that `encode` returned, or that was read from such a text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(data: bytes) -> str:

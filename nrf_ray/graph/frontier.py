@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from nrf_ray.graph.canonical import Key
-from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.stage import Stage, shards_of
 
 
 class Progress(enum.StrEnum):
@@ -33,16 +33,23 @@ MAX_REOPENED = 3
 class Frontier:
     """Progress of the stages `todo` (inputs first); an input outside `todo` counts as done."""
 
-    def __init__(self, todo: list[Stage]) -> None:
+    def __init__(self, todo: list[Stage], cost: Callable[[Stage], float] = Stage.cost) -> None:
+        """`cost` says what a stage is expected to take, in seconds; only the order of the work depends on it."""
+        self._cost = cost
+        self._seconds: dict[Key, float] = {}
+        """Expected seconds of each stage."""
         self.stages: dict[Key, Stage] = {}
         self.state: dict[Key, Progress] = {}
         self.errors: dict[Key, str] = {}
         self._users: dict[Key, list[Key]] = {}
         self._path: dict[Key, float] = {}
-        """Work in core-seconds on the longest way from a stage to a goal, itself included."""
+        """Expected seconds on the longest way from a stage to a goal, itself included."""
         self._reopened: Counter[Key] = Counter()
         self._heap: list[tuple[float, int, Key]] = []
         self._open = 0
+        self._left = 0.0
+        self.longest_stage = 0.0
+        """The expected seconds of the longest stage that is made in one piece."""
         self._add(todo)
 
     def _add(self, todo: list[Stage]) -> None:
@@ -54,7 +61,10 @@ class Frontier:
                     users.append(stage.key)
         for stage in reversed(todo):
             after = max((self._path.get(user, 0.0) for user in self._users.get(stage.key, [])), default=0.0)
-            self._path[stage.key] = stage.cost() + after
+            self._seconds[stage.key] = self._cost(stage)
+            self._path[stage.key] = self._seconds[stage.key] + after
+            if shards_of(stage) == 1:
+                self.longest_stage = max(self.longest_stage, self._seconds[stage.key])
         for stage in todo:
             self._settle(stage.key)
 
@@ -68,7 +78,9 @@ class Frontier:
             self._set(key, Progress.WAITING)
 
     def _set(self, key: Key, state: Progress) -> None:
-        self._open += (state in OPEN) - (self.state.get(key) in OPEN)
+        opened = (state in OPEN) - (self.state.get(key) in OPEN)
+        self._open += opened
+        self._left += opened * self._seconds[key]
         self.state[key] = state
 
     def next_ready(self, admit: Callable[[Stage], bool] = lambda stage: True) -> Stage | None:
@@ -139,6 +151,19 @@ class Frontier:
         for handle in (handle for stage in rebuild for handle in stage.inputs.values()):
             if handle.key not in rebuilt and self.state.get(handle.key) in (Progress.FAILED, Progress.BLOCKED):
                 self.done(handle.key)
+
+    def seconds(self, key: Key) -> float:
+        """Return the expected seconds of a stage."""
+        return self._seconds[key]
+
+    def seconds_after(self, key: Key) -> float:
+        """Return the expected seconds of the longest chain of stages that wait for `key`."""
+        return self._path[key] - self._seconds[key]
+
+    @property
+    def seconds_left(self) -> float:
+        """The expected seconds of all stages that may still run or are running."""
+        return self._left
 
     @property
     def finished(self) -> bool:

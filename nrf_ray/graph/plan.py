@@ -6,16 +6,16 @@ order in which it could run.
 
 import enum
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
+from functools import cached_property
 
-from nrf_ray.errors import CorruptArtifact
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.lease import running_elsewhere
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.source import source_digest
 from nrf_ray.graph.stage import Stage, walk
-from nrf_ray.graph.store import Store, place_of
+from nrf_ray.graph.store import FAILURE, LEASE, RECORD, Contents, Store, place_of
 
 
 class State(enum.StrEnum):
@@ -46,6 +46,14 @@ class Plan:
 
     steps: tuple[Step, ...]
 
+    @cached_property
+    def _seconds(self) -> dict[Key, float]:
+        return {step.stage.key: step.seconds for step in self.steps if step.state is not State.CACHED}
+
+    def cost(self, stage: Stage) -> float:
+        """Return the expected seconds of a stage, also of one that was not to run and has to."""
+        return self._seconds[stage.key] if stage.key in self._seconds else stage.cost()
+
     def todo(self) -> list[Stage]:
         """Return the stages that have to run, inputs first."""
         return [step.stage for step in self.steps if step.state is not State.CACHED]
@@ -59,9 +67,15 @@ class Plan:
         return sum(step.seconds for step in self.steps if step.stage.resources.device == device)
 
 
-def make_plan(goals: list[Stage], store: Store) -> Plan:
-    """Return the plan for `goals` against what `store` holds; changes nothing."""
-    records = _look_up(goals, store)
+def make_plan(
+    goals: list[Stage], store: Store, *, held: Contents | None = None, cost: Callable[[Stage], float] = Stage.cost
+) -> Plan:
+    """Return the plan for `goals` against what `store` holds; changes nothing.
+
+    `held` is what the store lists, where that is known already; `cost` says what a stage is expected to take.
+    """
+    held = store.contents() if held is None else held
+    records = _look_up(goals, store, held)
     steps: list[Step] = []
     stuck: dict[Key, str] = {}
     """By key, the title of the stage that failed before and stands behind a stage; of itself, where it failed."""
@@ -73,30 +87,23 @@ def make_plan(goals: list[Stage], store: Store) -> Plan:
             reason = _cached_reason(stage, record)
             steps.append(Step(stage=stage, state=State.CACHED, reason=reason, seconds=0.0))
         else:
-            state, reason = _open_state(stage, store, records, stuck)
-            steps.append(Step(stage=stage, state=state, reason=reason, seconds=stage.cost()))
+            notes = held.get(place_of(stage), frozenset())
+            state, reason = _open_state(stage, store, records, notes, stuck)
+            steps.append(Step(stage=stage, state=state, reason=reason, seconds=cost(stage)))
     return Plan(tuple(steps))
 
 
-def _look_up(goals: list[Stage], store: Store) -> dict[Key, Record | None]:
+def _look_up(goals: list[Stage], store: Store, held: Contents) -> dict[Key, Record | None]:
     """Return the record of each stage, for the goals and for what those that have none need in turn."""
     records: dict[Key, Record | None] = {}
-    todo = list(goals)
+    todo = {stage.key: stage for stage in goals}
     while todo:
-        stage = todo.pop()
-        if stage.key not in records:
-            records[stage.key] = _sound_record(stage, store)
-            if records[stage.key] is None:
-                todo.extend(stage.inputs.values())
+        committed = [place for stage in todo.values() if RECORD in held.get(place := place_of(stage), ())]
+        found = dict(zip(committed, store.sound_records(committed), strict=True))
+        records |= {stage.key: found.get(place_of(stage)) for stage in todo.values()}
+        missing = [stage for stage in todo.values() if records[stage.key] is None]
+        todo = {i.key: i for stage in missing for i in stage.inputs.values() if i.key not in records}
     return records
-
-
-def _sound_record(stage: Stage, store: Store) -> Record | None:
-    """Return the record of `stage`; None where there is none or a damaged one, since that has to be built again."""
-    try:
-        return store.peek(place_of(stage))
-    except CorruptArtifact:
-        return None
 
 
 def _cached_reason(stage: Stage, record: Record) -> str:
@@ -106,15 +113,15 @@ def _cached_reason(stage: Stage, record: Record) -> str:
 
 
 def _open_state(
-    stage: Stage, store: Store, records: Mapping[Key, Record | None], stuck: dict[Key, str]
+    stage: Stage, store: Store, records: Mapping[Key, Record | None], notes: Set[str], stuck: dict[Key, str]
 ) -> tuple[State, str]:
     """Return state and reason of a stage that is not committed; note in `stuck` what it makes others wait for."""
-    holder = running_elsewhere(store, stage)
+    holder = running_elsewhere(store, stage) if LEASE in notes else None
     if holder is not None:
         return State.ELSEWHERE, holder
     behind = [stuck[handle.key] for handle in stage.inputs.values() if handle.key in stuck]
     waiting = [handle.title for handle in stage.inputs.values() if records[handle.key] is None]
-    failure = store.failure(stage)
+    failure = store.failure(stage) if FAILURE in notes else None
     if behind:
         stuck[stage.key] = behind[0]
         return State.BLOCKED, f"by {', '.join(dict.fromkeys(behind))}, which failed before"
@@ -123,4 +130,4 @@ def _open_state(
         return State.FAILED, f"{failure}; it is tried again"
     if waiting:
         return State.WAITING, f"for {', '.join(waiting)}"
-    return State.READY, "its record is damaged" if store.has(stage) else "not in the store"
+    return State.READY, "its record is damaged" if RECORD in notes else "not in the store"

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from nrf_ray.errors import CorruptArtifact
-from nrf_ray.graph.canonical import Json, Key, canonical_json, digest, encode
+from nrf_ray.graph.canonical import Json, Key, digest, encode, json_text
 from nrf_ray.graph.redact import without_secrets
 from nrf_ray.graph.source import source_digest
-from nrf_ray.graph.stage import SCHEMA, Metrics, Stage
+from nrf_ray.graph.stage import SCHEMA, Metrics, Stage, shards_of
 
 VERSIONED_PACKAGES = ("nrf_ray", "torch", "torchvision", "ray", "numpy", "pyarrow", "scikit-learn", "safetensors")
 
@@ -119,13 +119,23 @@ def record_of(stage: Stage, files: list[FileEntry], metrics: Metrics, seconds: f
         provenance={
             "label": stage.label,
             "seconds": round(seconds, 4),
+            # How long a set of several shards takes says nothing without the size of its pool.
+            "expected_seconds": round(stage.cost(), 3) if shards_of(stage) == 1 else None,
+            "arch": arch_of(stage),
             "started": started,
             "device": stage.resources.device,
+            "gpus": stage.resources.gpus,
             "threads": max(1, int(stage.resources.cpus)),
             "source_digest": source_digest(stage.kind.body.__module__),
             **launch_provenance(),
         },
     )
+
+
+def arch_of(stage: Stage) -> str | None:
+    """Return the network that a stage works with: what its config or else that of an input calls `arch`."""
+    named = (getattr(handle.config, "arch", None) for handle in (stage, *stage.inputs.values()))
+    return next((str(arch) for arch in named if arch), None)
 
 
 @lru_cache
@@ -135,6 +145,7 @@ def launch_provenance() -> dict[str, Any]:
         "host": platform.node(),
         "machine": platform.machine(),
         "processor": _processor(),
+        "accelerators": accelerators(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in VERSIONED_PACKAGES},
         "argv": [Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:])],
@@ -143,8 +154,8 @@ def launch_provenance() -> dict[str, Any]:
     }
 
 
-def _checksum(body: Mapping[str, Any]) -> str:
-    return digest(canonical_json(dict(body)).encode())
+def _checksum(body: dict[str, Json]) -> str:
+    return digest(json_text(body).encode())
 
 
 def _version(package: str) -> str | None:
@@ -159,6 +170,13 @@ def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def accelerators() -> list[str]:
+    """Return the models of the NVIDIA GPUs of this machine, as its driver tells them, without loading a library."""
+    texts = (path.read_text() for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")))
+    lines = (line.partition(":") for text in texts for line in text.splitlines())
+    return [value.strip() for name, _, value in lines if name.strip() == "Model"]
 
 
 def _revision() -> dict[str, Any]:

@@ -7,8 +7,9 @@ so, and a test asks whether the stage's `version` should have been raised.
 
 import ast
 import importlib
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from nrf_ray.graph.canonical import digest
 
@@ -16,7 +17,7 @@ MACHINERY = ("nrf_ray.graph", "nrf_ray.cluster", "nrf_ray.errors")
 """Modules that carry stages but do not shape their results."""
 
 
-@lru_cache
+@cache
 def source_digest(module: str) -> str:
     """Return the sha256 over the sources of `module` and of all that it imports from its own package."""
     package = module.partition(".")[0]
@@ -26,17 +27,26 @@ def source_digest(module: str) -> str:
         name = todo.pop()
         if name in closure or any(f"{name}.".startswith(f"{machine}.") for machine in MACHINERY):
             continue
-        tree = _parse(name)
-        if tree is None:
+        module_code = _code(name)
+        if module_code is None:
             continue
-        closure[name] = ast.unparse(tree)
-        todo.extend(imported for imported in _imports(tree) if imported.partition(".")[0] == package)
+        closure[name] = module_code.source
+        todo.extend(imported for imported in module_code.imports if imported.partition(".")[0] == package)
     return digest("\0".join(f"{name}\0{source}" for name, source in sorted(closure.items())).encode())
 
 
-@lru_cache
-def _parse(module: str) -> ast.Module | None:
-    """Return the syntax tree of `module`, or None where there is no such module (the name may be a function's).
+class _Code(NamedTuple):
+    """What of a module counts."""
+
+    source: str
+    """Its text without comments and layout."""
+    imports: tuple[str, ...]
+    """What it imports by absolute name, also inside functions."""
+
+
+@cache
+def _code(module: str) -> _Code | None:
+    """Return the code of `module`, or None where there is no such module (the name may be a function's).
 
     The file is found by its path: the import system would run the packages above it, and with them torch.
     """
@@ -44,7 +54,8 @@ def _parse(module: str) -> ast.Module | None:
     root = Path(importlib.import_module(top).__file__ or "").parent.joinpath(*parts)
     for path in (root / "__init__.py", root.with_suffix(".py")):
         if path.is_file():
-            return ast.parse(path.read_text(encoding="utf-8"))
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            return _Code(ast.unparse(tree), tuple(_imports(tree)))
     return None
 
 

@@ -196,6 +196,11 @@ def walk(goals: list[Stage]) -> Iterator[Stage]:
                 yield handle
 
 
+def shards_of(stage: Stage) -> int:
+    """Return in how many files a stage makes its artifact, each of which may be made in another process."""
+    return int(getattr(stage.config, "num_shards", 1))
+
+
 def _find_kind(module: str, name: str) -> StageKind:
     kind = getattr(importlib.import_module(module), name)
     if not isinstance(kind, StageKind):

@@ -15,7 +15,8 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,6 +41,13 @@ class Place(NamedTuple):
     def file(self, name: str) -> str:
         """Return the blob name of a file of the artifact."""
         return f"{self.stage}/{self.key}/{name}"
+
+
+Contents = Mapping[Place, Set[str]]
+"""The names of the notes at each place that has any."""
+
+READERS = 32
+"""Records that are read at once from an object store."""
 
 
 def place_of(stage: Stage) -> Place:
@@ -263,6 +271,32 @@ class Store:
             for key in self.blobs.folders(stage) if stage not in RESERVED_NAMES else ():
                 if re.fullmatch("[0-9a-f]{64}", key):
                     yield Place(stage, Key(key))
+
+    def contents(self) -> Contents:
+        """Return which notes (record, failure, lease) lie at each place, from one listing of the whole store."""
+        found: dict[Place, set[str]] = {}
+        for blob in self.blobs.under():
+            stage, _, rest = blob.name.partition("/")
+            key, _, name = rest.partition("/")
+            if name in (RECORD, FAILURE, LEASE):
+                found.setdefault(Place(stage, Key(key)), set()).add(name)
+        return found
+
+    def sound_records(self, places: Iterable[Place]) -> list[Record | None]:
+        """Return the record at each place, None where there is none or a damaged one; change nothing.
+
+        Of an object store, where each look takes its time, many are read at once.
+        """
+        if self.blobs.root is not None:
+            return [self._sound_record(place) for place in places]
+        with ThreadPoolExecutor(READERS) as readers:
+            return list(readers.map(self._sound_record, places))
+
+    def _sound_record(self, place: Place) -> Record | None:
+        try:
+            return self.peek(place)
+        except CorruptArtifact:
+            return None
 
     def problems(self, record: Record) -> list[str]:
         """Return what is wrong with the files of a committed artifact; changes nothing."""

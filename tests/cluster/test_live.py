@@ -34,7 +34,13 @@ def test_the_line_counts_stages_and_cells(tmp_path: Path) -> None:
     with Leases(store) as leases:
         shown, searcher, _ = view(store, leases, terminal=False)
         assert "0/2 stages | 0/2 cells" in shown.line()
-        assert searcher.suggest("trial") == {"key": FIRST.key, "label": "the first toy", "actors": 0}
+        assert searcher.suggest("trial") == {
+            "key": FIRST.key,
+            "label": "the first toy",
+            "cpus": 1.0,
+            "gpus": 0.0,
+            "actors": 0,
+        }
         assert searcher.suggest("another") is None, "the second toy waits for the first"
         searcher.on_trial_complete("trial", {"end": "done"})
         assert "1/2 stages | 1/2 cells" in shown.line()

@@ -115,7 +115,7 @@ def test_stages_that_wait_for_a_gpu_keep_no_cpu_idle(store: Store, leases: Lease
 
 
 def test_a_pool_that_waits_for_a_node_that_died_is_made_smaller(store: Store, leases: Leases) -> None:
-    shards = wide(Toy(name="shards", num_shards=9))
+    shards = wide(Toy(name="shards", num_shards=12))
     bench = Bench(store, leases, {"a": Node(2, 0), "b": Node(4, 0)}, shards)
     config = bench.searcher.suggest("first")
     assert isinstance(config, dict)

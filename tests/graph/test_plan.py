@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,3 +174,38 @@ def test_a_goal_with_a_damaged_record_has_to_run(store: Store):
     execute(a, store)
     flip(path_of(store, a, RECORD), at=200)
     assert [stage.label for stage in make_plan([a], store).todo()] == ["a"]
+
+
+def test_a_plan_asks_once_for_everything_and_once_for_each_committed_goal(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str] = []
+    for name in ("get", "exists", "under", "folders"):
+        real = getattr(store.blobs, name)
+        monkeypatch.setattr(store.blobs, name, lambda *a, real=real, name=name: (asked.append(name), real(*a))[1])
+    source = node("source")
+    goals = [node(f"goal {i}", source) for i in range(20)]
+    make_plan(goals, store)
+    assert asked == ["under"], "on an object store every question takes its time"
+    for stage in (source, *goals[:5]):
+        execute(stage, store)
+    asked.clear()
+    make_plan(goals, store)
+    assert asked == ["under", *["get"] * 6], "five goals that are there, and the source that the others need"
+
+
+def test_records_are_read_side_by_side_from_an_object_store(store: Store, monkeypatch: pytest.MonkeyPatch):
+    goals = [node(f"goal {i}") for i in range(4)]
+    for stage in goals:
+        execute(stage, store)
+    remote, together = Store.open(store.uri, create=False), threading.Barrier(4, timeout=20)
+    real = remote.blobs.get
+
+    def slow(name: str) -> bytes | None:
+        together.wait()
+        return real(name)
+
+    held = remote.contents()
+    monkeypatch.setattr(remote.blobs, "root", None)
+    monkeypatch.setattr(remote.blobs, "get", slow)
+    assert make_plan(goals, remote, held=held).counts() == {State.CACHED: 4}

@@ -53,7 +53,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def forget() -> None:
     """Empty the caches, as a new process would have them."""
     source_digest.cache_clear()
-    source._parse.cache_clear()
+    source._code.cache_clear()
 
 
 def digest_after(package: Path, name: str, text: str) -> str:

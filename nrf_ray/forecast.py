@@ -1,0 +1,168 @@
+"""How long a sweep will take and, afterwards, how wrong that was.
+
+A forecast is for a machine: this one, or so many of a named accelerator. The seconds of each stage come from records
+of such machines in the store, or from the formula of its kind; the wall time from simulating the schedule.
+"""
+
+import math
+import os
+import re
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.estimates import Basis, Estimates
+from nrf_ray.graph.plan import Plan, State
+from nrf_ray.graph.record import accelerators, launch_provenance
+from nrf_ray.graph.schedule import longest_chain, lower_bound, simulate
+from nrf_ray.graph.stage import Resources
+from nrf_ray.stages.costs import DEVICES
+
+START_SECONDS = 8.0
+"""Ray's start and end and the first imports in every process, on 2 cores."""
+HANDOUT_SECONDS = 0.02
+"""What the driver needs for one stage; tests/benchmarks/orchestration.py measures it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What a forecast is for."""
+
+    name: str
+    """Model of the processor or of the accelerator; what records are matched by."""
+    count: int
+    """Cores or accelerators."""
+    resources: Resources
+    """What every stage asks for."""
+
+    @property
+    def slots(self) -> int:
+        """How many stages run at once. Sharing an accelerator is expected to gain nothing."""
+        share = self.resources.gpus or self.resources.cpus
+        return max(1, int(self.count // max(1.0, share)))
+
+    def is_like(self, provenance: Mapping[str, Any]) -> bool:
+        """Return whether a record with this provenance comes from such a machine."""
+        if provenance.get("device") != self.resources.device or provenance.get("gpus") != self.resources.gpus:
+            return False
+        names = provenance["accelerators"] if self.resources.gpus else [provenance["processor"]]
+        return any(self.name.lower() in name.lower() for name in names)
+
+    def __str__(self) -> str:
+        """Return what people call it."""
+        return f"{self.count} x {self.name}" if self.resources.gpus else f"{self.count} cores of {self.name}"
+
+
+def this_machine(resources: Resources) -> Machine:
+    """Return the machine that this process runs on, for stages that ask for `resources`."""
+    if not resources.gpus:
+        return Machine(name=launch_provenance()["processor"], count=os.cpu_count() or 1, resources=resources)
+    found = accelerators()
+    return Machine(name=found[0] if found else "a100", count=max(1, len(found)), resources=resources)
+
+
+def machine_named(text: str, resources: Resources) -> Machine:
+    """Return the machine that `text` names, as in 8xa100 or 16xcpu, for stages that ask for `resources`."""
+    match = re.fullmatch(r"([1-9][0-9]*)x([a-z0-9]+)", text)
+    known = {name: name for name in DEVICES if name != "cuda"}
+    if match is None:
+        raise ConfigError(f"--plan-on {text!r} is no machine; write it as 8xa100 (known: {', '.join(known)})")
+    name = lookup(known, match[2], "device")
+    if name == "cpu":
+        return Machine(name=launch_provenance()["processor"], count=int(match[1]), resources=Resources())
+    return Machine(name=name, count=int(match[1]), resources=resources if resources.gpus else Resources(gpus=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What is expected of a plan."""
+
+    kinds: Mapping[str, "KindForecast"]
+    """By kind of stage, in the order of the plan."""
+    wall: float
+    """Seconds from the start of the command to its end."""
+    bound: float
+    """Seconds of work that no schedule can beat."""
+    chain: float
+    """Seconds of the longest chain of stages."""
+    work: float
+    """Seconds of all stages, one after the other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindForecast:
+    """What is expected of the stages of one kind."""
+
+    count: int
+    """How many have to run."""
+    seconds: float
+    """All of them, one after the other."""
+    basis: Counter[Basis]
+    """What their estimates rest on."""
+
+
+def forecast(plan: Plan, estimates: Estimates, slots: int) -> Forecast:
+    """Return what to expect of running `plan`, which `estimates` priced, on `slots` slots."""
+    steps = [step for step in plan.steps if step.state is not State.CACHED]
+    kinds = {}
+    for kind in dict.fromkeys(step.stage.kind.name for step in steps):
+        own = [step for step in steps if step.stage.kind.name == kind]
+        basis = Counter(estimates.basis(step.stage) for step in own)
+        kinds[kind] = KindForecast(count=len(own), seconds=sum(step.seconds for step in own), basis=basis)
+    todo = plan.todo()
+    run = simulate(todo, slots, cost=plan.cost, handout=HANDOUT_SECONDS)
+    return Forecast(
+        kinds=kinds,
+        wall=START_SECONDS + run.wall if todo else 0.0,
+        bound=lower_bound(todo, slots, plan.cost),
+        chain=longest_chain(todo, slots, plan.cost),
+        work=sum(kind.seconds for kind in kinds.values()),
+    )
+
+
+def forecast_lines(expected: Forecast, machine: Machine) -> list[str]:
+    """Return a forecast for people, a line for each kind of stage and two for the whole."""
+    width = max(map(len, expected.kinds), default=0) + 2
+    lines = []
+    for name, kind in expected.kinds.items():
+        basis = ", ".join(f"{count} by {basis}" for basis, count in kind.basis.items())
+        lines.append(f"expected  {name:{width}}{kind.count:6} stages {duration(kind.seconds):>9}  {basis}")
+    if lines:
+        lines += [
+            f"expected on {machine}: {duration(expected.wall)} from start to end",
+            f"no schedule takes less than {duration(expected.bound)}: {duration(expected.work)} of work on "
+            f"{machine.slots} slots; the longest chain of stages takes {duration(expected.chain)}",
+        ]
+    return lines
+
+
+def error_lines(plan: Plan, took: Mapping[Key, float], expected: Forecast, wall: float) -> list[str]:
+    """Return how `expected` compares with what came: `took` has the seconds of the stages that ran."""
+    pairs = [(step, took[step.stage.key]) for step in plan.steps if step.stage.key in took]
+    parts = []
+    for kind in expected.kinds:
+        own = [(step.seconds, seconds) for step, seconds in pairs if step.stage.kind.name == kind]
+        said, true = sum(said for said, _ in own), sum(true for _, true in own)
+        if said and true:
+            parts.append(f"{kind} {_error(said, true)}")
+    if not parts:
+        return []
+    off = statistics.median(abs(math.log(true / step.seconds)) for step, true in pairs if step.seconds and true)
+    return [
+        f"expected {duration(expected.wall)} from start to end, took {duration(wall)}: {_error(expected.wall, wall)}",
+        f"error of the estimates (expected over measured): {', '.join(parts)}; "
+        f"half of the stages within a factor of {math.exp(off):.2f}",
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people."""
+    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
+
+
+def _error(said: float, true: float) -> str:
+    return f"{said / true - 1:+.0%}"

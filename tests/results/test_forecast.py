@@ -1,0 +1,88 @@
+"""Forecasts: which machine, how long, on what ground, and the error afterwards."""
+
+import platform
+from dataclasses import replace
+
+import pytest
+
+from nrf_ray.errors import ConfigError
+from nrf_ray.forecast import START_SECONDS, error_lines, forecast, forecast_lines, machine_named, this_machine
+from nrf_ray.graph.estimates import Estimates
+from nrf_ray.graph.execute import execute
+from nrf_ray.graph.plan import make_plan
+from nrf_ray.graph.record import launch_provenance
+from nrf_ray.graph.stage import Resources, Stage, walk
+from nrf_ray.graph.store import Store
+from tests.benchmarks import schedule
+from tests.graph.toys import chain, node
+
+
+def test_the_forecast_of_a_chain_and_of_what_runs_beside_it(tmp_path):
+    store = Store.open(str(tmp_path / "store"), create=True)
+    first, second = chain("first", "second")
+    goals = [second, *(node(f"n{i}", seconds=1) for i in range(4))]
+    execute(first, store)
+    expected = forecast(make_plan(goals, store), Estimates(), slots=2)
+    assert expected.kinds["toy"].count == 5
+    assert (expected.work, expected.chain, expected.bound) == (5, 1, 2.5)
+    assert expected.wall == pytest.approx(START_SECONDS + 3, abs=0.2)
+    lines = forecast_lines(expected, this_machine(Resources()))
+    assert "5 by formula" in lines[0]
+    assert "from start to end" in lines[1]
+
+
+def test_nothing_to_run_takes_no_time(tmp_path):
+    store = Store.open(str(tmp_path / "store"), create=True)
+    execute(node("a"), store)
+    expected = forecast(make_plan([node("a")], store), Estimates(), slots=2)
+    assert (expected.wall, expected.kinds) == (0, {})
+    assert forecast_lines(expected, this_machine(Resources())) == []
+
+
+def test_after_a_run_the_error_is_said_by_kind(tmp_path):
+    store = Store.open(str(tmp_path / "store"), create=True)
+    plan = make_plan([node("a", seconds=2), node("b", seconds=4)], store)
+    took = {step.stage.key: step.seconds * 2 for step in plan.steps}
+    whole, kinds = error_lines(plan, took, forecast(plan, Estimates(), slots=1), wall=28.0)
+    assert whole == "expected 14.0 s from start to end, took 28.0 s: -50%"
+    assert kinds.endswith("toy -50%; half of the stages within a factor of 2.00")
+    assert error_lines(plan, {}, forecast(plan, Estimates(), slots=1), wall=1.0) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "resources", "slots"),
+    [
+        pytest.param("64xa100", Resources(), 64, id="one each where none was asked for"),
+        pytest.param("64xa100", Resources(gpus=2), 32, id="two each"),
+        pytest.param("8xa100", Resources(gpus=0.25), 8, id="sharing gains nothing"),
+        pytest.param("16xcpu", Resources(), 16, id="cores like these"),
+    ],
+)
+def test_named_machines(text: str, resources: Resources, slots: int):
+    assert machine_named(text, resources).slots == slots
+
+
+@pytest.mark.parametrize("text", ["a100", "0xa100", "8xabacus", "8 x a100", "8xcuda"])
+def test_machines_that_nobody_knows_are_refused(text: str):
+    with pytest.raises(ConfigError, match="a100"):
+        machine_named(text, Resources())
+
+
+def test_records_of_other_machines_do_not_count():
+    here = {"device": "cpu", "gpus": 0.0, **launch_provenance()}
+    machine = this_machine(Resources())
+    assert machine.is_like(here)
+    assert not machine.is_like({**here, "processor": "another"})
+    assert not machine.is_like({"device": "cpu", "processor": here["processor"], "host": platform.node()})
+    a100 = machine_named("8xa100", Resources())
+    on_gpu = {**here, "device": "cuda", "gpus": 1.0, "accelerators": ["NVIDIA A100-SXM4-80GB"]}
+    assert a100.is_like(on_gpu)
+    assert not a100.is_like({**on_gpu, "gpus": 0.5})
+    assert not replace(a100, name="h100").is_like(on_gpu)
+
+
+def test_sixty_four_gpus_are_busy_with_ten_seeds_of_the_paper():
+    seeds = ",".join(map(str, range(10)))
+    plans = [schedule.stages_of(name, seeds) for name in schedule.SWEEPS]
+    run = schedule.report("all", list(walk([stage for stages in plans for stage in stages])), 64, Stage.cost)
+    assert run.utilisation(0, run.tail) >= 0.95
