@@ -253,7 +253,15 @@ class OthersWatch:
 
     @staticmethod
     def _busy_beside_us() -> float:
-        all_of_them, ours = psutil.cpu_times(), psutil.Process().cpu_times()
-        idle = all_of_them.idle + getattr(all_of_them, "iowait", 0.0)
-        own = ours.user + ours.system + ours.children_user + ours.children_system
-        return sum(all_of_them[:8]) - idle - own
+        busy = psutil.cpu_times()
+        idle = busy.idle + getattr(busy, "iowait", 0.0)
+        return sum(busy[:8]) - idle - sum(map(_cpu_seconds, [psutil.Process(), *psutil.Process().children(True)]))
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """Return what a process and its children that have ended took; 0 where it has ended itself."""
+    try:
+        took = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(took.user + took.system + took.children_user + took.children_system)
