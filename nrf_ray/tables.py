@@ -325,6 +325,11 @@ STAGES = Table(
         Column("device", "string", "cpu or cuda"),
         Column("threads", "int64", "torch threads", "threads"),
         Column("host", "string", "where it ran"),
-        Column("attempts", "int64", "how often it was begun; above 1 where it raised, or its process or run ended"),
+        Column(
+            "attempts",
+            "int64",
+            "how often it was begun; above 1 where it raised, or its process or run ended",
+            "starts",
+        ),
     ),
 )

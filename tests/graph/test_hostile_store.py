@@ -14,7 +14,6 @@ from nrf_ray.graph.blobs import Blobs
 from nrf_ray.graph.canonical import canonical_json, digest
 from nrf_ray.graph.execute import execute, run_inline
 from nrf_ray.graph.garbage import collect
-from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import RECORD, Store, place_of
 from tests.graph.toys import FILE, chain, content, path_of, tree
@@ -119,8 +118,9 @@ def test_what_is_no_file_neither_blocks_nor_ends_in_a_traceback(store: Store, wh
         case _:
             path.mkdir()
     with pytest.raises(StoreError) as caught:
-        make_plan([STAGE], store)
+        store.peek(place_of(STAGE))
     assert str(path) in str(caught.value)
+    assert str(path) in run_inline([STAGE], store).errors[STAGE.key]
 
 
 def signed(body: dict[str, object]) -> bytes:
