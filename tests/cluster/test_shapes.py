@@ -63,11 +63,11 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 
 def kill_a_trial() -> None:
-    """Kill a process that is working on a stage, the hard way, as soon as there is one."""
-    while True:
+    """Kill a process that is working on a stage, the hard way, as soon as there is one; give up after a minute."""
+    for _ in range(1200):
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
-                if any(part.startswith("ray::") and part.endswith(".train") for part in process.cmdline()):
+                if any(part.startswith(("ray::train: ", "ray::construct: ")) for part in process.cmdline()):
                     process.kill()
                     return
         time.sleep(0.05)
