@@ -123,7 +123,7 @@ def test_adversarial_features_teach_more_than_leakage(
 def test_the_judge_and_the_fooling_rates_stand_beside_every_set(frames: dict[str, pd.DataFrame]) -> None:
     datasets = frames["datasets"].set_index(["construction", "epsilon"])
     assert len(datasets) == 36
-    of_no_control = ["source_arch", "source_training", "mean_loss"]
+    of_no_control = ["source_arch", "source_training", "craft_mode", "mean_loss"]
     assert datasets.notna().drop(columns=["start", *of_no_control]).all(axis=None)
     assert datasets.loc[["d_rand", "d_det", "d_other"], of_no_control].notna().all(axis=None)
     assert 0.55 <= datasets.loc[("d_other", 1.0), "fooling_rate"].mean() <= 0.90
