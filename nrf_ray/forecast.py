@@ -24,6 +24,8 @@ from nrf_ray.stages.costs import DEVICES
 
 START_SECONDS = 8.0
 """Ray's start and end and the first imports in every process, on 2 cores."""
+MOST_DEVICES = 10_000
+"""How many cores or accelerators a schedule is simulated for; it keeps a place for each."""
 HANDOUT_SECONDS = 0.02
 """What the driver needs for one stage; tests/benchmarks/orchestration.py measures it."""
 
@@ -71,6 +73,8 @@ def machine_named(text: str, resources: Resources) -> Machine:
     known = {name: name for name in DEVICES if name != "cuda"}
     if match is None:
         raise ConfigError(f"--plan-on {text!r} is no machine; write it as 8xa100 (known: {', '.join(known)})")
+    if int(match[1]) > MOST_DEVICES:
+        raise ConfigError(f"--plan-on {text} is more than can be simulated; name at most {MOST_DEVICES} devices")
     name = lookup(known, match[2], "device")
     if name == "cpu":
         return Machine(name=launch_provenance()["processor"], count=int(match[1]), resources=Resources())

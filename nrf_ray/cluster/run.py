@@ -7,6 +7,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import OutOfMemoryError
 from rich.console import Console
 
 from nrf_ray.cluster.capacity import Capacity
@@ -20,6 +21,7 @@ from nrf_ray.cluster.search import StageSearcher, workers_of
 from nrf_ray.cluster.session import connect
 from nrf_ray.cluster.shards import trial_request
 from nrf_ray.cluster.trial import Job, StageTrial
+from nrf_ray.errors import ClusterError
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
@@ -55,7 +57,7 @@ def run_sweep(
     """Run all stages of `plan` that are not committed; return how far each got.
 
     `errors` is the file descriptor to which a run that has to be ended by force says so. Raises ClusterError before
-    anything runs where the cluster cannot be reached or cannot meet a request.
+    anything runs where the cluster cannot be reached or cannot meet a request, and where a node has no memory left.
     """
     todo = plan.todo()
     with connect(address) as dashboard, stop_in_time(errors), Leases(store) as leases:
@@ -82,6 +84,14 @@ def run_sweep(
                 LiveView(console, sweep, searcher, _free) as view,
             ):
                 _tuner(sweep.name, searcher, job, log.parent / "tune").fit()
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, OutOfMemoryError):
+                raise
+            # Tune knows no such end of a process, and gives up as a whole.
+            raise ClusterError(
+                "Ray ended processes of this run because the memory of their node was nearly full; what is finished "
+                f"stays finished. Free some memory and run the same command again. Who used it is in {log}"
+            ) from error
         finally:
             searcher.stopped()
     records = store.sound_records(map(place_of, todo))

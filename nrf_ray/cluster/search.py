@@ -28,6 +28,8 @@ from nrf_ray.graph.store import Store
 POLL_SECONDS = 0.5
 RAISED = f"{StageRaised.__module__}.{StageRaised.__qualname__}: "
 """How the last line of an error begins that a stage raised."""
+NO_MEMORY = "running low on memory"
+"""What Ray says of processes that it ended for that."""
 MAX_RETRIES = 2
 """How often a stage is handed out again whose process was lost."""
 MAX_MOVES = 10
@@ -179,6 +181,8 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
             self.frontier.again(stage.key)
             return
         why = trace.partition("\n")[0] or reason.partition(" Some common causes")[0]
+        if NO_MEMORY in error:
+            why = "the memory of its node was nearly full, so Ray ended it; free some, or run less beside it"
         summary = f"its {'node' if by_node else 'process'} was lost {limit + 1} times: {why}"
         path = self._store.note_failure(stage, summary, trace or error)
         self.frontier.fail(stage.key, f"{summary} ({path})")

@@ -74,6 +74,17 @@ def test_a_lost_process_is_replaced_a_few_times(store: Store, leases: Leases) ->
     assert step.state.value == "failed before"
 
 
+def test_a_process_that_ray_ended_for_want_of_memory_says_so(store: Store, leases: Leases) -> None:
+    (stage,) = toys(1)
+    bench = Bench(store, leases, {"a": Node(2, 0)}, stage)
+    for _ in range(MAX_RETRIES + 1):
+        (trial,) = bench.hand_out()
+        bench.fail(
+            trial, "OutOfMemoryError: 1 worker(s) were killed due to the node running low on memory.\nRefer to ..."
+        )
+    assert "lost 3 times: the memory of its node was nearly full" in bench.searcher.frontier.errors[stage.key]
+
+
 def test_a_lost_node_does_not_count_against_the_stage(store: Store, leases: Leases) -> None:
     (stage,) = toys(1)
     bench = Bench(store, leases, {}, stage)

@@ -62,7 +62,7 @@ def test_named_machines(text: str, resources: Resources, slots: int):
     assert machine_named(text, resources).slots == slots
 
 
-@pytest.mark.parametrize("text", ["a100", "0xa100", "8xabacus", "8 x a100", "8xcuda"])
+@pytest.mark.parametrize("text", ["a100", "0xa100", "8xabacus", "8 x a100", "8xcuda", "99999xa100"])
 def test_machines_that_nobody_knows_are_refused(text: str):
     with pytest.raises(ConfigError, match="a100"):
         machine_named(text, Resources())
