@@ -1,8 +1,8 @@
 """Projected gradient descent: one loop for every norm, goal and loss.
 
-The loop takes any `nn.Module` that maps images in [0, 1] to logits, and works on its twin (`engine`): the model itself
-is left as it was, and `param.grad` never touched. The gradient is of the sum of per-example losses and every step is
-normalised per example, so the result of an example does not depend on who shares its batch.
+The loop takes an `nn.Module` that maps images in [0, 1] to logits, and works on its twin (`engine`): the model keeps
+its mode and its parameters, and `param.grad` is never touched. The gradient is of the sum of per-example losses and
+every step is normalised per example, so the result of an example does not depend on who shares its batch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +67,10 @@ def pgd(
     `mode="fast"` takes gradients in bfloat16: another path, as good an end, so judge it by the model in float32. A
     caller with many batches passes the model's `engine.twin` instead of the model, which is then made once.
     """
+    if steps < 1:
+        raise ConfigError(f"an attack takes steps >= 1, not {steps}")
+    if len(images) == 0:
+        return images.clone()
     network = twin(model, images, mode)
     images = channels_last(images)
     sign = -1.0 if targeted else 1.0

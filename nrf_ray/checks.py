@@ -83,7 +83,10 @@ def run_checks(subject: Subject) -> dict[str, Check]:
                 replace(subject.attack, start="uniform", restarts=subject.attack.restarts + EXTRA_RESTARTS)
             ),
         ),
-        "one-step": _weaker(fooled, subject.fooled_by(fgsm(subject.attack.threat.norm, subject.attack.threat.eps))),
+        "one-step": _weaker(
+            fooled,
+            subject.fooled_by(fgsm(subject.attack.threat.norm, subject.attack.threat.eps, mode=subject.attack.mode)),
+        ),
         "noise": _weaker(fooled, _fooled_by_noise(subject)),
         "monotone": _monotone(subject, fooled),
         "large-eps": _large_eps(subject),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.attacks import per_example_cross_entropy, run_attack
+from nrf_ray.attacks import attack_mode, per_example_cross_entropy, run_attack
 from nrf_ray.crafts import Matching, Storage, TargetRule
 from nrf_ray.data.images import as_float, as_uint8, stored_as
 from nrf_ray.engine import twin
@@ -72,7 +72,7 @@ def craft_adversarial(
     model = network.original
     adversarial = run_attack(attack, network, originals, targets)
     stored = stored_as(adversarial, storage)
-    with torch.no_grad():
+    with attack_mode(model), torch.no_grad():
         logits = model(as_float(stored))
         prediction = model(adversarial).argmax(1)
     norm = perturbation_norm(as_float(stored) - originals, attack.threat.norm)
@@ -97,7 +97,7 @@ def craft_matched(
     originals, origins = as_float(images), as_float(starts)
     matched = match_representation(model, originals, origins, matching)
     stored = stored_as(matched, storage)
-    with torch.no_grad():
+    with attack_mode(model), torch.no_grad():
         prediction, prediction_stored = model(matched).argmax(1), model(as_float(stored)).argmax(1)
     return Crafted(
         images=stored,

@@ -66,16 +66,16 @@ class Twin(nn.Module):
         """Take over the weights that the network has now."""
         network = self.original
         folded = {name for pair in self.pairs for name in (f"{pair.conv}.weight", f"{pair.conv}.bias")}
-        theirs = dict(network.named_parameters())
-        for name, parameter in self.network.named_parameters():
-            if name not in folded and parameter.data_ptr() != theirs[name].data_ptr():
-                parameter.copy_(theirs[name])
+        theirs = {**dict(network.named_parameters(remove_duplicate=False)), **dict(network.named_buffers())}
+        for name, own in (*self.network.named_parameters(), *self.network.named_buffers()):
+            if name not in folded and own.data_ptr() != theirs[name].data_ptr():
+                own.copy_(theirs[name])
         for pair in self.pairs:
             conv = cast(nn.Conv2d, network.get_submodule(pair.conv))
             weight, bias = folded_parameters(conv, cast(nn.BatchNorm2d, network.get_submodule(pair.norm)))
-            own = cast(nn.Conv2d, self.network.get_submodule(pair.conv))
-            own.weight.copy_(weight)
-            cast(Tensor, own.bias).copy_(bias)
+            twins = cast(nn.Conv2d, self.network.get_submodule(pair.conv))
+            twins.weight.copy_(weight)
+            cast(Tensor, twins.bias).copy_(bias)
 
 
 def twin(network: nn.Module, images: Tensor, mode: Mode = "faithful") -> Twin:
@@ -88,6 +88,11 @@ def twin(network: nn.Module, images: Tensor, mode: Mode = "faithful") -> Twin:
     if network.mode != mode:
         raise ConfigError(f"a twin made for the mode {network.mode!r} cannot serve an attack in the mode {mode!r}")
     return network
+
+
+def original(network: nn.Module) -> nn.Module:
+    """Return what `network` is the twin of, which alone judges images; `network` itself where it is none."""
+    return network.original if isinstance(network, Twin) else network
 
 
 def channels_last(images: Tensor) -> Tensor:
@@ -106,7 +111,7 @@ def _copied(network: nn.Module, example: Tensor) -> nn.Module:
             f"an attack works on a copy, and the {type(network).__name__} holds what cannot be copied: {error}"
         ) from error
     for module in twin.modules():
-        if isinstance(module, Classifier):
+        if isinstance(module, Classifier) and module.mean.shape[1] == example.shape[1]:
             module.fix_normalisation(example)
     return twin
 
@@ -121,4 +126,4 @@ def _quicken_stem(network: nn.Module, example: Tensor) -> None:
 
 def _agree(found: Tensor, expected: Tensor) -> bool:
     size = expected.abs().amax().clamp_min(1e-30)
-    return torch.allclose(found / size, expected / size, rtol=0, atol=AGREEMENT, equal_nan=True)
+    return bool(expected.isfinite().all()) and torch.allclose(found / size, expected / size, rtol=0, atol=AGREEMENT)

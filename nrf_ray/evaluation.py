@@ -13,7 +13,7 @@ from nrf_ray import meter
 from nrf_ray.attacks import ExampleStarts, run_restarts
 from nrf_ray.autoattack import run_autoattack
 from nrf_ray.data.images import LabelledImages, as_float
-from nrf_ray.engine import twin
+from nrf_ray.engine import original, twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.specs import Attack, AutoAttack
 
@@ -24,7 +24,7 @@ BATCH = 256
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """Return the predicted class of each of `images` [n, c, h, w], float or uint8, on any device, as [n]."""
-    model.eval()
+    model = original(model).eval()
     meter.count("predicted", len(images))
     parameter = next(model.parameters(), None)
     device = images.device if parameter is None else parameter.device

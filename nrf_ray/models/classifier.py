@@ -34,13 +34,13 @@ class Classifier(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return (images - mean) / std."""
-        if self._affine is None:
+        if self._affine is None or self._affine[0].shape[1:] != images.shape[1:]:
             return (images - self.mean) / self.std
         scale, shift = self._affine
         return torch.addcmul(shift, images, scale)
 
     def fix_normalisation(self, images: Tensor) -> None:
-        """Make `normalise` one multiply and add, for images of the shape and layout of `images` [b, c, h, w] alone.
+        """Make `normalise` one multiply and add for images of the shape and layout of `images` [b, c, h, w].
 
         A factor for every pixel, not for every channel, lets it pass over memory once whatever the layout.
         """

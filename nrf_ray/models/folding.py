@@ -1,8 +1,8 @@
 """Fold BatchNorm into the convolutions before it, in a network that is only evaluated.
 
 In eval mode BatchNorm scales and shifts each channel by constants, and a convolution can do that for free. Which
-convolution feeds which BatchNorm is seen by watching one forward pass, so a network is served whatever its control
-flow. What cannot be folded stays as it is.
+convolution feeds which BatchNorm is seen by watching one forward pass, so a network needs not be traceable. What cannot
+be folded stays as it is; all of it does where a part of the network was not passed, since another image may pass there.
 """
 
 from collections import Counter
@@ -33,7 +33,9 @@ def foldable(network: nn.Module, images: Tensor) -> list[Pair]:
         network(images)
     convs = _names(network, nn.Conv2d, "weight")
     norms = _names(network, nn.BatchNorm2d, "running_mean")
-    pairs = []
+    pairs: list[Pair] = []
+    if not convs.keys() | norms.keys() <= watch.calls.keys():
+        return pairs
     for weight, output in watch.convs:
         taken_by = [mean for mean, given in watch.norms if given == output]
         alone = len(taken_by) == 1 and watch.uses[output] == 1
@@ -70,14 +72,30 @@ def fold(network: nn.Module, pairs: Sequence[Pair]) -> None:
         conv.weight = nn.Parameter(weight, requires_grad=False)
         conv.bias = nn.Parameter(bias, requires_grad=False)
         parent, _, name = pair.norm.rpartition(".")
-        setattr(network.get_submodule(parent), name, nn.Identity().train(conv.training))
+        setattr(network.get_submodule(parent), name, Folded.of(network.get_submodule(pair.norm)))
+
+
+class Folded(nn.BatchNorm2d):
+    """A BatchNorm that has been folded: it has all that it had, and passes images on."""
+
+    @classmethod
+    def of(cls, norm: nn.Module) -> "Folded":
+        """Return `norm` as one that passes images on."""
+        made = cls.__new__(cls)
+        made.__dict__.update(norm.__dict__)
+        return made
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return `images`."""
+        return images
 
 
 def _names(network: nn.Module, kind: type[nn.Module], tensor: str) -> dict[int, list[str]]:
     """Return the names of the modules of exactly `kind` without hooks, by the identity of one of their tensors."""
     names: dict[int, list[str]] = {}
     for name, module in network.named_modules(remove_duplicate=False):
-        if type(module) is kind and not module._forward_hooks and not module._forward_pre_hooks:
+        hooked = module._forward_hooks or module._forward_pre_hooks
+        if type(module) is kind and not hooked and getattr(module, tensor) is not None:
             names.setdefault(id(getattr(module, tensor)), []).append(name)
     return names
 
@@ -118,9 +136,11 @@ class _Watch(TorchFunctionMode):
         if next(_tensors([result]), None) is not None:  # else it only asked for a size
             self.uses.update(id(value) for value in _tensors([*args, *kwargs.values()]))
         if function is F.conv2d:
-            self.convs.append((id(args[1]), id(result)))
+            given = {**dict(zip(("input", "weight"), args, strict=False)), **kwargs}
+            self.convs.append((id(given["weight"]), id(result)))
         elif function is F.batch_norm:
-            self.norms.append((id(args[1]), id(args[0])))
+            given = {**dict(zip(("input", "running_mean"), args, strict=False)), **kwargs}
+            self.norms.append((id(given["running_mean"]), id(given["input"])))
         return result
 
 

@@ -56,7 +56,7 @@ class FewChannelConv2d(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return what `Conv2d` does."""
-        if images.shape[2] % BLOCK or images.shape[3] % BLOCK:
+        if images.dim() != 4 or images.shape[2] % BLOCK or images.shape[3] % BLOCK:
             return super().forward(images)
         result: Tensor = _Convolution.apply(images, self.weight, self.bias, self.stride[0], self.kernel_size[0] // 2)
         return result

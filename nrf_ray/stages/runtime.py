@@ -24,4 +24,7 @@ def prepare(resources: Resources) -> str:
     torch.set_num_threads(max(1, int(resources.cpus)))
     torch.use_deterministic_algorithms(True, warn_only=resources.device == "cuda")
     torch.backends.cudnn.benchmark = False
+    # By itself a GPU computes convolutions in TF32, ten bits of mantissa, and calls that float32.
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
     return resources.device

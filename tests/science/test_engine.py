@@ -11,6 +11,7 @@ from torch import nn
 from nrf_ray.attacks import pgd
 from nrf_ray.engine import Twin, twin
 from nrf_ray.errors import ConfigError
+from nrf_ray.evaluation import predict
 from nrf_ray.models.stem import FewChannelConv2d, input_gradient
 from nrf_ray.models.zoo import build
 from nrf_ray.precision import has_bfloat16
@@ -48,8 +49,8 @@ def test_a_twin_is_the_same_function_with_batch_norm_folded(arch):
     network, images = made(arch), pictures()
     found = Twin(network, images)
     assert len(found.pairs) == FOLDED[arch]
-    assert sum(isinstance(m, nn.BatchNorm2d) for m in found.modules()) == sum(
-        isinstance(m, nn.BatchNorm2d) for m in network.modules()
+    assert sum(type(m) is nn.BatchNorm2d for m in found.modules()) == sum(
+        type(m) is nn.BatchNorm2d for m in network.modules()
     ) - len(found.pairs)
     with torch.no_grad():
         assert torch.allclose(found(images), network.eval()(images), atol=1e-5)
@@ -151,6 +152,7 @@ class Doubling(nn.BatchNorm2d):
     "trait", ["hooked", "a subclass", "read twice", "called twice", "norm shared", "random", "changed between"]
 )
 def test_what_cannot_be_folded_is_left_alone(trait):
+    torch.manual_seed(0)
     network = with_statistics(Odd(trait)).eval()
     found = Twin(network, pictures())
     assert found.pairs == []
@@ -259,3 +261,78 @@ def test_a_quick_stem_takes_images_of_odd_size():
     (gradient,) = torch.autograd.grad(Twin(network, images)(tracked).square().sum(), tracked)
     (expected,) = torch.autograd.grad(network(same).square().sum(), same)
     assert torch.allclose(gradient, expected, atol=1e-6)
+
+
+class Enlarged(nn.Module):
+    """A network that shows its classifier other images than it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = made("vgg_s", 3, 16)
+
+    def forward(self, images):
+        return self.classifier(F.interpolate(images.expand(-1, 3, -1, -1), scale_factor=2.0))
+
+
+class Choosing(nn.Module):
+    """A network whose way depends on the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.dark, self.bright = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+
+    def forward(self, images):
+        norm = self.bright if images.mean() > 0.4 else self.dark
+        return norm(self.conv(images)).mean(dim=(2, 3))
+
+
+class Keyed(nn.Module):
+    """A network that calls functions by keywords, and has a BatchNorm without statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.bare = (
+            nn.Conv2d(1, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.BatchNorm2d(4, track_running_stats=False),
+        )
+
+    def forward(self, images):
+        convolved = F.conv2d(input=images, weight=self.conv.weight, bias=self.conv.bias)
+        mean, var = self.norm.running_mean, self.norm.running_var
+        normed = F.batch_norm(input=convolved, running_mean=mean, running_var=var, weight=self.norm.weight)
+        return self.bare(normed).mean(dim=(2, 3)) + self.norm.running_var.mean()
+
+
+@pytest.mark.parametrize("network", [Enlarged, Choosing, Keyed])
+@pytest.mark.parametrize("brightness", [1.0, 0.3])
+def test_unusual_networks_have_twins_that_are_the_same_function(network, brightness):
+    network = with_statistics(network()) if network is not Keyed else network()
+    found = Twin(network.eval(), pictures())
+    with torch.no_grad():
+        assert torch.allclose(found(brightness * pictures()), network(brightness * pictures()), atol=1e-5)
+
+
+def test_a_twin_of_a_network_that_gives_no_numbers_is_not_folded():
+    network = made("resnet_s")
+    network.head.bias.data[0] = torch.nan
+    assert Twin(network, pictures()).pairs == []
+
+
+def test_nothing_is_attacked_for_no_images_and_no_steps_are_refused():
+    attack = {"threat": ThreatModel(norm="l2", eps=1.0), "step_size": 1.0}
+    none, labels = pictures()[:0], torch.zeros(0, dtype=torch.long)
+    assert pgd(made("vgg_s"), none, labels, steps=2, **attack).shape == (0, 1, 8, 8)
+    with pytest.raises(ConfigError, match="an attack takes steps >= 1, not 0"):
+        pgd(made("vgg_s"), pictures(), torch.zeros(6, dtype=torch.long), steps=0, **attack)
+
+
+@pytest.mark.skipif(not has_bfloat16("cpu"), reason="this CPU has no bfloat16")
+def test_a_fast_twin_is_judged_by_its_network():
+    network, images = made("resnet_s").eval(), pictures(64)
+    dtypes = []
+    network.head.register_forward_hook(lambda module, inputs, output: dtypes.append(output.dtype))
+    fast = Twin(network, images, "fast")
+    dtypes.clear()
+    assert torch.equal(predict(fast, images), predict(network, images))
+    assert set(dtypes) == {torch.float32}
