@@ -158,9 +158,10 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
             self._lose(stage, self._errors.pop(trial_id), began)
         elif result is None:  # it was taken back before it ran
             self.frontier.again(stage.key)
-        elif result["end"] == BAD_INPUT and (rebuild := to_rebuild(stage, self._store)):
+        elif result["end"] == BAD_INPUT:
+            # Nothing is left to rebuild where another stage found the same damage first, and that was fast.
             note_lost(self._store, stage)
-            self.frontier.reopen(stage.key, rebuild)
+            self.frontier.reopen(stage.key, to_rebuild(stage, self._store), str(result["error"]))
         elif result["end"] == DONE:
             self.frontier.done(stage.key)
         else:

@@ -135,7 +135,7 @@ def run_inline(goals: list[Stage], store: Store) -> Frontier:
             note_lost(store, stage)
             bad_input = isinstance(error, CorruptArtifact | MissingArtifact)
             if bad_input and (rebuild := to_rebuild(stage, store)):
-                frontier.reopen(stage.key, rebuild)
+                frontier.reopen(stage.key, rebuild, summary_of(error))
             else:
                 store.note_failure(stage, summary_of(error), traceback.format_exc())
                 frontier.fail(stage.key, summary_of(error))

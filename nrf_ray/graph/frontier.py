@@ -124,15 +124,17 @@ class Frontier:
         """Take note that the running stage `key` ended without having been done, and may start again."""
         self._settle(key)
 
-    def reopen(self, key: Key, rebuild: list[Stage]) -> None:
+    def reopen(self, key: Key, rebuild: list[Stage], error: str) -> None:
         """Take note that the running stage `key` found inputs damaged or gone: `rebuild` (inputs first) goes before.
+
+        `error` is what it said; after a few times it has failed.
 
         Stages that are on their way already stay as they are; others that use what is rebuilt and have not started
         wait for it.
         """
         self._reopened[key] += 1
         if self._reopened[key] > MAX_REOPENED:
-            self.fail(key, f"found damaged inputs {MAX_REOPENED} times; check the disk under the store")
+            self.fail(key, f"found damaged inputs {MAX_REOPENED} times; check the disk under the store ({error})")
             return
         self._trust_others(rebuild)
         self._add([stage for stage in rebuild if self.state.get(stage.key) not in OPEN])

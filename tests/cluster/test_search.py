@@ -7,8 +7,9 @@ import pytest
 
 from nrf_ray.cluster.capacity import Capacity, Node
 from nrf_ray.cluster.search import MAX_MOVES, MAX_RETRIES, RAISED, StageSearcher
+from nrf_ray.cluster.trial import BAD_INPUT
 from nrf_ray.graph.attempts import lost_attempts
-from nrf_ray.graph.frontier import Frontier, Progress
+from nrf_ray.graph.frontier import MAX_REOPENED, Frontier, Progress
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Resources, Stage, walk
@@ -160,3 +161,17 @@ def test_what_a_stopped_run_was_doing_is_counted(store: Store, leases: Leases) -
     bench.searcher.started("one")
     bench.searcher.stopped()
     assert lost_attempts(store) == {bench.searcher.live["one"].key: 1}
+
+
+def test_damage_that_another_stage_had_rebuilt_first_is_no_failure(store: Store, leases: Leases) -> None:
+    """Two stages find the same model damaged; it is whole again before the second one is heard."""
+    (stage,) = toys(1)
+    bench = Bench(store, leases, {"a": Node(2, 0)}, stage)
+    for _ in range(MAX_REOPENED):
+        (trial,) = bench.hand_out()
+        bench.searcher.on_trial_complete(trial, {"end": BAD_INPUT, "error": "CorruptArtifact: other bytes"})
+        assert bench.searcher.frontier.state[stage.key] is Progress.READY
+    (trial,) = bench.hand_out()
+    bench.searcher.on_trial_complete(trial, {"end": BAD_INPUT, "error": "CorruptArtifact: other bytes"})
+    assert bench.searcher.frontier.state[stage.key] is Progress.FAILED, "a disk that damages everything"
+    assert "other bytes" in bench.searcher.frontier.errors[stage.key]

@@ -63,7 +63,7 @@ def drive(store: Store) -> Frontier:
             try:
                 execute(one, store)
             except (CorruptArtifact, MissingArtifact):
-                frontier.reopen(one.key, to_rebuild(one, store))
+                frontier.reopen(one.key, to_rebuild(one, store), "damaged")
             else:
                 frontier.done(one.key)
             leases.release(one)

@@ -164,7 +164,7 @@ class DamagedStores(RuleBasedStateMachine):
         self.reopened[stage.key] += 1
         if self.reopened[stage.key] > MAX_REOPENED:
             self.failed_once.add(stage.key)
-            self.frontier.reopen(stage.key, [])
+            self.frontier.reopen(stage.key, [], "damaged")
             assert self.frontier.state[stage.key] is Progress.FAILED
             return
         self.committed -= lost
@@ -172,7 +172,7 @@ class DamagedStores(RuleBasedStateMachine):
         over = (Progress.DONE, Progress.FAILED, Progress.BLOCKED)
         self.may_start.update(s.key for s in rebuild if self.frontier.state.get(s.key) in over)
         self.may_start[stage.key] += 1
-        self.frontier.reopen(stage.key, rebuild)
+        self.frontier.reopen(stage.key, rebuild, "damaged")
         assert self.frontier.state[stage.key] is Progress.WAITING
         assert all(self.frontier.state[s.key] in OPEN for s in rebuild)
 
@@ -253,7 +253,7 @@ def test_damaged_inputs_run_again_and_then_their_user():
     frontier.done(frontier.next_ready().key)
     assert frontier.next_ready() in (b, other_user)
     running = frontier.in_state(Progress.RUNNING)[0]
-    frontier.reopen(running.key, [a])
+    frontier.reopen(running.key, [a], "damaged")
     assert labels(frontier.in_state(Progress.READY)) == ["a"], "the other user has not started and waits too"
     order = drain(frontier)
     assert order[0] == "a"
@@ -264,7 +264,7 @@ def test_rebuilding_brings_in_ancestors_that_the_plan_had_pruned():
     a, b, c = chain("a", "b", "c")
     frontier = Frontier([c])
     assert frontier.next_ready() is c
-    frontier.reopen(c.key, [a, b])
+    frontier.reopen(c.key, [a, b], "damaged")
     assert drain(frontier) == ["a", "b", "c"]
 
 
@@ -273,9 +273,9 @@ def test_what_is_on_its_way_is_not_started_again():
     c = node("c", a)
     frontier = Frontier([b, c])
     assert {frontier.next_ready(), frontier.next_ready()} == {b, c}
-    frontier.reopen(b.key, [a])
+    frontier.reopen(b.key, [a], "damaged")
     assert frontier.next_ready() is a
-    frontier.reopen(c.key, [a])
+    frontier.reopen(c.key, [a], "damaged")
     assert frontier.next_ready() is None, "a is running already"
     frontier.done(a.key)
     assert sorted(drain(frontier)) == ["b", "c"]
@@ -288,9 +288,10 @@ def test_a_disk_that_damages_everything_does_not_loop_for_ever():
     for _ in range(MAX_REOPENED + 1):
         frontier.done(frontier.next_ready().key)
         assert frontier.next_ready() is b
-        frontier.reopen(b.key, [a])
+        frontier.reopen(b.key, [a], "damaged")
     assert frontier.finished
-    assert frontier.errors[b.key] == f"found damaged inputs {MAX_REOPENED} times; check the disk under the store"
+    said = f"found damaged inputs {MAX_REOPENED} times; check the disk under the store (damaged)"
+    assert frontier.errors[b.key] == said
     assert labels(frontier.in_state(Progress.BLOCKED)) == ["c"]
 
 
@@ -298,7 +299,7 @@ def test_a_rebuilt_input_that_fails_blocks_its_user():
     a, b = chain("a", "b")
     frontier = Frontier([b])
     frontier.next_ready()
-    frontier.reopen(b.key, [a])
+    frontier.reopen(b.key, [a], "damaged")
     assert drain(frontier, failing={"a"}) == ["a"]
     assert frontier.finished
     assert labels(frontier.in_state(Progress.BLOCKED)) == ["b"]
@@ -318,7 +319,7 @@ def test_what_failed_here_and_was_committed_by_another_run_does_not_hold_up_a_re
         else:
             frontier.done(stage.key)
     # Meanwhile another run has committed both; so only `middle`, which is damaged, is missing.
-    frontier.reopen(user.key, [middle])
+    frontier.reopen(user.key, [middle], "damaged")
     assert drain(frontier) == ["middle", "user"]
     assert frontier.finished
 
