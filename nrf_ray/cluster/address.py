@@ -5,6 +5,7 @@ import socket
 
 from nrf_ray.errors import ClusterError, ConfigError
 from nrf_ray.graph.blobs import local_root
+from nrf_ray.graph.redact import without_secrets
 
 CONNECT_SECONDS = 5.0
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -13,12 +14,14 @@ JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 def check_address(address: str | None, store_uri: str) -> str | None:
     """Return the address to join, or None to start a local Ray; refuse what cannot work."""
-    found = address or os.environ.get("RAY_ADDRESS")
+    found = os.environ.get("RAY_ADDRESS") if address is None else address
     if found is None:
         return None
+    if not found.strip():
+        raise ConfigError("the address of the cluster is empty; name one, or leave --address and RAY_ADDRESS out")
     if found.startswith(("http://", "https://")):
         raise ConfigError(
-            f"{found} is the address of Ray's dashboard, which takes jobs: use it with `ray job submit --address`. "
+            f"{without_secrets(found)} is the address of Ray's dashboard, which takes jobs: use it with `ray job submit --address`. "
             "To join the cluster from here give --address auto or HOST:6379"
             + ("" if address else ", or unset RAY_ADDRESS to run on this machine")
         )

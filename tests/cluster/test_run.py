@@ -127,3 +127,13 @@ def test_without_an_address_ray_runs_here(monkeypatch: pytest.MonkeyPatch) -> No
     assert check_address(None, "./runs") is None
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert check_address(None, "s3://bucket/runs") == "10.0.0.1:6379"
+
+
+def test_an_empty_address_is_refused_and_a_password_in_one_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ConfigError, match="the address of the cluster is empty"):
+        check_address("", "s3://bucket/runs")
+    with pytest.raises(ConfigError) as caught:
+        check_address("http://user:secret@head:8265", "s3://bucket/runs")
+    assert "secret" not in str(caught.value)
+    assert "***@head:8265" in str(caught.value)
