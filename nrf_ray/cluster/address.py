@@ -21,8 +21,8 @@ def check_address(address: str | None, store_uri: str) -> str | None:
         raise ConfigError("the address of the cluster is empty; name one, or leave --address and RAY_ADDRESS out")
     if found.startswith(("http://", "https://")):
         raise ConfigError(
-            f"{without_secrets(found)} is the address of Ray's dashboard, which takes jobs: use it with `ray job submit --address`. "
-            "To join the cluster from here give --address auto or HOST:6379"
+            f"{without_secrets(found)} is the address of Ray's dashboard, which takes jobs: use it with "
+            "`ray job submit --address`. To join the cluster from here give --address auto or HOST:6379"
             + ("" if address else ", or unset RAY_ADDRESS to run on this machine")
         )
     if local_root(store_uri) is not None and not os.path.isabs(store_uri.removeprefix("file://")):
