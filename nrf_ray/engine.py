@@ -103,7 +103,6 @@ def channels_last(images: Tensor) -> Tensor:
 def _copied(network: nn.Module, example: Tensor) -> nn.Module:
     """Return a copy in eval mode whose parameters are frozen, and share memory with the network's where they can."""
     shared: dict[int, object] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in network.parameters()}
-    shared |= {id(buffer): buffer for buffer in network.buffers()}
     try:
         twin = copy.deepcopy(network, shared).eval().to(memory_format=torch.channels_last)
     except (TypeError, RuntimeError) as error:

@@ -17,7 +17,7 @@ from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.cluster.live import LiveView
 from nrf_ray.cluster.metrics import stage_metrics
 from nrf_ray.cluster.names import renamed
-from nrf_ray.cluster.search import StageSearcher, workers_of
+from nrf_ray.cluster.search import StageSearcher
 from nrf_ray.cluster.session import connect
 from nrf_ray.cluster.shards import trial_request
 from nrf_ray.cluster.trial import Job, StageTrial
@@ -26,7 +26,7 @@ from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import Plan
-from nrf_ray.graph.stage import Resources
+from nrf_ray.graph.stage import Resources, workers_of
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.sweep import Sweep
 

@@ -22,7 +22,7 @@ from nrf_ray.graph.execute import to_rebuild
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.pools import pool_size
-from nrf_ray.graph.stage import Resources, Stage
+from nrf_ray.graph.stage import Resources, Stage, workers_of
 from nrf_ray.graph.store import Store
 
 POLL_SECONDS = 0.5
@@ -206,8 +206,3 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its settings for a restore that we never do; the frontier and its leases stay here.
         return {}
-
-
-def workers_of(stage: Stage) -> int:
-    """Return how many processes work on `stage` together, all at once."""
-    return int(getattr(stage.config, "num_workers", 1))

@@ -201,6 +201,11 @@ def shards_of(stage: Stage) -> int:
     return int(getattr(stage.config, "num_shards", 1))
 
 
+def workers_of(stage: Stage) -> int:
+    """Return how many processes work on a stage together, all at once."""
+    return int(getattr(stage.config, "num_workers", 1))
+
+
 def _find_kind(module: str, name: str) -> StageKind:
     kind = getattr(importlib.import_module(module), name)
     if not isinstance(kind, StageKind):

@@ -34,12 +34,13 @@ def foldable(network: nn.Module, images: Tensor) -> list[Pair]:
     convs = _names(network, nn.Conv2d, "weight")
     norms = _names(network, nn.BatchNorm2d, "running_mean")
     pairs: list[Pair] = []
-    if not convs.keys() | norms.keys() <= watch.calls.keys():
+    calls = Counter(tensor for tensor, _ in [*watch.convs, *watch.norms])
+    if not convs.keys() | norms.keys() <= calls.keys():
         return pairs
     for weight, output in watch.convs:
         taken_by = [mean for mean, given in watch.norms if given == output]
         alone = len(taken_by) == 1 and watch.uses[output] == 1
-        if alone and watch.calls[weight] == watch.calls[taken_by[0]] == 1:
+        if alone and calls[weight] == calls[taken_by[0]] == 1:
             conv, norm = convs.get(weight, []), norms.get(taken_by[0], [])
             if len(conv) == len(norm) == 1:
                 pairs.append(Pair(conv[0], norm[0]))
@@ -116,11 +117,6 @@ class _Watch(TorchFunctionMode):
         self.uses: Counter[int] = Counter()
         self._alive: list[Any] = []
         """Keeps every tensor, so that no identity is given away twice."""
-
-    @property
-    def calls(self) -> Counter[int]:
-        """How often each weight and each running mean was used."""
-        return Counter(tensor for tensor, _ in [*self.convs, *self.norms])
 
     def __torch_function__(
         self,
