@@ -9,8 +9,8 @@ trained, in fp32, says the mean loss towards the targets and the share of target
 Every contender gets a model in eval mode with frozen parameters. Peers and bare loops get it in the fastest of three
 memory layouts, which is found before the rounds; ours chooses its own. In the bf16 cases ours is in its mode "fast" and
 peers get their model under autocast, as a user does by hand; beside them stand the same peers in fp32. In the cases
-"documented" peers get what their documentation asks for, a model in eval mode and nothing else, and everyone has a
-process of its own: in ours malloc keeps freed memory, as it does wherever a stage runs.
+"documented" peers get what their documentation shows, a model in eval mode and nothing else, in a process of their own
+with malloc as it comes; ours has one where malloc keeps freed memory, as it does wherever a stage runs.
 """
 
 from collections.abc import Callable, Mapping
@@ -68,7 +68,7 @@ class Setting:
     precision: str
     """fp32 or bf16."""
     peers: Literal["tuned", "documented"] = "tuned"
-    """Whether peers get frozen parameters and their fastest layout, or a model in eval mode and nothing else."""
+    """Whether peers get frozen parameters, their fastest layout and our malloc, or a model in eval mode alone."""
     batch: int = 256
     steps: int = 20
 
@@ -127,9 +127,10 @@ def as_used(name: str, peer: Peer, prepare: Prepare, setting: Setting) -> Conten
 
 
 def contender(name: str, peer: Peer, prepare: Prepare, setting: Setting) -> Contender:
-    """Return one rival in its fastest layout, with the checks of its result."""
+    """Return one rival in its fastest layout, or as documented, with the checks of its result."""
     images, targets = attacked_rows(setting.batch)
-    model = prepare(trained_network(setting.network))
+    as_documented = setting.peers == "documented" and peer not in (ours, ours_fast)
+    model = prepare(trained_network(setting.network)).requires_grad_(as_documented)
     found: list[Tensor] = []
 
     def craft_in(layout: str, steps: int) -> Craft:
@@ -139,7 +140,8 @@ def contender(name: str, peer: Peer, prepare: Prepare, setting: Setting) -> Cont
 
     takes_views = peer is PEERS["torchattacks"] and setting.norm == "l2"  # which fails where channels come last
     layout = min(
-        LAYOUTS if not takes_views else [CHANNELS_FIRST], key=lambda layout: _seconds(craft_in(layout, PROBE_STEPS))
+        [CHANNELS_FIRST] if takes_views or as_documented else LAYOUTS,
+        key=lambda layout: _seconds(craft_in(layout, PROBE_STEPS)),
     )
     craft = craft_in(layout, setting.steps)
 
@@ -176,7 +178,7 @@ def _seconds(craft: Craft) -> float:
 
 
 def cases() -> list[Case]:
-    """Return every network in both norms, in fp32, in bf16 and with peers as documented, on one thread and on two."""
+    """Return every network in both norms, in fp32, in bf16 and as documented, on one thread and on two."""
     tuned = [(precision, "tuned") for precision in ("fp32", "bf16")]
     chosen = product(NETWORKS.items(), EPS, (*tuned, ("fp32", "documented")), (1, 2))
     return [
