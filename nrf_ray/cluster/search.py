@@ -116,7 +116,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
             self.elsewhere[stage.key] = holder
             return False
         self.elsewhere.pop(stage.key, None)
-        if self._leases.took_over(stage):
+        if self._leases.took_over(stage) and not self._store.has(stage):
             note_lost(self._store, stage)
         return True
 

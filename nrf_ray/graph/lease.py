@@ -3,10 +3,14 @@
 A stage that a driver has handed out carries the driver's name. Whoever finds such a name looks whether that driver
 lives; what a dead one held is taken over by writing the lease that follows its own, which one of several succeeds in.
 
+Whoever gives such a lease back removes the dead ones before it too, so that nobody takes them over once more.
+
 A lease saves work and guards nothing: what is committed is decided by the store alone.
 """
 
 import json
+from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -25,8 +29,8 @@ class Leases:
         self._heart = Heart(store.blobs, "run")
         self._watch = Watch()
         self._lease = json.dumps({"driver": self._heart.driver}).encode()
-        self._held: dict[str, str] = {}
-        """Names of the leases held, by the name of the first lease of the stage."""
+        self._held: dict[str, list[str]] = {}
+        """For each stage whose lease is held, by the name of its first lease: those of the dead, then our own."""
 
     def __enter__(self) -> Self:
         self._heart.__enter__()
@@ -36,40 +40,52 @@ class Leases:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for name in self._held.values():
-            self._drop(name)
-        self._heart.__exit__(kind, error, trace)
+        with ExitStack() as ending:  # all of it happens, whatever one part of it raises
+            ending.push(self._heart)
+            for chain in self._held.values():
+                ending.callback(self._drop, chain)
 
     def take(self, stage: Stage) -> str | None:
         """Take the lease of `stage`; return None, or who else works on it."""
-        first = name = place_of(stage).file(LEASE)
-        while not self._blobs.put_new(name, self._lease):
-            lease = self._blobs.get(name)
+        chain = [place_of(stage).file(LEASE)]
+        while True:
+            if self._blobs.put_new(chain[-1], self._lease):
+                if len(chain) == 1 or self._blobs.exists(chain[0]):
+                    break
+                self._blobs.delete(chain.pop())  # the dead ones were removed this moment: who starts, starts anew
+                del chain[1:]
+                continue
+            lease = self._blobs.get(chain[-1])
             if lease is None:
                 continue  # it has been given back this moment
-            follower = _follower(name, lease)
+            follower = _follower(chain[-1], lease)
             if lease == self._lease and not self._blobs.exists(follower):
                 break
             holder = _holder(self._blobs, lease)
             if lease != self._lease and holder is not None and self._watch.lives(holder):
                 return str(holder)
-            name = follower
-        self._held[first] = name
+            chain.append(follower)
+        self._held[chain[0]] = chain
         return None
 
     def took_over(self, stage: Stage) -> bool:
         """Return whether the lease that we hold of `stage` follows that of a run that died with it."""
-        first = place_of(stage).file(LEASE)
-        return self._held[first] != first
+        return len(self._held[place_of(stage).file(LEASE)]) > 1
 
     def release(self, stage: Stage) -> None:
         """Give the lease of `stage` back."""
         self._drop(self._held.pop(place_of(stage).file(LEASE)))
 
-    def _drop(self, name: str) -> None:
-        """Delete a lease unless it has been taken over: then it is what the lease of somebody else follows."""
-        if not self._blobs.exists(_follower(name, self._lease)):
-            self._blobs.delete(name)
+    def _drop(self, chain: Sequence[str]) -> None:
+        """Delete our lease and those of the dead that it follows, unless it is not ours any more.
+
+        The first goes first: once it is gone the others say nothing. Where ours was taken over it is what the lease of
+        somebody else follows, who will delete all of them.
+        """
+        ours = chain[-1]
+        if self._blobs.get(ours) == self._lease and not self._blobs.exists(_follower(ours, self._lease)):
+            for name in chain:
+                self._blobs.delete(name)
 
 
 def running_elsewhere(store: Store, stage: Stage) -> str | None:

@@ -9,6 +9,7 @@ from nrf_ray.cluster.capacity import Capacity, Node
 from nrf_ray.cluster.search import MAX_MOVES, MAX_RETRIES, RAISED, StageSearcher
 from nrf_ray.cluster.trial import BAD_INPUT
 from nrf_ray.graph.attempts import lost_attempts
+from nrf_ray.graph.execute import execute
 from nrf_ray.graph.frontier import MAX_REOPENED, Frontier, Progress
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import make_plan
@@ -151,6 +152,29 @@ def test_what_a_killed_run_had_begun_is_counted(store: Store, leases: Leases, tm
     assert lost_attempts(store) == {stage.key: 1}
     bench.searcher.on_trial_complete(trial, {"end": "done"})
     assert bench.searcher.frontier.finished
+
+
+def test_what_a_killed_run_had_finished_was_not_lost(store: Store, leases: Leases) -> None:
+    """It was killed between the record and the release of its lease, and this run had planned before."""
+    (stage,) = toys(1)
+    bench = Bench(store, leases, {"a": Node(2, 0)}, stage)
+    execute(stage, store)
+    store.blobs.put_new(place_of(stage).file(LEASE), b'{"driver": "a run that was killed"}')
+    assert len(bench.hand_out()) == 1
+    assert lost_attempts(store) == {}
+
+
+def test_what_a_killed_run_had_begun_is_counted_once(store: Store, leases: Leases) -> None:
+    """Regression: every run that took the stage after it, or the same run again, counted one more."""
+    (stage,) = toys(1)
+    store.blobs.put_new(place_of(stage).file(LEASE), b'{"driver": "a run that was killed"}')
+    bench = Bench(store, leases, {"a": Node(2, 0)}, stage)
+    for _ in range(MAX_RETRIES):
+        (trial,) = bench.hand_out()
+        bench.searcher.on_trial_complete(trial)  # it was taken back before it ran
+    with Leases(store) as others:
+        (trial,) = Bench(store, others, {"a": Node(2, 0)}, stage).hand_out()
+    assert lost_attempts(store) == {stage.key: 1}
 
 
 def test_what_a_stopped_run_was_doing_is_counted(store: Store, leases: Leases) -> None:

@@ -158,6 +158,24 @@ def test_all_is_released_at_exit_also_by_an_exception(store: Store):
     assert live_drivers(store.blobs) == []
 
 
+def test_a_lease_that_cannot_be_given_back_keeps_none_of_the_others(store: Store, monkeypatch: pytest.MonkeyPatch):
+    # Regression: the first that failed left all others behind, and a counter that went on for ever.
+    stages = [node(name) for name in "abc"]
+    stuck, real = place_of(stages[0]).file(LEASE), store.blobs.delete
+
+    def fails_once(name: str) -> None:
+        if name == stuck:
+            raise StoreError("the disk does not answer")
+        real(name)
+
+    monkeypatch.setattr(store.blobs, "delete", fails_once)
+    before = threading.active_count()
+    with pytest.raises(StoreError, match="does not answer"), Leases(store) as mine:
+        assert [mine.take(stage) for stage in stages] == [None] * 3
+    assert [blob.name for blob in store.blobs.under()] == ["nrf-store.json", stuck]
+    assert threading.active_count() == before
+
+
 def test_live_drivers_are_those_that_may_live(store: Store):
     other_driver(store, pid=dead_pid())
     assert live_drivers(store.blobs) == []
@@ -180,6 +198,37 @@ def test_of_many_that_take_over_from_the_same_dead_driver_one_succeeds(store: St
             assert winner.take(STAGE) is None, "its own lease may be taken again"
             winner.release(STAGE)
             assert runs[taken.index(None) - 1].take(STAGE) is None, "what is given back is free"
+
+
+@pytest.mark.parametrize("dead", [1, 3])
+def test_what_the_dead_held_is_taken_over_once(store: Store, dead: int):
+    # Regression: the lease of the dead run stayed, so whoever took the stage later took it over once more.
+    other_driver(store, pid=dead_pid())
+    for _ in range(dead - 1):
+        killed = Leases(store)  # it never becomes known as a driver, so it is dead
+        assert killed.take(STAGE) is None
+    with Leases(store) as mine, Leases(store) as other:
+        assert (mine.take(STAGE), mine.took_over(STAGE)) == (None, True)
+        assert other.take(STAGE) is not None
+        mine.release(STAGE)
+        assert store.blobs.under(place_of(STAGE).stage) == [], "nothing of the dead is left"
+        assert (other.take(STAGE), other.took_over(STAGE)) == (None, False)
+
+
+def test_a_lease_that_follows_what_was_just_removed_is_no_lease(store: Store, monkeypatch: pytest.MonkeyPatch):
+    other_driver(store, pid=dead_pid())
+    with Leases(store) as first, Leases(store) as second, Leases(store) as third:
+        assert first.take(STAGE) is None
+        real = store.blobs.put_new
+
+        def once_it_is_given_back(name: str, data: bytes) -> bool:
+            if name != place_of(STAGE).file(LEASE) and first._held:
+                first.release(STAGE)
+            return real(name, data)
+
+        monkeypatch.setattr(store.blobs, "put_new", once_it_is_given_back)
+        assert (second.take(STAGE), second.took_over(STAGE)) == (None, False)
+        assert third.take(STAGE) is not None, "there is one lease, and it is found"
 
 
 def test_who_was_overtaken_does_not_take_the_lease_of_the_other_away(store: Store, clock: Clock):
