@@ -51,7 +51,7 @@ class Machine:
         """Return whether a record with this provenance comes from such a machine."""
         if provenance.get("device") != self.resources.device or provenance.get("gpus") != self.resources.gpus:
             return False
-        names = provenance["accelerators"] if self.resources.gpus else [provenance["processor"]]
+        names = provenance.get("accelerators", []) if self.resources.gpus else [provenance.get("processor", "")]
         return any(self.name.lower() in name.lower() for name in names)
 
     def __str__(self) -> str:

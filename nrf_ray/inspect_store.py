@@ -137,7 +137,7 @@ def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]
             record = store.peek(place)
             if record is None:
                 continue
-            label = f"{label} {record.provenance['label']}"
+            label = f"{label} {record.provenance.get('label')}"
             found = recompute(store, record, known)
         except (ConfigError, CorruptArtifact, ValueError) as error:
             problems = (str(error),)

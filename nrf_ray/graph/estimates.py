@@ -75,7 +75,7 @@ def learn_from(records: Iterable[Record]) -> Estimates:
     for record in records:
         expected = record.provenance.get("expected_seconds")
         if expected:
-            for likeness in _likenesses(record.stage, record.provenance["arch"], expected):
+            for likeness in _likenesses(record.stage, record.provenance.get("arch"), expected):
                 found[likeness].append(record.seconds / expected)
     return Estimates(ratios={like: statistics.median(all_) for like, all_ in found.items() if len(all_) >= LEAST})
 

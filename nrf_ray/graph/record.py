@@ -24,6 +24,7 @@ from nrf_ray.graph.canonical import Json, Key, digest, encode, json_text
 from nrf_ray.graph.redact import without_secrets
 from nrf_ray.graph.source import source_digest
 from nrf_ray.graph.stage import SCHEMA, Metrics, Stage, shards_of
+from nrf_ray.graph.wellformed import is_well_formed
 
 VERSIONED_PACKAGES = ("nrf_ray", "torch", "torchvision", "ray", "numpy", "pyarrow", "scikit-learn", "safetensors")
 
@@ -90,13 +91,15 @@ class Record:
             checksum = body.pop("checksum")
             found = _checksum(body)
             body.pop("schema")
+            well_formed = is_well_formed(body)
             record = cls(**{**body, "files": tuple(FileEntry(**entry) for entry in body["files"])})
-            sound = all(is_file_name(entry.name) and int(entry.copy) >= 0 for entry in record.files)
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise CorruptArtifact(stage, key, "its record is not readable") from error
         if checksum != found or (record.stage, record.key) != (stage, key):
             raise CorruptArtifact(stage, key, "its record does not match its own checksum or place")
-        if not sound:
+        if not well_formed:
+            raise CorruptArtifact(stage, key, "its record has fields that no record has, or of another type")
+        if not all(is_file_name(entry.name) for entry in record.files):
             raise CorruptArtifact(stage, key, "its record names files that no stage writes")
         return record
 

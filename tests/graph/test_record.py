@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nrf_ray.errors import ConfigError, CorruptArtifact
-from nrf_ray.graph.canonical import Key
+from nrf_ray.forecast import this_machine
+from nrf_ray.graph.canonical import Key, digest, json_text
+from nrf_ray.graph.estimates import learn_from
 from nrf_ray.graph.record import FileEntry, Record, launch_provenance, record_of
 from nrf_ray.graph.stage import Resources
+from nrf_ray.graph.wellformed import LATER, PROVENANCE
 from tests.graph.test_canonical import VALUES
 from tests.graph.toys import node
 
@@ -24,8 +28,10 @@ RECORD = Record(
     inputs={"first": Key("ab" * 32)},
     files=(FileEntry(name="value.txt", size=1437, sha256="cd" * 32),),
     metrics={"accuracy": 0.123456, "n": 614370, "none": None, "small": 1e-9},
-    provenance={"seconds": 1.5, "host": "here"},
-)
+    provenance={
+        "seconds": 1.5, "source_digest": "ef" * 32, "started": "now", "device": "cpu", "threads": 1, "host": "here"
+    },
+)  # fmt: skip
 NUMBERS = st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -90,6 +96,53 @@ def test_a_consistent_edit_without_the_checksum_is_found():
     body["metrics"]["accuracy"] = 0.99
     with pytest.raises(CorruptArtifact, match="checksum"):
         Record.from_bytes(json.dumps(body).encode(), STAGE, KEY)
+
+
+FILE = {"name": "a.txt", "size": 1, "sha256": "0" * 64}
+WRONG: dict[str, list[object]] = {
+    "version": ["2", None, True, -1, 1.5],
+    "inputs": [None, [], "first", {"first": 7}, {"first": "no key"}],
+    "metrics": [None, [], 1, {"n": {}}, {"n": ["x"]}],
+    "provenance": [None, [], "here", {}],
+    "files": [None, "", {}, [1], [{}], [FILE | {"more": 1}]]
+    + [[FILE | {"size": bad}] for bad in ("1", -1, None, True)]
+    + [[FILE | bad] for bad in ({"sha256": "0"}, {"sha256": 0}, {"copy": 0.5}, {"name": 7})],
+    "seconds": [None, "1.5", -1, True, [], 10**400],
+    "source_digest": [None, 7, []],
+    "threads": ["1", 2**63],
+    "expected_seconds": ["2", -1.0],
+    "accelerators": [None, "A100", [1]],
+}  # fmt: skip
+"""Values that a field of a record cannot have; the last four are of its provenance."""
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_right_checksum_over_wrong_types_is_a_damaged_record(name: str, value: object):
+    """Regression: whoever used such a field later ended with a traceback, and the record stayed."""
+    body = {**json.loads(RECORD.to_bytes())}
+    del body["checksum"]
+    (body if name in body else body["provenance"])[name] = value
+    data = json.dumps({**body, "checksum": digest(json_text(body).encode())}).encode()
+    with pytest.raises(CorruptArtifact):
+        Record.from_bytes(data, STAGE, KEY)
+
+
+@given(
+    fields=st.dictionaries(st.sampled_from(["version", "config", "inputs", "metrics", "files", "provenance"]), VALUES),
+    provenance=st.dictionaries(st.sampled_from(sorted(PROVENANCE | LATER)), VALUES),
+)
+def test_no_record_that_is_read_stops_its_readers(fields, provenance):
+    body = {**json.loads(RECORD.to_bytes()), **fields}
+    del body["checksum"]
+    if isinstance(body["provenance"], dict):
+        body["provenance"] |= provenance
+    data = json.dumps({**body, "checksum": digest(json_text(body).encode())}).encode()
+    with suppress(CorruptArtifact):
+        record = Record.from_bytes(data, STAGE, KEY)
+        learn_from([record])
+        this_machine(Resources()).is_like(record.provenance)
+        assert record.seconds >= 0
+        assert isinstance(record.provenance["source_digest"], str)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), len])
