@@ -6,6 +6,11 @@ nothing that a dead driver left ever has to be unlocked by hand.
 
 A driver either runs stages or collects garbage. Each kind makes itself known first and looks for the other then, so of
 two that start at once at least one sees the other: a collector gives way, and a run waits for it.
+
+A collector that was taken for dead may only have been frozen, and would go on deleting what runs have found since. So
+it has a permit beside its counter, which is never written again; whoever takes it for dead removes that first, and the
+collector looks for it before every file. What is left is the one file at which it was frozen between look and deletion;
+a stage that took over just that file is found damaged when it is read, and built again.
 """
 
 import json
@@ -18,7 +23,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from nrf_ray.errors import StoreError
+from nrf_ray.errors import StoreError, StoreFailed
 from nrf_ray.graph.blobs import Blobs
 from nrf_ray.graph.process import identity, machine, started
 
@@ -75,9 +80,17 @@ class Heart:
         self._stop = threading.Event()
 
     def __enter__(self) -> Self:
+        if self._work == "gc":
+            self._blobs.put_new(_permit_of(self.driver), b"")
         self._beat()
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
         self._thread.start()
+        try:
+            if self._work == "run":
+                wait_for_collectors(self._blobs)
+        except BaseException:  # an interrupt, say: nobody should wait for a driver that never began
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -86,6 +99,16 @@ class Heart:
         self._stop.set()
         self._thread.join()
         self._blobs.delete(_file_of(self.driver))
+        if self._work == "gc":
+            self._blobs.delete(_permit_of(self.driver))
+
+    def check_permit(self) -> None:
+        """Raise StoreFailed where this collector was taken for dead, so that others count on what it would delete."""
+        if not self._blobs.exists(_permit_of(self.driver)):
+            raise StoreFailed(
+                f"this collection stood still for more than {STALE_SECONDS:.0f} s, so a run took it for dead and uses "
+                "the store; what is left was not removed: run nrf gc again when no run is at work"
+            )
 
     def _keep_beating(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
@@ -142,6 +165,7 @@ def wait_for_collectors(blobs: Blobs) -> None:
     while collectors := {n: d for n, d in drivers_of(blobs).items() if d and d.work == "gc"}:
         for name, driver in collectors.items():
             if not watch.lives(driver):
+                blobs.delete(_permit_of(driver.driver))
                 blobs.delete(name)
         time.sleep(LOOK_SECONDS)
 
@@ -162,7 +186,8 @@ def survey(blobs: Blobs, heart: Heart) -> Survey:
     shows that it lives, or has stood still for `STALE_SECONDS`.
     """
     watch, first = Watch(), {d.driver: d.beats for d in live_drivers(blobs)}
-    half_written = {name for name in _names(blobs) if not name.endswith(".json")}
+    # Half a beat of some driver, or the permit of a collector that was killed.
+    half_written = {name for name in _names(blobs) if not name.endswith(".json")} - {_permit_of(heart.driver)}
     while True:
         others = {name: driver for name, driver in drivers_of(blobs).items() if name != _file_of(heart.driver)}
         living = [driver for driver in others.values() if driver and watch.lives(driver)]
@@ -192,3 +217,7 @@ def _read(blobs: Blobs, name: str) -> Driver | None:
 
 def _file_of(driver: str) -> str:
     return f"{FOLDER}/{driver}.json"
+
+
+def _permit_of(collector: str) -> str:
+    return f"{FOLDER}/{collector}.permit"

@@ -50,14 +50,17 @@ def collect(store: Store) -> tuple[list[Blob], list[Driver]]:
 
     While this is at work it is a driver itself: a run that starts meanwhile waits for its end, and would otherwise take
     over files of an earlier run that are about to be deleted. A run that was killed on another machine shows by its
-    counter, which may take `drivers.STALE_SECONDS`.
+    counter, which may take `drivers.STALE_SECONDS`. Raises StoreFailed where this process stood still for so long that
+    a run took it for dead: then it deletes nothing more.
     """
     with Heart(store.blobs, "gc") as heart:
         busy, dead = drivers.survey(store.blobs, heart)
         garbage = [] if busy else find(store, dead)
         for blob in garbage:
+            heart.check_permit()
             store.blobs.delete(blob.name)
         # A run that starts now puts its file among those of the drivers, whatever becomes of the other folders.
+        heart.check_permit()
         for folder in sorted({blob.name.rpartition("/")[0] for blob in garbage} - {drivers.FOLDER}, reverse=True):
             store.blobs.remove_empty(folder)
     return garbage, busy

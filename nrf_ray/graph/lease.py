@@ -16,7 +16,7 @@ from typing import Self
 
 from nrf_ray.graph.blobs import Blobs
 from nrf_ray.graph.canonical import digest
-from nrf_ray.graph.drivers import Driver, Heart, Watch, driver_named, wait_for_collectors
+from nrf_ray.graph.drivers import Driver, Heart, Watch, driver_named
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import LEASE, Store, place_of
 
@@ -34,7 +34,6 @@ class Leases:
 
     def __enter__(self) -> Self:
         self._heart.__enter__()
-        wait_for_collectors(self._blobs)
         return self
 
     def __exit__(

@@ -4,11 +4,22 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from nrf_ray.graph import drivers
 from nrf_ray.graph.store import Store
 from tests.graph import s3, toys
+from tests.graph.others import Clock
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which drivers are seen to live or to be dead."""
+    made = Clock()
+    monkeypatch.setattr(drivers, "time", SimpleNamespace(monotonic=made.monotonic, sleep=made.sleep))
+    return made
 
 
 @pytest.fixture

@@ -4,62 +4,18 @@ import contextlib
 import json
 import os
 import platform
-import subprocess
-import sys
 import threading
 import time
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from nrf_ray.errors import StoreError
 from nrf_ray.graph import drivers
-from nrf_ray.graph.drivers import STALE_SECONDS, Heart, live_drivers
-from nrf_ray.graph.execute import run_inline
-from nrf_ray.graph.garbage import collect
+from nrf_ray.graph.drivers import STALE_SECONDS, live_drivers
 from nrf_ray.graph.lease import Leases, running_elsewhere
-from nrf_ray.graph.process import identity
-from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import LEASE, Store, place_of
-from tests.graph.toys import FILE, node
-
-STAGE = node("x")
-ELSEWHERE = {"host": "elsewhere", "machine": "another boot of another machine"}
-
-
-class Clock:
-    """A clock that stands until it is moved; to sleep moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(drivers, "time", SimpleNamespace(monotonic=made.monotonic, sleep=made.sleep))
-    return made
-
-
-def other_driver(store: Store, stage: Stage = STAGE, name: str = "other", **about: Any) -> None:
-    """Put the files of another driver, which holds `stage`, into the store."""
-    owner = {"driver": name, "work": "run", **identity(), "beats": 1, **about}
-    store.blobs.replace(f"drivers/{name}.json", json.dumps(owner).encode())
-    store.blobs.replace(place_of(stage).file(LEASE), json.dumps({"driver": name}).encode())
-
-
-def dead_pid() -> int:
-    """Return the id of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+from tests.graph.others import ELSEWHERE, STAGE, Clock, dead_pid, other_driver
+from tests.graph.toys import node
 
 
 def test_the_second_taker_is_refused_while_the_first_lives(store: Store):
@@ -241,94 +197,6 @@ def test_who_was_overtaken_does_not_take_the_lease_of_the_other_away(store: Stor
         frozen.release(STAGE)
         with Leases(store) as third:
             assert third.take(STAGE) is not None
-
-
-# Collecting garbage while others run
-
-
-def test_garbage_is_not_collected_while_a_run_uses_the_store(store: Store):
-    store.write(STAGE, "left.bin", b"x")
-    with Leases(store):
-        found, busy = collect(store)
-        assert (found, [str(driver) for driver in busy]) == ([], [f"process {os.getpid()} on {platform.node()}"])
-    found, busy = collect(store)
-    assert ([blob.name for blob in found], busy) == ([place_of(STAGE).file("left.bin")], [])
-
-
-def test_a_run_killed_on_another_machine_needs_no_unlock(store: Store, clock: Clock):
-    # Regression: `nrf gc` refused for ever, and had to be told that the run was dead.
-    other_driver(store, **ELSEWHERE)
-    began = clock.now
-    found, busy = collect(store)
-    assert (busy, clock.now - began > STALE_SECONDS) == ([], True)
-    assert [blob.name for blob in found] == ["drivers/other.json", place_of(STAGE).file(LEASE)]
-
-
-def test_a_run_that_lives_on_another_machine_is_seen_to(store: Store, monkeypatch: pytest.MonkeyPatch):
-    other_driver(store, **ELSEWHERE)
-    beats = iter(range(2, 100))
-    sleep = SimpleNamespace(
-        monotonic=time.monotonic, sleep=lambda seconds: other_driver(store, **ELSEWHERE, beats=next(beats))
-    )
-    monkeypatch.setattr(drivers, "time", sleep)
-    found, busy = collect(store)
-    assert (found, [driver.host for driver in busy]) == ([], ["elsewhere"])
-
-
-def test_a_run_that_starts_in_the_middle_of_a_collection_waits_for_its_end(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-):
-    # Regression: it took files of an earlier run for its own, which were deleted under it before it had its record.
-    stage = node("late")
-    store.write(stage, FILE, b"late()")
-    done: list[str] = []
-
-    def run() -> None:
-        with Leases(store) as leases:
-            done.append("started")
-            leases.take(stage)
-            run_inline([stage], store)
-
-    starting = threading.Thread(target=run)
-    real = store.blobs.delete
-
-    def slow(name: str) -> None:
-        if not starting.ident:
-            starting.start()
-            time.sleep(3 * drivers.LOOK_SECONDS)
-            assert done == [], "it has not begun"
-        real(name)
-
-    monkeypatch.setattr(store.blobs, "delete", slow)
-    assert [blob.name for blob in collect(store)[0]] == [place_of(stage).file(FILE)]
-    starting.join()
-    assert store.problems(store.artifact(stage).record) == []
-
-
-def test_of_two_collections_at_once_the_second_gives_way(store: Store):
-    store.write(STAGE, "left.bin", b"x")
-    with Heart(store.blobs, "gc"):
-        assert [driver.work for driver in collect(store)[1]] == ["gc"]
-
-
-def test_a_collection_that_was_killed_on_another_machine_holds_no_run_up(store: Store, clock: Clock):
-    other_driver(store, work="gc", **ELSEWHERE)
-    with Leases(store):
-        assert clock.now > 1000.0 + STALE_SECONDS
-    assert store.blobs.under("drivers") == []
-
-
-def test_a_collection_does_not_take_its_own_beat_for_another_driver(store: Store, monkeypatch: pytest.MonkeyPatch):
-    # Regression: the file that its own counter was just being written to looked like a driver that lives.
-    mine = {"driver": "mine", "work": "gc", **identity(), "beats": 1}
-    left = store.blobs.root / "drivers" / ".tmp-123"
-    left.parent.mkdir()
-    left.write_text(json.dumps(mine))
-    found, busy = collect(store)
-    assert ([blob.name for blob in found], busy) == (["drivers/.tmp-123"], []), "left by a process that was killed"
-    left.write_text(json.dumps(mine))
-    monkeypatch.setattr(drivers, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: left.unlink()))
-    assert collect(store) == ([], []), "it was being written"
 
 
 # The counter
