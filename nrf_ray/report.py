@@ -6,6 +6,7 @@ import pandas as pd
 
 from nrf_ray.errors import CorruptArtifact
 from nrf_ray.graph.attempts import lost_attempts
+from nrf_ray.graph.drivers import Heart
 from nrf_ray.graph.frontier import Frontier, Progress
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store, place_of
@@ -18,15 +19,15 @@ def write_tables(sweep: Sweep, store: Store, frontier: Frontier | None = None) -
     """Write every table of `sweep` from the records in `store`, with its pictures, and return the tables by name.
 
     `frontier` is how far the stages of the last run got, where one ran: it knows what failed and what that blocked.
+    Whoever collects garbage meanwhile gives way, since half a table looks like garbage.
     """
-    rows: dict[Table, list[dict[str, Any]]] = {**sweep.collect(store), STAGES: stage_rows(sweep, store, frontier)}
-    frames = {}
-    for name, figure in sweep.pictures(store).items():
-        store.blobs.replace(f"{sweep.folder()}/{name}", store.artifact(figure).read(name))
-    for table, filled in rows.items():
-        write_table(store.blobs, table_name(sweep, table), table, filled)
-        frames[table.name] = to_arrow(table, filled).to_pandas()
-    return frames
+    with Heart(store.blobs, "run"):
+        rows: dict[Table, list[dict[str, Any]]] = {**sweep.collect(store), STAGES: stage_rows(sweep, store, frontier)}
+        for name, figure in sweep.pictures(store).items():
+            store.blobs.replace(f"{sweep.folder()}/{name}", store.artifact(figure).read(name))
+        for table, filled in rows.items():
+            write_table(store.blobs, table_name(sweep, table), table, filled)
+    return {table.name: to_arrow(table, filled).to_pandas() for table, filled in rows.items()}
 
 
 def replaced_keys(sweep: Sweep, store: Store) -> int:

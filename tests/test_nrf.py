@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from nrf_ray import cli
+from nrf_ray.graph import folder
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
-from tests.cluster.toys import Toy, toy
+from nrf_ray.report import write_tables
+from tests.cluster.toys import Toy, sweep_of, toy
 
 
 @pytest.fixture
@@ -154,6 +156,22 @@ def test_gc_refuses_while_a_run_works(chain, monkeypatch, capsys) -> None:
         code, _, err = nrf(monkeypatch, capsys, "gc", "--store", str(store))
     assert code == 2
     assert "this store is in use (process " in err
+
+
+def test_gc_gives_way_to_tables_that_are_being_written(chain, monkeypatch, capsys) -> None:
+    """Regression: half a table looks like garbage, and the run that wrote it had said that it was done."""
+    store, _, second = chain
+    real, codes = folder._write_synced, []
+
+    def collect_meanwhile(path: Path, data: bytes) -> None:
+        real(path, data)
+        if "sweeps" in path.parts:
+            codes.append(nrf(monkeypatch, capsys, "gc", "--store", str(store))[0])
+
+    monkeypatch.setattr(folder, "_write_synced", collect_meanwhile)
+    tables = write_tables(sweep_of(second), Store.open(str(store), create=True))
+    assert codes == [2] * len(tables)
+    assert nrf(monkeypatch, capsys, "gc", "--store", str(store))[:2] == (0, "0 files, 0 bytes removed\n")
 
 
 @pytest.mark.parametrize(
