@@ -2,7 +2,8 @@
 
     python sweeps/transfer_grid.py --arch resnet_s,vgg_s --epsilon 1.0,1.5 --seeds 0,1,2
 
-A mistake of the user's is one line on stderr and exit code 2; stages that failed are exit code 1; Ctrl-C is 130.
+A mistake of the user's is one line on stderr and exit code 2; stages that failed are exit code 1; Ctrl-C and SIGTERM,
+at any moment of a command, are 130.
 Neither ray nor torch is imported before something has to run.
 """
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nrf_ray import inspect_store
+from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.commands import run_or_plan
 from nrf_ray.doctor.command import doctor
 from nrf_ray.errors import INTERRUPTED, NrfError
@@ -70,16 +72,22 @@ def _app(name: str, text: str | None) -> App:
 
 
 def _guarded(app: App) -> int:
-    """Run `app`; turn every expected error into one line and an exit code."""
+    """Run `app`; turn every expected error, and every wish that it end, into one line and an exit code."""
+    try:
+        with stop_in_time():
+            return _outcome(app)
+    except KeyboardInterrupt:
+        _say("stopped: ", "what is finished is kept; run the same command again to go on from there")
+        return INTERRUPTED
+
+
+def _outcome(app: App) -> int:
     try:
         code = app(sys.argv[1:], exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _complain(" ".join(str(error).split()) + " See --help.", 2)
     except NrfError as error:
         return _complain(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _say("stopped: ", "what is finished is kept; run the same command again to go on from there")
-        return INTERRUPTED
     return code if isinstance(code, int) else 0
 
 

@@ -86,9 +86,8 @@ def _run(sweep: Sweep, plan: Plan, store: Store, address: str | None, console: C
     from nrf_ray.cluster.quiet import output_to
     from nrf_ray.cluster.run import run_sweep
 
-    errors = os.dup(2)  # never closed: a run that is ended by force may say so at any time after this
     with output_to(log) as terminal:
-        return run_sweep(sweep, plan, store, address=address, log=log, console=terminal, errors=errors)
+        return run_sweep(sweep, plan, store, address=address, log=log, console=terminal)
 
 
 def _log_folder(store: Store) -> Path:

@@ -1,8 +1,8 @@
 """End soon, and without noise, when a person or a scheduler says so.
 
-The first Ctrl-C or SIGTERM (which is what `ray job stop` sends) unwinds the run as KeyboardInterrupt; from that moment
-a timer runs, because Ray may not let go. A second signal ends the process at once. Either way what is committed stays:
-Ray's processes die with this one, and the next run goes on from there.
+The first Ctrl-C or SIGTERM (which is what `ray job stop` sends) unwinds the command as KeyboardInterrupt; from that
+moment a timer runs, because Ray may not let go. A second signal ends the process at once. Either way what is committed
+stays: Ray's processes die with this one, and the next run goes on from there.
 """
 
 import os
@@ -22,17 +22,19 @@ FORCED = b"stopped at once: what is finished is kept; run the same command again
 
 
 @contextmanager
-def stop_in_time(errors: int) -> Iterator[None]:
-    """Raise KeyboardInterrupt in here at the first signal; say on the file descriptor `errors` if force was needed.
+def stop_in_time() -> Iterator[None]:
+    """Raise KeyboardInterrupt in here at the first signal; where force is needed, say so on what is stderr now.
 
     After an interrupt the handlers stay: the process is about to end, and another signal must not disturb that.
     """
+    errors = os.dup(2)  # whoever sends the output elsewhere meanwhile does not send this line there
+
+    interrupted = unwound = False
 
     def leave(number: int = 0, frame: FrameType | None = None) -> NoReturn:
-        os.write(errors, FORCED)
+        if not unwound:  # else whoever called has said that it ends
+            os.write(errors, FORCED)
         os._exit(INTERRUPTED)
-
-    interrupted = False
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         nonlocal interrupted
@@ -46,10 +48,14 @@ def stop_in_time(errors: int) -> Iterator[None]:
 
     # A process that was told to ignore a signal (nohup, a job in the background) goes on ignoring it.
     minded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in minded}
+    before = {number: signal.getsignal(number) for number in minded}
+    for number in minded:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
+        unwound = True
         if not interrupted:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            os.close(errors)

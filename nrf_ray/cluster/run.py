@@ -13,7 +13,6 @@ from rich.console import Console
 from nrf_ray.cluster.capacity import Capacity
 from nrf_ray.cluster.curves import curves_folder, curves_line
 from nrf_ray.cluster.hooks import Schedule, StartWatch
-from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.cluster.live import LiveView
 from nrf_ray.cluster.metrics import stage_metrics
 from nrf_ray.cluster.names import renamed
@@ -51,16 +50,14 @@ class Outcome:
         return 1.0 - self.work_seconds / (wall_seconds * self.slots)
 
 
-def run_sweep(
-    sweep: Sweep, plan: Plan, store: Store, *, address: str | None, log: Path, console: Console, errors: int = 2
-) -> Outcome:
+def run_sweep(sweep: Sweep, plan: Plan, store: Store, *, address: str | None, log: Path, console: Console) -> Outcome:
     """Run all stages of `plan` that are not committed; return how far each got.
 
-    `errors` is the file descriptor to which a run that has to be ended by force says so. Raises ClusterError before
-    anything runs where the cluster cannot be reached or cannot meet a request, and where a node has no memory left.
+    Raises ClusterError before anything runs where the cluster cannot be reached or cannot meet a request, and where a
+    node has no memory left.
     """
     todo = plan.todo()
-    with connect(address) as dashboard, stop_in_time(errors), Leases(store) as leases:
+    with connect(address) as dashboard, Leases(store) as leases:
         if dashboard:
             console.print(f"dashboard http://{dashboard}")
         capacity = Capacity()

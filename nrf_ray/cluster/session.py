@@ -8,6 +8,7 @@ them first. Token authentication is left as Ray has it: on.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -39,15 +40,20 @@ def connect(address: str | None) -> Iterator[str | None]:
 
     Yields host and port of the dashboard, if one runs.
     """
+    try:
+        yield _join(address).dashboard_url or None
+    finally:
+        ray.shutdown()  # also of what an interrupt left half started
+
+
+def _join(address: str | None) -> Any:
+    """Return Ray's context of the cluster at `address`, or of a new local one, or raise ClusterError."""
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
-            context = ray.init(
-                address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet
-            )
-        else:
-            check_listening(address)
-            context = ray.init(address=address, **quiet)
+            return ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+        check_listening(address)
+        return ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         where = address or "this machine"
         raise ClusterError(
@@ -55,7 +61,3 @@ def connect(address: str | None) -> Iterator[str | None]:
             "authentication, set RAY_AUTH_MODE=token here too; start one with `RAY_AUTH_MODE=token ray start --head`, "
             "or leave --address out"
         ) from error
-    try:
-        yield context.dashboard_url or None
-    finally:
-        ray.shutdown()

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,10 +12,13 @@ from nrf_ray.cluster import interrupt
 from nrf_ray.cluster.interrupt import FORCED, STOP_SECONDS, stop_in_time
 from nrf_ray.errors import INTERRUPTED
 
+ROOT = Path(__file__).resolve().parents[2]
 STUBBORN = """
 import sys, time
+from nrf_ray.cluster import interrupt
 from nrf_ray.cluster.interrupt import stop_in_time
-with stop_in_time(2):
+interrupt.STOP_SECONDS = float(sys.argv[1])
+with stop_in_time():
     for word in ("ready", "waiting"):
         try:
             print(word, flush=True)
@@ -25,44 +29,105 @@ with stop_in_time(2):
 """A run that does not let go, as Ray at times."""
 
 
-def start() -> "subprocess.Popen[bytes]":
+def start(*command: str, until: bytes) -> "subprocess.Popen[bytes]":
+    """Start a process of Python, and return when it has written the line `until`."""
     # A test run that was itself started in the background ignores SIGINT, and so would everything below it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        process = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     finally:
         signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
+    assert until in iter(process.stdout.readline, b"")
     return process
+
+
+def stubborn(stop_seconds: float) -> "subprocess.Popen[bytes]":
+    return start("-c", STUBBORN, str(stop_seconds), until=b"ready\n")
 
 
 @pytest.mark.parametrize("number", interrupt.SIGNALS, ids=["Ctrl-C", "SIGTERM"])
 def test_what_does_not_let_go_is_ended_by_force(number: signal.Signals) -> None:
-    process = start()
+    process = stubborn(0.5)
     began = time.monotonic()
     process.send_signal(number)
     out, errors = process.communicate(timeout=20)
     assert (process.returncode, out, errors) == (INTERRUPTED, b"interrupted\nwaiting\n", FORCED)
-    assert time.monotonic() - began >= STOP_SECONDS - 0.1
+    assert time.monotonic() - began >= 0.4
+    assert STOP_SECONDS < 3, "`ray job stop` kills then"
 
 
 def test_a_second_signal_ends_it_at_once() -> None:
-    process = start()
-    began = time.monotonic()
+    process = stubborn(1000.0)
     process.send_signal(signal.SIGINT)
     assert process.stdout is not None
     assert process.stdout.readline() == b"interrupted\n"
     assert process.stdout.readline() == b"waiting\n"
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=20)
+    out, errors = process.communicate(timeout=60)
     assert (process.returncode, out, errors) == (INTERRUPTED, b"", FORCED)
-    assert time.monotonic() - began < STOP_SECONDS
+
+
+LATE = """
+import importlib, runpy, sys, time
+from nrf_ray import commands
+from nrf_ray.graph.plan import Plan
+
+def wait(*arguments, **more):
+    print("now", flush=True)
+    time.sleep(30)
+
+commands.make_plan = lambda *arguments, **more: Plan(())
+module, _, name = sys.argv.pop(1).partition(":")
+setattr(importlib.import_module(module), name, wait)
+runpy.run_path("sweeps/transfer_grid.py", run_name="__main__")
+"""
+"""A sweep that has nothing to run, and waits in one function of its command."""
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        pytest.param(signal.SIGTERM, "nrf_ray.options:lookup", id="grid"),
+        pytest.param(signal.SIGINT, "nrf_ray.commands:make_plan", id="plan"),
+        pytest.param(signal.SIGTERM, "nrf_ray.commands:_finish", id="tables"),
+    ],
+)
+def test_a_command_ends_in_one_line_at_any_moment(number: signal.Signals, moment: str, tmp_path: Path) -> None:
+    """Regression: before Ray ran and after it, SIGTERM ended the process without a word."""
+    process = start("-c", LATE, moment, "--store", str(tmp_path / "store"), until=b"now\n")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.count(b"\n")) == (INTERRUPTED, 1)
+    assert errors.startswith(b"stopped: what is finished is kept; run the same command again")
+
+
+def run_and_stop(store: Path, seconds: float) -> None:
+    """Start the smallest sweep, and end it `seconds` after it said where its log is."""
+    command = ("sweeps/transfer_grid.py", "--preset", "smoke", "--store", str(store))
+    process = start(*command, until=b"Ctrl-C stops; the same command again goes on from there\n")
+    time.sleep(seconds)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.count(b"\n")) == (INTERRUPTED, 1), errors
+    assert b"run the same command again" in errors
+    left = [str(path) for path in store.rglob("*") if path.name == "lease.json" or path.parent.name == "drivers"]
+    assert errors == FORCED or left == []
+
+
+def test_sigterm_while_ray_is_imported_ends_in_one_line(tmp_path: Path) -> None:
+    run_and_stop(tmp_path / "store", 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.5 * step for step in range(1, 13)])
+def test_sigterm_while_ray_starts_ends_in_one_line(tmp_path: Path, seconds: float) -> None:
+    run_and_stop(tmp_path / "store", seconds)
 
 
 def test_without_an_interrupt_everything_is_as_before() -> None:
     before = [signal.getsignal(number) for number in interrupt.SIGNALS]
-    with pytest.raises(ValueError, match="of the work"), stop_in_time(2):
+    with pytest.raises(ValueError, match="of the work"), stop_in_time():
         raise ValueError("of the work")
     assert [signal.getsignal(number) for number in interrupt.SIGNALS] == before
 
@@ -70,7 +135,7 @@ def test_without_an_interrupt_everything_is_as_before() -> None:
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with stop_in_time(2):
+        with stop_in_time():
             signal.raise_signal(signal.SIGINT)
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
