@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from nrf_ray.errors import StoreError
 from nrf_ray.graph.bucket import Bucket
 from nrf_ray.graph.folder import Folder
+from nrf_ray.graph.uri import folder_named
 
 
 class Blob(NamedTuple):
@@ -80,9 +81,9 @@ class Blobs:
 
 
 def local_root(uri: str) -> Path | None:
-    """Return the folder that `uri` means, or None where it means an object store."""
-    scheme, separator, rest = uri.partition("://")
-    return None if separator and scheme != "file" else Path(rest if separator else uri).absolute()
+    """Return the absolute path of the folder that `uri` means, or None where it means an object store."""
+    folder = folder_named(uri)
+    return None if folder is None else folder.absolute()
 
 
 def _checked(name: str) -> str:

@@ -36,6 +36,8 @@ class Service(NamedTuple):
     """How the names of its environment variables begin."""
     credentials: str
     """How to say who one is."""
+    part: str = "BUCKET"
+    """What the first part of a URI names there."""
 
 
 _S3 = Service(
@@ -46,14 +48,9 @@ _S3 = Service(
     "service than Amazon's",
 )
 _GCS = Service("Google Cloud Storage", "GOOGLE", "set GOOGLE_APPLICATION_CREDENTIALS to the file of a key")
-_AZURE = Service("Azure", "AZURE", "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY")
-SERVICES = {
-    "s3": _S3,
-    "gs": _GCS,
-    **dict.fromkeys(("az", "abfs", "abfss"), _AZURE),
-    "memory": Service("this process", "NONE", "none are needed"),
-}
-"""By the scheme of the URI. What is in `memory://` is gone with the process: for tests."""
+_AZURE = Service("Azure", "AZURE", "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY", "CONTAINER")
+SERVICES = {"s3": _S3, "gs": _GCS, **dict.fromkeys(("az", "abfs", "abfss"), _AZURE)}
+"""By the scheme of the URI."""
 
 
 class Bucket:
@@ -192,6 +189,6 @@ def _service_of(uri: str) -> Service:
             f"the store {without_secrets(uri)} was given with credentials in its address, where others can read them; "
             f"leave them out and {service.credentials}"
         )
-    if parts.scheme != "memory" and not parts.netloc:
-        raise StoreError(f"{uri} names no bucket; write {parts.scheme}://BUCKET/PREFIX")
+    if service.part and not parts.netloc:
+        raise StoreError(f"{uri} names no {service.part.lower()}; write {parts.scheme}://{service.part}/PREFIX")
     return service

@@ -117,9 +117,9 @@ def test_a_stage_that_reports_nothing_leaves_no_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_line_is_a_command_and_an_object_store_says_why_it_has_none() -> None:
+def test_the_line_is_a_command_and_an_object_store_says_why_it_has_none(in_memory: str) -> None:
     from nrf_ray.cluster.curves import curves_folder, curves_line
 
     sweep = sweep_of(toy(Toy(name="one")))
     assert curves_line("/a store/tensorboard") == "learning curves: tensorboard --logdir '/a store/tensorboard'"
-    assert "blobs of an object store cannot" in curves_line(curves_folder(sweep, Store.open("memory:///", create=True)))
+    assert "blobs of an object store cannot" in curves_line(curves_folder(sweep, Store.open(in_memory, create=True)))

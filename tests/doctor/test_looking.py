@@ -106,7 +106,9 @@ def test_a_folder_that_is_no_store_is_named(tmp_path: Path) -> None:
     assert "is no nrf_ray store" in problem
 
 
-def test_an_object_store_is_written_to_twice_and_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_store_is_written_to_twice_and_left_as_it_was(
+    in_memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = []
     original = Store.open
 
@@ -115,11 +117,11 @@ def test_an_object_store_is_written_to_twice_and_left_as_it_was(monkeypatch: pyt
         return opened[-1]
 
     monkeypatch.setattr(Store, "open", watched)
-    seen = look_at_store("memory:///")
+    seen = look_at_store(in_memory)
     assert (seen.exists, seen.problem, seen.first_wins) == (False, None, True)
     assert opened[0].blobs.under() == []
     monkeypatch.setattr("nrf_ray.graph.blobs.Blobs.put_new", lambda blobs, name, data: True)
-    assert look_at_store("memory:///").first_wins is False
+    assert look_at_store(in_memory).first_wins is False
 
 
 def test_a_store_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from nrf_ray.errors import StoreError
 from nrf_ray.graph import folder as module
 from nrf_ray.graph.blobs import Blob, Blobs, local_root
+from nrf_ray.graph.store import Store
 from tests.graph.toys import tree
 
 NAMES = [
@@ -31,7 +32,7 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
             return Blobs(str(tmp_path / "blobs"), create=True)
         case "s3":
             return Blobs(request.getfixturevalue("new_uri")(), create=True)
-    return Blobs("memory:///", create=True)
+    return Blobs(request.getfixturevalue("in_memory"), create=True)
 
 
 @pytest.fixture
@@ -202,3 +203,33 @@ def test_which_uris_are_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert local_root("./runs") == tmp_path / "runs"
     assert local_root(f"file://{tmp_path}/a b") == tmp_path / "a b"
     assert local_root("s3://bucket/runs") is None
+    assert local_root("a:b/c") == tmp_path / "a:b" / "c"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert local_root("~/runs") == tmp_path / "home" / "runs", "--store=~/runs reaches us as it is"
+    assert local_root(f"{tmp_path}/~/runs") == tmp_path / "~" / "runs"
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        pytest.param("", "is blank, or begins or ends so", id="empty"),
+        pytest.param("  ", "is blank, or begins or ends so", id="blanks"),
+        pytest.param(" runs", "is blank, or begins or ends so", id="blank before"),
+        pytest.param("s3://bucket/runs\n", "is blank, or begins or ends so", id="line end after"),
+        pytest.param("s3:/bucket/runs", "write s3://bucket/runs, or ./s3:/bucket/runs for a folder", id="one slash"),
+        pytest.param("s3:bucket/runs", "write s3://bucket/runs, or ./s3:bucket/runs for a folder", id="no slash"),
+        pytest.param("hdfs:/runs", "write hdfs://runs, or", id="one slash of others"),
+        pytest.param("file:/runs", "write file:///runs, or", id="file"),
+        pytest.param("file://runs", "is no absolute path; write file:///PATH", id="file of a host"),
+        pytest.param("~no-such-user-here/x", "home folder of a user that is not known here", id="user"),
+        pytest.param("memory:///", "no store can be opened at memory:///; give a folder, or s3://BUCKET", id="memory"),
+    ],
+)
+def test_addresses_that_would_make_odd_folders_are_refused(
+    uri: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError) as caught:
+        Store.open(uri, create=True)
+    assert words in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

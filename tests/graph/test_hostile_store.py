@@ -48,8 +48,8 @@ BAD_NAMES = [
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 @pytest.mark.parametrize("kind", ["disk", "memory"])
-def test_no_name_leads_out_of_a_store(tmp_path: Path, outside: Path, name: str, kind: str):
-    blobs = Blobs(str(tmp_path / "store") if kind == "disk" else "memory:///", create=True)
+def test_no_name_leads_out_of_a_store(tmp_path: Path, outside: Path, in_memory: str, name: str, kind: str):
+    blobs = Blobs(str(tmp_path / "store") if kind == "disk" else in_memory, create=True)
     blobs.put_new("x", b"inside")
     before = tree(tmp_path)
     calls: list[Callable[[], object]] = [

@@ -1,0 +1,35 @@
+"""What people mean by the address of a store: a folder of this machine, or a bucket."""
+
+import re
+from pathlib import Path
+
+from nrf_ray.errors import StoreError
+from nrf_ray.graph.redact import without_secrets
+
+SLASH_MISSING = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)|(s3|gs|az|abfs|abfss|file):(?!//)", re.IGNORECASE)
+"""How a URI begins that was not written as one: s3:/bucket, s3:bucket. It would name a folder called `s3:`."""
+
+
+def folder_named(uri: str) -> Path | None:
+    """Return the folder that `uri` names, a relative one as it is; None where it is the URI of an object store.
+
+    A leading `~` is somebody's home folder, as in a shell, which does not see it in `--store=~/runs`. Raises StoreError
+    where `uri` is blank or begins or ends so, or is a URI with a slash too few: such folders are found nowhere again.
+    """
+    shown = without_secrets(uri)
+    if uri != uri.strip() or not uri:
+        raise StoreError(f"the store {shown!r} is blank, or begins or ends so; give a folder or a URI with --store")
+    slip = SLASH_MISSING.match(uri)
+    if slip:
+        scheme, rest = slip[1] or slip[2], shown.partition(":")[2].lstrip("/")
+        meant = f"{scheme}:///{rest}" if scheme == "file" else f"{scheme}://{rest}"
+        raise StoreError(f"the store {shown} lacks a slash: write {meant}, or ./{shown} for a folder of that name")
+    scheme, separator, rest = uri.partition("://")
+    if separator and scheme != "file":
+        return None
+    if separator and not rest.startswith("/"):
+        raise StoreError(f"the store {uri} is no absolute path; write file:///PATH, or the path alone")
+    try:
+        return Path(rest if separator else uri).expanduser()
+    except RuntimeError as error:
+        raise StoreError(f"the store {uri} begins with the home folder of a user that is not known here") from error
