@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from nrf_ray.cluster.address import check_address
+from nrf_ray.cluster.address import check_address, check_listening
 from nrf_ray.console import make_console
 from nrf_ray.errors import ConfigError, StagesFailed
 from nrf_ray.forecast import Machine, duration, error_lines, forecast, forecast_lines, machine_named, this_machine
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
-    """Carry out one call of a sweep file; return its exit code."""
+    """Carry out one call of a sweep file; return its exit code. What cannot work is refused before anything is made."""
     began = time.monotonic()
     console = make_console()
     machine = _machine(options)
     sweep = sweep.on(machine.resources)
     address = None if options.plan else check_address(options.address, options.store)
-    store = Store.open(options.store, create=not options.plan)
+    store = Store.open(options.store, create=False)
     held = store.contents()
     estimates = learn(store, held, machine.is_like)
     plan = make_plan(sweep.goals, store, held=held, cost=estimates.seconds)
@@ -42,17 +42,25 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
             console.out(line)
         console.out(_plan_line(sweep, plan))
         return 0
+    if address and plan.todo():
+        check_listening(address)
+    store = Store.open(options.store, create=True)
     outcome = _run(sweep, plan, store, address, console) if plan.todo() else None
     return _finish(console, sweep, store, outcome, plan, estimates, began)
 
 
 def _machine(options: RunOptions) -> Machine:
+    """Return what the estimates are for; raise ConfigError where a plan is for a machine that no stage can run on."""
     resources = Resources(gpus=options.gpus_per_trial)
-    if options.plan_on is None:
-        return this_machine(resources)
-    if not options.plan:
+    machine = this_machine(resources) if options.plan_on is None else machine_named(options.plan_on, resources)
+    if options.plan_on is not None and not options.plan:
         raise ConfigError(f"--plan-on {options.plan_on} only says what to expect; give --plan too")
-    return machine_named(options.plan_on, resources)
+    if options.plan and machine.resources.gpus > machine.count:
+        raise ConfigError(
+            f"a stage asks for {machine.resources.gpus:g} GPUs, and the plan is for {machine}: no stage could run; "
+            "lower --gpus-per-trial, or name a larger machine with --plan-on"
+        )
+    return machine
 
 
 def _print_plan(console: Console, plan: Plan) -> None:

@@ -59,6 +59,26 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *f
         pytest.param(("--gpus-per-trial", "nan"), r"cannot ask for 1 CPUs and nan GPUs", id="gpus nan"),
         pytest.param(("--gpus-per-trial", "inf"), r"cannot ask for 1 CPUs and inf GPUs", id="gpus inf"),
         pytest.param(("--gpus-per-trial", "1.5"), r"a share of one .* or a whole number", id="one and a half gpus"),
+        pytest.param(("--plan-on", "nonsense"), r"--plan-on 'nonsense' is no machine", id="machine"),
+        pytest.param(
+            ("--plan", "--gpus-per-trial", "1e9"),
+            r"a stage asks for 1e\+09 GPUs, and the plan is for .*: no stage could run; lower --gpus-per-trial",
+            id="a plan for more gpus than there are",
+        ),
+        pytest.param(
+            ("--plan", "--gpus-per-trial", "16", "--plan-on", "8xa100"),
+            r"asks for 16 GPUs, and the plan is for 8 x a100: no stage could run",
+            id="a plan for more gpus than are named",
+        ),
+        pytest.param(
+            ("--address", "ray://head:10001"),
+            r"ray://head:10001 is the address of a Ray client server.*with --address auto, or .*`ray job submit",
+            id="ray client",
+        ),
+        pytest.param(
+            ("--address", "head"), r"'head' is no address of a cluster; give auto .*, or HOST:6379", id="host"
+        ),
+        pytest.param(("--address", "127.0.0.1:1"), r"nothing answers at 127.0.0.1:1 ", id="nobody there"),
         pytest.param(("--no-such-flag",), r"[Uu]nknown option.*--no-such-flag", id="unknown flag"),
         pytest.param(("stray",), r"stray", id="stray word"),
     ],

@@ -1,11 +1,12 @@
 """Where the cluster is, and what cannot work there: said before ray is imported or anything is written."""
 
 import os
+import re
 import socket
 
 from nrf_ray.errors import ClusterError, ConfigError
-from nrf_ray.graph.blobs import local_root
 from nrf_ray.graph.redact import without_secrets
+from nrf_ray.graph.uri import folder_named
 
 CONNECT_SECONDS = 5.0
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -15,7 +16,7 @@ JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 def check_address(address: str | None, store_uri: str) -> str | None:
     """Return the address to join, or None to start a local Ray; refuse what cannot work."""
     found = os.environ.get("RAY_ADDRESS") if address is None else address
-    if found is None:
+    if found is None or found == "local":  # as Ray has it
         return None
     if not found.strip():
         raise ConfigError("the address of the cluster is empty; name one, or leave --address and RAY_ADDRESS out")
@@ -25,7 +26,18 @@ def check_address(address: str | None, store_uri: str) -> str | None:
             "`ray job submit --address`. To join the cluster from here give --address auto or HOST:6379"
             + ("" if address else ", or unset RAY_ADDRESS to run on this machine")
         )
-    if local_root(store_uri) is not None and not os.path.isabs(store_uri.removeprefix("file://")):
+    if found.startswith("ray://"):
+        raise ConfigError(
+            f"{without_secrets(found)} is the address of a Ray client server, through which sweeps do not run: start "
+            "the sweep on a node of the cluster with --address auto, or send it there with `ray job submit --address "
+            "http://HOST:8265`"
+        )
+    if found != "auto" and not re.fullmatch(r"[^\s/:]+:[0-9]{1,5}|\[[^\s/]+\]:[0-9]{1,5}", found):
+        raise ConfigError(
+            f"{without_secrets(found)!r} is no address of a cluster; give auto on one of its nodes, or HOST:6379"
+        )
+    folder = folder_named(store_uri)
+    if folder is not None and not folder.is_absolute():
         where = (
             "a job works in a copy of its working directory, which is thrown away at its end"
             if JOB in os.environ
@@ -44,7 +56,7 @@ def check_listening(address: str) -> None:
     if not separator or not port.isdigit():
         return
     try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         raise ClusterError(
             f"nothing answers at {address} ({error.strerror or error}); start Ray there with "

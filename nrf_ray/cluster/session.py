@@ -27,7 +27,6 @@ for _name, _value in {
 
 import ray  # noqa: E402  (after the variables that it reads when it is imported)
 
-from nrf_ray.cluster.address import check_listening  # noqa: E402
 from nrf_ray.errors import ClusterError  # noqa: E402
 
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -52,7 +51,6 @@ def _join(address: str | None) -> Any:
     try:
         if address is None:
             return ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
-        check_listening(address)
         return ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         where = address or "this machine"

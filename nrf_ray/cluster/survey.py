@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from nrf_ray.cluster.address import check_listening
+
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
@@ -33,6 +35,7 @@ class Survey:
 
 def survey(address: str) -> Survey:
     """Return what the cluster at `address` has; raises ClusterError where it cannot be joined."""
+    check_listening(address)
     # Here, so that whoever asks about no cluster does not wait for ray.
     import ray
 

@@ -125,8 +125,11 @@ def test_an_address_where_nothing_answers_is_refused_at_once() -> None:
 def test_without_an_address_ray_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert check_address(None, "./runs") is None
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert check_address(None, "s3://bucket/runs") == "10.0.0.1:6379"
+    for address in ("10.0.0.1:6379", "[::1]:6379", "head.example:6379", "auto"):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert check_address(None, "s3://bucket/runs") == address
+    assert check_address("auto", "~/runs") == "auto", "the home folder is no relative one"
+    assert check_address("local", "./runs") is None
 
 
 def test_an_empty_address_is_refused_and_a_password_in_one_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
