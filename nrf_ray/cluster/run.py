@@ -26,7 +26,7 @@ from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import Plan
 from nrf_ray.graph.stage import Resources, workers_of
-from nrf_ray.graph.store import Store, place_of
+from nrf_ray.graph.store import Store
 from nrf_ray.sweep import Sweep
 
 
@@ -36,7 +36,7 @@ class Outcome:
 
     frontier: Frontier
     seconds: Mapping[Key, float]
-    """What the work of each stage that ran took, in seconds of one slot."""
+    """What the work of each stage took that this run did, in seconds of one slot; not what others did meanwhile."""
     slots: float
     """Stages that could run at once, on average over the run."""
 
@@ -91,9 +91,7 @@ def run_sweep(sweep: Sweep, plan: Plan, store: Store, *, address: str | None, lo
             ) from error
         finally:
             searcher.stopped()
-    records = store.sound_records(map(place_of, todo))
-    seconds = {record.key: record.seconds for record in records if record}
-    return Outcome(frontier=searcher.frontier, seconds=seconds, slots=view.mean_slots)
+    return Outcome(frontier=searcher.frontier, seconds=searcher.seconds, slots=view.mean_slots)
 
 
 def _tuner(name: str, searcher: StageSearcher, job: Job, folder: Path) -> tune.Tuner:

@@ -49,6 +49,8 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         """Stages that another run works on, and which."""
         self.live: dict[str, Stage] = {}
         """Stages that are handed out, by trial."""
+        self.seconds: dict[Key, float] = {}
+        """What the work of each stage took that this run did, in seconds of one slot."""
         self._store, self._leases, self._capacity, self._crashes = store, leases, capacity, crashes
         self._requests = {stage.resources for stage in frontier.stages.values()}
         self._pools: dict[str, int] = {}
@@ -163,6 +165,8 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
             note_lost(self._store, stage)
             self.frontier.reopen(stage.key, to_rebuild(stage, self._store), str(result["error"]))
         elif result["end"] == DONE:
+            if result["seconds"] is not None:
+                self.seconds[stage.key] = self.seconds.get(stage.key, 0.0) + result["seconds"]
             self.frontier.done(stage.key)
         else:
             self.frontier.fail(stage.key, str(result["error"]))

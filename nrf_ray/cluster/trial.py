@@ -21,7 +21,17 @@ from nrf_ray.cluster.names import title_process
 from nrf_ray.cluster.shards import PoolBroken, ShardRaised, map_on_actors
 from nrf_ray.errors import CorruptArtifact, MissingArtifact
 from nrf_ray.graph.canonical import Key
-from nrf_ray.graph.execute import MapShards, Replicate, execute, map_here, replicate_nowhere, summary_of
+from nrf_ray.graph.execute import (
+    Context,
+    MapShards,
+    Replicate,
+    Report,
+    finished,
+    map_here,
+    replicate_nowhere,
+    summary_of,
+    work,
+)
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
 
@@ -64,13 +74,14 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
         return True
 
     def step(self) -> dict[str, Any]:
-        """Run the stage, and report how it ended; raise StageRaised where it raised."""
+        """Run the stage, and report how it ended; raise StageRaised where it raised.
+
+        With `seconds` of work where it was done here; None where another run had done it.
+        """
         title_process(f"{self.stage.kind.name}: {self.stage.title}")
         try:
             with CurveWriter(self.job.curves, self.stage) as curve, crash_trace(self.job.crashes, self.stage.key):
-                execute(
-                    self.stage, self.store, map_shards=self._map_shards(), replicate=self._replicate(), report=curve
-                )
+                seconds = None if finished(self.stage, self.store) else work(self._context(curve)).seconds
         except (CorruptArtifact, MissingArtifact) as error:
             return {"done": True, "end": BAD_INPUT, "error": summary_of(error)}
         except ShardRaised as error:
@@ -79,7 +90,16 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
             if _is_fault_of_the_system(error):
                 raise
             raise self._noted(summary_of(error), traceback.format_exc()) from None
-        return {"done": True, "end": DONE}
+        return {"done": True, "end": DONE, "seconds": seconds}
+
+    def _context(self, report: Report) -> Context:
+        return Context(
+            store=self.store,
+            stage=self.stage,
+            map_shards=self._map_shards(),
+            replicate=self._replicate(),
+            report=report,
+        )
 
     def _noted(self, summary: str, trace: str) -> StageRaised:
         """Put how the stage failed into the store; return it in one line, with the place."""

@@ -1,8 +1,8 @@
 """Run one stage: read its inputs, do the work, commit.
 
-`execute` is what every worker does, wherever it runs. It looks into the store first, because another run may have
-committed the stage meanwhile; it writes data files as they come and the record last. `run_inline` does a whole plan in
-this process, one stage after the other, with no Ray: for tests, notebooks and debuggers.
+`execute` is what every worker does, wherever it runs. It looks into the store first (`finished`), because another run
+may have committed the stage meanwhile; `work` writes data files as they come and the record last. `run_inline` does a
+whole plan in this process, one stage after the other, with no Ray: for tests, notebooks and debuggers.
 """
 
 import time
@@ -100,16 +100,19 @@ def execute(
     replicate: Replicate = replicate_nowhere,
     report: Report = lambda step, values: None,
 ) -> Record:
-    """Return the committed record of `stage`, after doing its work where that has not been done.
+    """Return the committed record of `stage`, after doing its work where that has not been done; see `work`."""
+    context = Context(store=store, stage=stage, map_shards=map_shards, replicate=replicate, report=report)
+    return finished(stage, store) or work(context)
+
+
+def work(context: Context) -> Record:
+    """Do the work of a stage, commit it, and return its record; that of another run, where that was faster.
 
     Raises CorruptArtifact or MissingArtifact where an input is damaged or gone, and whatever the stage's body raises.
     """
-    finished = _finished(stage, store)
-    if finished is not None:
-        return finished
+    stage, store = context.stage, context.store
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     inputs: dict[str, Artifact] = {name: store.artifact(handle) for name, handle in stage.inputs.items()}
-    context = Context(store=store, stage=stage, map_shards=map_shards, replicate=replicate, report=report)
     metrics = stage.kind.body(stage.config, context, **inputs)
     record = record_of(stage, context.files(), metrics, time.perf_counter() - clock, started)
     won = store.commit(record)
@@ -117,7 +120,7 @@ def execute(
     return record if won else store.artifact(stage).record
 
 
-def _finished(stage: Stage, store: Store) -> Record | None:
+def finished(stage: Stage, store: Store) -> Record | None:
     """Return the record of `stage`; None where there is none, or a damaged one, which is in the quarantine then."""
     try:
         return store.record(place_of(stage))

@@ -42,7 +42,7 @@ def test_the_line_counts_stages_and_cells(tmp_path: Path) -> None:
             "actors": 0,
         }
         assert searcher.suggest("another") is None, "the second toy waits for the first"
-        searcher.on_trial_complete("trial", {"end": "done"})
+        searcher.on_trial_complete("trial", {"end": "done", "seconds": 1.0})
         assert "1/2 stages | 1/2 cells" in shown.line()
 
 

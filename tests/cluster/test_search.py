@@ -150,7 +150,7 @@ def test_what_a_killed_run_had_begun_is_counted(store: Store, leases: Leases, tm
     bench = Bench(store, leases, {"a": Node(2, 0)}, stage)
     (trial,) = bench.hand_out()
     assert lost_attempts(store) == {stage.key: 1}
-    bench.searcher.on_trial_complete(trial, {"end": "done"})
+    bench.searcher.on_trial_complete(trial, {"end": "done", "seconds": 1.0})
     assert bench.searcher.frontier.finished
 
 
