@@ -1,5 +1,6 @@
 """From the records of a sweep to its tables."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -49,21 +50,21 @@ def table_name(sweep: Sweep, table: Table) -> str:
 
 def stage_rows(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> list[dict[str, Any]]:
     """Return the rows of `stages.parquet`: how each stage of `sweep` stands, and what it took."""
-    lost = lost_attempts(store)
+    lost, stages = lost_attempts(store), list(sweep.stages())
     return [
         {
             "sweep": sweep.name,
             "stage": stage.kind.name,
             "label": stage.title,
             "key": stage.key,
-            **(standing := _standing(stage, store, frontier)),
+            **standing,
             "attempts": lost.get(stage.key, 0) + (standing["state"] == "done"),
         }
-        for stage in sweep.stages()
+        for stage, standing in zip(stages, store.at_once(partial(_standing, store, frontier), stages), strict=True)
     ]
 
 
-def _standing(stage: Stage, store: Store, frontier: Frontier | None) -> dict[str, Any]:
+def _standing(store: Store, frontier: Frontier | None, stage: Stage) -> dict[str, Any]:
     took = ("seconds", "started", "device", "threads", "host")
     try:
         record = store.peek(place_of(stage))

@@ -144,7 +144,7 @@ class Sweep:
 
     def pictures(self, store: Store) -> dict[str, Stage]:
         """Return the committed pictures by their file names."""
-        records = {figure: store.record(place_of(figure)) for figure in self.figures}
+        records = dict(zip(self.figures, store.at_once(store.record, map(place_of, self.figures)), strict=True))
         files = {figure: record.files if record else () for figure, record in records.items()}
         return {file.name: figure for figure in files for file in files[figure] if file.name.endswith(".svg")}
 
@@ -154,8 +154,8 @@ class Sweep:
 
     def collect(self, store: Store) -> dict[Table, list[dict[str, object]]]:
         """Return all rows whose stages are committed, by table."""
-        records = {stage.key: store.record(place_of(stage)) for stage in self.goals}
-        metrics: dict[Key, Metrics] = {key: record.metrics for key, record in records.items() if record}
+        records = store.at_once(store.record, map(place_of, self.goals))
+        metrics: dict[Key, Metrics] = {record.key: record.metrics for record in records if record}
         tables: dict[Table, list[dict[str, object]]] = {row.table: [] for row in self.rows}
         for row in self.rows:
             if all(stage.key in metrics for stage in row.stages()):

@@ -26,7 +26,8 @@ def note_lost(store: Store, stage: Stage) -> None:
 def lost_attempts(store: Store) -> dict[Key, int]:
     """Return how many attempts were lost, for the stages that lost any."""
     names = [blob.name for blob in store.blobs.under(FOLDER)]
-    return {Key(name.rpartition("/")[2].removesuffix(".json")): _lost(store, name) for name in names}
+    keys = (Key(name.rpartition("/")[2].removesuffix(".json")) for name in names)
+    return dict(zip(keys, store.at_once(lambda name: _lost(store, name), names), strict=True))
 
 
 def _lost(store: Store, name: str) -> int:

@@ -18,13 +18,16 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from nrf_ray.errors import CorruptArtifact, MissingArtifact, StoreError, StoreFailed
 from nrf_ray.graph.blobs import Blobs
 from nrf_ray.graph.canonical import Key, digest
 from nrf_ray.graph.record import FileEntry, Record, blob_name, is_file_name
 from nrf_ray.graph.stage import RESERVED_NAMES, SCHEMA, Stage
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 MARKER = "nrf-store.json"
 RECORD = "record.json"
@@ -47,7 +50,7 @@ Contents = Mapping[Place, Set[str]]
 """The names of the notes at each place that has any."""
 
 READERS = 32
-"""Records that are read at once from an object store."""
+"""Looks into an object store at once."""
 
 
 def place_of(stage: Stage) -> Place:
@@ -283,14 +286,18 @@ class Store:
         return found
 
     def sound_records(self, places: Iterable[Place]) -> list[Record | None]:
-        """Return the record at each place, None where there is none or a damaged one; change nothing.
+        """Return the record at each place, None where there is none or a damaged one; change nothing."""
+        return self.at_once(self._sound_record, places)
 
-        Of an object store, where each look takes its time, many are read at once.
+    def at_once(self, look: Callable[[S], T], items: Iterable[S]) -> list[T]:
+        """Return `look(item)` for each of `items`; in an object store, where each look takes its time, many at once.
+
+        Raises what the first of them raises.
         """
         if self.blobs.root is not None:
-            return [self._sound_record(place) for place in places]
+            return [look(item) for item in items]
         with ThreadPoolExecutor(READERS) as readers:
-            return list(readers.map(self._sound_record, places))
+            return list(readers.map(look, items))
 
     def _sound_record(self, place: Place) -> Record | None:
         try:

@@ -1,11 +1,18 @@
 """Tables: every column is declared with its meaning, and every row of a run has exactly the declared columns."""
 
+import threading
+
 import pyarrow.types as arrow_types
 import pytest
 
+from nrf_ray.graph.attempts import note_lost
+from nrf_ray.graph.bucket import Bucket
+from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.store import Store
 from nrf_ray.parquet import schema
-from nrf_ray.report import stage_rows
+from nrf_ray.report import stage_rows, write_tables
 from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, STAGES, TRANSFER, Measure, Row, Table
+from tests.cluster.toys import Toy, sweep_of, toy
 
 TABLES = (RESULTS, DATASETS, ROBUSTNESS, TRANSFER, STAGES)
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -143,3 +150,23 @@ def test_rows_of_a_run_agree_with_each_other(tiny):
         assert (row["norm"] is None) == (row["epsilon"] is None) == on_original
         assert (row["source_arch"] is not None) == (row["construction"] == "d_other")
         assert (row["role"] == "student") == (not on_original)
+
+
+def test_what_lies_in_an_object_store_is_read_many_at_once(in_memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: each record was waited for before the next was asked for, which is minutes for a large grid."""
+    stages = [toy(Toy(name=str(n))) for n in range(8)]
+    store = Store.open(in_memory, create=True)
+    run_inline(stages, store)
+    for stage in stages:
+        note_lost(store, stage)
+    together, real = threading.Barrier(4, timeout=20), Bucket.get
+
+    def with_others(bucket: Bucket, name: str) -> bytes | None:
+        if name.endswith("record.json") or name.startswith("attempts/"):
+            together.wait()  # raises where three others do not come
+        return real(bucket, name)
+
+    monkeypatch.setattr(Bucket, "get", with_others)
+    tables = write_tables(sweep_of(*stages), store)
+    assert list(tables["toys"]["value"]) == [1] * 8
+    assert list(tables["stages"]["attempts"]) == [2] * 8
