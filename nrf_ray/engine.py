@@ -8,10 +8,12 @@ A twin has the weights that its network had when it was made; `refresh` it when 
 """
 
 import copy
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.classifier import Classifier
@@ -30,6 +32,9 @@ class Twin(nn.Module):
     def __init__(self, network: nn.Module, images: Tensor, mode: Mode = "faithful") -> None:
         """`images` [b, c, h, w] have the shape of what it will see; two of them are passed through it.
 
+        All of them are where it takes no two: some networks are made for one size of batch, and serve one attack on
+        such a batch, but no restarts, which drop the examples that are fooled already.
+
         Raises ConfigError where `network` holds what cannot be copied, and where its device has no bfloat16 for the
         mode "fast".
         """
@@ -41,7 +46,11 @@ class Twin(nn.Module):
         self.network = _copied(network, example)
         self.pairs: list[Pair] = []
         with torch.no_grad(), torch.random.fork_rng(devices=[example.device] if example.is_cuda else []):
-            expected = self.network(example)
+            try:
+                expected = self.network(example)
+            except Exception:  # whatever a network says of a batch that it is not made for
+                example = channels_last(images.detach())
+                expected = self.network(example)
             pairs = foldable(self.network, example)
             fold(self.network, pairs)
             if _agree(self.network(example), expected):
@@ -104,7 +113,9 @@ def _copied(network: nn.Module, example: Tensor) -> nn.Module:
     """Return a copy in eval mode whose parameters are frozen, and share memory with the network's where they can."""
     shared: dict[int, object] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in network.parameters()}
     try:
-        twin = copy.deepcopy(network, shared).eval().to(memory_format=torch.channels_last)
+        with _Detaching():
+            twin = copy.deepcopy(network, shared)
+        twin.eval().to(memory_format=torch.channels_last)
     except (TypeError, RuntimeError) as error:
         raise ConfigError(
             f"an attack works on a copy, and the {type(network).__name__} holds what cannot be copied: {error}"
@@ -113,6 +124,27 @@ def _copied(network: nn.Module, example: Tensor) -> nn.Module:
         if isinstance(module, Classifier) and module.mean.shape[1] == example.shape[1]:
             module.fix_normalisation(example)
     return twin
+
+
+class _Detaching(TorchFunctionMode):
+    """Lets tensors be copied that were computed from parameters, as values; torch itself copies none of these.
+
+    A network keeps such tensors where a hook makes its weights before every pass (weight_norm, spectral_norm), and
+    where it remembers its activations.
+    """
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call `function`, but for the copying of such a tensor."""
+        if function is not Tensor.__deepcopy__ or args[0].is_leaf:
+            return function(*args, **(kwargs or {}))
+        tensor, memo = args
+        return memo.setdefault(id(tensor), tensor.detach().clone())
 
 
 def _quicken_stem(network: nn.Module, example: Tensor) -> None:

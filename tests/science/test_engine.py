@@ -182,6 +182,75 @@ def test_a_network_that_cannot_be_copied_is_refused():
         Twin(network, pictures())
 
 
+class Remembering(nn.Module):
+    """A network that remembers what its last pass computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.seen = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), {}
+
+    def forward(self, images):
+        self.last = self.norm(self.conv(images))
+        self.seen["maps"] = [self.last]
+        return self.last.mean(dim=(2, 3))
+
+
+def normed(norm) -> nn.Module:
+    """Return a network whose weights a hook of the old kind makes before every pass."""
+    return nn.Sequential(norm(nn.Conv2d(3, 4, 3, 1, 1)), nn.BatchNorm2d(4), nn.Flatten(), norm(nn.Linear(256, 10)))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    ("network", "channels"),
+    [(Remembering, 1), (lambda: normed(nn.utils.weight_norm), 3), (lambda: normed(nn.utils.spectral_norm), 3)],
+    ids=["activations", "weight_norm", "spectral_norm"],
+)
+def test_a_network_that_keeps_what_it_computed_has_a_twin(network, channels):
+    """Regression: torch copies only tensors that a user has made, so such a network was refused once it had run."""
+    torch.manual_seed(0)
+    network, images = with_statistics(network()), pictures(channels=channels)
+    network.train()(images).sum().backward()
+    network.eval()
+    network(images)
+    found = Twin(network, images)
+    with torch.no_grad():
+        assert torch.allclose(found(images), network(images), atol=1e-5)
+        for parameter in network.parameters():
+            parameter.mul_(1.3)
+        expected = network(images)
+        found.refresh()
+        assert torch.allclose(found(images), expected, atol=1e-5 * float(expected.abs().max()))
+    attack = {"threat": ThreatModel(norm="l2", eps=1.0), "steps": 3, "step_size": 0.5}
+    attacked = pgd(network, images, torch.zeros(6, dtype=torch.long), **attack)
+    assert all(p.requires_grad for p in network.parameters())
+    assert (attacked - images).flatten(1).norm(dim=1).min() > 0.1
+
+
+class OfEight(nn.Module):
+    """A network that takes eight images at a time and no other number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, images):
+        return self.norm(self.conv(images)).reshape(8, 4, 36).mean(dim=2)
+
+
+def test_a_network_of_one_batch_size_can_be_attacked_on_such_a_batch():
+    """Regression: it was tried on two images, which it does not take."""
+    network, images = with_statistics(OfEight()).eval(), pictures(8)
+    found = Twin(network, images)
+    assert len(found.pairs) == 1
+    with torch.no_grad():
+        assert torch.allclose(found(images), network(images), atol=1e-5)
+    attack = {"threat": ThreatModel(norm="l2", eps=1.0), "steps": 2, "step_size": 0.5}
+    assert pgd(network, images, torch.zeros(8, dtype=torch.long), **attack).shape == images.shape
+    with pytest.raises(RuntimeError, match="shape"):
+        Twin(network, pictures(6))
+
+
 def test_a_twin_serves_attacks_of_its_own_mode_only():
     found = twin(made("vgg_s"), pictures())
     assert twin(found, pictures()) is found
