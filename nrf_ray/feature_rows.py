@@ -40,6 +40,7 @@ def usefulness_row(
             "student_arch": model.arch,
             "role": model.role,
             "training": model.training,
+            "mode": model.mode,
             "seed": model.seed,
             "ball_norm": ball.norm,
             "ball_epsilon": ball.eps,
@@ -66,7 +67,9 @@ def linear_leakage_row(
     label = f"linear leakage at {trained_at}: {made.construct.label if made else dataset.ref.name}"
     row = _leakage_row(sweep, dataset, "linear", train_threat, seed, made, measured.named(label))
     measures = {name: Measure(row.measures["n"].stage, name) for name in CERTIFICATES}
-    return replace(row, facts={**row.facts, "ball_epsilon": ball.eps}, measures={**row.measures, **measures})
+    return replace(
+        row, facts={**row.facts, "mode": None, "ball_epsilon": ball.eps}, measures={**row.measures, **measures}
+    )
 
 
 def network_leakage_row(sweep: str, dataset: DatasetInfo, model: Model, made: ConstructedSet | None = None) -> Row:
@@ -77,7 +80,7 @@ def network_leakage_row(sweep: str, dataset: DatasetInfo, model: Model, made: Co
     )
     label = f"network leakage at {threat.norm} {threat.eps:g}: {made.construct.label if made else dataset.ref.name}"
     row = _leakage_row(sweep, dataset, "penultimate", threat, model.seed, made, measured.named(label))
-    return replace(row, facts={**row.facts, "ball_epsilon": None, **dict.fromkeys(CERTIFICATES)})
+    return replace(row, facts={**row.facts, "mode": model.mode, "ball_epsilon": None, **dict.fromkeys(CERTIFICATES)})
 
 
 def _leakage_row(

@@ -15,6 +15,7 @@ from nrf_ray.grille import (
     explain,
     make_grille,
     mean_ci,
+    mode_text,
     modes_text,
     origin_text,
     seed_means,
@@ -77,12 +78,13 @@ def _results(console: Console, dataset: str, tables: Frames) -> None:
         f"{dataset}: accuracy on the untouched test set (n = {results['n'].iloc[0]})",
         "trained on", "eps", "models", "clean", "as y + 1", "range", "- control", names=2,
     )  # fmt: skip
-    for (role, training, *origin), cells in results.groupby(["role", "training", *ORIGIN], dropna=False):
+    for (role, training, mode, *origin), cells in results.groupby(["role", "training", "mode", *ORIGIN], dropna=False):
         construction, norm, epsilon, *how = origin
         lowest, highest = cells["clean_accuracy"].min(), cells["clean_accuracy"].max()
         robust = "robust " if training == "adversarial" and role != "judge" else ""
+        name = origin_text(construction, *how) if role == "student" else f"d ({robust}{role})"
         grille.add_row(
-            origin_text(construction, *how) if role == "student" else f"d ({robust}{role})",
+            name + mode_text(mode),
             ball_text(norm, epsilon),
             str(len(cells)),
             mean_ci(seed_means(cells, "clean_accuracy")),
@@ -103,7 +105,8 @@ def _results(console: Console, dataset: str, tables: Frames) -> None:
 def _minus_control(results: pd.DataFrame, cells: pd.DataFrame, construction: str) -> str:
     """Return the paired difference between a construction and its control as text; empty where there is none."""
     control = results[results["construction"] == CONTROLS.get(construction)]
-    pairs = cells.merge(control, on=["norm", "epsilon", "storage", "student_arch", "seed"], suffixes=("", "_control"))
+    same = ["norm", "epsilon", "storage", "student_arch", "mode", "seed"]
+    pairs = cells.merge(control, on=same, suffixes=("", "_control"))
     if pairs.empty:
         return ""
     pairs["difference"] = pairs["clean_accuracy"] - pairs["clean_accuracy_control"]
@@ -116,11 +119,9 @@ def _datasets(console: Console, dataset: str, tables: Frames) -> None:
         "set", "eps", "t = y", "fools source", "second seed", "judge: y", "judge: t", "norm", "distance", names=2,
     )  # fmt: skip
     shares = ("fooling_rate", "second_seed_says_target", "judge_says_label", "judge_says_target")
-    for (construction, norm, epsilon, start, source_training, storage), cells in tables[DATASETS.name].groupby(
-        ORIGIN, dropna=False
-    ):
+    for (construction, norm, epsilon, *how), cells in tables[DATASETS.name].groupby(ORIGIN, dropna=False):
         grille.add_row(
-            origin_text(construction, start, source_training, storage),
+            origin_text(construction, *how),
             ball_text(norm, epsilon),
             share_text(float(cells["share_target_is_label"].mean())),
             *(mean_ci(seed_means(cells, name)) for name in shares),
@@ -142,11 +143,12 @@ def _extra(console: Console, dataset: str, tables: Frames) -> None:
     grille = make_grille(
         f"{dataset}: extra test sets", "trained on", "eps", "test set", "n", "models", "right", names=3
     )
-    keys = ["test_set", "role", "training", *ORIGIN]
-    for (test_set, role, training, *origin), cells in tables[EXTRA.name].groupby(keys, dropna=False):
+    keys = ["test_set", "role", "training", "mode", *ORIGIN]
+    for (test_set, role, training, mode, *origin), cells in tables[EXTRA.name].groupby(keys, dropna=False):
         construction, norm, epsilon, *how = origin
+        name = origin_text(construction, *how) if role == "student" else f"d ({training} {role})"
         grille.add_row(
-            origin_text(construction, *how) if role == "student" else f"d ({training} {role})",
+            name + mode_text(mode),
             ball_text(norm, epsilon),
             str(test_set),
             str(cells["n"].iloc[0]),
@@ -163,15 +165,13 @@ def _robustness(console: Console, dataset: str, tables: Frames) -> None:
         f"{dataset}: robust accuracy",
         "model", "attack", "trust", "models", "robust", "highest", "its 95% Wilson", names=3,
     )  # fmt: skip
-    made = ["construction", "trained_norm", "trained_epsilon", "start", "source_training", "storage"]
-    keys = ["training", "role", *made, "tested_on", "attack", "norm", "epsilon", "trust_level"]
+    made = [{"norm": "trained_norm", "epsilon": "trained_epsilon"}.get(name, name) for name in ORIGIN]
+    keys = ["training", "role", "mode", *made, "tested_on", "attack", "norm", "epsilon", "trust_level"]
     for keyed, cells in robustness.groupby(keys, dropna=False):
-        training, role, construction, *origin, tested_on, attack, norm, epsilon, level = keyed
-        trained_norm, trained_epsilon, start, source_training, storage = origin
-        trained_on = (
-            f"{origin_text(construction, start, source_training, storage)} {ball_text(trained_norm, trained_epsilon)}"
-        )
-        model = f"on {trained_on.strip()}" if role == "student" else f"{training} {role}"
+        training, role, mode, construction, trained_norm, trained_epsilon, *how = keyed[: 3 + len(made)]
+        tested_on, attack, norm, epsilon, level = keyed[3 + len(made) :]
+        trained_on = f"{origin_text(construction, *how)} {ball_text(trained_norm, trained_epsilon)}"
+        model = (f"on {trained_on.strip()}" if role == "student" else f"{training} {role}") + mode_text(mode)
         grille.add_row(
             model if tested_on == "test" else f"{model}, tested on {tested_on}",
             f"{attack} {norm} {epsilon:g}",
@@ -186,7 +186,7 @@ def _robustness(console: Console, dataset: str, tables: Frames) -> None:
     explain(
         console,
         f"share of n = {n} images that stay right: upper bounds by the untargeted attack that is named. "
-        f"{_levels(robustness)}",
+        f"{modes_text(robustness['mode'])} {_levels(robustness)}",
     )
     _failed_checks(console, robustness)
 
@@ -201,7 +201,7 @@ def _failed_checks(console: Console, robustness: pd.DataFrame) -> None:
     """Count the models that each check did not pass on, by what they are and by the attack."""
     found: dict[tuple[str, ...], Counter[str]] = {}
     for row in robustness.dropna(subset="checks").to_dict("records"):
-        kind = f"{row['training']} {row['role']} on {row['construction']}"
+        kind = f"{row['training']} {row['role']} on {row['construction']}{mode_text(row['mode'])}"
         attack = f"{row['attack']} {row['norm']} {row['epsilon']:g}"
         for name, verdict in read_checks(row["checks"]).items():
             found.setdefault((name, kind, attack), Counter())[verdict] += 1
@@ -223,12 +223,14 @@ def _transfer(console: Console, dataset: str, tables: Frames) -> None:
     grille = make_grille(
         f"{dataset}: transfer of adversarial test images", "source", "victim", "attack", *headings, names=3
     )
-    keys = ["source_arch", "construction", "victim_arch", "attack", "targeted"]
-    for (source, construction, victim, attack, targeted), cells in transfer.groupby(keys):
+    keys = ["source_arch", "source_mode", "construction", "victim_arch", "mode", "attack", "targeted"]
+    for key, cells in transfer.groupby(keys, dropna=False):
+        source, source_mode, construction, victim, mode, attack, targeted = key
         by_radius = [cells[(cells["norm"] == norm) & (cells["epsilon"] == epsilon)] for norm, epsilon in radii]
         shown = [mean_ci(seed_means(found, "success_rate")) for found in by_radius]
         trained_on = "" if construction == "d" else f" on {construction}"
-        grille.add_row(str(source), f"{victim}{trained_on}", f"{_goal(bool(targeted))} {attack}", *shown)
+        victims = f"{victim}{trained_on}{mode_text(mode)}"
+        grille.add_row(f"{source}{mode_text(source_mode)}", victims, f"{_goal(bool(targeted))} {attack}", *shown)
     console.print(grille)
     explain(
         console,

@@ -247,6 +247,8 @@ TRANSFER = Table(
         Column("source_arch", "string", "architecture that the images were found against"),
         Column("victim_arch", "string", "architecture of the model that they are tried on"),
         Column("construction", "string", "what the victim was trained on: d, or a construction"),
+        Column("mode", "string", "how the victim was trained: faithful or fast; null if imported"),
+        Column("source_mode", "string", "how the source was trained: faithful or fast; null if imported"),
         ATTACK_COLUMN,
         STEPS_COLUMN,
         Column("norm", "string", "norm of the attack"),

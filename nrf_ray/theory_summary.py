@@ -5,7 +5,17 @@ from collections.abc import Mapping
 import pandas as pd
 from rich.console import Console
 
-from nrf_ray.grille import ORIGIN, ball_text, explain, make_grille, mean_ci, origin_text, seed_means, share_text
+from nrf_ray.grille import (
+    ORIGIN,
+    ball_text,
+    explain,
+    make_grille,
+    mean_ci,
+    mode_text,
+    origin_text,
+    seed_means,
+    share_text,
+)
 from nrf_ray.theory_rows import STATEMENTS
 from nrf_ray.theory_tables import LEAKAGE, USEFULNESS
 
@@ -51,13 +61,15 @@ def print_usefulness(console: Console, dataset: str, tables: Mapping[str, pd.Dat
         f"{dataset}: penultimate units",
         "trained on", "eps", "ball", "models", "robust", "non-robust", "useless", "rho", "gamma", "alignment", names=3,
     )  # fmt: skip
-    keys = ["role", "training", "ball_norm", "ball_epsilon", *ORIGIN]
-    for (role, training, ball, radius, construction, norm, epsilon, *how), cells in frame.groupby(keys, dropna=False):
+    keys = ["role", "training", "mode", "ball_norm", "ball_epsilon", *ORIGIN]
+    for key, cells in frame.groupby(keys, dropna=False):
+        role, training, mode, ball, radius, construction, norm, epsilon, *how = key
+        name = origin_text(construction, *how) if role == "student" else f"d ({training} {role})"
         shares = {name: cells[name] / cells["units"] for name in ("robust", "useful_non_robust", "useless")}
         measured = cells.assign(**shares)
         columns = (*shares, "mean_rho", "mean_gamma", "gradient_alignment")
         grille.add_row(
-            origin_text(construction, *how) if role == "student" else f"d ({training} {role})",
+            name + mode_text(mode),
             ball_text(norm, epsilon),
             ball_text(ball, radius),
             str(len(cells)),
@@ -80,12 +92,12 @@ def print_leakage(console: Console, dataset: str, tables: Mapping[str, pd.DataFr
         "features", "trained at", "set", "eps", "accuracy", "lowest 95%", "highest 95%", "certified in", "certified",
         "gamma >=", "spec", names=4,
     )  # fmt: skip
-    keys = ["features", "feature_norm", "feature_epsilon", "ball_epsilon", *ORIGIN]
+    keys = ["features", "mode", "feature_norm", "feature_epsilon", "ball_epsilon", *ORIGIN]
     for key, cells in frame.groupby(keys, dropna=False):
-        features, ball, radius, certified, construction, norm, epsilon, *how = key
+        features, mode, ball, radius, certified, construction, norm, epsilon, *how = key
         linear = features == "linear"
         grille.add_row(
-            str(features),
+            str(features) if linear else f"{features}{mode_text(mode)}",
             ball_text(ball, radius),
             origin_text(construction, *how),
             ball_text(norm, epsilon),

@@ -1,6 +1,15 @@
 """The tables of the theory and of the features: statements on instances, usefulness of units, leakage."""
 
-from nrf_ray.tables import DATASET_COLUMN, N_COLUMN, ORIGIN_COLUMNS, SEED_COLUMN, SWEEP_COLUMN, Column, Table
+from nrf_ray.tables import (
+    DATASET_COLUMN,
+    MODE_COLUMN,
+    N_COLUMN,
+    ORIGIN_COLUMNS,
+    SEED_COLUMN,
+    SWEEP_COLUMN,
+    Column,
+    Table,
+)
 
 THEORY = Table(
     "theory",
@@ -32,6 +41,7 @@ USEFULNESS = Table(
         Column("student_arch", "string", "architecture of the model"),
         Column("role", "string", "source, judge, victim or student"),
         Column("training", "string", "standard or adversarial"),
+        MODE_COLUMN,
         SEED_COLUMN,
         Column("ball_norm", "string", "norm of the ball of robust usefulness"),
         Column("ball_epsilon", "float64", "its radius", "pixels in [0, 1]"),
@@ -62,6 +72,7 @@ LEAKAGE = Table(
         Column(
             "features", "string", "linear (an adversarially trained classifier's logits) or penultimate (a network's)"
         ),
+        Column("mode", "string", "how the network of the features was trained: faithful or fast; null for linear"),
         Column("feature_norm", "string", "norm that the features were trained against"),
         Column("feature_epsilon", "float64", "radius that the features were trained against", "pixels in [0, 1]"),
         Column("units", "int64", "number of features", "features"),

@@ -19,7 +19,8 @@ from nrf_ray.recipes import Recipe
 from nrf_ray.report import stage_rows, write_tables
 from nrf_ray.rows import wilson
 from nrf_ray.summary import correlation, figure_3, mean_ci, print_summary, seed_means, share_text
-from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, STAGES, TRANSFER
+from nrf_ray.tables import DATASETS, EXTRA, RESULTS, ROBUSTNESS, STAGES, TRANSFER
+from nrf_ray.theory_tables import USEFULNESS
 
 ARCHS = ("vgg_s", "inception_s", "resnet_s", "resnet_m", "densenet_s")
 
@@ -57,6 +58,8 @@ def transfers(rows):
         "source_arch": "resnet_m",
         "victim_arch": "vgg_s",
         "construction": "d",
+        "mode": "faithful",
+        "source_mode": "faithful",
         "attack": "pgd-20",
         "steps": 20,
         "norm": "l2",
@@ -299,7 +302,8 @@ def test_the_weakest_attack_is_shown_with_its_own_interval(tiny, wide):
 
 def test_a_robust_accuracy_is_shown_with_its_trust_and_the_checks_that_did_not_pass(tiny, wide):
     base = {column.name: "x" if column.type == "string" else None for column in ROBUSTNESS.columns} | {
-        "construction": "d", "tested_on": "test", "seed": 0, "epsilon": 1.0, "n": 100, "steps": 50, "restarts": 10,
+        "construction": "d", "tested_on": "test", "seed": 0, "mode": "faithful",
+        "epsilon": 1.0, "n": 100, "steps": 50, "restarts": 10,
         "clean_accuracy": 0.9, "robust_accuracy": 0.5, **wilson(0.5, 100),
     }  # fmt: skip
     rows = [
@@ -314,6 +318,25 @@ def test_a_robust_accuracy_is_shown_with_its_trust_and_the_checks_that_did_not_p
     assert "Trust L0: a single attack" in " ".join(text.split())
     assert "Trust L1: PGD with 50 steps" in " ".join(text.split())
     assert "Trust L2" not in text
+
+
+@pytest.mark.parametrize("table", [RESULTS, ROBUSTNESS, EXTRA, TRANSFER, USEFULNESS], ids=lambda table: table.name)
+def test_networks_of_two_modes_are_never_averaged(tiny, wide, table):
+    """Regression: bfloat16 and float32, and networks trained elsewhere, came out as one mean without a word."""
+    text = dict.fromkeys((column.name for column in table.columns if column.type == "string"), "x")
+    base = {column.name: True if column.type == "bool" else 1 for column in table.columns} | text
+    base |= {"construction": "d", "start": None, "seed": 0, "checks": None, "tested_on": "test", "trust_level": "L0"}
+    base = {name: value for name, value in base.items() if name in table.column_names()}
+    rows = [base | {"mode": mode, "craft_mode": None, "source_mode": "faithful"} for mode in ("faithful", "fast", None)]
+    rows = [{name: row[name] for name in table.column_names()} for row in rows]
+    lines = printed(tiny.sweep, tiny.store, {table.name: to_arrow(table, rows).to_pandas()}).splitlines()
+    assert [sum(words in line for line in lines) for words in (", trained fast", ", imported")] == [1, 1]
+
+
+def test_sets_of_two_modes_are_never_averaged(tiny, wide):
+    rows = [{"craft_mode": mode, "seed": seed} for mode in ("faithful", "fast") for seed in (0, 1)]
+    lines = printed(tiny.sweep, tiny.store, {"results": results(rows)}).splitlines()
+    assert [line.split()[:2] for line in lines if line.startswith("d_det")] == [["d_det", "l2"], ["d_det,", "made"]]
 
 
 @pytest.fixture(scope="module")
