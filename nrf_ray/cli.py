@@ -9,6 +9,7 @@ Neither ray nor torch is imported before something has to run.
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
@@ -32,7 +33,7 @@ def sweep_main(build: Callable[[Grid], Sweep], axes: Defaults = lambda preset: {
 
     @app.default
     def run(options: Options = DEFAULTS) -> int:
-        return run_or_plan(build(options.grid(axes)), options)
+        return run_or_plan(replace(build(options.grid(axes)), preset=options.preset), options)
 
     sys.exit(_guarded(app))
 

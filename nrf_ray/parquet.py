@@ -39,10 +39,12 @@ def to_arrow(table: Table, rows: Sequence[dict[str, Any]]) -> pa.Table:
     return made.sort_by([(name, "ascending") for name in table.column_names() if name not in lists])
 
 
-def write_table(blobs: Blobs, name: str, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Replace the blob `name` by the parquet file of `rows`, whole or not at all."""
-    sink = io.BytesIO()
-    pq.write_table(to_arrow(table, rows), sink, compression="zstd", write_page_checksum=True)
+def write_table(blobs: Blobs, name: str, table: Table, rows: Sequence[dict[str, Any]], preset: str = "") -> None:
+    """Replace the blob `name` by the parquet file of `rows`, whole or not at all; its metadata names the preset."""
+    sink, made = io.BytesIO(), to_arrow(table, rows)
+    if preset:
+        made = made.replace_schema_metadata({**made.schema.metadata, "preset": preset})
+    pq.write_table(made, sink, compression="zstd", write_page_checksum=True)
     blobs.replace(name, sink.getvalue())
 
 

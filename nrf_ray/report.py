@@ -27,7 +27,7 @@ def write_tables(sweep: Sweep, store: Store, frontier: Frontier | None = None) -
         for name, figure in sweep.pictures(store).items():
             store.blobs.replace(f"{sweep.folder()}/{name}", store.artifact(figure).read(name))
         for table, filled in rows.items():
-            write_table(store.blobs, table_name(sweep, table), table, filled)
+            write_table(store.blobs, table_name(sweep, table), table, filled, preset=sweep.preset)
     return {table.name: to_arrow(table, filled).to_pandas() for table, filled in rows.items()}
 
 
@@ -59,6 +59,7 @@ def stage_rows(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> 
             "key": stage.key,
             **standing,
             "attempts": lost.get(stage.key, 0) + (standing["state"] == "done"),
+            "inputs": " ".join(sorted(handle.key for handle in stage.inputs.values())),
         }
         for stage, standing in zip(stages, store.at_once(partial(_standing, store, frontier), stages), strict=True)
     ]

@@ -115,6 +115,8 @@ class Sweep:
     rows: tuple[Row, ...]
     figures: tuple[Stage, ...] = ()
     """Stages behind some of the rows whose pictures (.svg) are put beside the tables, under their own names."""
+    preset: str = ""
+    """Name of the preset that the grid was made from, which the tables' files bear; empty where there is none."""
 
     @cached_property
     def goals(self) -> list[Stage]:
@@ -140,7 +142,7 @@ class Sweep:
             replace(row, measures={name: m._replace(stage=moved[m.stage.key]) for name, m in row.measures.items()})
             for row in self.rows
         ]
-        return Sweep(self.name, tuple(rows), tuple(moved[figure.key] for figure in self.figures))
+        return replace(self, rows=tuple(rows), figures=tuple(moved[figure.key] for figure in self.figures))
 
     def pictures(self, store: Store) -> dict[str, Stage]:
         """Return the committed pictures by their file names."""

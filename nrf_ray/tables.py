@@ -333,5 +333,6 @@ STAGES = Table(
             "how often it was begun; above 1 where it raised, or its process or run ended",
             "starts",
         ),
+        Column("inputs", "string", "keys of the stages that it is made from, by space; empty for none"),
     ),
 )

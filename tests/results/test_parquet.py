@@ -40,6 +40,12 @@ def file_of(tmp_path_factory, table, rows):
     return blobs, blobs.get("t.parquet")
 
 
+def test_a_table_names_its_preset(tmp_path):
+    blobs = Blobs(str(tmp_path), create=True)
+    write_table(blobs, "t.parquet", STAGES, [], preset="laptop")
+    assert read_table(blobs, "t.parquet").schema.metadata[b"preset"] == b"laptop"
+
+
 def unordered(rows):
     return sorted(map(repr, (sorted(row.items()) for row in rows)))
 
