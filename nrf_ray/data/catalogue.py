@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from nrf_ray.data.located import locate
+from nrf_ray.data.outline import Kind
 from nrf_ray.data.published import PREFIX, size_of
 from nrf_ray.errors import ConfigError
 
@@ -32,13 +33,15 @@ class DatasetInfo:
     ref: DatasetRef
     """Its identity."""
     shape: tuple[int, int, int]
-    """Channels, height, width."""
+    """Channels, height, width; of texts 1, tokens, coordinates of a token."""
     num_classes: int
     """Number of classes k."""
     num_train: int
     """Training examples."""
     num_test: int
     """Test examples."""
+    kind: Kind = "images"
+    """What an example is."""
 
 
 DATASETS: dict[str, DatasetInfo] = {
@@ -70,6 +73,7 @@ def dataset_named(name: str) -> DatasetInfo:
         num_classes=found.num_classes,
         num_train=found.train.count,
         num_test=found.test.count,
+        kind=found.kind,
     )
 
 

@@ -45,7 +45,8 @@ def facts_of(files: Files) -> Facts:
     try:
         paths = files.format.files(files.path)
         stamp = stamp_of(files.path, paths)
-        about = json.dumps([files.location, files.format.version, stamp])
+        embedding = files.format.embedding
+        about = json.dumps([files.location, files.format.version, stamp, *([embedding.identity] if embedding else [])])
         key = hashlib.sha256(about.encode()).hexdigest()
         facts = _remembered.get(key) or _read(key)
         if facts is None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nrf_ray.data.outline import Format
 from nrf_ray.data.places import data_home
-from nrf_ray.data.readers import arrays, cifar, folder, idx, imagenet, parquet, tensors
+from nrf_ray.data.readers import arrays, cifar, folder, idx, imagenet, parquet, tensors, text
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts its files."""
@@ -48,6 +48,8 @@ FORMATS: dict[str, Format] = {
     "folder": Format(files=folder.files, outline=folder.outline, read=folder.read, splits=True),
     "parquet": Format(files=parquet.files, outline=parquet.outline, read=parquet.read, splits=True),
     "tensors": Format(files=tensors.files, outline=tensors.outline, read=tensors.read),
+    "text-parquet": text.format_of("parquet"),
+    "text-csv": text.format_of("csv"),
     "cifar10.1": Format(
         files=arrays.CIFAR10_1.files,
         outline=arrays.CIFAR10_1.outline,

@@ -2,21 +2,28 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 
 from nrf_ray.data import digits
 from nrf_ray.data.catalogue import DatasetRef, check_content
+from nrf_ray.data.encoders import encoder_folder
 from nrf_ray.data.images import LabelledImages, content_digest
 from nrf_ray.data.located import locate
-from nrf_ray.data.prepared import Prepared, prepared
+from nrf_ray.data.naming import parse_name
+from nrf_ray.data.prepared import Prepared, prepared, prepared_words
+from nrf_ray.data.words import WordTable
 from nrf_ray.errors import ConfigError
 
 LOADERS: dict[str, Callable[[], tuple[LabelledImages, LabelledImages]]] = {"digits": digits.load}
 """From a built-in dataset's name to a function that returns its training and test split; see `catalogue`."""
 
 NORMALISATION: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {"digits": ((0.3,), (0.35,))}
-"""Mean and std per channel of the built-in datasets."""
+"""Mean and std per channel of the built-in datasets; of texts, per coordinate."""
+
+WORDS: dict[str, Callable[[], WordTable]] = {}
+"""The words of the built-in datasets of texts."""
 
 
 @lru_cache(maxsize=2)
@@ -59,6 +66,28 @@ def normalisation(ref: DatasetRef) -> tuple[tuple[float, ...], tuple[float, ...]
         return NORMALISATION[ref.name]
     arrays = _prepared(ref)
     return arrays.mean, arrays.std
+
+
+def word_table(ref: DatasetRef) -> WordTable:
+    """Return the words that the texts of `ref` are made of. Raises ConfigError where it holds no texts."""
+    if not ref.location and ref.name in WORDS:
+        return WORDS[ref.name]()
+    if not ref.location or locate(ref.location).kind != "texts":
+        raise ConfigError(f"dataset {ref.name} holds no texts")
+    located = locate(ref.location)
+    check_content(ref, located.digest)
+    return prepared_words(located)
+
+
+def encoder_of(ref: DatasetRef) -> Path:
+    """Return the folder of the encoder that the texts of `ref` are embedded by, or raise ConfigError without one."""
+    encoder = parse_name(ref.location).train.encoder if ref.location else ""
+    if not encoder:
+        raise ConfigError(
+            f"a pretrained encoder reads its own word vectors, and {ref.name} has others; name the dataset with "
+            "#hf:NAME at its end"
+        )
+    return encoder_folder(encoder)
 
 
 def _prepared(ref: DatasetRef) -> Prepared:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nrf_ray.data.facts import Facts, facts_of
 from nrf_ray.data.naming import Files, Name, parse_name
-from nrf_ray.data.outline import Split
+from nrf_ray.data.outline import Kind, Split
 from nrf_ray.errors import ConfigError
 from nrf_ray.seeding import derive_seed
 
@@ -62,6 +62,8 @@ class Located:
     """sha256 over the files' bytes, the rule that reads them and the choice of rows."""
     shape: tuple[int, int, int]
     """Channels, height, width."""
+    kind: Kind
+    """What a row is."""
     num_classes: int
     """Number of classes k."""
     train: Portion
@@ -75,7 +77,10 @@ def locate(text: str) -> Located:
     name = parse_name(text)
     train_files, test_files = name.train, name.test or name.train
     train, test = facts_of(train_files), facts_of(test_files)
-    if train.outline.shape != test.outline.shape or train.outline.num_classes < test.outline.num_classes:
+    alike = train.outline.kind == test.outline.kind and (
+        train.outline.shape == test.outline.shape or train.outline.kind == "texts"
+    )  # texts of any length are cut or filled
+    if not alike or train.outline.num_classes < test.outline.num_classes:
         raise ConfigError(
             f"dataset {text!r} trains on {_about(train)} and tests on {_about(test)}; both have to be of one kind"
         )
@@ -93,6 +98,7 @@ def locate(text: str) -> Located:
         name=name,
         digest=_digest(name, train, test),
         shape=train.outline.shape,
+        kind=train.outline.kind,
         num_classes=train.outline.num_classes,
         train=Portion(
             files=train_files,
@@ -118,7 +124,7 @@ def _kept(text: str, keep: int | None, available: int) -> int:
 
 
 def _about(facts: Facts) -> str:
-    return f"{facts.outline.shape} images of {facts.outline.num_classes} classes"
+    return f"{facts.outline.shape} {facts.outline.kind} of {facts.outline.num_classes} classes"
 
 
 def _digest(name: Name, train: Facts, test: Facts) -> str:
@@ -126,6 +132,8 @@ def _digest(name: Name, train: Facts, test: Facts) -> str:
         [files.kind, files.format.version, facts.digest] if files else None
         for files, facts in ((name.train, train), (name.test, test))
     ]
+    embedding = name.train.format.embedding
+    parts += [["embedding", embedding.identity]] if embedding else []
     return hashlib.sha256(json.dumps([RULE, parts, name.keep]).encode()).hexdigest()
 
 

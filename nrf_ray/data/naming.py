@@ -1,9 +1,11 @@
-"""How files of images are named on the command line.
+"""How files of images or texts are named on the command line.
 
     fashion-mnist                      a known set, in one of its default places
     cifar10:~/data/cifar10             a known set in a place of your own
     parquet:cells.parquet[:5000,:500]  5000 training and 500 test rows of any set
     tensors:robust_CIFAR@cifar10       the training set of one, the test set of another
+    text-csv:reviews.csv               texts, embedded as `data.embeddings` learns it from the training texts
+    text-csv:reviews.csv#hf:NAME       texts as the encoder NAME cuts and embeds them: a folder, a package, or a hub's
 
 `[:N]` keeps N training rows and `[:N,:M]` M test rows too. They are drawn by one fixed permutation of each split, since
 files are often sorted by class; so [:1000] is a part of [:2000]. A path cannot have a comma, which parts a list.
@@ -13,6 +15,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from nrf_ray.data.encoders import PREFIX, encoder_embedding
 from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.outline import Format
 from nrf_ray.errors import ConfigError, lookup
@@ -21,6 +24,8 @@ BUILT_IN = "digits"
 """The one set that has no files; see `catalogue`."""
 
 KEEP = re.compile(r"\[:(\d+)(?:,:(\d+))?\]$")
+EMBEDDING = "#"
+"""Begins the name of an embedding."""
 TEST = re.compile(rf"@(?=(?:{'|'.join(map(re.escape, FORMATS))})(?::|$))")
 
 
@@ -32,16 +37,19 @@ class Files:
     """Name of the format."""
     path: Path
     """Absolute."""
+    encoder: str = ""
+    """Name of the encoder that embeds texts; empty for images, and for the embedding that is learnt from the texts."""
 
     @property
     def format(self) -> Format:
         """How they are read."""
-        return FORMATS[self.kind]
+        form = FORMATS[self.kind]
+        return form.embedded_by(encoder_embedding(self.encoder)) if self.encoder and form.embedded_by else form
 
     @property
     def location(self) -> str:
         """The name that means these files on every machine that has them in the same place."""
-        return f"{self.kind}:{self.path}"
+        return f"{self.kind}:{self.path}" + (f"{EMBEDDING}{PREFIX}{self.encoder}" if self.encoder else "")
 
     @property
     def title(self) -> str:
@@ -49,7 +57,8 @@ class Files:
         if self.format.known:
             return self.kind
         stem = re.sub(r"[^\w.-]+", "-", self.path.stem if self.path.is_file() else self.path.name)
-        return f"{self.kind}-{stem}" if stem in {BUILT_IN, *FORMATS} else stem
+        title = f"{self.kind}-{stem}" if stem in {BUILT_IN, *FORMATS} else stem
+        return title + (f"{EMBEDDING}{Path(self.encoder).name}" if self.encoder else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +97,12 @@ def parse_name(text: str) -> Name:
         raise ConfigError(f"dataset {text!r} keeps no rows; leave the brackets out to keep all")
     ends = [*TEST.finditer(whole)]
     train, test = (whole[: ends[-1].start()], whole[ends[-1].end() :]) if ends else (whole, None)
-    return Name(train=_files(train), test=_files(test) if test else None, keep=(counts[0], counts[1]))
+    name = Name(train=_files(train), test=_files(test) if test else None, keep=(counts[0], counts[1]))
+    if name.test and name.test.encoder:
+        raise ConfigError(
+            f"dataset {text!r} embeds its test texts in another way; name the embedding before the @ alone"
+        )
+    return name
 
 
 def split_names(text: str) -> list[str]:
@@ -97,6 +111,7 @@ def split_names(text: str) -> list[str]:
 
 
 def _files(text: str) -> Files:
+    text, mark, embedding = text.partition(EMBEDDING)
     kind, colon, path = text.partition(":")
     if kind == BUILT_IN:
         raise ConfigError(
@@ -105,11 +120,15 @@ def _files(text: str) -> Files:
     listed = {name: form for name, form in FORMATS.items() if form.listed}
     form = FORMATS.get(kind) or lookup({BUILT_IN: None, **listed}, text, "dataset")
     assert form, "what is built in is handled above"
+    if mark and (form.embedding is None or not embedding.startswith(PREFIX)):
+        raise ConfigError(f"dataset {text}{mark}{embedding}: behind {mark} stands {PREFIX}NAME, and only for texts")
     if path:
         found = Path(path).expanduser().absolute()
         if not found.exists():
             raise ConfigError(f"there is nothing at {found}, where dataset {kind} should be")
-        return Files(kind=kind, path=found)
+        encoder = embedding.removeprefix(PREFIX)
+        local = Path(encoder).expanduser().absolute()
+        return Files(kind=kind, path=found, encoder=str(local) if encoder and local.is_dir() else encoder)
     if colon or not form.places:
         raise ConfigError(f"dataset {kind} needs a path: write it as {kind}:PATH")
     places = [place() for place in form.places]

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from nrf_ray.data.embeddings import Embedding
+
 Split = Literal["train", "test"]
+Kind = Literal["images", "texts"]
 
 MAX_CLASSES = 2**16
 BATCH_ROWS = 1024
@@ -22,13 +25,15 @@ class Outline:
     """What files hold, as far as planning needs it."""
 
     shape: tuple[int, int, int]
-    """Channels, height, width."""
+    """Channels, height, width; of texts 1, tokens, coordinates of a token."""
     num_classes: int
     """Number of classes k."""
     num_train: int
     """Rows of the training split; of everything, where the files know no splits."""
     num_test: int
     """Rows of the test split; 0 where the files have none."""
+    kind: Kind = "images"
+    """What a row is."""
 
     def rows(self, split: Split) -> int:
         """Return the number of rows of `split`."""
@@ -38,8 +43,8 @@ class Outline:
 class Batch(NamedTuple):
     """Some rows, in order."""
 
-    images: "npt.NDArray[np.uint8]"
-    """[b, c, h, w]"""
+    images: "npt.NDArray[Any]"
+    """[b, c, h, w] of uint8; of texts [b], the texts themselves."""
     labels: "npt.NDArray[np.int64]"
     """[b]"""
 
@@ -72,6 +77,10 @@ class Format:
     """How a known set gets there."""
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Mean and std per channel that the paper uses; else they are computed from the training pixels."""
+    embedding: "Embedding | None" = None
+    """How texts become vectors; None for images."""
+    embedded_by: "Callable[[Embedding], Format] | None" = None
+    """The same files with another embedding; None for images."""
 
 
 def count_classes(labels: Iterable[int], where: Path) -> int:

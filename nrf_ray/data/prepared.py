@@ -13,14 +13,16 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nrf_ray.data.facts import Stamp, stamp_of
 from nrf_ray.data.located import Located, Portion
-from nrf_ray.data.outline import check_labels
+from nrf_ray.data.outline import Batch, check_labels
 from nrf_ray.data.places import VARIABLE, data_home
+from nrf_ray.data.words import Scaling, WordTable
 from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+WORDS = ("words", "vectors")
+"""Of texts, the table of words: UTF-8 with a line a word, and its vectors."""
 TEMPORARY = ".tmp-"
 ABANDONED_SECONDS = 86_400.0
 """A temporary folder that was last written to so long ago belongs to a process that died."""
@@ -53,6 +57,21 @@ class Prepared(NamedTuple):
 
 def prepared(located: Located) -> Prepared:
     """Return the arrays of `located`, which are made first where they are missing or damaged."""
+    return _opened(*_whole(located))
+
+
+def prepared_words(located: Located) -> WordTable:
+    """Return the table of words that the texts of `located` were embedded by."""
+    import numpy as np
+
+    folder, manifest = _whole(located)
+    words, vectors = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in WORDS)
+    scaling = Scaling(tuple(manifest["mean"]), tuple(manifest["std"]))
+    return WordTable(words=tuple(words.tobytes().decode().split("\n")), vectors=vectors, scaling=scaling)
+
+
+def _whole(located: Located) -> tuple[Path, dict[str, Any]]:
+    """Return folder and manifest of `located`, which is prepared first where it is not whole."""
     folder = data_home() / "datasets" / located.digest
     manifest = _manifest(folder)
     if manifest is None:
@@ -66,7 +85,7 @@ def prepared(located: Located) -> Prepared:
         manifest = _manifest(folder)
         if manifest is None:
             raise ConfigError(f"{folder} was written but cannot be read back whole; check the disk under it")
-    return _opened(folder, manifest)
+    return folder, manifest
 
 
 def _opened(folder: Path, manifest: dict[str, Any]) -> Prepared:
@@ -82,7 +101,7 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
         checksum = manifest.pop("checksum")
-        sizes = {name: (folder / f"{name}.npy").stat().st_size for name in ARRAYS}
+        sizes = {name: (folder / f"{name}.npy").stat().st_size for name in {*ARRAYS, *manifest["files"]}}
         whole = checksum == _checksum(manifest) and sizes == {name: f["size"] for name, f in manifest["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -135,8 +154,11 @@ def _stamps(located: Located) -> list[Stamp]:
 def _write(located: Located, folder: Path) -> tuple[dict[str, Any], list[float], list[float]]:
     """Write the arrays; return size and sha256 of each file, and mean and std of the training pixels."""
     files: dict[str, Any] = {}
-    levels = _write_split(located, located.train, folder, "train", files)
-    _write_split(located, located.test, folder, "test", files)
+    table = _write_words(located, folder, files) if located.kind == "texts" else None
+    levels = _write_split(located, located.train, folder, "train", files, table)
+    _write_split(located, located.test, folder, "test", files, table)
+    if table is not None:
+        return files, list(table.scaling.mean), list(table.scaling.std)
     known = located.train.files.format.normalisation
     mean, std = known or _mean_and_std(levels)
     if 0.0 in std:
@@ -146,8 +168,36 @@ def _write(located: Located, folder: Path) -> tuple[dict[str, Any], list[float],
     return files, list(mean), list(std)
 
 
+def _write_words(located: Located, folder: Path, files: dict[str, Any]) -> WordTable:
+    """Write the table of words, learnt from the training texts, and return it."""
+    import numpy as np
+
+    portion = located.train
+    embedding = portion.files.format.embedding
+    assert embedding is not None, "texts have an embedding"
+    batches = portion.files.format.read(portion.files.path, portion.split, portion.rows())
+    table = embedding.learn([embedding.tokenise(text) for batch in batches for text in batch.images])
+    arrays = (np.frombuffer("\n".join(table.words).encode(), np.uint8), table.vectors)
+    for name, array in zip(WORDS, arrays, strict=True):
+        with _ArrayFile(folder / f"{name}.npy", "|u1", array.shape) as out:
+            out.write(array.tobytes())
+        files[name] = out.entry
+    return table
+
+
+def _batches(located: Located, portion: Portion, table: WordTable | None) -> Iterator[Batch]:
+    """Yield the rows of one split as images; texts are embedded by `table`."""
+    for batch in portion.files.format.read(portion.files.path, portion.split, portion.rows()):
+        embedding = located.train.files.format.embedding
+        if table is None or embedding is None:
+            yield batch
+        else:
+            tokenised = [embedding.tokenise(text) for text in batch.images]
+            yield Batch(table.embed(tokenised, located.shape[1]), batch.labels)
+
+
 def _write_split(
-    located: Located, portion: Portion, folder: Path, split: str, files: dict[str, Any]
+    located: Located, portion: Portion, folder: Path, split: str, files: dict[str, Any], table: WordTable | None
 ) -> "npt.NDArray[np.int64]":
     """Write images and labels of one split as they are read; return how often each channel has each level."""
     import numpy as np
@@ -156,7 +206,7 @@ def _write_split(
     levels = np.zeros((shape[0], 256), dtype=np.int64)
     labels = [np.zeros(0, dtype=np.int64)]
     with _ArrayFile(folder / f"{split}_images.npy", "|u1", (len(rows), *shape)) as out:
-        for batch in portion.files.format.read(portion.files.path, portion.split, rows):
+        for batch in _batches(located, portion, table):
             if batch.images.shape[1:] != shape or batch.images.dtype != np.uint8:
                 raise ConfigError(
                     f"dataset {located.name.title} has images of shape {batch.images.shape[1:]} and {shape}"

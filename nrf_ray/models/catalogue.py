@@ -3,9 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 TIMM = "timm:"
 """What the name of an architecture from the timm library starts with."""
+
+ENCODER = "hf"
+"""The pretrained encoder whose word embeddings a dataset of texts has, with a head."""
 
 IMAGENET_SIZE = 128
 """Height from which an image gets a network in ImageNet shape; below it, in CIFAR shape."""
@@ -28,10 +32,13 @@ class Architecture:
     """The architecture of the paper that it stands for."""
     mmacs: Mapping[int, float]
     """Millions of multiply-adds of one forward pass, see `measure.forward_macs`, of one image with 8 (one channel),
-    28 (one channel), 32 and 224 pixels a side, as far as such images are meant for it."""
+    28 (one channel), 32 and 224 pixels a side, as far as such images are meant for it. Of a text, length and width
+    are the sides."""
     drag: float = 1.0
     """How many times the seconds of a plain network each multiply-add takes on a CPU: narrow branches and long
     concatenations move memory instead."""
+    reads: Literal["images", "texts"] = "images"
+    """What it takes."""
 
     def macs(self, height: int, width: int) -> float:
         """Return the multiply-adds of one forward pass of one image.
@@ -56,10 +63,13 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(name="resnet18", family="ResNet-18", mmacs={28: 456, 32: 555, 224: 1814}),
         Architecture(name="resnet50", family="ResNet-50", mmacs={28: 1047, 32: 1298, 224: 4087}),
         Architecture(name="densenet121", family="DenseNet", mmacs={28: 672, 32: 888, 224: 2833}),
+        Architecture(name="text_cnn", family="Kim's CNN", mmacs={8: 0.052}, reads="texts"),
+        Architecture(name="text_bilstm", family="BiLSTM", mmacs={8: 0.05}, reads="texts"),
+        Architecture(name="text_transformer", family="Transformer", mmacs={8: 0.043}, reads="texts"),
     )
 }
 """Every architecture that has a name of its own: the small family and the published one, each in the order of the
-paper's Figure 3."""
+paper's Figure 3; then those for texts."""
 
 
 def architecture_named(name: str) -> Architecture:
@@ -71,6 +81,10 @@ def architecture_named(name: str) -> Architecture:
     if re.fullmatch(TIMM + "[a-z0-9_]+", name):
         guess = {224: ARCHITECTURES["resnet50"].mmacs[224]}
         return Architecture(name=name, family=name.removeprefix(TIMM), mmacs=guess)
+    if name == ENCODER:  # the guess is that of MiniLM with six layers
+        return Architecture(name=name, family="pretrained encoder", mmacs={8: 1.8}, reads="texts")
     if name not in ARCHITECTURES:
-        raise ArchitectureError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, {TIMM}NAME")
+        raise ArchitectureError(
+            f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, {ENCODER}, {TIMM}NAME"
+        )
     return ARCHITECTURES[name]

@@ -2,12 +2,18 @@
 
 A `Classifier` takes images in [0, 1] and normalises them itself, so that attacks and radii are in pixel units. Its
 `representation` is the penultimate layer, the features F_C of the paper's section 2.
+
+An embedded text is an image [1, length, width] whose rows are words, in the box [0, 1] as pixels are; a row near the
+corner 0 is none. A `TextClassifier` passes those over, so no gradient reaches them and an attack leaves them alone.
 """
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+WORD_FROM = 0.25
+"""A vector whose coordinates have a smaller mean is no word: words are put into the box well above it."""
 
 
 class Classifier(nn.Module):
@@ -52,3 +58,24 @@ class Classifier(nn.Module):
         """Return the logits."""
         logits: Tensor = self.head(self.representation(images))
         return logits
+
+
+class TextClassifier(Classifier):
+    """Logits of embedded texts [b, 1, length, width] in [0, 1], as [b, k]."""
+
+    def __init__(
+        self, body: nn.Module, *, width: int, num_classes: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        """`body` maps vectors [b, length, width] and which are words [b, length] to representations.
+
+        `mean` and `std` have one value a coordinate: normalised vectors are those of the embedding.
+        """
+        super().__init__(body, width=width, num_classes=num_classes, mean=mean, std=std)
+        self.mean, self.std = self.mean.view(1, 1, 1, -1), self.std.view(1, 1, 1, -1)
+
+    def representation(self, images: Tensor) -> Tensor:
+        """Return the penultimate activations g(x), as [b, width]."""
+        words = images.detach().mean(dim=3) >= WORD_FROM
+        vectors = self.normalise(images) * words.unsqueeze(3)
+        features: Tensor = self.body(vectors.squeeze(1), words.squeeze(1))
+        return features

@@ -14,7 +14,8 @@ def forward_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     """Return the multiply-adds of one forward pass of one image of `shape` (c, h, w) through `model`.
 
     Those of convolutions and matrix products, that is, as torch's flop counter finds them in what is really called.
-    Everything else (normalisation, activations, pooling) is left out, as is usual. The model is left as it was found.
+    Everything else (normalisation, activations, pooling) is left out, as is usual; so is an LSTM, which the counter
+    does not know. The model is left as it was found.
     """
     device = next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}

@@ -1,18 +1,22 @@
 """Build a classifier by the name of its architecture."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from nrf_ray.models import published, small
-from nrf_ray.models.catalogue import TIMM, architecture_named
-from nrf_ray.models.classifier import Classifier
+from nrf_ray.models import published, small, texts
+from nrf_ray.models.catalogue import ENCODER, TIMM, ArchitectureError, architecture_named
+from nrf_ray.models.classifier import Classifier, TextClassifier
 from nrf_ray.models.from_timm import from_timm
+from nrf_ray.models.from_transformers import encoder_body
 
 Builder = Callable[[int, int], tuple[nn.Module, int]]
-"""From the channels and the height of an image to a body and the width of its representation."""
+"""From the channels and the height of an image, or the length and the width of a text, to a body and the width of its
+representation."""
 
 BUILDERS: dict[str, Builder] = {
     "vgg_s": small.vgg,
@@ -26,6 +30,9 @@ BUILDERS: dict[str, Builder] = {
     "resnet18": partial(published.resnet, name="resnet18"),
     "resnet50": partial(published.resnet, name="resnet50"),
     "densenet121": published.densenet121,
+    "text_cnn": texts.text_cnn,
+    "text_bilstm": texts.text_bilstm,
+    "text_transformer": texts.text_transformer,
 }
 """How each architecture of `catalogue` is built."""
 
@@ -37,16 +44,31 @@ def builder_of(arch: str) -> Builder:
 
 
 def build(
-    arch: str, *, shape: tuple[int, int, int], num_classes: int, mean: Sequence[float], std: Sequence[float], seed: int
+    arch: str,
+    *,
+    shape: tuple[int, int, int],
+    num_classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int,
+    encoder: Path | Mapping[str, Any] | None = None,
 ) -> Classifier:
     """Return a new classifier of architecture `arch` for images of `shape` (c, h, w), its weights drawn from `seed`.
 
-    The process-wide random state is left as it was found.
+    Texts are of shape (1, length, width), `mean` and `std` by coordinate. `encoder` is the folder of the pretrained
+    one, or its config alone for weights that will be loaded. The process-wide random state is left as it was found.
 
     Raises:
         ArchitectureError: there is no such architecture, or not for images of this shape.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        body, width = builder_of(arch)(shape[0], shape[1])
-        return Classifier(body, width=width, num_classes=num_classes, mean=mean, std=std)
+        if arch == ENCODER:
+            if encoder is None:
+                raise ArchitectureError(f"{ENCODER} is built from the folder or the config of an encoder")
+            body, width = encoder_body(encoder, shape[1], shape[2])
+            return TextClassifier(body, width=width, num_classes=num_classes, mean=mean, std=std)
+        of_texts = architecture_named(arch).reads == "texts"
+        body, width = builder_of(arch)(*(shape[1:] if of_texts else shape[:2]))
+        kind = TextClassifier if of_texts else Classifier
+        return kind(body, width=width, num_classes=num_classes, mean=mean, std=std)

@@ -6,12 +6,13 @@ import safetensors.torch
 import torch
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
-from nrf_ray.data.load import normalisation
+from nrf_ray.data.load import encoder_of, normalisation
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.store import Artifact
 from nrf_ray.models import zoo
-from nrf_ray.models.catalogue import ArchitectureError
+from nrf_ray.models.catalogue import ENCODER, ArchitectureError, architecture_named
 from nrf_ray.models.classifier import Classifier
+from nrf_ray.models.from_transformers import EncoderBody
 
 FILE = "weights.safetensors"
 
@@ -19,7 +20,8 @@ FILE = "weights.safetensors"
 def save_weights(model: Classifier, *, arch: str, shape: tuple[int, int, int], num_classes: int) -> bytes:
     """Return the weights of `model`, of architecture `arch` for images of `shape` (c, h, w), as a safetensors file."""
     tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    about = json.dumps({"arch": arch, "shape": shape, "num_classes": num_classes})
+    encoder = {"encoder": model.body.config} if isinstance(model.body, EncoderBody) else {}
+    about = json.dumps({"arch": arch, "shape": shape, "num_classes": num_classes, **encoder})
     # One entry only: safetensors writes several in random order, and the same weights must give the same bytes.
     return bytes(safetensors.torch.save(tensors, {"nrf_ray": about}))
 
@@ -30,8 +32,17 @@ def load_model(artifact: Artifact, device: str) -> Classifier:
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     about = json.loads(header["__metadata__"]["nrf_ray"])
     shape: tuple[int, int, int] = tuple(about["shape"])
-    ones = (1.0,) * shape[0]  # mean and std come with the weights
-    model = zoo.build(about["arch"], shape=shape, num_classes=about["num_classes"], mean=ones, std=ones, seed=0)
+    # Mean and std come with the weights.
+    ones = (1.0,) * (shape[2] if architecture_named(about["arch"]).reads == "texts" else shape[0])
+    model = zoo.build(
+        about["arch"],
+        shape=shape,
+        num_classes=about["num_classes"],
+        mean=ones,
+        std=ones,
+        seed=0,
+        encoder=about.get("encoder"),
+    )
     model.load_state_dict(safetensors.torch.load(data))
     return place(model, device).eval()
 
@@ -42,10 +53,13 @@ def place(model: Classifier, device: str) -> Classifier:
 
 
 def new_model(arch: str, dataset: DatasetRef, *, seed: int) -> Classifier:
-    """Return an untrained model of architecture `arch` for the images of `dataset`."""
+    """Return an untrained model of architecture `arch` for the images of `dataset`; a pretrained encoder is trained."""
     info = info_of(dataset)
     mean, std = normalisation(dataset)
+    encoder = encoder_of(dataset) if arch == ENCODER else None
     try:
-        return zoo.build(arch, shape=info.shape, num_classes=info.num_classes, mean=mean, std=std, seed=seed)
+        return zoo.build(
+            arch, shape=info.shape, num_classes=info.num_classes, mean=mean, std=std, seed=seed, encoder=encoder
+        )
     except ArchitectureError as error:
         raise ConfigError(str(error)) from error

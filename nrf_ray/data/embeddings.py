@@ -1,0 +1,123 @@
+"""How texts become words and words become vectors.
+
+`learnt` makes an embedding from the training texts alone, without labels and without downloads: positive pointwise
+mutual information of words that stand near each other, factorised by a truncated singular value decomposition (Levy and
+Goldberg 2014). `encoders` takes the tokens and vectors of a pretrained encoder instead.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nrf_ray.data.words import UNKNOWN, Scaling, WordTable, table_of
+from nrf_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from scipy.sparse import csr_matrix
+
+WIDTH = 128
+"""Coordinates of a learnt vector."""
+WINDOW = 20
+"""Words so far apart still count as near."""
+SMOOTHING = 0.75
+"""Power of the contexts' frequencies: rare contexts would otherwise count for too much (Levy et al. 2015)."""
+SPREAD = 0.07
+"""Standard deviation of a word's coordinates in the box: every word lies SPREAD * sqrt(WIDTH) = .79 from its centre."""
+MAX_WORDS = 30_000
+"""The most frequent words are kept."""
+TOKEN = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
+"""A word with its apostrophes, or one sign."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """How the texts of a dataset become vectors."""
+
+    identity: str
+    """Everything that decides the vectors beside the texts; part of the content's digest."""
+    width: int
+    """Coordinates of a vector."""
+    tokenise: Callable[[str], list[str]]
+    """From a text to its tokens."""
+    learn: Callable[[Sequence[Sequence[str]]], WordTable]
+    """From tokenised training texts to the table."""
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words and signs of `text` in lower case."""
+    return TOKEN.findall(text.lower())
+
+
+def learn_words(texts: Sequence[Sequence[str]]) -> WordTable:
+    """Return the table of the words in tokenised training `texts`, made without labels.
+
+    A word that no text has lies where the words that occur once do on average. The same texts give the same table on
+    the same machine; on another one, rounding may move a coordinate by one of 255 levels.
+    """
+    import numpy as np
+
+    counts = Counter(word for tokens in texts for word in tokens)
+    words = [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))][:MAX_WORDS]
+    if len(words) < 2:
+        raise ConfigError(f"the training texts have {len(words)} different words; an embedding needs two at least")
+    vectors = _normalised(_factors(_information(texts, words), WIDTH))
+    once = [place for place, word in enumerate(words) if counts[word] == 1] or list(range(len(words)))
+    unknown = _normalised(vectors[once].mean(axis=0, keepdims=True))
+    scaling = Scaling((0.5,) * WIDTH, (SPREAD,) * WIDTH)
+    return table_of([UNKNOWN, *words], np.concatenate([unknown, vectors]), scaling)
+
+
+def _information(texts: Sequence[Sequence[str]], words: Sequence[str]) -> "csr_matrix":
+    """Return the positive pointwise mutual information of all pairs of `words` within `WINDOW`, [v, v]."""
+    import numpy as np
+    from scipy import sparse
+
+    places = {word: place for place, word in enumerate(words)}
+    left: list[int] = []
+    right: list[int] = []
+    for tokens in texts:
+        here = [places[token] for token in tokens if token in places]
+        for apart in range(1, min(WINDOW, len(here) - 1) + 1):
+            left += here[:-apart]
+            right += here[apart:]
+    size = (len(words), len(words))
+    pairs = sparse.csr_matrix((np.ones(2 * len(left)), (left + right, right + left)), shape=size)
+    pairs.sum_duplicates()
+    of_word = np.asarray(pairs.sum(axis=1)).ravel()
+    context = of_word**SMOOTHING / (of_word**SMOOTHING).sum()
+    found = pairs.tocoo()
+    information = np.log(found.data / (of_word[found.row] * context[found.col]))
+    return sparse.csr_matrix((np.maximum(information, 0.0), (found.row, found.col)), shape=size)
+
+
+def _factors(matrix: "csr_matrix", width: int) -> "npt.NDArray[np.float64]":
+    """Return `width` left singular vectors of `matrix` [v, v] as columns with fixed signs; zeros beyond v."""
+    import numpy as np
+    from scipy.sparse.linalg import svds
+
+    size = matrix.shape[0]
+    if size <= width + 1:
+        vectors, values, _ = np.linalg.svd(matrix.toarray())
+    else:
+        vectors, values, _ = svds(matrix, k=width, v0=np.ones(size), solver="arpack")
+    vectors = vectors[:, np.argsort(-values, kind="stable")][:, :width]
+    peaks = vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])]
+    signed = vectors * np.where(peaks < 0, -1.0, 1.0)
+    return np.pad(signed, ((0, 0), (0, width - signed.shape[1])))
+
+
+def _normalised(vectors: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
+    """Return `vectors` [v, width] at length sqrt(width), so that a coordinate has variance 1; zero vectors stay."""
+    import numpy as np
+
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: npt.NDArray[np.float64] = vectors / np.maximum(lengths, 1e-12) * vectors.shape[1] ** 0.5
+    return scaled
+
+
+LEARNT = Embedding(identity="ppmi-svd-1", width=WIDTH, tokenise=words_of, learn=learn_words)
+"""The default."""

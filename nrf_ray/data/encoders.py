@@ -1,0 +1,160 @@
+"""The tokens and word vectors of a pretrained encoder, read from its folder without torch.
+
+An encoder is a folder as transformers saves it: config.json, tokenizer.json, and weights as safetensors. Its name is
+the folder's path, the name of an installed Python package that carries one, or a name on the Hugging Face hub whose
+files are in the local cache; nothing here downloads.
+"""
+
+import hashlib
+import importlib.util
+import json
+import struct
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nrf_ray.data.embeddings import Embedding
+from nrf_ray.data.words import Scaling, WordTable, table_of
+from nrf_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+PREFIX = "hf:"
+FILES = ("config.json", "tokenizer.json", "model.safetensors")
+TABLES = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "tok_embeddings.weight")
+"""How the table of words is called in the weights, at its end."""
+MAX_HEADER = 2**26
+REACH = 0.4
+"""Farthest that all but one in a thousand coordinates of words lie from the centre of the box; the rest is clipped."""
+RULE = 1
+"""Version of how the table is put into the box."""
+
+
+def encoder_embedding(name: str) -> Embedding:
+    """Return the embedding called hf:`name`, or raise ConfigError that says what is missing."""
+    folder = encoder_folder(name)
+    return Embedding(
+        identity=f"{PREFIX}{RULE}:{_digest(folder, _stamp(folder))}",
+        width=_header(folder)[1]["shape"][1],
+        tokenise=lambda text: tokens_of(folder, text),
+        learn=lambda texts: read_table(folder),
+    )
+
+
+def encoder_folder(name: str) -> Path:
+    """Return the folder of the encoder `name`: a path, a package, or what the local cache has of a hub's name."""
+    path = Path(name).expanduser().absolute()
+    if path.is_dir():
+        return _checked(path)
+    if name.isidentifier() and (spec := importlib.util.find_spec(name)) and spec.submodule_search_locations:
+        for place in sorted(Path(spec.submodule_search_locations[0]).rglob("config.json")):
+            if (place.parent / FILES[1]).is_file():
+                return _checked(place.parent)
+        raise ConfigError(f"the package {name} carries no encoder: no folder in it has {' and '.join(FILES)}")
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise ConfigError(f"{PREFIX}{name} is no folder; a name of the hub needs pip install 'nrf_ray[text]'")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return _checked(Path(snapshot_download(name, local_files_only=True)))
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise ConfigError(
+            f"{PREFIX}{name} is neither a folder nor a package nor in this machine's cache of the hub, and no run "
+            f"downloads anything; where there is a network, run `hf download {name}` first, or name a folder"
+        ) from error
+
+
+def tokens_of(folder: Path, text: str) -> list[str]:
+    """Return the tokens of `text`, with the marks that the encoder wants around them."""
+    tokens: list[str] = _tokenizer(folder, _stamp(folder)).encode(text).tokens
+    return tokens
+
+
+def read_table(folder: Path) -> WordTable:
+    """Return the words of the encoder with their own vectors, centred and scaled into the box by one factor."""
+    import numpy as np
+
+    vocabulary: dict[str, int] = _tokenizer(folder, _stamp(folder)).get_vocab(with_added_tokens=True)
+    words = sorted(vocabulary, key=lambda word: vocabulary[word])
+    table = _vectors(folder)
+    if [vocabulary[word] for word in words] != list(range(len(words))) or len(words) > len(table):
+        raise ConfigError(
+            f"{folder} has {len(table)} vectors, and a tokenizer whose {len(words)} words do not fit them"
+        )
+    table = table[: len(words)]
+    centre = table.mean(axis=0)
+    spread = REACH / float(np.quantile(np.abs(table - centre), 0.999))
+    scaling = Scaling(tuple((0.5 - spread * centre).tolist()), (spread,) * table.shape[1])
+    return table_of(words, table, scaling)
+
+
+def _checked(folder: Path) -> Path:
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise ConfigError(
+            f"the encoder in {folder} has no {' and no '.join(missing)}; save it with save_pretrained, tokenizer too"
+        )
+    return folder
+
+
+def _stamp(folder: Path) -> tuple[tuple[int, int], ...]:
+    return tuple(((folder / name).stat().st_size, (folder / name).stat().st_mtime_ns) for name in FILES)
+
+
+@lru_cache(maxsize=4)
+def _digest(folder: Path, stamp: object) -> str:
+    del stamp
+    whole = hashlib.sha256()
+    for name in FILES:
+        with (folder / name).open("rb") as file:
+            whole.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(folder: Path, stamp: object) -> Any:
+    del stamp
+    if importlib.util.find_spec("tokenizers") is None:
+        raise ConfigError("the texts of an encoder need its tokenizer: pip install 'nrf_ray[text]'")
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # the library raises plain Exception
+        raise ConfigError(f"{folder}/tokenizer.json cannot be read: {error}") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _header(folder: Path) -> tuple[int, dict[str, Any]]:
+    """Return where the tensors begin in the weights, and the entry of the table of words."""
+    file = folder / "model.safetensors"
+    with file.open("rb") as opened:
+        (size,) = struct.unpack("<Q", opened.read(8).ljust(8, b"\0"))
+        try:
+            header = json.loads(opened.read(size)) if 0 < size <= MAX_HEADER else {}
+        except ValueError as error:
+            raise ConfigError(f"{file} is no safetensors file: {error}") from error
+    found = [entry for name, entry in header.items() if name.endswith(TABLES)]
+    if len(found) != 1 or len(found[0].get("shape", ())) != 2:
+        raise ConfigError(f"{file} has {len(found)} tables of words ({', '.join(TABLES)}) where one is expected")
+    return 8 + size, found[0]
+
+
+def _vectors(folder: Path) -> "npt.NDArray[np.float64]":
+    import numpy as np
+
+    begin, entry = _header(folder)
+    kinds = {"F32": "<f4", "F16": "<f2"}
+    if entry["dtype"] not in kinds:
+        raise ConfigError(f"the table of words in {folder} is {entry['dtype']}; F32 and F16 are read")
+    first, last = entry["data_offsets"]
+    with (folder / "model.safetensors").open("rb") as file:
+        file.seek(begin + first)
+        data = file.read(last - first)
+    table: npt.NDArray[np.float64] = np.frombuffer(data, kinds[entry["dtype"]]).reshape(entry["shape"]).astype(float)
+    return table

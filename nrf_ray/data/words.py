@@ -1,0 +1,163 @@
+"""Words as points of the box: the table that turns texts into images of shape (1, length, width), and back.
+
+An embedded text is an image: one channel, a row a token, a column a coordinate. All models of a dataset share its
+table, so a constructed sequence of vectors means the same to all of them. Words lie well inside the box [0, 1]; what
+follows a text is the corner 0, where no word is, and a text model passes it over (`models.classifier`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from nrf_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+UNKNOWN = "<unk>"
+"""Stands for every word that the training texts do not have."""
+WORD_MEAN = 0.35
+"""The coordinates of a word have at least this mean; a model takes what is far below it for padding."""
+LEVELS = 255
+BLOCK = 1024
+"""Words whose distances to all others are worked out together."""
+
+
+class Scaling(NamedTuple):
+    """How an embedding was put into the box: as mean + std * vector, by coordinate."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WordTable:
+    """A vocabulary and its vectors. No two words have the same vector."""
+
+    words: tuple[str, ...]
+    """v words."""
+    vectors: "npt.NDArray[np.uint8]"
+    """[v, width], levels of 0..255."""
+    scaling: Scaling
+    """Takes vectors back to the embedding: (vectors / 255 - mean) / std."""
+
+    def embed(self, texts: Sequence[Sequence[str]], length: int) -> "npt.NDArray[np.uint8]":
+        """Return tokenised texts as levels [n, 1, length, width]: cut at `length` tokens, zeros after the last."""
+        import numpy as np
+
+        embedded = np.zeros((len(texts), 1, length, self.vectors.shape[1]), np.uint8)
+        unknown = self._places.get(UNKNOWN, -1)
+        for row, tokens in enumerate(texts):
+            places = [self._places.get(token, unknown) for token in tokens[:length]]
+            assert -1 not in places, "a table without an unknown word has every token"
+            embedded[row, 0, : len(places)] = self.vectors[places]
+        return embedded
+
+    def places_of(self, levels: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.int64]":
+        """Return for each vector of levels [..., width] the place of the nearest word; -1 for padding, all zeros."""
+        import numpy as np
+
+        flat = np.ascontiguousarray(levels).reshape(-1, levels.shape[-1])
+        different, inverse = np.unique(flat, axis=0, return_inverse=True)
+        found = np.array([self._exact.get(vector.tobytes(), -2) for vector in different], np.int64)
+        found[~different.any(axis=1)] = -1
+        for place in np.flatnonzero(found == -2):
+            found[place] = _distances(self.vectors, different[place : place + 1])[0].argmin()
+        return found[inverse.reshape(-1)].reshape(levels.shape[:-1])
+
+    def texts_of(self, levels: "npt.NDArray[np.uint8]") -> list[str]:
+        """Return embedded texts [n, 1, length, width] as people read them: the nearest word of each vector."""
+        return [self.text(row[row >= 0].tolist()) for row in self.places_of(levels)[:, 0]]
+
+    def text(self, places: Sequence[int]) -> str:
+        """Return the words at `places` as one text; pieces of words (##ing) join the one before."""
+        return " ".join(self.words[place] for place in places).replace(" ##", "")
+
+    def neighbours(self, count: int, among: int | None = None) -> "npt.NDArray[np.int64]":
+        """Return for each word the places of the `count` nearest words by l2 distance, nearest first, [v, count].
+
+        Neighbours are `among` the first so many words, which are the most frequent; None for all. Marks such as <unk>
+        and [SEP] are nobody's neighbours. Raises ConfigError where there are too few words.
+        """
+        import numpy as np
+
+        usable = int((~self.is_mark[:among]).sum())
+        if not 1 <= count < usable:
+            raise ConfigError(f"a word among {usable} has 1 to {usable - 1} neighbours, not {count}")
+        found = np.empty((len(self.words), count), np.int64)
+        for start in range(0, len(self.words), BLOCK):
+            distances = _distances(self.vectors[:among], self.vectors[start : start + BLOCK])
+            distances[:, self.is_mark[:among]] = np.inf
+            own = np.arange(start, min(start + len(distances), distances.shape[1]))
+            distances[own - start, own] = np.inf
+            near = np.sort(np.argpartition(distances, count - 1, axis=1)[:, :count], axis=1)
+            order = np.argsort(np.take_along_axis(distances, near, axis=1), axis=1, kind="stable")
+            found[start : start + BLOCK] = np.take_along_axis(near, order, axis=1)
+        return found
+
+    def typical_distance(self) -> float:
+        """Return the median l2 distance of a word to its nearest neighbour, in units of the box: a measure for eps."""
+        import numpy as np
+
+        words = np.flatnonzero(~self.is_mark)
+        nearest = self.vectors[self.neighbours(1)[words, 0]]
+        apart = (self.vectors[words].astype(np.float64) - nearest) / LEVELS
+        return float(np.median(np.sqrt((apart**2).sum(axis=1))))
+
+    @cached_property
+    def is_mark(self) -> "npt.NDArray[np.bool_]":
+        """Whether each entry is no word but a mark, as <unk> or [CLS], [v]."""
+        import numpy as np
+
+        return np.array([len(w) > 2 and (w[0] + w[-1]) in ("<>", "[]") for w in self.words])
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {word: place for place, word in enumerate(self.words)}
+
+    @cached_property
+    def _exact(self) -> dict[bytes, int]:
+        return {vector.tobytes(): place for place, vector in enumerate(self.vectors)}
+
+
+def table_of(words: Sequence[str], embedding: "npt.NDArray[np.floating]", scaling: Scaling) -> WordTable:
+    """Return the table of `words` whose `embedding` [v, width] is put into the box by `scaling`, rounded to 8 bits.
+
+    A word that shares its vector with one before it is moved by one level in one coordinate. Raises ConfigError where a
+    word comes too near to the corner that stands for padding.
+    """
+    import numpy as np
+
+    inside = np.clip(np.array(scaling.mean) + np.array(scaling.std) * embedding, 0.0, 1.0)
+    levels = np.rint(inside * LEVELS).astype(np.uint8)
+    low = np.flatnonzero(levels.mean(axis=1) < WORD_MEAN * LEVELS)
+    if len(low):
+        raise ConfigError(
+            f"{len(low)} words, {words[low[0]]!r} among them, lie too near to the corner of the box that stands for "
+            "padding; take another embedding"
+        )
+    return WordTable(words=tuple(words), vectors=_told_apart(levels), scaling=scaling)
+
+
+def _told_apart(levels: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.uint8]":
+    """Return `levels` [v, width] with equal rows told apart, by one level in as few coordinates as it takes."""
+    seen: set[bytes] = set()
+    apart = levels.copy()
+    for row in apart:
+        coordinate = 0
+        while row.tobytes() in seen:
+            row[coordinate % len(row)] += 1 if row[coordinate % len(row)] < LEVELS else -1
+            coordinate += 1
+        seen.add(row.tobytes())
+    return apart
+
+
+def _distances(vectors: "npt.NDArray[np.uint8]", chosen: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.float32]":
+    """Return the squared l2 distances in levels of `chosen` [m, width] to all `vectors` [v, width], as [m, v]."""
+    import numpy as np
+
+    left, right = chosen.astype(np.float32), vectors.astype(np.float32)
+    squares: npt.NDArray[np.float32] = (left**2).sum(1)[:, None] + (right**2).sum(1)[None] - 2 * left @ right.T
+    return squares

@@ -1,0 +1,71 @@
+"""Pretrained encoders of the transformers library, as bodies for texts that are embedded by their own word vectors."""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nrf_ray.models.catalogue import ENCODER, ArchitectureError
+from nrf_ray.models.texts import average
+
+
+class EncoderBody(nn.Module):
+    """The last hidden states of an encoder, averaged over the words; word vectors come in, so it looks none up."""
+
+    def __init__(self, encoder: nn.Module, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.config = dict(config)
+        """Builds the same encoder again, without its weights."""
+
+    def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
+        """Return representations [b, width]."""
+        states = self.encoder(inputs_embeds=vectors, attention_mask=words.long()).last_hidden_state
+        return average(states, words)
+
+
+def encoder_body(encoder: Path | Mapping[str, Any], length: int, width: int) -> tuple[nn.Module, int]:
+    """Return the encoder in the folder `encoder`, or one of this config with random weights, and its width.
+
+    Its table of words and its pooler are left out, since nothing here uses them. Weights are read from safetensors.
+
+    Raises:
+        ArchitectureError: transformers is not installed, cannot build it, or it takes no texts of this length or width.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        raise ArchitectureError(f"{ENCODER} needs the transformers library: pip install 'nrf_ray[text]'")
+    from transformers import AutoConfig, AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        if isinstance(encoder, Path):
+            made = AutoModel.from_pretrained(
+                encoder, local_files_only=True, use_safetensors=True, dtype=torch.float32, attn_implementation="eager"
+            )
+        else:
+            config = AutoConfig.for_model(**encoder)
+            made = AutoModel.from_config(config, dtype=torch.float32, attn_implementation="eager")
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ArchitectureError(f"the encoder {encoder} cannot be built: {_one_line(error)}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    taken = made.get_input_embeddings().weight.shape[1]
+    limit = getattr(made.config, "max_position_embeddings", length)
+    if taken != width or limit < length:
+        raise ArchitectureError(
+            f"the encoder takes up to {limit} vectors of {taken} numbers, and the texts are {length} of {width}"
+        )
+    made.set_input_embeddings(nn.Identity())
+    if getattr(made, "pooler", None) is not None:
+        made.pooler = None
+    return EncoderBody(made, made.config.to_dict()), int(made.config.hidden_size)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,117 @@
+"""Small networks for embedded texts, trained from scratch.
+
+Each function takes the length and the width of a text, and returns a body and the width of its representation. A body
+takes word vectors [b, length, width], zero where there is no word, and says which are words, [b, length].
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+DROPOUT = 0.5
+"""Of representations, in training (Kim 2014)."""
+NOWHERE = -1e4
+"""Added where no word is, before a maximum or a softmax; finite, so that a text without words gives no NaN."""
+
+
+class ConvolutionOverTime(nn.Module):
+    """Convolutions over three, four and five words, the largest value of each over time (Kim 2014)."""
+
+    def __init__(self, width: int, filters: int, spans: tuple[int, ...] = (3, 4, 5)) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv1d(width, filters, span, padding=span - 1) for span in spans)
+        self.rest = nn.Sequential(nn.ReLU(), nn.Dropout(DROPOUT))
+
+    def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
+        """Return representations [b, 3 * filters]."""
+        del words  # a window without words gives every text the same value
+        channels = vectors.transpose(1, 2)
+        represented: Tensor = self.rest(torch.cat([conv(channels).amax(dim=2) for conv in self.convs], dim=1))
+        return represented
+
+
+class BiLSTM(nn.Module):
+    """A long short-term memory read both ways, the largest value of each unit over the words."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
+        """Return representations [b, 2 * hidden]."""
+        # cuDNN gives no gradient of a recurrent network in eval mode, which attacks need.
+        with torch.backends.cudnn.flags(enabled=self.training):
+            states, _ = self.lstm(vectors)
+        represented: Tensor = self.dropout((states + _nowhere(words).unsqueeze(2)).amax(dim=1))
+        return represented
+
+
+class Block(nn.Module):
+    """Self-attention among the words and a feed-forward layer, normalised before each (Xiong et al. 2020)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, states: Tensor, bias: Tensor) -> Tensor:
+        """Return states [b, length, width]; `bias` [b, 1, 1, length] keeps attention to the words."""
+        batch, length, width = states.shape
+        split = self.queries_keys_values(self.before(states)).view(batch, length, 3, self.heads, width // self.heads)
+        queries, keys, values = split.permute(2, 0, 3, 1, 4)
+        weights = (queries @ keys.transpose(2, 3) / math.sqrt(width // self.heads) + bias).softmax(dim=3)
+        attended = (weights @ values).transpose(1, 2).reshape(batch, length, width)
+        states = states + self.dropout(self.out(attended))
+        result: Tensor = states + self.dropout(self.feed(self.between(states)))
+        return result
+
+
+class Transformer(nn.Module):
+    """Two blocks over vectors and learnt positions, averaged over the words."""
+
+    def __init__(self, length: int, width: int, hidden: int, heads: int, depth: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(width, hidden)
+        self.positions = nn.Parameter(0.02 * torch.randn(length, hidden))
+        self.blocks = nn.ModuleList(Block(hidden, heads) for _ in range(depth))
+        self.leave = nn.LayerNorm(hidden)
+
+    def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
+        """Return representations [b, hidden]."""
+        states, bias = self.enter(vectors) + self.positions, _nowhere(words)[:, None, None]
+        for block in self.blocks:
+            states = block(states, bias)
+        return average(self.leave(states), words)
+
+
+def average(states: Tensor, words: Tensor) -> Tensor:
+    """Return the mean of `states` [b, length, width] over the words, as [b, width]; zero for a text without any."""
+    weights = words.to(states.dtype).unsqueeze(2)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1.0)
+
+
+def text_cnn(length: int, width: int) -> tuple[nn.Module, int]:
+    """Kim's network: spans of three, four and five words, 64 filters each."""
+    del length
+    return ConvolutionOverTime(width, 64), 192
+
+
+def text_bilstm(length: int, width: int) -> tuple[nn.Module, int]:
+    """One layer of 64 units each way."""
+    del length
+    return BiLSTM(width, 64), 128
+
+
+def text_transformer(length: int, width: int) -> tuple[nn.Module, int]:
+    """Two blocks of four heads and 64 units."""
+    return Transformer(length, width, 64, heads=4, depth=2), 64
+
+
+def _nowhere(words: Tensor) -> Tensor:
+    return (~words).float() * NOWHERE
