@@ -11,11 +11,12 @@ from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Stage
 from nrf_ray.presets import Preset
-from nrf_ray.recipes import Recipe
+from nrf_ray.recipes import Augmentation, Recipe
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Attack, Mode, pgd_attack
+from nrf_ray.specs import Attack, Mode, Substitution, pgd_attack
 from nrf_ray.stages.attack import AttackSpec, attack
 from nrf_ray.stages.construct import ConstructSpec, construct
+from nrf_ray.stages.costs import check_reads
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.threat import ThreatModel
 
@@ -76,6 +77,14 @@ class ConstructedSet:
         return threat
 
     @property
+    def bound(self) -> tuple[str | None, float | None]:
+        """What bounds its changes, for tables: norm and eps, or "words" and how many may be others; else nothing."""
+        craft: Craft = self.construct.config.craft
+        if isinstance(craft, Substitution):
+            return "words", float(craft.budget)
+        return (self.threat.norm, self.threat.eps) if self.threat else (None, None)
+
+    @property
     def mode(self) -> Mode | None:
         """How its images were computed; None for a pattern."""
         craft: Craft = self.construct.config.craft
@@ -101,8 +110,15 @@ def trained(
 ) -> Model:
     """Return a model of the replicate `seed`; the same architecture in two roles gets two independent trainings.
 
-    `holdout` is the share of rows that it is not trained on; `how` goes with its name.
+    `holdout` is the share of rows that it is not trained on; `how` goes with its name. Raises ConfigError where the
+    architecture or the augmentation is for another kind of data.
     """
+    check_reads(arch, dataset)
+    if dataset.kind == "texts" and recipe.augmentation != Augmentation():
+        raise ConfigError(
+            f"the {role} of {dataset.ref.name} would be trained on crops or flips, and {dataset.ref.name} holds texts; "
+            "take a recipe without augmentation, as the preset text has"
+        )
     spec = TrainSpec(
         arch=arch,
         dataset=dataset.ref,
@@ -161,6 +177,8 @@ def constructed(
         details.append("of robust source")
     if spec.threat:
         details.append(f"{spec.threat.norm} {spec.threat.eps:g}")
+    if isinstance(craft, Substitution):
+        details.append(f"{craft.budget} words")
     if isinstance(craft, Matching):
         details.append(f"from {craft.start}")
     of = dataset.ref.name if split == "train" else f"{dataset.ref.name} test images"

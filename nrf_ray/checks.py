@@ -194,8 +194,9 @@ def _monotone(subject: Subject, fooled: Tensor) -> Check:
 
 def _large_eps(subject: Subject) -> Check:
     """Attack with a radius within which every image can be made the grey one, of which no model can tell classes."""
-    norm, pixels = subject.attack.threat.norm, subject.images[0].numel()
-    eps = 0.5 * math.sqrt(pixels) if norm == "l2" else 0.5
+    image = subject.images[0]
+    reach = {"l2": image.numel(), "l2_token": image.shape[-1], "linf": 1}[subject.attack.threat.norm]
+    eps = 0.5 * math.sqrt(reach)
     robust = 1 - _share(subject.fooled_by(_scaled(subject, eps / subject.attack.threat.eps)))
     chance = 1 / _outputs(subject).shape[1]
     slack = 2 * math.sqrt(chance * (1 - chance) / len(subject.images))

@@ -19,8 +19,9 @@ from nrf_ray.evaluation import next_labels
 from nrf_ray.matching import match_representation, residual
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Attack
-from nrf_ray.threat import l2_norm, perturbation_norm
+from nrf_ray.specs import Attack, Substitution
+from nrf_ray.substitution import Lexicon, substitute
+from nrf_ray.threat import Norm, l2_norm, perturbation_norm
 
 
 class Crafted(NamedTuple):
@@ -60,22 +61,34 @@ def draw_targets(rule: TargetRule, labels: Tensor, num_classes: int, seed: int) 
 
 
 def craft_adversarial(
-    model: nn.Module, images: Tensor, targets: Tensor, attack: Attack, storage: Storage = "uint8"
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    attack: Attack | Substitution,
+    storage: Storage = "uint8",
+    *,
+    words: Lexicon | None = None,
 ) -> Crafted:
     """Return `images` [b, c, h, w] moved towards `targets` [b] by the targeted `attack` on the source `model`.
 
-    What the source makes of them is worked out in float32, whatever the mode of the attack.
+    A substitution chooses from `words`, and its norm is l2. What the source makes of the images is worked out in
+    float32, whatever the mode of the attack.
     """
     assert attack.targeted, "a construction needs a targeted attack"
     originals = as_float(images)
     network = twin(model, originals, attack.mode)
     model = network.original
-    adversarial = run_attack(attack, network, originals, targets)
+    measured_in: Norm = "l2"
+    if isinstance(attack, Substitution):
+        assert words is not None, "a substitution needs the words of the dataset"
+        adversarial = substitute(network, originals, targets, attack, words)
+    else:
+        adversarial, measured_in = run_attack(attack, network, originals, targets), attack.threat.norm
     stored = stored_as(adversarial, storage)
     with attack_mode(model), torch.no_grad():
         logits = model(as_float(stored))
         prediction = model(adversarial).argmax(1)
-    norm = perturbation_norm(as_float(stored) - originals, attack.threat.norm)
+    norm = perturbation_norm(as_float(stored) - originals, measured_in)
     return Crafted(
         images=stored,
         norm=norm,

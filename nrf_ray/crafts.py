@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.specs import Attack, Mode, check_mode
+from nrf_ray.specs import Attack, Mode, Substitution, check_mode
 from nrf_ray.threat import ThreatModel
 
 
@@ -45,9 +45,9 @@ class Matching:
         return [self.step_size * share for share in left]
 
 
-Craft = Attack | Matching | ThreatModel
-"""How the images of a construction are made: a targeted attack on the source, matching of the source's representation,
-or (a control) a pattern of this size."""
+Craft = Attack | Substitution | Matching | ThreatModel
+"""How the images of a construction are made: a targeted attack on the source (of texts, perhaps by other words),
+matching of the source's representation, or (a control) a pattern of this size."""
 
 Storage = Literal["uint8", "float32"]
 """How pixels are kept: rounded to 8 bits as in the released sets, or as they were found."""

@@ -15,7 +15,8 @@ from nrf_ray.autoattack import run_autoattack
 from nrf_ray.data.images import LabelledImages, as_float
 from nrf_ray.engine import original, twin
 from nrf_ray.errors import ConfigError
-from nrf_ray.specs import Attack, AutoAttack
+from nrf_ray.specs import Attack, AutoAttack, Substitution
+from nrf_ray.substitution import Lexicon, substitute
 
 BATCH = 256
 """Rows a forward pass; fixed, because the kernels' rounding can depend on it."""
@@ -45,16 +46,20 @@ def adversarial_images(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    attack: Attack | AutoAttack,
+    attack: Attack | AutoAttack | Substitution,
     *,
     seed: int = 0,
     indices: Tensor | None = None,
+    words: Lexicon | None = None,
 ) -> Tensor:
     """Return adversarial images for all of `images`, found against `model`, as float32 in [0, 1].
 
     Random starts belong to (`seed`, `indices`), where `indices` [n] are the images' places in their data set; by
-    default their places in `images`. Raises ConfigError for an attack whose result may lie outside its threat model.
+    default their places in `images`. A substitution chooses from `words`. Raises ConfigError for an attack whose result
+    may lie outside its threat model.
     """
+    if isinstance(attack, Substitution):
+        return _substituted(model, images, labels, attack, words)
     if isinstance(attack, AutoAttack):
         return run_autoattack(attack, model, as_float(images), labels, seed=seed)
     if attack.bounds != "ball":
@@ -69,7 +74,23 @@ def adversarial_images(
     return torch.cat(found)
 
 
-def robust_accuracy(model: nn.Module, data: LabelledImages, attack: Attack | AutoAttack, *, seed: int = 0) -> float:
+def _substituted(
+    model: nn.Module, texts: Tensor, labels: Tensor, attack: Substitution, words: Lexicon | None
+) -> Tensor:
+    assert words is not None, "a substitution needs the words of the dataset"
+    network = twin(model, as_float(texts[:1].to(labels.device)))
+    parts = ((as_float(texts[rows].to(labels.device)), labels[rows]) for rows in batches(len(texts)))
+    return torch.cat([substitute(network, floats, their, attack, words) for floats, their in parts])
+
+
+def robust_accuracy(
+    model: nn.Module,
+    data: LabelledImages,
+    attack: Attack | AutoAttack | Substitution,
+    *,
+    seed: int = 0,
+    words: Lexicon | None = None,
+) -> float:
     """Return the share of `data` that `model` gets right both clean and after every restart of the untargeted `attack`.
 
     Only what is right when clean is attacked: the rest counts as wrong already, so leaving it out is exact.
@@ -78,7 +99,9 @@ def robust_accuracy(model: nn.Module, data: LabelledImages, attack: Attack | Aut
     if len(right) == 0:
         return 0.0
     attacked = data.rows(right)
-    adversarial = adversarial_images(model, attacked.images, attacked.labels, attack, seed=seed, indices=right)
+    adversarial = adversarial_images(
+        model, attacked.images, attacked.labels, attack, seed=seed, indices=right, words=words
+    )
     return int((predict(model, adversarial) == attacked.labels).sum()) / len(data)
 
 

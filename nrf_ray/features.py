@@ -87,7 +87,12 @@ def count(usefulness: Usefulness, useful_from: float) -> Counts:
 
 
 def dual_norm(weights: Tensor, norm: Norm) -> Tensor:
-    """Return max of weights . delta over the unit ball of `norm`, over the last dimension: l2 for l2, l1 for linf."""
+    """Return max of weights . delta over the unit ball of `norm`, over the last dimension: l2 for l2, l1 for linf.
+
+    Raises ConfigError for l2_token: flattened weights do not say which of them are of one token.
+    """
+    if norm == "l2_token":
+        raise ConfigError("linear features are bounded in l2 and linf, not in l2_token; use one of these")
     return weights.norm(dim=-1) if norm == "l2" else weights.abs().sum(dim=-1)
 
 

@@ -20,7 +20,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import Artifact, Place, Store
-from nrf_ray.specs import Attack
+from nrf_ray.specs import Attack, Substitution
 from nrf_ray.stages.construct import ConstructSpec
 from nrf_ray.threat import ThreatModel
 
@@ -105,7 +105,7 @@ def _decode(value: Any) -> Any:
     """Return the dataclass that `canonical.encode` wrote."""
     if not isinstance(value, dict):
         return value
-    kinds = {kind.__name__: kind for kind in (Attack, Matching, ThreatModel)}
+    kinds = {kind.__name__: kind for kind in (Attack, Matching, Substitution, ThreatModel)}
     return kinds[value["type"]](**{name: _decode(part) for name, part in value.items() if name != "type"})
 
 
@@ -219,7 +219,7 @@ def _wrong_patterns(
     for part in batches(len(rows.images)):
         images, labels = originals.images[part], targets[part]
         spared = labels == (originals.labels[part] if model is None else predict(model, images))
-        made = craft_pattern(images, labels, spared, patterns, spec.craft, spec.storage).images
+        made = craft_pattern(images, labels, spared, patterns, spec.craft, spec.storage, kind=info.kind).images
         apart = (as_float(made) - as_float(rows.images[part])).abs().flatten(1).amax(1)
         others += int((~(apart < LEVEL)).sum())
     if others > (0 if model is None else PREDICTIONS * len(rows.images)):
@@ -248,8 +248,9 @@ def _out_of_bounds(rows: "Shard", spec: ConstructSpec) -> Iterator[str]:
         yield "some pixels are outside [0, 1] or no numbers"
     if spec.threat is None:
         return
-    pixels = rows.images[0].numel()
-    rounding = (pixels**0.5 if spec.threat.norm == "l2" else 1.0) / 510 if spec.storage == "uint8" else 0.0
+    image = rows.images[0]
+    within = {"l2": image.numel(), "l2_token": image.shape[-1], "linf": 1}[spec.threat.norm]
+    rounding = within**0.5 / 510 if spec.storage == "uint8" else 0.0
     allowed = spec.threat.eps + rounding + 1e-5
     beyond = int((rows.columns["norm"] > allowed).sum())
     if beyond:

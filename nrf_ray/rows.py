@@ -13,7 +13,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Stage
 from nrf_ray.presets import Preset
 from nrf_ray.recipes import Augmentation, StepSchedule
-from nrf_ray.specs import Attack, AutoAttack, attack_named, pgd_attack
+from nrf_ray.specs import Attack, AutoAttack, Substitution, attack_named, pgd_attack
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.judge import JudgeSpec, judge
 from nrf_ray.stages.robustness import RobustnessSpec, robustness
@@ -158,11 +158,12 @@ def origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
 
     `of_ball` comes before the names of norm and epsilon, where a row has those of an attack too.
     """
-    threat, source = (made.threat, made.source) if made else (None, None)
+    source = made.source if made else None
+    norm, eps = made.bound if made else (None, None)
     return {
         "construction": made.construction.name if made else "d",
-        f"{of_ball}norm": threat.norm if threat else None,
-        f"{of_ball}epsilon": threat.eps if threat else None,
+        f"{of_ball}norm": norm,
+        f"{of_ball}epsilon": eps,
         "start": made.start if made else None,
         "craft_mode": made.mode if made else None,
         "source_arch": source.arch if source else None,
@@ -234,6 +235,34 @@ def robustness_row(
             **wilson(values["robust_accuracy"], values["n"]),
             "trust_level": trust_level(attack, values["checks"]),
         },
+    )
+
+
+def substitution_row(
+    sweep: str, dataset: DatasetInfo, model: Model, substitution: Substitution, examples: int | None
+) -> Row:
+    """Return the row of one model of texts when a few words are replaced.
+
+    Its norm is "words", its epsilon the number of words that may be others, and its steps are that number too. The
+    checks are of attacks that follow a gradient in a ball, so there are none.
+    """
+    spec = RobustnessSpec(dataset=dataset.ref, attack=substitution, examples=examples)
+    measured = robustness(spec, model=model.train).named(f"robustness {substitution.name}: {model.train.label}")
+    return Row(
+        table=ROBUSTNESS,
+        facts={
+            **_facts(sweep, dataset, model, "trained_"),
+            "tested_on": "test",
+            "attack": substitution.name,
+            "steps": substitution.steps,
+            "restarts": substitution.restarts,
+            "norm": "words",
+            "epsilon": float(substitution.budget),
+            "checks": None,
+            "trust_level": trust_level(substitution, None),
+        },
+        measures={name: Measure(measured, name) for name in ("clean_accuracy", "robust_accuracy", "n")},
+        derive=lambda values: wilson(values["robust_accuracy"], values["n"]),
     )
 
 

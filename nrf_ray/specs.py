@@ -122,9 +122,52 @@ class Attack:
         return f"pgd-{self.steps}{random}"
 
 
-def check_measures(attack: "Attack | AutoAttack") -> None:
+@dataclass(frozen=True, kw_only=True)
+class Substitution:
+    """Other words in place of a few words of a text, chosen by gradients (HotFlip, Ebrahimi et al. 2018).
+
+    Of every word in turn, and of each of its candidates, the gradient says by how much the loss would change were the
+    candidate there. The best first-order choices are tried, and the best of those is kept; then the next word. What
+    comes out is a text of whole words.
+    """
+
+    budget: int
+    """Words of a text that may be replaced; each at most once."""
+    candidates: int = 20
+    """A word is replaced by one of so many nearest words of the embedding."""
+    among: int = 5000
+    """Candidates are among so many of the most frequent words."""
+    tries: int = 8
+    """First-order choices whose true loss is compared; 1 is HotFlip without a look at the loss."""
+    targeted: bool = False
+    """Towards given labels, until the budget is spent; or away from the true ones, until the model is fooled."""
+
+    restarts: ClassVar[int] = 1
+    """It has no random start."""
+    mode: ClassVar[Mode] = "faithful"
+    """How its gradients are computed."""
+
+    def __post_init__(self) -> None:
+        if min(self.budget, self.candidates, self.among, self.tries) < 1:
+            raise ConfigError(
+                "a substitution needs budget, candidates, among and tries >= 1, not "
+                f"{self.budget}, {self.candidates}, {self.among} and {self.tries}"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Gradients that it takes of each text, at most."""
+        return self.budget
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return f"hotflip-{self.budget}"
+
+
+def check_measures(attack: "Attack | AutoAttack | Substitution") -> None:
     """Raise ConfigError where `attack` cannot measure robust accuracy: it is targeted, or may leave the ball."""
-    if isinstance(attack, Attack) and attack.targeted:
+    if isinstance(attack, Attack | Substitution) and attack.targeted:
         raise ConfigError("a robust accuracy needs an untargeted attack; set targeted=False")
     if isinstance(attack, Attack) and attack.bounds != "ball":
         raise ConfigError(f"{attack.name} leaves the ball of radius {attack.threat.eps:g}: it is for training only")
@@ -188,6 +231,8 @@ class AutoAttack:
     def __post_init__(self) -> None:
         if self.version not in ("standard", "apgd"):
             raise ConfigError(f"unknown version {self.version!r} of AutoAttack; known: standard, apgd")
+        if self.threat.norm == "l2_token":
+            raise ConfigError("AutoAttack knows l2 and linf, not l2_token; use PGD with restarts")
 
     @property
     def name(self) -> str:

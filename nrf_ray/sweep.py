@@ -68,6 +68,10 @@ class Grid:
             for norm in self.norms:
                 for eps in self.epsilons:
                     ThreatModel(norm=norm, eps=eps).check_fits(info.shape)
+            if info.kind == "images" and "l2_token" in self.norms:
+                raise ConfigError(
+                    f"l2_token bounds the tokens of texts, and {info.ref.name} holds images; take l2 or linf"
+                )
 
     def allow_constructions(self, sweep: str, known: tuple[str, ...]) -> None:
         """Raise ConfigError where the grid names a construction that `sweep` has no place for."""

@@ -80,13 +80,18 @@ CRAFT_MODE_COLUMN = Column(
     "craft_mode", "string", "how the set's images were computed: faithful (float32) or fast (bfloat16); null for none"
 )
 MODE_COLUMN = Column("mode", "string", "how the training was computed: faithful or fast; null if imported")
-NORM_COLUMN = Column("norm", "string", "norm of the threat model; null where there is none (d, D_R, D_NR)")
+NORM_COLUMN = Column(
+    "norm",
+    "string",
+    "norm of the threat model, words where words are replaced; null where there is none (d, D_R, D_NR)",
+)
 SEED_COLUMN = Column("seed", "int64", "seed of the replicate: source, targets and student change with it")
 N_COLUMN = Column("n", "int64", "number of test images behind each share of this row", "images")
 ATTACK_COLUMN = Column(
     "attack",
     "string",
-    "pgd-STEPS or pgd-STEPSxRESTARTS, -rs from a random start, fgsm; -fast in bfloat16; apgd-ce+t or autoattack",
+    "pgd-STEPS or pgd-STEPSxRESTARTS, -rs from a random start, fgsm; -fast in bfloat16; apgd-ce+t or autoattack; "
+    "hotflip-WORDS replaces so many words of a text",
 )
 STEPS_COLUMN = Column("steps", "int64", "gradient steps of a run", "steps")
 
@@ -225,8 +230,8 @@ ROBUSTNESS = Table(
         ATTACK_COLUMN,
         STEPS_COLUMN,
         Column("restarts", "int64", "runs of the attack; an image counts as robust if it withstands all", "runs"),
-        Column("norm", "string", "norm of the attack"),
-        Column("epsilon", "float64", "radius of the attack", "pixels in [0, 1]"),
+        Column("norm", "string", "norm of the attack; words where words of a text are replaced"),
+        Column("epsilon", "float64", "radius of the attack; of words, how many", "pixels in [0, 1]"),
         Column("clean_accuracy", "float64", "the same test images without the attack", "share"),
         Column("robust_accuracy", "float64", "test images that stay right under the attack: an upper bound", "share"),
         Column("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),

@@ -1,10 +1,11 @@
 """Threat models: what an adversary may do to an image in [0, 1].
 
-Three verbs per norm, and nothing else differs between l2 and linf attacks: `project` back into what is allowed,
-`ascend` along a gradient by a step of length one, `random_start` somewhere inside. They are methods on tensors that
-they are given, so this module needs no torch to be imported and a sweep can be planned without it.
+Three verbs per norm, and nothing else differs between attacks in l2, linf and l2_token: `project` back into what is
+allowed, `ascend` along a gradient by a step of length one, `random_start` somewhere inside. They are methods on tensors
+that they are given, so this module needs no torch to be imported and a sweep can be planned without it.
 
-Shapes: images, perturbations and gradients are [b, c, h, w]; eps is a radius in pixel units of [0, 1].
+Shapes: images, perturbations and gradients are [b, c, h, w]; eps is a radius in pixel units of [0, 1]. An embedded text
+is an image whose rows are tokens: l2 is then a ball around the whole text, l2_token one around each of its tokens.
 """
 
 import math
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Norm = Literal["l2", "linf"]
+Norm = Literal["l2", "linf", "l2_token"]
 NORMS: tuple[Norm, ...] = get_args(Norm)
 SMALLEST_EPS = 1e-6
 """Near 1, neighbouring float32 numbers are 6e-8 apart: a smaller ball is mostly rounding."""
@@ -30,7 +31,7 @@ class ThreatModel:
     """All images within `eps` of the original in `norm`, and within the box [0, 1]."""
 
     norm: Norm
-    """"l2" or "linf"."""
+    """"l2" or "linf" of the whole image, or "l2_token" of each row of a text."""
     eps: float
     """Radius in pixel units; at least `SMALLEST_EPS`."""
 
@@ -47,7 +48,7 @@ class ThreatModel:
 
     def check_fits(self, shape: tuple[int, ...]) -> None:
         """Raise ConfigError where the ball holds the whole box of images of `shape`, so eps bounds nothing."""
-        diameter = math.sqrt(math.prod(shape)) if self.norm == "l2" else 1.0
+        diameter = {"l2": math.sqrt(math.prod(shape)), "l2_token": math.sqrt(shape[-1]), "linf": 1.0}[self.norm]
         if self.eps > diameter:
             raise ConfigError(
                 f"{self.norm} epsilon {self.eps:g} is beyond the box: images of shape {shape} in [0, 1] are at most "
@@ -60,14 +61,16 @@ class ThreatModel:
         The clamp moves every pixel towards its original, which is in the box, so the result is still in the ball.
         """
         delta = images - originals
-        if self.norm == "l2":
-            delta.mul_(_per_example(self.eps / l2_norm(delta).clamp_min(self.eps), delta))
-        else:
+        if self.norm == "linf":
             delta.clamp_(-self.eps, self.eps)
+        else:
+            delta.mul_(self.eps / self.ball_norms(delta).clamp_min(self.eps))
         return delta.add_(originals).clamp_(0.0, 1.0)
 
     def ascend(self, gradient: "Tensor", length: float = 1.0) -> "Tensor":
         """Return the step of this length that increases the loss fastest (`length` < 0: decreases); 0 where flat.
+
+        In l2_token every row takes a step of this length.
 
         The direction does not depend on the gradient's scale: a loss that is averaged, summed or nearly saturated
         gives the same step. So its length is taken in float64, where squares of small numbers do not vanish.
@@ -76,18 +79,27 @@ class ThreatModel:
             return gradient.sign().mul_(length)
         import torch
 
-        steepness = torch.linalg.vector_norm(gradient, dim=_pixels(gradient), dtype=torch.float64)
-        return gradient * _per_example((length / steepness.clamp_min(FLAT)).to(gradient.dtype), gradient)
+        steepness = self.ball_norms(gradient, torch.float64)
+        return gradient * (length / steepness.clamp_min(FLAT)).to(gradient.dtype)
 
     def random_start(self, originals: "Tensor", generator: "torch.Generator") -> "Tensor":
-        """Return a uniform draw from the ball around each of `originals`, clamped to the box."""
+        """Return a uniform draw from the ball around each of `originals` (each row), clamped to the box."""
         if self.norm == "linf":
             noise = originals.new_empty(originals.shape).uniform_(-self.eps, self.eps, generator=generator)
             return (originals + noise).clamp(0.0, 1.0)
         direction = self.ascend(originals.new_empty(originals.shape).normal_(generator=generator))
-        uniform = originals.new_empty(originals.shape[0]).uniform_(generator=generator)
-        radius = self.eps * uniform.pow(1.0 / originals[0].numel())
-        return (originals + direction * _per_example(radius, direction)).clamp(0.0, 1.0)
+        balls = originals.shape[: len(originals.shape) - 1] if self.norm == "l2_token" else originals.shape[:1]
+        uniform = originals.new_empty(balls).uniform_(generator=generator)
+        radius = self.eps * uniform.pow(uniform.numel() / originals.numel())
+        return (originals + direction * _behind(radius, direction)).clamp(0.0, 1.0)
+
+    def ball_norms(self, delta: "Tensor", dtype: "torch.dtype | None" = None) -> "Tensor":
+        """Return the l2 norms that an l2 or l2_token eps bounds: [b, 1, ...] of each example, [..., 1] of each row."""
+        import torch
+
+        within = (delta.dim() - 1,) if self.norm == "l2_token" else _pixels(delta)
+        lengths: Tensor = torch.linalg.vector_norm(delta, dim=within, keepdim=True, dtype=dtype)
+        return lengths
 
 
 def l2_norm(delta: "Tensor") -> "Tensor":
@@ -103,9 +115,17 @@ def linf_norm(delta: "Tensor") -> "Tensor":
     return delta.abs().amax(dim=_pixels(delta))
 
 
+def l2_token_norm(delta: "Tensor") -> "Tensor":
+    """Return the largest l2 norm of a row of each example of a batch, as [b]."""
+    import torch
+
+    lengths: Tensor = torch.linalg.vector_norm(delta, dim=delta.dim() - 1).flatten(1).amax(dim=1)
+    return lengths
+
+
 def perturbation_norm(delta: "Tensor", norm: Norm) -> "Tensor":
     """Return the size of each perturbation of a batch in `norm`, as [b]."""
-    return l2_norm(delta) if norm == "l2" else linf_norm(delta)
+    return {"l2": l2_norm, "linf": linf_norm, "l2_token": l2_token_norm}[norm](delta)
 
 
 def _pixels(delta: "Tensor") -> tuple[int, ...]:
@@ -113,5 +133,6 @@ def _pixels(delta: "Tensor") -> tuple[int, ...]:
     return tuple(range(1, delta.dim()))
 
 
-def _per_example(values: "Tensor", like: "Tensor") -> "Tensor":
-    return values.view(-1, *[1] * (like.dim() - 1))
+def _behind(values: "Tensor", like: "Tensor") -> "Tensor":
+    """Return `values` with as many dimensions as `like`, the missing ones last."""
+    return values.view(*values.shape, *[1] * (like.dim() - values.dim()))

@@ -7,7 +7,7 @@ worked at all on this model (Carlini et al. 2019; Pintor et al. 2022). Nothing h
 from collections.abc import Mapping
 from typing import Literal
 
-from nrf_ray.specs import Attack, AutoAttack
+from nrf_ray.specs import Attack, AutoAttack, Substitution
 
 Verdict = Literal["PASS", "WARN", "FAIL"]
 Level = Literal["L0", "L1", "L2", "L3"]
@@ -46,7 +46,7 @@ def read_checks(text: str) -> dict[str, str]:
     return dict(part.rsplit(":", 1) for part in text.split())
 
 
-def trust_level(attack: Attack | AutoAttack, checks: str | None) -> Level:
+def trust_level(attack: Attack | AutoAttack | Substitution, checks: str | None) -> Level:
     """Return the level of trust in a robust accuracy from its attack and the text of its checks; None for none made."""
     verdicts = read_checks(checks or "")
     if "FAIL" in verdicts.values():

@@ -7,7 +7,7 @@ same bytes.
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +29,8 @@ class Shard(NamedTuple):
     """Everything else that is known of each row, [n] each."""
     key: str
     """Key of the stage that made the rows."""
+    texts: Mapping[str, Sequence[str]] = {}
+    """What of each row people can read, n each; empty for images."""
 
 
 def write_shard(shard: Shard) -> bytes:
@@ -36,6 +38,7 @@ def write_shard(shard: Shard) -> bytes:
     flat = shard.images.contiguous().flatten(1)
     pixels = pa.FixedSizeListArray.from_arrays(pa.array(flat.numpy().ravel()), flat.shape[1])
     columns = {name: pa.array(values.numpy()) for name, values in shard.columns.items()}
+    columns |= {name: pa.array(values, pa.string()) for name, values in shard.texts.items()}
     meta = {
         "format": FORMAT,
         "key": shard.key,
@@ -55,8 +58,10 @@ def read_shard(data: bytes) -> Shard:
         table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
         meta = json.loads(table.schema.metadata[b"nrf_ray"])
         images = table["image"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        columns = {name: _tensor(table[name]) for name in table.column_names if name != "image"}
-        return Shard(_from_numpy(images).view(-1, *meta["shape"]), columns, meta["key"])
+        strings = [name for name in table.column_names if table.schema.field(name).type == pa.string()]
+        columns = {name: _tensor(table[name]) for name in table.column_names if name not in ("image", *strings)}
+        texts = {name: table[name].to_pylist() for name in strings}
+        return Shard(_from_numpy(images).view(-1, *meta["shape"]), columns, meta["key"], texts)
     except (OSError, KeyError, TypeError, AttributeError, RuntimeError, MemoryError, pa.ArrowException) as error:
         raise ValueError(f"not a readable shard: {error}") from error
 
@@ -73,7 +78,8 @@ def is_intact(shard: Shard, data: bytes) -> bool:
 def concatenate(shards: list[Shard]) -> Shard:
     """Return the rows of all `shards`, which come from one stage, in order."""
     columns = {name: torch.cat([shard.columns[name] for shard in shards]) for name in shards[0].columns}
-    return Shard(torch.cat([shard.images for shard in shards]), columns, shards[0].key)
+    texts = {name: [text for shard in shards for text in shard.texts[name]] for name in shards[0].texts}
+    return Shard(torch.cat([shard.images for shard in shards]), columns, shards[0].key, texts)
 
 
 def _scale(images: Tensor) -> int:

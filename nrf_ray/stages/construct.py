@@ -15,8 +15,8 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact, Store
-from nrf_ray.specs import Attack
-from nrf_ray.stages.costs import OVERHEAD, attack_seconds
+from nrf_ray.specs import Attack, Substitution
+from nrf_ray.stages.costs import OVERHEAD, attack_seconds, passes
 from nrf_ray.threat import ThreatModel
 
 if TYPE_CHECKING:
@@ -30,10 +30,17 @@ COLUMNS = (
 )  # fmt: skip
 """What a shard says of each image, beside the image; `datasets.parquet` and `nrf_ray.constructions.Crafted` explain."""
 
+TEXTS = ("text", "original")
+"""What a shard says beside that where words were replaced: the text, and the one that it was made of."""
+
 HALF_A_LEVEL = 0.5 / 255
 """A change below it, in any norm, is rounded away in images of 8 bits."""
 
-CRAFTS: dict[str, type] = {"matched": Matching, "adversarial": Attack, "pattern": ThreatModel}
+CRAFTS: dict[str, tuple[type, ...]] = {
+    "matched": (Matching,),
+    "adversarial": (Attack, Substitution),
+    "pattern": (ThreatModel,),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +68,7 @@ class ConstructSpec:
         wanted = CRAFTS[construction_named(self.construction).features]
         if not isinstance(self.craft, wanted):
             raise ConfigError(
-                f"{self.construction} is made with a {wanted.__name__}, not with a {type(self.craft).__name__}"
+                f"{self.construction} is made with a {wanted[0].__name__}, not with a {type(self.craft).__name__}"
             )
         if self.storage == "uint8" and self.threat is not None and self.threat.eps < HALF_A_LEVEL:
             raise ConfigError(
@@ -89,7 +96,7 @@ class ConstructSpec:
                 return threat
             case ThreatModel():
                 return self.craft
-            case Matching():
+            case Matching() | Substitution():
                 return None
 
     @property
@@ -104,7 +111,8 @@ def _cost(handle: Stage) -> float:
         return 2 * OVERHEAD
     info = info_of(config.dataset)
     arch, device = handle.inputs["source"].config.arch, handle.resources.device
-    return attack_seconds(arch, info, config.num_rows, config.craft.steps, device)
+    steps = config.craft.steps if isinstance(config.craft, Matching) else passes(config.craft)
+    return attack_seconds(arch, info, config.num_rows, steps, device)
 
 
 @stage(version=2, cost=_cost)
@@ -134,6 +142,7 @@ class CraftShard:
         from nrf_ray.data.load import test_split, train_split
         from nrf_ray.engine import twin
         from nrf_ray.matching import draw_starts
+        from nrf_ray.stages.lexicons import lexicon_of
         from nrf_ray.stages.runtime import prepare
         from nrf_ray.stages.weights import load_model
 
@@ -142,16 +151,17 @@ class CraftShard:
         self.store = Store.open(store_uri, create=False)
         config: ConstructSpec = self.config
         info = info_of(config.dataset)
-        self.shape = info.shape
+        self.shape, self.kind = info.shape, info.kind
         self.construction = construction_named(config.construction)
         self.originals = (train_split if config.split == "train" else test_split)(config.dataset)
         self.targets = draw_targets(self.construction.targets, self.originals.labels, info.num_classes, config.seed)
         self.starts = draw_starts(len(self.originals), config.seed)
         if "source" in stage.inputs:
             self.model = load_model(self.store.artifact(stage.inputs["source"]), self.device)
-        if isinstance(config.craft, Attack):
+        if isinstance(config.craft, Attack | Substitution):
             example = as_float(self.originals.images[:1].to(self.device))
             self.network = twin(self.model, example, config.craft.mode)
+        self.words = lexicon_of(config.dataset, config.craft, self.device)
         if isinstance(config.craft, ThreatModel):
             self.patterns = class_patterns(info.num_classes, info.shape, config.craft, config.seed)
 
@@ -181,7 +191,18 @@ class CraftShard:
             "seed": torch.full((last - first,), self.config.seed),
             **{name: values for name, values in crafted._asdict().items() if name != "images"},
         }
-        return write_shard(Shard(crafted.images, {name: columns[name] for name in COLUMNS}, self.stage.key))
+        ordered = {name: columns[name] for name in COLUMNS}
+        return write_shard(Shard(crafted.images, ordered, self.stage.key, self._texts(crafted.images, rows)))
+
+    def _texts(self, images: "Tensor", rows: slice) -> dict[str, list[str]]:
+        """Return what people can read of `images`, the new ones, and of the `rows` that they were made of."""
+        from nrf_ray.data.images import as_float, as_uint8
+
+        if self.words is None:
+            return {}
+        both = (images, self.originals.images[rows])
+        levels = [as_uint8(as_float(texts)).numpy() for texts in both]
+        return dict(zip(TEXTS, map(self.words.table.texts_of, levels), strict=True))
 
     def _started_from(self, rows: slice) -> "Tensor":
         """Return the index of the image that each row started from; -1 for noise."""
@@ -199,10 +220,13 @@ class CraftShard:
         images, targets = self.originals.images[rows], self.targets[rows]
         match config.craft:
             case ThreatModel():
-                return craft_pattern(images, targets, self._spared(rows), self.patterns, config.craft, config.storage)
-            case Attack():
+                spared = self._spared(rows)
+                return craft_pattern(
+                    images, targets, spared, self.patterns, config.craft, config.storage, kind=self.kind
+                )
+            case Attack() | Substitution():
                 on_device = images.to(self.device), targets.to(self.device)
-                crafted = craft_adversarial(self.network, *on_device, config.craft, config.storage)
+                crafted = craft_adversarial(self.network, *on_device, config.craft, config.storage, words=self.words)
             case Matching():
                 on_device = images.to(self.device), self._start_images(rows).to(self.device)
                 crafted = craft_matched(self.model, *on_device, config.craft, config.storage)

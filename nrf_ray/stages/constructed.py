@@ -6,7 +6,8 @@ from nrf_ray.data.catalogue import info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.construct import COLUMNS, ConstructSpec
+from nrf_ray.specs import Substitution
+from nrf_ray.stages.construct import COLUMNS, TEXTS, ConstructSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,13 +55,15 @@ def finished_shard(context: Context, index: int) -> "tuple[Shard, Leftover] | No
     config: ConstructSpec = context.stage.config
     rows = min(config.shard_rows, config.num_rows - index * config.shard_rows)
     shape = (rows, *info_of(config.dataset).shape)
-    expected = (context.stage.key, COLUMNS, shape, f"torch.{config.storage}")
+    texts = TEXTS if isinstance(config.craft, Substitution) else ()
+    expected = (context.stage.key, COLUMNS, shape, f"torch.{config.storage}", texts)
     for leftover in context.unfinished(shard_name(index)):
         try:
             shard = read_shard(leftover.data)
         except ValueError:
             continue
-        found = (shard.key, tuple(shard.columns), tuple(shard.images.shape), str(shard.images.dtype))
+        about = (tuple(shard.images.shape), str(shard.images.dtype), tuple(shard.texts))
+        found = (shard.key, tuple(shard.columns), *about)
         if found == expected and is_intact(shard, leftover.data):
             return shard, leftover
     return None

@@ -19,13 +19,14 @@ Good to a factor of two, which is enough to order the work and to plan. Where th
   data is not in it; another precision or memory layout moves it by a factor of two or three.
 """
 
+import math
 from dataclasses import dataclass
 
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.models.catalogue import Architecture, ArchitectureError
+from nrf_ray.models.catalogue import ARCHITECTURES, Architecture, ArchitectureError
 from nrf_ray.models.catalogue import architecture_named as known_architecture
-from nrf_ray.specs import Attack, AutoAttack
+from nrf_ray.specs import Attack, AutoAttack, Substitution
 
 OVERHEAD = 0.05
 """Opening inputs, committing, handing out."""
@@ -59,6 +60,16 @@ def architecture_named(name: str) -> Architecture:
         raise ConfigError(str(error)) from error
 
 
+def check_reads(arch: str, info: DatasetInfo) -> None:
+    """Raise ConfigError where the architecture `arch` reads another kind of data than `info` holds."""
+    if architecture_named(arch).reads != info.kind:
+        fitting = [name for name, known in ARCHITECTURES.items() if known.reads == info.kind]
+        raise ConfigError(
+            f"{arch} reads {architecture_named(arch).reads}, and {info.ref.name} holds {info.kind}; take one of "
+            f"{', '.join(fitting)}"
+        )
+
+
 def image_seconds(arch: str, shape: tuple[int, int, int], device: str = "cpu") -> float:
     """Return the seconds of one forward and backward pass of one image of `shape` (c, h, w) on `device`."""
     speed, architecture = lookup(DEVICES, device, "device"), architecture_named(arch)
@@ -71,8 +82,10 @@ def attack_seconds(arch: str, info: DatasetInfo, images: int, steps: int, device
     return OVERHEAD + ATTACK_SHARE * steps * images * image_seconds(arch, info.shape, device)
 
 
-def passes(attack: Attack | AutoAttack) -> int:
+def passes(attack: Attack | AutoAttack | Substitution) -> int:
     """Return the forward and backward passes per image that `attack` takes at most; fewer where it succeeds early."""
+    if isinstance(attack, Substitution):  # a try is a forward pass, half of what one with a gradient is
+        return attack.budget * (1 + math.ceil(attack.tries / 2))
     if isinstance(attack, AutoAttack):
         return 1000 if attack.version == "apgd" else 5000
     return attack.steps * attack.restarts

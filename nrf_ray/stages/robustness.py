@@ -7,7 +7,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.specs import Attack, AutoAttack, check_measures
+from nrf_ray.specs import Attack, AutoAttack, Substitution, check_measures
 from nrf_ray.stages.costs import attack_seconds, passes
 
 
@@ -17,7 +17,7 @@ class RobustnessSpec:
 
     dataset: DatasetRef
     """Its test split is attacked."""
-    attack: Attack | AutoAttack
+    attack: Attack | AutoAttack | Substitution
     """Untargeted, within its threat model."""
     examples: int | None = None
     """So many images, by one fixed permutation; None for all."""
@@ -45,6 +45,7 @@ def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, dat
     from nrf_ray.data.load import test_split
     from nrf_ray.evaluation import accuracy, robust_accuracy
     from nrf_ray.stages.constructed import constructed_set
+    from nrf_ray.stages.lexicons import lexicon_of
     from nrf_ray.stages.runtime import prepare
     from nrf_ray.stages.weights import load_model
 
@@ -53,8 +54,9 @@ def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, dat
     tested = tested.to(device)
     tested = tested.rows(some(len(tested), config.examples).to(device))
     network = load_model(model, device)
+    words = lexicon_of(config.dataset, config.attack, device)
     return {
         "clean_accuracy": accuracy(network, tested.images, tested.labels),
-        "robust_accuracy": robust_accuracy(network, tested, config.attack, seed=config.seed),
+        "robust_accuracy": robust_accuracy(network, tested, config.attack, seed=config.seed, words=words),
         "n": len(tested),
     }

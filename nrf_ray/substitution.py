@@ -1,0 +1,137 @@
+"""Discrete attacks on texts: a few words replaced by others, found by gradients (HotFlip, Ebrahimi et al. 2018).
+
+A model sees vectors, so the gradient by the vector of a word says, to first order, what any other vector in its place
+would do to the loss: g . (v' - v). Candidates are the nearest words of the embedding. The loop is greedy, one word a
+step, as PGD is one step a gradient, and it works on the model's twin as PGD does.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nrf_ray import meter
+from nrf_ray.attacks import LOSSES, input_gradient
+from nrf_ray.data.words import WordTable
+from nrf_ray.engine import twin
+from nrf_ray.specs import Substitution
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+LOSS = LOSSES["cross_entropy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lexicon:
+    """The words that may be put in place of each other, on one device."""
+
+    table: WordTable
+    """The words of the dataset."""
+    vectors: Tensor
+    """[v, width], float32 in [0, 1]."""
+    candidates: Tensor
+    """[v, c], places of the words that each may be replaced by."""
+    replaceable: Tensor
+    """[v + 1], whether each is a word: a mark such as [CLS] is none, and the last entry stands for padding."""
+
+    def places_of(self, texts: Tensor) -> Tensor:
+        """Return the places of the words of embedded texts [b, 1, length, width] in [0, 1], as [b, length]."""
+        levels = (texts * 255.0).round().to(torch.uint8).cpu().numpy()
+        return torch.from_numpy(self.table.places_of(levels)[:, 0]).to(texts.device)
+
+
+def lexicon(table: WordTable, substitution: Substitution, device: str) -> Lexicon:
+    """Return what `substitution` chooses from in a dataset with the words of `table`."""
+    nearest = _neighbours(table, substitution.candidates, substitution.among)
+    return Lexicon(
+        table=table,
+        vectors=torch.from_numpy(table.vectors).to(device).float() / 255.0,
+        candidates=torch.from_numpy(nearest).to(device),
+        replaceable=torch.from_numpy(np.append(~table.is_mark, False)).to(device),
+    )
+
+
+@lru_cache(maxsize=2)
+def _neighbours(table: WordTable, count: int, among: int) -> "npt.NDArray[np.int64]":
+    return table.neighbours(count, among)
+
+
+class Flips(NamedTuple):
+    """Replacements of the word at a position of each text by that at a place of the lexicon, [b, m] or [b]."""
+
+    gains: Tensor
+    """By how much the loss is to rise, to first order; -inf where there is no choice left."""
+    positions: Tensor
+    """Which word of the text."""
+    places: Tensor
+    """Which word of the lexicon."""
+
+
+def substitute(model: nn.Module, texts: Tensor, labels: Tensor, substitution: Substitution, words: Lexicon) -> Tensor:
+    """Return embedded `texts` [b, 1, length, width] in [0, 1] with up to `budget` words replaced.
+
+    The loss towards `labels` [b] goes down where `substitution` is targeted, else up; a flip that no gradient promises
+    anything of is not made. An untargeted one leaves a text as it is once the model no longer gives it its label.
+    """
+    network = twin(model, texts)
+    sign = -1.0 if substitution.targeted else 1.0
+    places = words.places_of(texts)
+    free = words.replaceable[places]
+    current = texts.clone()
+    rows = torch.arange(len(texts), device=texts.device)
+    for _ in range(substitution.budget):
+        rows = rows[free[rows].any(dim=1)]
+        if not substitution.targeted:
+            rows = rows[_right(network, current[rows], labels[rows])]
+        if len(rows) == 0:
+            break
+        gradient, _ = input_gradient(network, current[rows], labels[rows], LOSS)
+        flips = best_flips(sign * gradient[:, 0], current[rows, 0], places[rows], free[rows], words, substitution.tries)
+        flip = _best_tried(network, current[rows], labels[rows], sign, flips, words)
+        rows, at, to = (part[flip.gains > 0] for part in (rows, flip.positions, flip.places))
+        current[rows, 0, at] = words.vectors[to]
+        places[rows, at] = to
+        free[rows, at] = False
+    meter.count("attacked", len(texts))
+    return current
+
+
+def best_flips(gradient: Tensor, vectors: Tensor, places: Tensor, free: Tensor, words: Lexicon, count: int) -> Flips:
+    """Return the `count` flips of each text that raise the loss most to first order, best first.
+
+    `gradient` and `vectors` are [b, length, width], `places` and `free` [b, length]: which word stands there, and
+    whether it may be replaced.
+    """
+    candidates = words.candidates[places.clamp_min(0)]
+    gains = torch.einsum("bld,blcd->blc", gradient, words.vectors[candidates])
+    gains = gains - (gradient * vectors).sum(dim=2, keepdim=True)
+    gains = gains.masked_fill(~free.unsqueeze(2), -torch.inf)
+    best = gains.flatten(1).topk(min(count, gains[0].numel()), dim=1)
+    position = best.indices // candidates.shape[2]
+    place = candidates.flatten(1).gather(1, best.indices)
+    return Flips(best.values, position, place)
+
+
+@torch.no_grad()
+def _best_tried(
+    network: nn.Module, current: Tensor, labels: Tensor, sign: float, flips: Flips, words: Lexicon
+) -> Flips:
+    """Return of the flips [b, m] of each text the one that is best by its true loss, as [b] each."""
+    rows = torch.arange(len(current), device=current.device)
+    gains = torch.zeros_like(flips.gains)
+    for number in range(flips.gains.shape[1] if flips.gains.shape[1] > 1 else 0):
+        tried = current.clone()
+        tried[rows, 0, flips.positions[:, number]] = words.vectors[flips.places[:, number]]
+        gains[:, number] = sign * LOSS(network(tried), labels)
+    best = gains.masked_fill(flips.gains <= 0, -torch.inf).argmax(dim=1)
+    return Flips(*(part[rows, best] for part in flips))
+
+
+@torch.no_grad()
+def _right(network: nn.Module, texts: Tensor, labels: Tensor) -> Tensor:
+    right: Tensor = network(texts).argmax(dim=1) == labels
+    return right
