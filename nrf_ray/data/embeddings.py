@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from scipy.sparse import csr_matrix
 
-WIDTH = 128
+WIDTH = 192
 """Coordinates of a learnt vector."""
 WINDOW = 20
 """Words so far apart still count as near."""
 SMOOTHING = 0.75
 """Power of the contexts' frequencies: rare contexts would otherwise count for too much (Levy et al. 2015)."""
 SPREAD = 0.07
-"""Standard deviation of a word's coordinates in the box: every word lies SPREAD * sqrt(WIDTH) = .79 from its centre."""
+"""Standard deviation of a word's coordinates in the box: every word lies SPREAD * sqrt(WIDTH) = .97 from its centre."""
 MAX_WORDS = 30_000
 """The most frequent words are kept."""
 TOKEN = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
