@@ -22,7 +22,8 @@ every_rule = pytest.mark.parametrize("rule", RULES)
 
 def rounding(norm, pixels=64):
     """Return by how much 8-bit storage may change the size of a perturbation."""
-    return (math.sqrt(pixels) if norm == "l2" else 1.0) / (2 * 255) + 1e-5
+    moved = {"l2": pixels, "l2_token": math.sqrt(pixels), "linf": 1}[norm]  # 8x8 pixels: a row is a token of 8
+    return math.sqrt(moved) / (2 * 255) + 1e-5
 
 
 def cycle(n, k=10):
