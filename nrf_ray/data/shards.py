@@ -75,6 +75,16 @@ def is_intact(shard: Shard, data: bytes) -> bool:
     return write_shard(shard) == data
 
 
+def rows_of(shard: Shard, chosen: Tensor) -> Shard:
+    """Return the rows of `shard` where `chosen` [n] is True."""
+    columns = {name: values[chosen] for name, values in shard.columns.items()}
+    texts = {
+        name: [line for line, kept in zip(lines, chosen.tolist(), strict=True) if kept]
+        for name, lines in shard.texts.items()
+    }
+    return Shard(shard.images[chosen], columns, shard.key, texts)
+
+
 def concatenate(shards: list[Shard]) -> Shard:
     """Return the rows of all `shards`, which come from one stage, in order."""
     columns = {name: torch.cat([shard.columns[name] for shard in shards]) for name in shards[0].columns}

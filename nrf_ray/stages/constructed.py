@@ -1,6 +1,7 @@
 """A constructed set in the store: its shards, what they show, and the part of it that is trained on."""
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from nrf_ray.data.catalogue import info_of
 from nrf_ray.graph.execute import Context
@@ -10,6 +11,8 @@ from nrf_ray.specs import Substitution
 from nrf_ray.stages.construct import COLUMNS, TEXTS, ConstructSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from nrf_ray.data.images import LabelledImages
@@ -25,23 +28,39 @@ def shard_name(index: int) -> str:
     return f"part-{index:05d}.parquet"
 
 
-def constructed_rows(artifact: Artifact) -> "Shard":
-    """Return all rows of a constructed set."""
-    from nrf_ray.data.shards import concatenate, read_shard
+def constructed_rows(artifact: Artifact, *, changed_only: bool = False) -> "Shard":
+    """Return all rows of a constructed set, or only those with t != y; images beyond memory are mapped from disk."""
+    from nrf_ray.data.batches import RESIDENT_BYTES
+    from nrf_ray.data.shards import concatenate
+    from nrf_ray.data.unpacked import unpacked
 
-    return concatenate([read_shard(artifact.read(name)) for name in artifact.names()])
+    measured: dict[str, Any] = dict(artifact.record.metrics)
+    count = measured["n"]
+    if changed_only:
+        count -= round(measured["share_target_is_label"] * count)
+    shards = _shards(artifact, changed_only)
+    first = next(shards)
+    if first.images[:1].nbytes * count > RESIDENT_BYTES:
+        name = artifact.record.key + ("-changed" if changed_only else "")
+        return unpacked(name, partial(_shards, artifact, changed_only), count)
+    return concatenate([first, *shards])
+
+
+def _shards(artifact: Artifact, changed_only: bool) -> "Iterator[Shard]":
+    """Yield the shards one by one, with all their rows or those with t != y."""
+    from nrf_ray.data.shards import read_shard, rows_of
+
+    for name in artifact.names():
+        shard = read_shard(artifact.read(name))
+        yield rows_of(shard, shard.columns["label"] != shard.columns["true_label"]) if changed_only else shard
 
 
 def constructed_set(artifact: Artifact, *, changed_only: bool = False) -> "LabelledImages":
     """Return a constructed set to train on: its images with their labels t, or only the rows with t != y."""
     from nrf_ray.data.images import LabelledImages
 
-    rows = constructed_rows(artifact)
-    labels = rows.columns["label"]
-    if not changed_only:
-        return LabelledImages(images=rows.images, labels=labels)
-    changed = labels != rows.columns["true_label"]
-    return LabelledImages(images=rows.images[changed], labels=labels[changed])
+    rows = constructed_rows(artifact, changed_only=changed_only)
+    return LabelledImages(images=rows.images, labels=rows.columns["label"])
 
 
 def finished_shard(context: Context, index: int) -> "tuple[Shard, Leftover] | None":
