@@ -59,3 +59,26 @@ def stop_in_time() -> Iterator[None]:
             for number, handler in before.items():
                 signal.signal(number, handler)
             os.close(errors)
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Keep the handlers of signals although what is done in here puts its own in their place, as `ray.init` does.
+
+    Ray's ends the process by SystemExit with the number of the signal; that is handed to the handler of before.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    try:
+        yield
+    except SystemExit as end:
+        if end.code not in SIGNALS:
+            raise
+        restore()
+        signal.raise_signal(end.code)
+    finally:
+        restore()

@@ -27,6 +27,7 @@ for _name, _value in {
 
 import ray  # noqa: E402  (after the variables that it reads when it is imported)
 
+from nrf_ray.cluster.interrupt import handlers_kept  # noqa: E402
 from nrf_ray.errors import ClusterError  # noqa: E402
 
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -40,7 +41,9 @@ def connect(address: str | None) -> Iterator[str | None]:
     Yields host and port of the dashboard, if one runs.
     """
     try:
-        yield _join(address).dashboard_url or None
+        with handlers_kept():
+            context = _join(address)
+        yield context.dashboard_url or None
     finally:
         ray.shutdown()  # also of what an interrupt left half started
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nrf_ray.cluster import interrupt
-from nrf_ray.cluster.interrupt import FORCED, STOP_SECONDS, stop_in_time
+from nrf_ray.cluster.interrupt import FORCED, STOP_SECONDS, handlers_kept, stop_in_time
 from nrf_ray.errors import INTERRUPTED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,9 +120,28 @@ def test_sigterm_while_ray_is_imported_ends_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.5 * step for step in range(1, 13)])
+@pytest.mark.parametrize("seconds", [3.0, 5.0, 6.0, 8.0])
 def test_sigterm_while_ray_starts_ends_in_one_line(tmp_path: Path, seconds: float) -> None:
     run_and_stop(tmp_path / "store", seconds)
+
+
+def test_handlers_that_others_put_in_their_place_are_replaced_again() -> None:
+    """As `ray.init` does: its own handler ended the process without a word from then on."""
+    caught: list[int] = []
+    before = [signal.signal(number, lambda number, frame: caught.append(number)) for number in interrupt.SIGNALS]
+    try:
+        with handlers_kept():
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        signal.raise_signal(signal.SIGTERM)
+        with handlers_kept():
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(SystemExit), handlers_kept():
+            sys.exit(1)
+        assert caught == [signal.SIGTERM] * 2
+    finally:
+        for number, handler in zip(interrupt.SIGNALS, before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_without_an_interrupt_everything_is_as_before() -> None:
