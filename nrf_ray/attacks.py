@@ -64,8 +64,13 @@ def pgd(
     example, the best for the adversary of all iterates, the start included, as MadryLab's robustness library does by
     default. `bounds="box"` leaves only [0, 1] to bound a step.
 
-    `mode="fast"` takes gradients in bfloat16: another path, as good an end, so judge it by the model in float32. A
-    caller with many batches passes the model's `engine.twin` instead of the model, which is then made once.
+    `mode="fast"` takes gradients and losses in bfloat16: another path, as good an end, so judge it by the model in
+    float32. `returns="worst_loss"` then gives the iterate whose bfloat16 loss is best for the adversary, which by the
+    float32 loss may be another one: two digits of a loss are kept. A caller with many batches passes the model's
+    `engine.twin` instead of the model, which is then made once.
+
+    The result has the channels of a pixel side by side in memory (`torch.channels_last`), whatever `images` have: ask
+    `.contiguous()` of it before a `.view`.
     """
     if steps < 1:
         raise ConfigError(f"an attack takes steps >= 1, not {steps}")

@@ -190,6 +190,15 @@ def test_the_result_is_allowed_and_detached(trained, digits, norm, returns, targ
     assert torch.equal(images, original), "the attack wrote into its input"
 
 
+@both_returns
+def test_the_result_lies_channels_last_as_documented(returns):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
+    images, labels = torch.rand(5, 3, 8, 8), torch.arange(5)
+    found = pgd(network, images, labels, returns=returns, **settings_for("l2", 0.5))
+    assert images.is_contiguous()
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
 @every_norm
 def test_a_saturated_network_gives_the_start_and_no_nan(linear, norm):
     """Softmax rounds to exactly one, the gradient to exactly zero; 0 / 0 is NaN in some peers."""
