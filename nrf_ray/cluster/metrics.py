@@ -25,6 +25,7 @@ from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.execute import MapShards, ShardWorker
 from nrf_ray.graph.frontier import Frontier, Progress
 from nrf_ray.graph.plan import Plan, State
+from nrf_ray.graph.stage import is_sharded, shards_of
 
 SAMPLE_SECONDS = 2.0
 
@@ -91,7 +92,7 @@ class _Sampler:
                 self._stages.set(counts[kind, state], {"sweep": self._sweep, "kind": kind, "state": state.value})
         finished = {key for key, state in states if state is Progress.DONE} - self._finished
         self._finished |= finished
-        if made := sum(getattr(stages[key].config, "num_shards", 0) for key in finished):
+        if made := sum(shards_of(stages[key]) for key in finished if is_sharded(stages[key])):
             self._shards.inc(made, {"sweep": self._sweep})
 
 

@@ -196,6 +196,11 @@ def walk(goals: list[Stage]) -> Iterator[Stage]:
                 yield handle
 
 
+def is_sharded(stage: Stage) -> bool:
+    """Return whether a stage is of a kind that makes its artifact in shards, be it a single one."""
+    return hasattr(stage.config, "num_shards")
+
+
 def shards_of(stage: Stage) -> int:
     """Return in how many files a stage makes its artifact, each of which may be made in another process."""
     return int(getattr(stage.config, "num_shards", 1))

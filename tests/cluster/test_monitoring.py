@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.store import Store
 from tests.cluster.counting import ATTACKED, STEPS, TRAINED, Counting, counting
-from tests.cluster.toys import Toy, sweep_of, toy
+from tests.cluster.toys import Toy, sweep_of, toy, wide
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,6 +96,28 @@ def test_curves_are_read_by_tensorboard(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.undo()
     points = [(event.step, round(event.value, 3)) for event in found.Scalars("train/accuracy")]
     assert points == [(1, 0.125), (2, 0.25), (3, 0.375), (4, 0.5)]
+
+
+def test_shards_are_those_of_sets_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nrf_ray.cluster import metrics
+    from nrf_ray.graph.plan import Plan
+    from tests.graph.toys import node
+
+    made: list[float] = []
+
+    class Silent:
+        def set(self, value: float, labels: dict[str, str]) -> None: ...
+
+        def inc(self, value: float, labels: dict[str, str]) -> None:
+            made.append(value)
+
+    monkeypatch.setattr(metrics, "_metric", lambda name: Silent())
+    stages = [node("a model"), wide(Toy(name="a set", num_shards=5)), wide(Toy(name="a small set", num_shards=1))]
+    frontier = Frontier(stages)
+    with metrics.stage_metrics("toys", Plan(()), frontier):
+        for stage in stages:
+            frontier.done(stage.key)
+    assert sum(made) == 6
 
 
 def test_two_processes_that_start_in_one_second_keep_a_file_each(
