@@ -1,4 +1,4 @@
-"""What the two modes mean on a device: float32, or bfloat16 where a layer allows it and the hardware has it."""
+"""What the two modes mean on a device: float32 that is float32, or bfloat16 where the hardware has it."""
 
 import torch
 
@@ -20,8 +20,31 @@ def autocast(mode: Mode, device: str) -> torch.autocast:
     return torch.autocast(kind, torch.bfloat16, enabled=mode == "fast")
 
 
-def has_bfloat16(kind: str) -> bool:
-    """Return whether devices of `kind`, cpu or cuda, compute in bfloat16 here without emulating it."""
-    if kind == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+def has_bfloat16(device: str) -> bool:
+    """Return whether `device` (cpu, cuda, cuda:1) computes in bfloat16 without emulating it."""
+    found = torch.device(device)
+    if found.type == "cuda":
+        with torch.cuda.device(found):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(bfloat16_instructions())
+
+
+def bfloat16_instructions() -> tuple[str, ...]:
+    """Return the instructions for bfloat16 that this machine's CPU has, by which torch computes in it."""
+    found = {"avx512_bf16": torch.cpu._is_avx512_bf16_supported(), "amx": torch.cpu._is_amx_tile_supported()}
+    return tuple(name for name, there in found.items() if there)
+
+
+def use_exact_float32() -> None:
+    """Let GPUs compute float32 as float32; by themselves they use TF32, ten bits of mantissa, for convolutions."""
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+
+
+def in_tf32() -> tuple[str, ...]:
+    """Return what torch computes in TF32 on GPUs now where float32 is asked for."""
+    found = {
+        "convolutions": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
+        "matmuls": torch.backends.cuda.matmul.fp32_precision,
+    }
+    return tuple(name for name, precision in found.items() if precision == "tf32")

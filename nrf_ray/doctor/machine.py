@@ -97,7 +97,7 @@ class Numbers:
     driver: bool
     """Whether a driver for NVIDIA's GPUs is loaded."""
     tf32: tuple[str, ...]
-    """On GPUs, what torch computes in TF32 rather than fp32: convolutions, matmuls."""
+    """What stages compute in TF32 on GPUs, though they ask for fp32: convolutions, matmuls."""
     forced: Mapping[str, str]
     """Environment variables that change this behind torch's back."""
 
@@ -161,24 +161,19 @@ def judge_cores(seen: Cores) -> list[Finding]:
 
 
 def look_at_numbers() -> Numbers:
-    """Return what torch says of the processor and the GPUs."""
+    """Return what torch says of the processor and the GPUs, set up as stages set it up."""
     import torch
 
-    features = {
-        "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
-        "amx": torch.cpu._is_amx_tile_supported(),
-    }
-    tf32 = {
-        "convolutions": torch.backends.cudnn.conv.fp32_precision == "tf32",  # type: ignore[attr-defined]
-        "matmuls": torch.backends.cuda.matmul.fp32_precision == "tf32",
-    }
-    gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    from nrf_ray.precision import bfloat16_instructions, has_bfloat16, in_tf32, use_exact_float32
+
+    use_exact_float32()
+    gpus = {f"cuda:{index}": torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())}
     return Numbers(
         cpu=torch.backends.cpu.get_cpu_capability(),
-        cpu_bf16=tuple(name for name, there in features.items() if there),
-        gpus=tuple(Gpu(name=gpu.name, memory=gpu.total_memory, bf16=gpu.major >= 8) for gpu in gpus),
+        cpu_bf16=bfloat16_instructions(),
+        gpus=tuple(Gpu(name=g.name, memory=g.total_memory, bf16=has_bfloat16(device)) for device, g in gpus.items()),
         driver=Path("/proc/driver/nvidia/version").exists(),
-        tf32=tuple(name for name, on in tf32.items() if on),
+        tf32=in_tf32(),
         forced={name: value for name in TF32_VARIABLES if (value := os.environ.get(name))},
     )
 
@@ -189,7 +184,7 @@ def judge_numbers(seen: Numbers) -> list[Finding]:
     found = [ok("precision", f"CPU: fp32 by {seen.cpu}, {bf16}")]
     if seen.gpus:
         tf32 = " and ".join(seen.tf32)
-        state = f"{tf32} in TF32" if seen.tf32 else "TF32 off"
+        state = f"{tf32} in TF32" if seen.tf32 else "no TF32 in any stage"
         for gpu in seen.gpus:
             kinds = "bf16" if gpu.bf16 else "no bf16"
             found.append(ok("precision", f"GPU: {gpu.name}, {_size(gpu.memory)}, {kinds}, {state}"))

@@ -7,6 +7,7 @@ import torch
 from nrf_ray.allocator import keep_freed_memory
 from nrf_ray.errors import ClusterError
 from nrf_ray.graph.stage import Resources
+from nrf_ray.precision import use_exact_float32
 
 
 def prepare(resources: Resources) -> str:
@@ -24,7 +25,5 @@ def prepare(resources: Resources) -> str:
     torch.set_num_threads(max(1, int(resources.cpus)))
     torch.use_deterministic_algorithms(True, warn_only=resources.device == "cuda")
     torch.backends.cudnn.benchmark = False
-    # By itself a GPU computes convolutions in TF32, ten bits of mantissa, and calls that float32.
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    use_exact_float32()
     return resources.device

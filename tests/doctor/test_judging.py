@@ -15,9 +15,7 @@ from nrf_ray.doctor.versions import HOLES, Versions, judge_versions
 GOOD = {"torch": "2.14.1", "ray": "2.60.0", "pyarrow": "26.0.1"}
 VERSIONS = Versions(python="3.11.7", installed=GOOD, required={"torch": ">=2.10", "ray": "<2.61,>=2.60"}, measured=GOOD)
 CORES = Cores(usable=2, all=64, load=0.5, memory_free=12 * GIB, memory=16 * GIB)
-NUMBERS = Numbers(
-    cpu="AVX512", cpu_bf16=("avx512_bf16", "amx"), gpus=(), driver=False, tf32=("convolutions",), forced={}
-)
+NUMBERS = Numbers(cpu="AVX512", cpu_bf16=("avx512_bf16", "amx"), gpus=(), driver=False, tf32=(), forced={})
 A100 = Gpu(name="NVIDIA A100", memory=40 * GIB, bf16=True)
 STORE = StoreSeen(where="s3://bucket/runs", exists=True, problem=None, first_wins=True)
 NODE = Node(address="10.0.0.1", cpus=16, gpus=2, kind="A100")
@@ -122,10 +120,10 @@ def test_cores_and_memory() -> None:
             ["OK CPU: fp32 by AVX2, no bf16 instructions: bf16 would be slow"],
             id="old cpu",
         ),
-        pytest.param({"gpus": (A100,)}, ["OK GPU: NVIDIA A100, 40.0 GiB, bf16, convolutions in TF32"], id="gpu"),
+        pytest.param({"gpus": (A100,)}, ["OK GPU: NVIDIA A100, 40.0 GiB, bf16, no TF32 in any stage"], id="gpu"),
         pytest.param(
-            {"gpus": (replace(A100, bf16=False),), "tf32": ()},
-            ["OK GPU: NVIDIA A100, 40.0 GiB, no bf16, TF32 off"],
+            {"gpus": (replace(A100, bf16=False),), "tf32": ("convolutions",)},
+            ["OK GPU: NVIDIA A100, 40.0 GiB, no bf16, convolutions in TF32"],
             id="gpu without bf16",
         ),
         pytest.param({"driver": True}, ["WARN there is an NVIDIA driver, but torch finds no GPU"], id="hidden gpu"),

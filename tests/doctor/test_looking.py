@@ -13,7 +13,7 @@ import pytest
 
 from nrf_ray import cli
 from nrf_ray.doctor import places
-from nrf_ray.doctor.machine import look_at_disks
+from nrf_ray.doctor.machine import look_at_disks, look_at_numbers
 from nrf_ray.doctor.network import look_at_authentication, look_at_listeners
 from nrf_ray.doctor.places import look_at_data, look_at_store
 from nrf_ray.doctor.versions import look_at_versions
@@ -97,6 +97,22 @@ def test_looking_at_a_store_changes_nothing(tmp_path: Path) -> None:
     seen = look_at_store(str(tmp_path / "old"))
     assert (seen.exists, seen.problem, seen.first_wins) == (True, None, True)
     assert sorted(path.name for path in (tmp_path / "old").iterdir()) == before
+
+
+def test_numbers_are_seen_as_stages_compute_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: TF32, which torch uses by itself and no stage does, was reported as used."""
+    import torch
+
+    from nrf_ray import precision
+
+    torch.backends.cudnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined]  # where torch begins
+    assert precision.in_tf32() == ("convolutions",)
+    seen = look_at_numbers()
+    assert seen.tf32 == ()
+    assert bool(seen.cpu_bf16) == precision.has_bfloat16("cpu")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    assert (look_at_numbers().cpu_bf16, precision.has_bfloat16("cpu")) == (("amx",), True)
 
 
 def test_a_folder_that_is_no_store_is_named(tmp_path: Path) -> None:
