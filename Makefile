@@ -1,4 +1,4 @@
-.PHONY: check lint types layers test slow pin
+.PHONY: check docs lint types layers test slow pin
 
 check: lint types layers test  ## everything that a change has to pass, but for the slow tier
 
@@ -20,3 +20,6 @@ slow:  ## the main job and its faults: about 15 minutes
 
 pin:  ## after a change of a stage's code that cannot change its results
 	python -m tests.golden.pin
+
+docs:  ## what every module says of itself, as pages in build/docs
+	python -W error -m pdoc --docformat google --output-directory build/docs nrf_ray

@@ -18,8 +18,10 @@ from rich.text import Text
 from nrf_ray import inspect_store
 from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.commands import run_or_plan
+from nrf_ray.compare.command import compare
 from nrf_ray.doctor.command import doctor
 from nrf_ray.errors import INTERRUPTED, NrfError
+from nrf_ray.export.command import export, export_sweep
 from nrf_ray.options import Defaults, Options, TheoryOptions
 from nrf_ray.sweep import Grid, Sweep, TheoryGrid
 
@@ -51,10 +53,15 @@ def theory_main(build: Callable[[TheoryGrid], Sweep]) -> None:
 
 def nrf_main() -> None:
     """Run the `nrf` command by sys.argv, and exit."""
+    sys.exit(_guarded(nrf_app()))
+
+
+def nrf_app() -> App:
+    """Return the parser of the `nrf` command."""
     app = _app("nrf", inspect_store.__doc__)
-    for command in (*inspect_store.COMMANDS, doctor):
+    for command in (*inspect_store.COMMANDS, export, export_sweep, compare, doctor):
         app.command(command)
-    sys.exit(_guarded(app))
+    return app
 
 
 def _sweep_app(build: Callable[..., Sweep]) -> App:

@@ -5,7 +5,6 @@ Nothing here runs a stage; only `gc` deletes, and only `verify --quarantine` mov
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -17,15 +16,15 @@ from nrf_ray.data.naming import split_names
 from nrf_ray.errors import ConfigError, CorruptArtifact, StagesFailed
 from nrf_ray.graph.drivers import live_drivers
 from nrf_ray.graph.garbage import collect, find
-from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
+from nrf_ray.kept import committed, find_place, open_store
 
 Uri = Annotated[str, Parameter(name="--store")]
 
 
 def status(*, store: Uri = "./runs") -> None:
     """Say what the store holds, stage by stage, and who works on it."""
-    opened = _open(store)
+    opened = open_store(store)
     console = make_console()
     held: dict[str, Counter[str]] = {}
     failures: list[str] = []
@@ -53,20 +52,20 @@ def status(*, store: Uri = "./runs") -> None:
 
 def show(key: str, *, store: Uri = "./runs") -> None:
     """Print the record of the artifact whose key begins with KEY, or how the stage failed that should make it."""
-    opened = _open(store)
-    place = _find(opened, key)
+    opened = open_store(store)
+    place = find_place(opened, key)
     note = opened.blobs.get_json(place.file(FAILURE))
     if note is not None and not opened.blobs.exists(place.file(RECORD)):
         make_console().out(f"{place.stage}/{place.key} failed: {note.get('error')}\n\n{note.get('traceback')}")
         return
-    make_console().print_json(_record(opened, place).to_bytes().decode())
+    make_console().print_json(committed(opened, place).to_bytes().decode())
 
 
 def why(key: str, *, store: Uri = "./runs") -> None:
     """Explain the key that begins with KEY: what it is made of, and what its inputs are made of in turn."""
-    opened = _open(store)
+    opened = open_store(store)
     console = make_console()
-    todo = [(0, "", _find(opened, key))]
+    todo = [(0, "", find_place(opened, key))]
     while todo:
         depth, name, place = todo.pop()
         indent = "    " * depth
@@ -93,7 +92,7 @@ def verify(
     predictions on the stored images, and the metrics of the record. Not its predictions before rounding: 8-bit files do
     not hold what they were made on. An error in one set does not keep the others from being looked at.
     """
-    opened = _open(store)
+    opened = open_store(store)
     console = make_console()
     checked, damaged = 0, 0
     for place in opened.places():
@@ -163,7 +162,7 @@ def gc(*, store: Uri = "./runs", dry_run: bool = False) -> None:
 
     Refused while a run uses the store. One that was killed on another host may take three quarters of a minute to show.
     """
-    opened = _open(store)
+    opened = open_store(store)
     console = make_console()
     leftovers, busy = (find(opened), []) if dry_run else collect(opened)
     if busy:
@@ -176,19 +175,6 @@ def gc(*, store: Uri = "./runs", dry_run: bool = False) -> None:
     console.print(f"{len(leftovers)} files, {total} bytes{' would be' if dry_run else ''} removed")
 
 
-def export(key: str, destination: Path, *, format: str = "tensors", store: Uri = "./runs") -> None:
-    """Write the constructed set whose key begins with KEY to the new folder DESTINATION.
-
-    --format tensors is the form in which the paper's sets were released, folder is PNG files, hf is parquet for
-    Hugging Face's datasets.
-    """
-    from nrf_ray.export import export_set
-
-    opened = _open(store)
-    count = export_set(opened, _record(opened, _find(opened, key)), destination, format)
-    make_console().print(f"{count} images written to {destination}", soft_wrap=True)
-
-
 def fetch(name: str) -> None:
     """Download the dataset NAME (fashion-mnist, cifar10, cifar100) to where sweeps look for it."""
     from nrf_ray.data.fetch import fetch_dataset
@@ -196,27 +182,5 @@ def fetch(name: str) -> None:
     make_console().print(f"{name} is at {fetch_dataset(name)}", soft_wrap=True)
 
 
-def _open(uri: str) -> Store:
-    opened = Store.open(uri, create=False)
-    if not opened.is_there:
-        raise ConfigError(f"there is no store at {uri}; name one with --store")
-    return opened
-
-
-def _find(store: Store, prefix: str) -> Place:
-    found = [place for place in store.places() if place.key.startswith(prefix.lower())]
-    if len(found) != 1:
-        what = "no key begins" if not found else f"{len(found)} keys begin"
-        raise ConfigError(f"{what} with {prefix!r} in {store.uri}; `nrf status` and stages.parquet name what is there")
-    return found[0]
-
-
-def _record(store: Store, place: Place) -> Record:
-    record = store.peek(place)
-    if record is None:
-        raise ConfigError(f"{place.stage}/{place.key} is not finished; run its sweep again")
-    return record
-
-
-COMMANDS = (status, show, why, verify, gc, export, fetch)
+COMMANDS = (status, show, why, verify, gc, fetch)
 """What `nrf` can do, in the order of its help."""

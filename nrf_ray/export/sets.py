@@ -6,19 +6,23 @@
 - hf: parquet as `datasets.load_dataset` takes it, images as PNG, with all that is known of each row beside them. A set
   that is kept as float32 has lists of its pixels instead, channels first, and their shape in the metadata.
 
+Beside it lies a datasheet, and Croissant metadata where they are asked for.
+
 The first and the last come back as `tensors:DEST@TEST` and `parquet:DEST` on the command line, rounded to 8 bits as
 everything that is read there.
 """
 
 import io
 import json
-import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.export.about import about_set
+from nrf_ray.export.croissant import write_croissant
+from nrf_ray.export.datasheet import datasheet
+from nrf_ray.export.fresh import new_folder
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import Store
 
@@ -29,27 +33,23 @@ if TYPE_CHECKING:
     from nrf_ray.data.shards import Shard
 
 
-def export_set(store: Store, record: Record, destination: Path, form: str) -> int:
+def export_set(store: Store, record: Record, destination: Path, form: str, *, croissant: bool = False) -> int:
     """Write the constructed set of `record` to the new folder `destination`; return how many images it has.
 
-    The folder gets its name when it is whole. Raises ConfigError where the artifact is no constructed set, the form is
-    unknown, or there is something at `destination`.
+    `datasheet.md` lies beside the images, and with `croissant` also `croissant.json`. The folder gets its name when it
+    is whole. Raises ConfigError where the artifact is no constructed set, the form is unknown, or there is something at
+    `destination`.
     """
     write = lookup(FORMS, form, "export format")
     if record.stage != "construct":
         raise ConfigError(f"{record.key[:12]} is a {record.stage} and no constructed set; export takes a construct")
-    if destination.exists() or destination.is_symlink():
-        raise ConfigError(f"there is something at {destination}; export to a place where there is nothing")
-    rows = _rows(store, record)
-    temporary = destination.absolute().with_name(f".tmp-{uuid.uuid4().hex}")
-    try:
-        temporary.mkdir(parents=True)
-        write(rows, temporary)
-        temporary.rename(destination)
-    except OSError as error:
-        raise ConfigError(f"cannot write {destination}: {error.strerror}; choose another place") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with new_folder(destination) as folder:
+        rows = _rows(store, record)
+        about = about_set(store, record, rows)
+        write(rows, folder)
+        if croissant:
+            write_croissant(about, folder, form)
+        (folder / "datasheet.md").write_text(datasheet(about))
     return len(rows.images)
 
 

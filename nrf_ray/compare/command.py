@@ -1,0 +1,49 @@
+"""The command: what changed between two stores, sweep by sweep, as text and as a table."""
+
+from pathlib import Path
+
+from nrf_ray.console import make_console
+from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.kept import find_sweep, open_store, sweep_names
+
+
+def compare(first: str, second: str, *, sweep: str | None = None, output: Path | None = None, rows: int = 20) -> None:
+    """Say what changed from the store FIRST to the store SECOND: numbers, grids, settings, code, software, bytes.
+
+    Rows of the same sweep's tables are matched by what they are about. Differences are SECOND - FIRST with 95% t
+    intervals over seeds, paired where both have the same seeds; p is of sign flips, adjusted for every number of the
+    table that was compared (Holm). The exit code is 0 whether or not anything changed. With --sweep, look at one sweep
+    alone. --output FILE.parquet gets every change, of which the --rows most certain of each table are printed.
+
+        nrf compare runs other-runs
+        nrf compare runs s3://bucket/runs --sweep transfer_grid --output changes.parquet
+    """
+    from nrf_ray.compare.origins import compare_origins
+    from nrf_ray.compare.rows import compare_tables
+    from nrf_ray.compare.text import print_names, print_sweep
+    from nrf_ray.compare.written import write_changes
+
+    if output is not None and output.exists():
+        raise ConfigError(f"there is something at {output}; name a file that is not there")
+    stores = open_store(first), open_store(second)
+    names = sweep_names(stores[0]), sweep_names(stores[1])
+    if sweep is not None:
+        for store, held in zip(stores, names, strict=True):
+            lookup(dict.fromkeys(held), sweep, f"sweep of {store.uri}")
+    shared = [name for name in names[0] if name in names[1] and sweep in (None, name)]
+    if not shared:
+        raise ConfigError(f"{first} has the sweeps {', '.join(names[0]) or 'none'}, {second} {', '.join(names[1])}; "
+                          "there is none in both")
+    console = make_console()
+    if sweep is None:
+        print_names(console, *names)
+    compared = {}
+    for name in shared:
+        left, right = find_sweep(stores[0], name), find_sweep(stores[1], name)
+        tables = [compare_tables(table, left.tables[table], right.tables[table]) for table in left.tables
+                  if table in right.tables]
+        print_sweep(console, name, tables, compare_origins(left, right), rows)
+        compared[name] = tables
+    if output is not None:
+        count = write_changes(output, compared)
+        console.print(f"{count} changes written to {output}", soft_wrap=True)

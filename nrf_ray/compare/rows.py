@@ -1,0 +1,217 @@
+"""Two versions of one table: which rows both have, and how their numbers differ.
+
+Rows are matched by what they are about. A cell is what rows share that differ by their seed alone; its difference is
+paired where both sides have the same seeds, since a seed decides source, targets and student alike.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from nrf_ray.errors import ConfigError
+from nrf_ray.measured import SEED, about, measured
+from nrf_ray.statistics import holm, paired
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FOLLOW = ("ci_low", "ci_high")
+"""Columns whose change says nothing beyond that of the share they belong to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One measured number of one cell that is not the same on both sides."""
+
+    cell: Mapping[str, Any]
+    """What the rows are about, but for the seed; columns without a value left out."""
+    measure: str
+    """Which number."""
+    first: float
+    """Mean over the seeds that are compared, in the first store."""
+    second: float
+    """The same in the second store."""
+    low: float
+    """Lower end of the 95% interval of second - first over seeds; NaN where a single seed allows none."""
+    high: float
+    """Upper end of it."""
+    p: float
+    """Of no difference, by sign flips (paired) or Welch's t test; NaN where nothing can be said."""
+    seeds: int
+    """Seeds that are compared; those of the side with fewer where they are not paired."""
+    paired: bool
+    """Whether both sides have the same seeds."""
+
+    @property
+    def difference(self) -> float:
+        """Second less first."""
+        return self.second - self.first
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableComparison:
+    """One table of one sweep in two stores."""
+
+    name: str
+    """Of the table."""
+    both: int
+    """Rows that both have."""
+    differing: int
+    """Those of them that differ in anything that was measured."""
+    only_first: int
+    """Rows that the first store alone has."""
+    only_second: int
+    """Rows that the second store alone has."""
+    values_only_first: Mapping[str, tuple[Any, ...]]
+    """Values that the first store alone has, by column."""
+    values_only_second: Mapping[str, tuple[Any, ...]]
+    """Values that the second store alone has, by column."""
+    columns_only_first: tuple[str, ...]
+    """Columns that the first store alone has: its tables were written by another version."""
+    columns_only_second: tuple[str, ...]
+    """Columns that the second store alone has."""
+    changes: tuple[Change, ...]
+    """Numbers that differ, in the order of the rows."""
+    compared: int
+    """Numbers that were compared."""
+
+    def adjusted(self) -> Sequence[float]:
+        """Return the p of every change, adjusted for all that were compared in this table (Holm 1979)."""
+        # What is the same on both sides has p = 1, and was looked at too.
+        p = np.array([change.p for change in self.changes] + [1.0] * (self.compared - len(self.changes)))
+        return [float(value) for value in holm(p)[: len(self.changes)]]
+
+
+def compare_tables(name: str, first: "pa.Table", second: "pa.Table") -> TableComparison:
+    """Return what differs between two versions of the table `name`.
+
+    Raises ConfigError where what rows are about does not tell them apart.
+    """
+    left, right = first.to_pandas(), second.to_pandas()
+    shared = [column for column in first.column_names if column in second.column_names]
+    keys, numbers = about(shared), measured(shared)
+    for frame in (left, right):
+        if frame.duplicated(keys).any():
+            raise ConfigError(f"rows of {name} are told apart by none of {', '.join(keys)}; they cannot be matched")
+    merged = left.merge(right, on=keys, how="outer", suffixes=(" first", " second"), indicator="side")
+    both = merged[merged["side"] == "both"]
+    differing = pd.Series(data=False, index=both.index)
+    for column in numbers:
+        differing |= ~_same(both[f"{column} first"], both[f"{column} second"])
+    changes, compared = _changes(left, right, keys, [c for c in numbers if _is_number(left[c], right[c])])
+    return TableComparison(
+        name=name,
+        both=len(both),
+        differing=int(differing.sum()),
+        only_first=int((merged["side"] == "left_only").sum()),
+        only_second=int((merged["side"] == "right_only").sum()),
+        values_only_first=_values_only(left, right, keys),
+        values_only_second=_values_only(right, left, keys),
+        columns_only_first=tuple(column for column in first.column_names if column not in shared),
+        columns_only_second=tuple(column for column in second.column_names if column not in shared),
+        changes=tuple(changes),
+        compared=compared,
+    )
+
+
+def _same(first: "pd.Series[Any]", second: "pd.Series[Any]") -> "pd.Series[bool]":
+    """Return where two columns agree; null agrees with null, and lists are compared by what they hold."""
+    left, right = (column.map(lambda v: tuple(v) if isinstance(v, np.ndarray) else v) for column in (first, second))
+    return (left == right) | (left.isna() & right.isna())
+
+
+def _is_number(*columns: "pd.Series[Any]") -> bool:
+    return all(pd.api.types.is_numeric_dtype(column) for column in columns) and columns[0].name not in FOLLOW
+
+
+def _values_only(these: pd.DataFrame, those: pd.DataFrame, keys: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    found = {key: sorted({*these[key].dropna()} - {*those[key].dropna()}) for key in keys}
+    return {key: tuple(values) for key, values in found.items() if values}
+
+
+def _changes(
+    left: pd.DataFrame, right: pd.DataFrame, keys: Sequence[str], numbers: Sequence[str]
+) -> tuple[list[Change], int]:
+    """Return the changes, and how many numbers were compared."""
+    cell_keys = [key for key in keys if key != SEED]
+    changes, compared = [], 0
+    for cell, mine, theirs in _cells(left, right, cell_keys):
+        for number in numbers:
+            first, second = _by_seed(mine, number), _by_seed(theirs, number)
+            if first.empty or second.empty:
+                continue
+            compared += 1
+            change = _change(cell, number, first, second)
+            if change is not None:
+                changes.append(change)
+    return changes, compared
+
+
+def _cells(
+    left: pd.DataFrame, right: pd.DataFrame, keys: list[str]
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]]:
+    """Yield every cell that both sides have, with its rows on each side."""
+    rows = {_hashable(keyed): cells for keyed, cells in right.groupby(keys, dropna=False, sort=False)}
+    for keyed, mine in left.groupby(keys, dropna=False, sort=False):
+        theirs = rows.get(_hashable(keyed))
+        if theirs is not None:
+            values = dict(zip(keys, keyed, strict=True))
+            yield {name: value for name, value in values.items() if not pd.isna(value)}, mine, theirs
+
+
+def _hashable(keyed: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the values of a cell with one null for all: NaN equals nothing, not even itself."""
+    return tuple(None if pd.isna(value) else value for value in keyed)
+
+
+def _by_seed(rows: pd.DataFrame, number: str) -> "pd.Series[float]":
+    """Return a number by seed; tables without seeds have a single one."""
+    values = rows[number].astype(float)
+    return values.set_axis(rows[SEED] if SEED in rows else [0] * len(rows)).dropna()
+
+
+def _change(
+    cell: Mapping[str, Any], measure: str, first: "pd.Series[float]", second: "pd.Series[float]"
+) -> Change | None:
+    """Return how one number of a cell changed; None where it is the same."""
+    shared = first.index.intersection(second.index)
+    if len(shared):
+        differences = second.loc[shared] - first.loc[shared]
+        if not differences.any():
+            return None
+        found = paired(differences.to_numpy())
+        return Change(
+            cell=cell,
+            measure=measure,
+            first=float(first.loc[shared].mean()),
+            second=float(second.loc[shared].mean()),
+            low=found.t.low,
+            high=found.t.high,
+            p=found.test.p if len(shared) > 1 else math.nan,
+            seeds=len(shared),
+            paired=True,
+        )
+    low = high = p = math.nan
+    if min(len(first), len(second)) > 1 and max(first.std(), second.std()) > 0:
+        test = stats.ttest_ind(second, first, equal_var=False)
+        ends, p = test.confidence_interval(0.95), float(test.pvalue)
+        low, high = float(ends.low), float(ends.high)
+    means = float(first.mean()), float(second.mean())
+    if means[0] == means[1]:
+        return None
+    return Change(
+        cell=cell,
+        measure=measure,
+        first=means[0],
+        second=means[1],
+        low=low,
+        high=high,
+        p=p,
+        seeds=min(len(first), len(second)),
+        paired=False,
+    )

@@ -1,0 +1,175 @@
+"""The tables of a sweep as LaTeX (booktabs) and Markdown: what a paper or a page shows of them.
+
+Rows that differ by their seed alone become one: the mean of each share, its 95% t interval over seeds, the number of
+seeds, and n images. A single seed has no spread; its share stands with the 95% Wilson interval over images. What is the
+same in all rows stands once, above the table.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nrf_ray.export.fresh import new_folder
+from nrf_ray.grille import share_text
+from nrf_ray.kept import KeptSweep
+from nrf_ray.measured import SEED, SHARE, about, measured
+from nrf_ray.statistics import t_interval, wilson_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+INTERVALS = ("ci_low", "ci_high")
+"""Columns that are worked out anew for a mean over seeds."""
+OF_OTHERS = ("train_accuracy", "constructed_validation", "clean_validation")
+"""Shares of other images than the n of their row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultsTable:
+    """One table as it is printed."""
+
+    name: str
+    """Of the table it was made from."""
+    title: str
+    """What one row of that was."""
+    constants: tuple[tuple[str, str], ...]
+    """What is the same in all rows, by column."""
+    columns: tuple[str, ...]
+    """Headings."""
+    names: int
+    """How many columns, from the left, are names and no numbers."""
+    rows: tuple[tuple[str, ...], ...]
+    """Cells."""
+    note: str
+    """What the numbers are."""
+
+
+def write_latex(sweep: KeptSweep, destination: Path) -> str:
+    """Write `TABLE.tex` for every table that has shares to the new folder `destination`; return what was written."""
+    return _write(sweep, destination, ".tex", to_latex)
+
+
+def write_markdown(sweep: KeptSweep, destination: Path) -> str:
+    """Write `TABLE.md` for every table that has shares to the new folder `destination`; return what was written."""
+    return _write(sweep, destination, ".md", to_markdown)
+
+
+def _write(sweep: KeptSweep, destination: Path, ending: str, text: Callable[[ResultsTable], str]) -> str:
+    with new_folder(destination) as folder:
+        tables = list(results_tables(sweep))
+        for table in tables:
+            (folder / f"{table.name}{ending}").write_text(text(table))
+    return f"{', '.join(table.name + ending for table in tables) or 'no table'}"
+
+
+def results_tables(sweep: KeptSweep) -> Iterator[ResultsTable]:
+    """Yield the tables of `sweep` that have rows and shares, summed up over seeds."""
+    for name, table in sweep.tables.items():
+        shares = [column for column in _shares(table) if column not in INTERVALS]
+        if shares and SEED in table.column_names and table.num_rows:
+            yield _summed_up(name, table, shares)
+
+
+def _shares(table: "pa.Table") -> list[str]:
+    units = {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in table.schema}
+    return [name for name in measured(table.column_names) if units[name] == SHARE]
+
+
+def _summed_up(name: str, table: "pa.Table", shares: list[str]) -> ResultsTable:
+    frame = table.to_pandas()
+    keys = [column for column in about(table.column_names) if column != SEED]
+    varying = [column for column in keys if frame[column].nunique(dropna=False) > 1]
+    constants = tuple((c, _text(frame[c].iloc[0])) for c in keys if c not in varying and not _is_null(frame[c].iloc[0]))
+    groups = frame.groupby(varying, dropna=False, sort=True) if varying else [((), frame)]
+    rows = []
+    for keyed, cells in groups:
+        n = int(cells["n"].iloc[0]) if "n" in cells else 0
+        numbers = [_number(cells[share], 0 if share in OF_OTHERS else n) for share in shares]
+        rows.append((*map(_text, keyed), *numbers, str(cells[SEED].nunique()), str(n or "")))
+    return ResultsTable(
+        name=name,
+        title=(table.schema.metadata or {}).get(b"row", b"").decode(),
+        constants=constants,
+        columns=(*varying, *shares, "seeds", "n"),
+        names=len(varying),
+        rows=tuple(rows),
+        note="Mean over seeds ± half of its 95% t interval over seeds; of a single seed, the share and its 95% Wilson "
+        "interval over n images. n: images behind each share of one seed.",
+    )
+
+
+def _number(values: "pd.Series[float]", n: int) -> str:
+    """Return a share over seeds as text, of n images where that is known; empty where it is null."""
+    values = values.dropna()
+    if values.empty:
+        return ""
+    if len(values) > 1:
+        found = t_interval(values)
+        return f"{share_text(found.estimate)} ± {share_text(found.high - found.estimate)}"
+    share = float(values.iloc[0])
+    if not n:
+        return share_text(share)
+    interval = wilson_interval(share, n)
+    return f"{share_text(share)} [{share_text(interval.low)}, {share_text(interval.high)}]"
+
+
+def to_markdown(table: ResultsTable) -> str:
+    """Return the table as Markdown, with a title and notes."""
+    rule = ["---"] * table.names + ["---:"] * (len(table.columns) - table.names)
+    lines = [f"**{table.name}**: {table.title}. {_same(table)}", ""]
+    for cells in (table.columns, rule, *table.rows):
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, "", table.note]) + "\n"
+
+
+def to_latex(table: ResultsTable) -> str:
+    """Return the table as LaTeX; it needs the package booktabs."""
+    columns = "l" * table.names + "r" * (len(table.columns) - table.names)
+    body = [" & ".join(map(_latex, cells)) + r" \\" for cells in (table.columns, *table.rows)]
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_latex(f'{table.title}. {_same(table)} {table.note}')}}}",
+            rf"\label{{tab:{table.name}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            body[0],
+            r"\midrule",
+            *body[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    ) + "\n"
+
+
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
+}  # fmt: skip
+"""What means something to LaTeX, and what it is written as."""
+
+
+def _latex(text: str) -> str:
+    return "".join(SPECIAL.get(letter, letter) for letter in text)
+
+
+def _same(table: ResultsTable) -> str:
+    same = ", ".join(f"{name} {value}" for name, value in table.constants)
+    return f"In all rows: {same}." if same else ""
+
+
+def _is_null(value: Any) -> bool:
+    import pandas as pd
+
+    return bool(pd.isna(value))
+
+
+def _text(value: Any) -> str:
+    if _is_null(value):
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)

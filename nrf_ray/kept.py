@@ -1,0 +1,106 @@
+"""What a store holds, found by what people call it: the beginning of a key, the name of a sweep.
+
+A sweep is read as its store tells of it, from its tables and the records of its stages; its sweep file is not needed,
+so a store that somebody else made can be read too. Nothing here changes a store.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.record import Record
+from nrf_ray.graph.store import Place, Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STAGES = "stages"
+"""The table that tells how the stages of a sweep stand; all others are its results."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptSweep:
+    """What a store knows of one sweep."""
+
+    name: str
+    """Its name."""
+    store: Store
+    """Where it was found."""
+    tables: Mapping[str, "pa.Table"]
+    """Its tables of results by name, as they were last written."""
+    stages: tuple[Mapping[str, Any], ...]
+    """The rows of its table of stages."""
+    records: Mapping[Key, Record]
+    """Those of its stages that are committed and sound, by key."""
+    pictures: tuple[str, ...]
+    """File names of its pictures."""
+
+    def read(self, name: str) -> bytes:
+        """Return a file of the sweep's folder."""
+        data = self.store.blobs.get(f"sweeps/{self.name}/{name}")
+        if data is None:
+            raise ConfigError(f"{name} of the sweep {self.name} was removed from {self.store.uri}; run its sweep again")
+        return data
+
+
+def open_store(uri: str) -> Store:
+    """Return the store at `uri`, or raise ConfigError where there is none."""
+    opened = Store.open(uri, create=False)
+    if not opened.is_there:
+        raise ConfigError(f"there is no store at {uri}; name one with --store")
+    return opened
+
+
+def find_place(store: Store, prefix: str) -> Place:
+    """Return the place whose key begins with `prefix`, or raise ConfigError where that is none or more than one."""
+    found = [place for place in store.places() if place.key.startswith(prefix.lower())]
+    if len(found) != 1:
+        what = "no key begins" if not found else f"{len(found)} keys begin"
+        raise ConfigError(f"{what} with {prefix!r} in {store.uri}; `nrf status` and stages.parquet name what is there")
+    return found[0]
+
+
+def committed(store: Store, place: Place) -> Record:
+    """Return the record at `place`, or raise ConfigError where the stage is not finished."""
+    record = store.peek(place)
+    if record is None:
+        raise ConfigError(f"{place.stage}/{place.key} is not finished; run its sweep again")
+    return record
+
+
+def sweep_names(store: Store) -> list[str]:
+    """Return the names of the sweeps that have tables in `store`."""
+    return store.blobs.folders("sweeps")
+
+
+def find_sweep(store: Store, name: str) -> KeptSweep:
+    """Return the sweep called `name`, or raise ConfigError that lists those that are there.
+
+    Raises ConfigError too where one of its tables is damaged: running its sweep again writes it anew.
+    """
+    lookup({known: known for known in sweep_names(store)}, name, f"sweep of {store.uri}")
+    folder = f"sweeps/{name}/"
+    files = [blob.name.removeprefix(folder) for blob in store.blobs.under(folder.rstrip("/"))]
+    tables = {file.removesuffix(".parquet"): _table(store, folder + file) for file in files if _is_table(file)}
+    if STAGES not in tables:
+        raise ConfigError(f"the sweep {name} of {store.uri} has no {STAGES}.parquet; run its sweep again")
+    stages = tuple(tables.pop(STAGES).to_pylist())
+    places = [Place(row["stage"], Key(row["key"])) for row in stages]
+    records = {record.key: record for record in store.sound_records(places) if record is not None}
+    pictures = tuple(file for file in files if file.endswith(".svg"))
+    return KeptSweep(name=name, store=store, tables=tables, stages=stages, records=records, pictures=pictures)
+
+
+def _is_table(file: str) -> bool:
+    return file.endswith(".parquet") and "/" not in file
+
+
+def _table(store: Store, name: str) -> "pa.Table":
+    from nrf_ray.parquet import read_table
+
+    try:
+        return read_table(store.blobs, name)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{name} of {store.uri} is damaged; run its sweep again: {error}") from error

@@ -1,0 +1,39 @@
+"""Which columns of a table were measured, and which say what a row is about.
+
+Two tables are compared, and one is summed up, by what their rows are about; that is all that was not measured, except
+for the key of a stage, which is another wherever anything is. Names mean the same in every table, so one list serves
+tables of other versions too.
+"""
+
+from collections.abc import Sequence
+
+KEY = "key"
+"""The column with the key of the stage behind a row."""
+SEED = "seed"
+"""The column with the seed of the replicate."""
+SHARE = "share"
+"""The unit of what is summed up."""
+
+MEASURED = frozenset(
+    (
+        "accuracy", "certified", "checks", "ci_high", "ci_low", "clean_accuracy", "clean_validation", "constant",
+        "constructed_validation", "error", "fooling_rate", "gradient_alignment", "gradients", "holds", "input_gradient",
+        "judge_says_label", "judge_says_target", "lhs", "lowest_gamma", "macs", "max_norm", "mean_distance",
+        "mean_gamma", "mean_loss", "mean_norm", "mean_rho", "meets_spec", "n", "norm_histogram", "parameters",
+        "relabelled_accuracy", "rhs", "robust", "robust_accuracy", "second_seed_says_target", "share_target_is_label",
+        "share_unmoved", "source_accuracy", "source_success_rate", "success_rate", "test_accuracy", "tolerance",
+        "train_accuracy", "train_examples", "trust_level", "units", "useful_non_robust", "useless",
+        "validation_examples",
+    )
+)  # fmt: skip
+"""Columns that hold what a stage measured, or what follows from it."""
+
+
+def about(columns: Sequence[str]) -> list[str]:
+    """Return those of `columns` that say what a row is about, in order."""
+    return [name for name in columns if name not in MEASURED and name != KEY]
+
+
+def measured(columns: Sequence[str]) -> list[str]:
+    """Return those of `columns` that were measured, in order."""
+    return [name for name in columns if name in MEASURED]

@@ -1,0 +1,126 @@
+"""Every command that a page shows is one that its program takes; those of the tutorial are carried out (slow tier)."""
+
+import importlib.util
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from nrf_ray import cli
+from nrf_ray.options import RunOptions
+from tests import sweeps
+from tests.docs.pages import PAGES, ROOT, Command, commands
+
+COMMANDS = sorted({command for page in PAGES for command in commands(page)})
+
+NOT_HERE = ("cifar10-jpeg.parquet",)
+"""Files of the reader's own that commands name."""
+
+ELSEWHERE = {
+    "docker": "needs Docker",
+    "kubectl": "needs a Kubernetes cluster",
+    "prometheus": "a program of its own",
+    "ray": "starts clusters or talks to them; tests/test_manifests.py tests the files that it is given",
+}
+"""Programs that no test can run, and why; the files of ours that they are given must be there."""
+
+SHELL = {(".", ".venv/bin/activate"), ("python", "-m", "venv", ".venv"), ("python", "-m", "venv", "bench"),
+         (".", "bench/bin/activate")}  # fmt: skip
+"""What makes an empty environment, as .ci/run does."""
+
+
+def call(monkeypatch: pytest.MonkeyPatch, main, words: list[str]) -> int:
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code
+
+
+def check_sweep(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Parse the flags and build the grid and the sweep, as for a plan; run and write nothing."""
+    module = sweeps.load(Path(words[1]).stem)
+    seen: list[RunOptions] = []
+    monkeypatch.setattr(cli, "run_or_plan", lambda sweep, options: seen.append(options) or 0)
+    build = getattr(module, module.NAME)
+    main = (lambda: cli.theory_main(build)) if "theory" in module.NAME else (
+        lambda: cli.sweep_main(build, getattr(module, "axes", lambda preset: {}))
+    )  # fmt: skip
+    planned = [*words[1:], *([] if "--plan" in words or "--help" in words else ["--plan"])]
+    code = call(monkeypatch, main, planned)
+    missing = [file for file in NOT_HERE if any(file in word for word in words)]
+    if missing:
+        assert code == 2
+        assert missing[0] in capsys.readouterr().err
+    else:
+        assert code == 0, capsys.readouterr().err
+
+
+def check_nrf(words: tuple[str, ...]) -> None:
+    """Parse the words; cyclopts raises where a command, an argument or a flag is not known."""
+    cli.nrf_app().parse_args(list(words[1:]), exit_on_error=False, print_error=False)
+
+
+def check_pip(words: tuple[str, ...]) -> None:
+    """Look whether files and extras that are named are there."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = [name for word in words for found in re.findall(r"\.\[(.*)\]", word) for name in found.split(",")]
+    assert set(named) <= set(extras)
+    files = [words[i + 1] for i, word in enumerate(words[:-1]) if word in ("-c", "-r")]
+    assert all((ROOT / file).is_file() for file in files)
+
+
+def check_elsewhere(words: tuple[str, ...], monkeypatch, capsys) -> None:
+    """Look whether the files of ours are there, and check the command of ours that is handed over."""
+    files = [word for word in words if word.startswith(("sweeps/", "tests/")) and not word.endswith(".py")]
+    assert all((ROOT / file).exists() for file in files)
+    if "--" in words:
+        check(words[words.index("--") + 1 :], monkeypatch, capsys)
+
+
+def check(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    match words:
+        case ("python", script, *_) if script.startswith("sweeps/"):
+            check_sweep(words, monkeypatch, capsys)
+        case ("python", script, *_) if script.startswith("analysis/"):
+            assert (ROOT / script).is_file()
+        case ("python", "-m", module, *_) if module.startswith("tests."):
+            assert importlib.util.find_spec(module) is not None
+        case ("nrf", *_):
+            check_nrf(words)
+        case ("pip", "install", *_):
+            check_pip(words)
+        case ("make", target, *_):
+            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        case ("pytest", *_):
+            pass
+        case (program, *_) if program in ELSEWHERE:
+            check_elsewhere(words, monkeypatch, capsys)
+        case _:
+            assert words in SHELL, "no test knows this command"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def test_a_command_is_one_that_its_program_takes(command: Command, monkeypatch, capsys) -> None:
+    check(command.words, monkeypatch, capsys)
+
+
+def test_a_command_with_a_mistake_would_be_noticed(monkeypatch, capsys) -> None:
+    for words in (
+        ("python", "sweeps/transfer_grid.py", "--preset", "huge"),
+        ("python", "sweeps/transfer_grid.py", "--no-such-flag"),
+        ("pip", "install", "-e", ".[nothing]"),
+        ("make", "coffee"),
+        ("frobnicate",),
+    ):
+        with pytest.raises(AssertionError):
+            check(words, monkeypatch, capsys)
+    with pytest.raises(Exception, match="frobnicate"):
+        check(("nrf", "frobnicate"), monkeypatch, capsys)
+
+
+def test_the_pages_show_commands() -> None:
+    assert len(COMMANDS) > 40
+    assert {command.words[0] for command in COMMANDS} >= {"python", "nrf", "pip", "make", "ray"}
