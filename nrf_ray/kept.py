@@ -37,6 +37,12 @@ class KeptSweep:
     pictures: tuple[str, ...]
     """File names of its pictures."""
 
+    @property
+    def preset(self) -> str:
+        """Name of the preset that its grid was made from; empty where its tables name none."""
+        named = ((table.schema.metadata or {}).get(b"preset", b"") for table in self.tables.values())
+        return next((preset.decode() for preset in named if preset), "")
+
     def read(self, name: str) -> bytes:
         """Return a file of the sweep's folder."""
         data = self.store.blobs.get(f"sweeps/{self.name}/{name}")

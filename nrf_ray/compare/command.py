@@ -32,16 +32,21 @@ def compare(first: str, second: str, *, sweep: str | None = None, output: Path |
             lookup(dict.fromkeys(held), sweep, f"sweep of {store.uri}")
     shared = [name for name in names[0] if name in names[1] and sweep in (None, name)]
     if not shared:
-        raise ConfigError(f"{first} has the sweeps {', '.join(names[0]) or 'none'}, {second} {', '.join(names[1])}; "
-                          "there is none in both")
+        raise ConfigError(
+            f"{first} has the sweeps {', '.join(names[0]) or 'none'}, {second} {', '.join(names[1])}; "
+            "there is none in both"
+        )
     console = make_console()
     if sweep is None:
         print_names(console, *names)
     compared = {}
     for name in shared:
         left, right = find_sweep(stores[0], name), find_sweep(stores[1], name)
-        tables = [compare_tables(table, left.tables[table], right.tables[table]) for table in left.tables
-                  if table in right.tables]
+        tables = [
+            compare_tables(table, left.tables[table], right.tables[table])
+            for table in left.tables
+            if table in right.tables
+        ]
         print_sweep(console, name, tables, compare_origins(left, right), rows)
         compared[name] = tables
     if output is not None:

@@ -71,7 +71,7 @@ def compare_origins(first: KeptSweep, second: KeptSweep) -> Origins:
     differing = (_other_bytes(first.records[key], second.records[key]) for key in shared)
     return Origins(
         settings=tuple(_settings(first, second)),
-        circumstances=tuple(_circumstances(first.records.values(), second.records.values())),
+        circumstances=tuple(_circumstances(first, second)),
         same_keys=len(shared),
         other_bytes=tuple(found for found in differing if found is not None),
     )
@@ -118,8 +118,8 @@ LOOKED_AT: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
 """What of a provenance is compared, beside versions and source digests."""
 
 
-def _circumstances(first: Iterable[Record], second: Iterable[Record]) -> Iterator[Circumstance]:
-    left, right = _seen(first), _seen(second)
+def _circumstances(first: KeptSweep, second: KeptSweep) -> Iterator[Circumstance]:
+    left, right = ({"preset": {sweep.preset} - {""}, **_seen(sweep.records.values())} for sweep in (first, second))
     for name in {**left, **right}:
         mine, theirs = left.get(name, set()), right.get(name, set())
         if mine != theirs:

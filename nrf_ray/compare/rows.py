@@ -160,8 +160,8 @@ def _cells(
     for keyed, mine in left.groupby(keys, dropna=False, sort=False):
         theirs = rows.get(_hashable(keyed))
         if theirs is not None:
-            values = dict(zip(keys, keyed, strict=True))
-            yield {name: value for name, value in values.items() if not pd.isna(value)}, mine, theirs
+            values = zip(keys, _hashable(keyed), strict=True)
+            yield {name: value for name, value in values if value is not None}, mine, theirs
 
 
 def _hashable(keyed: tuple[Any, ...]) -> tuple[Any, ...]:

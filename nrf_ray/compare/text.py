@@ -22,9 +22,7 @@ def print_names(console: Console, first: Sequence[str], second: Sequence[str]) -
             console.print(f"sweeps of the {side} store alone: {', '.join(alone)}")
 
 
-def print_sweep(
-    console: Console, name: str, tables: Sequence[TableComparison], origins: Origins, rows: int
-) -> None:
+def print_sweep(console: Console, name: str, tables: Sequence[TableComparison], origins: Origins, rows: int) -> None:
     """Print what changed in one sweep; of each table the `rows` changes that are most certain."""
     console.print(f"\n{name}", style="bold")
     for table in tables:

@@ -1,5 +1,6 @@
 """The commands that write what a store holds for other people: one constructed set, or one sweep."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ from cyclopts import Parameter
 
 from nrf_ray.console import make_console
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.kept import committed, find_place, find_sweep, open_store
+from nrf_ray.kept import KeptSweep, committed, find_place, find_sweep, open_store
 
 Uri = Annotated[str, Parameter(name="--store")]
 
@@ -48,7 +49,7 @@ def export_sweep(
     from nrf_ray.export.crate import write_crate
     from nrf_ray.export.results import write_latex, write_markdown
 
-    forms = {
+    forms: dict[str, Callable[[KeptSweep, Path], str]] = {
         "rocrate": partial(write_crate, workflow=workflow or Path("sweeps") / f"{sweep}.py"),
         "latex": write_latex,
         "markdown": write_markdown,

@@ -66,8 +66,8 @@ class _Writer:
         crate, sweep = self.crate, self.sweep
         crate.name = f"{sweep.name}, a sweep of nrf_ray"
         crate.description = (
-            f"The tables of the sweep {sweep.name}, and for each of its {len(sweep.records)} finished stages the record "
-            "of what it used, made, measured and took."
+            f"The tables of the sweep {sweep.name}, and for each of its {len(sweep.records)} finished stages the "
+            "record of what it used, made, measured and took."
         )
         crate.license = self._context("#no-licence", "CreativeWork", name=NO_LICENCE, description=NO_LICENCE)
         crate.root_dataset["conformsTo"] = [
@@ -102,7 +102,9 @@ class _Writer:
     def _workflow(self) -> "Entity":
         """Add the sweep file with its tools, steps, inputs and outputs."""
         kinds = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
-        commits = sorted({str(r.provenance["commit"]) for r in self.sweep.records.values() if r.provenance.get("commit")})
+        commits = sorted(
+            {str(r.provenance["commit"]) for r in self.sweep.records.values() if r.provenance.get("commit")}
+        )
         workflow: Entity = self.crate.add_workflow(
             self.workflow,
             self.workflow.name,
@@ -118,7 +120,10 @@ class _Writer:
         workflow["conformsTo"] = self._context(WORKFLOW, "CreativeWork", name="ComputationalWorkflow 1.0-RELEASE")
         workflow["hasPart"] = _one_or_all([self._tool(*kind) for kind in self.kinds])
         workflow["step"] = _one_or_all([self._step(position, *kind) for position, kind in enumerate(self.kinds)])
-        workflow["input"] = self._parameter("input", "dataset", "Text", "the data that everything was made from, by name and digest")
+        if any(self._dataset(record.config) for record in self.sweep.records.values()):
+            workflow["input"] = self._parameter(
+                "input", "dataset", "Text", "the data that everything was made from, by name and digest"
+            )
         workflow["output"] = _one_or_all([self._output(table) for table in self.sweep.tables])
         return workflow
 
@@ -258,9 +263,7 @@ class _Writer:
         stages = {"name": STAGES, "description": "one row is one stage of the sweep", "encodingFormat": PARQUET}
         results.append(self._file(name, self.sweep.read(name), **stages))
         for picture in self.sweep.pictures:
-            results.append(
-                self._file(picture, self.sweep.read(picture), name=picture, encodingFormat="image/svg+xml")
-            )
+            results.append(self._file(picture, self.sweep.read(picture), name=picture, encodingFormat="image/svg+xml"))
         return results
 
     def _control(self, action: "Entity", record: Record) -> "Entity":
@@ -296,7 +299,7 @@ def _end(record: Record) -> datetime:
 def _row_of(sweep: KeptSweep, table: str) -> str:
     """Return what one row of a table is, as its file says."""
     metadata = sweep.tables[table].schema.metadata or {}
-    return metadata.get(b"row", b"not said").decode()
+    return str(metadata.get(b"row", b"not said").decode())
 
 
 def _once(entities: "Iterable[Entity]") -> "list[Entity]":

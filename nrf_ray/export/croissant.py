@@ -55,14 +55,17 @@ def _parquet(library: Any, about: AboutSet, folder: Path) -> "tuple[list[mlc.Fil
         else {"data_types": library.DataType.IMAGE_OBJECT}
     )
     what = f"the image: pixels in [0, 1] in the order of {about.shape}" if about.floating else "the image, as PNG"
-    fields = [_field(library, "image", what, **image)]
-    fields += [_field(library, name, meaning, data_types=kinds[name]) for name, meaning in COLUMNS.items()]
+    # Hugging Face's datasets keep a picture as a struct of its bytes and a path.
+    parts = [] if about.floating else [library.Transform(json_path="bytes")]
+    fields = [_field(library, "image", what, parts, **image)]
+    fields += [_field(library, name, meaning, [], data_types=kinds[name]) for name, meaning in COLUMNS.items()]
     file = _file(library, folder / "train.parquet", library.EncodingFormat.PARQUET)
     return [file], [library.RecordSet(id="rows", name="rows", description="one row an image", fields=fields)]
 
 
-def _field(library: Any, name: str, description: str, **kind: Any) -> "mlc.Field":
-    source = library.Source(file_object="train.parquet", extract=library.Extract(column=name))
+def _field(library: Any, name: str, description: str, transforms: "list[mlc.Transform]", **kind: Any) -> "mlc.Field":
+    extract = library.Extract(column=name)
+    source = library.Source(file_object="train.parquet", extract=extract, transforms=transforms)
     field: mlc.Field = library.Field(id=f"rows/{name}", name=name, description=description, source=source, **kind)
     return field
 

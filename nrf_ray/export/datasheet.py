@@ -76,11 +76,11 @@ def _composition(about: AboutSet) -> dict[str, str]:
 
 
 def _collection(about: AboutSet) -> dict[str, str]:
-    came = about.record.provenance
+    came, settings = about.record.provenance, json.dumps(about.config, indent=1, sort_keys=True)
     versions = ", ".join(f"{name} {version}" for name, version in came["versions"].items() if version)
     return {
         "How was the data acquired?": f"Computed from the original images by the stage `construct` of nrf_ray, version "
-        f"{about.record.version}, with these settings:\n\n```json\n{json.dumps(about.config, indent=1, sort_keys=True)}\n```",
+        f"{about.record.version}, with these settings:\n\n```json\n{settings}\n```",
         "With what models?": _models(about.sources),
         "With what machine and software?": f"{came['processor']} ({came['machine']}), device {came['device']}, Python "
         f"{came['python']}, {versions}; code at commit {came.get('commit') or 'unknown'}"
@@ -97,8 +97,8 @@ def _labelling(about: AboutSet) -> dict[str, str]:
         f"{about.construction}; nobody looked at the images.",
         "Was the raw data kept?": f"No, but the original dataset gives it: rows of the content with sha256 "
         f"{about.config['dataset']['digest']}.",
-        "Is the software available?": "nrf_ray is under the Apache License 2.0; `nrf verify --recompute` computes every "
-        "row again from the stored files.",
+        "Is the software available?": "nrf_ray is under the Apache License 2.0; `nrf verify --recompute` computes "
+        "every row again where the store is.",
     }
 
 
@@ -111,7 +111,8 @@ def _uses(about: AboutSet) -> dict[str, str]:
         "What must users beware of?": "A model that learns from it need not have learnt non-robust features: labels "
         "leak through rows that keep theirs, through robust content, and through any pattern that goes with the label. "
         "Compare with the leakage-only control of the construction (`leak_...`).",
-        "What should it not be used for?": f"Training a model that anybody relies on: {about.purpose} changed on purpose.",
+        "What should it not be used for?": f"Training a model that anybody relies on: {about.purpose} changed on "
+        "purpose.",
     }
 
 

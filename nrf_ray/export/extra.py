@@ -11,6 +11,7 @@ def needed(module: str, what: str) -> ModuleType:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
+        library = (error.name or module).partition(".")[0]
         raise ConfigError(
-            f"{what} needs {error.name}, which is not installed; pip install -c constraints.txt -e '.[export]'"
+            f"{what} needs {library}, which is not installed; pip install -c constraints.txt -e '.[export]'"
         ) from error

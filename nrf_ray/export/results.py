@@ -69,7 +69,7 @@ def results_tables(sweep: KeptSweep) -> Iterator[ResultsTable]:
     for name, table in sweep.tables.items():
         shares = [column for column in _shares(table) if column not in INTERVALS]
         if shares and SEED in table.column_names and table.num_rows:
-            yield _summed_up(name, table, shares)
+            yield _summed_up(name, table, shares, sweep.preset)
 
 
 def _shares(table: "pa.Table") -> list[str]:
@@ -77,11 +77,11 @@ def _shares(table: "pa.Table") -> list[str]:
     return [name for name in measured(table.column_names) if units[name] == SHARE]
 
 
-def _summed_up(name: str, table: "pa.Table", shares: list[str]) -> ResultsTable:
+def _summed_up(name: str, table: "pa.Table", shares: list[str], preset: str) -> ResultsTable:
     frame = table.to_pandas()
     keys = [column for column in about(table.column_names) if column != SEED]
     varying = [column for column in keys if frame[column].nunique(dropna=False) > 1]
-    constants = tuple((c, _text(frame[c].iloc[0])) for c in keys if c not in varying and not _is_null(frame[c].iloc[0]))
+    same = tuple((c, _text(frame[c].iloc[0])) for c in keys if c not in varying and not _is_null(frame[c].iloc[0]))
     groups = frame.groupby(varying, dropna=False, sort=True) if varying else [((), frame)]
     rows = []
     for keyed, cells in groups:
@@ -91,7 +91,7 @@ def _summed_up(name: str, table: "pa.Table", shares: list[str]) -> ResultsTable:
     return ResultsTable(
         name=name,
         title=(table.schema.metadata or {}).get(b"row", b"").decode(),
-        constants=constants,
+        constants=(("preset", preset), *same) if preset else same,
         columns=(*varying, *shares, "seeds", "n"),
         names=len(varying),
         rows=tuple(rows),
@@ -128,23 +128,26 @@ def to_latex(table: ResultsTable) -> str:
     """Return the table as LaTeX; it needs the package booktabs."""
     columns = "l" * table.names + "r" * (len(table.columns) - table.names)
     body = [" & ".join(map(_latex, cells)) + r" \\" for cells in (table.columns, *table.rows)]
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{_latex(f'{table.title}. {_same(table)} {table.note}')}}}",
-            rf"\label{{tab:{table.name}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            body[0],
-            r"\midrule",
-            *body[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
-    ) + "\n"
+    return (
+        "\n".join(
+            [
+                r"% needs \usepackage{booktabs}",
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{_latex(f'{table.title}. {_same(table)} {table.note}')}}}",
+                rf"\label{{tab:{table.name}}}",
+                rf"\begin{{tabular}}{{{columns}}}",
+                r"\toprule",
+                body[0],
+                r"\midrule",
+                *body[1:],
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+            ]
+        )
+        + "\n"
+    )
 
 
 SPECIAL = {

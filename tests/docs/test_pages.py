@@ -48,7 +48,9 @@ def test_readme_and_guide_name_every_sweep() -> None:
 
 
 def test_pictures_of_pages_are_small_and_ours() -> None:
-    pictures = [page.parent / found for page in PAGES for found in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text())]
+    pictures = [
+        page.parent / found for page in PAGES for found in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text())
+    ]
     assert pictures
     for picture in pictures:
         assert picture.suffix == ".svg"
