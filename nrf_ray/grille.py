@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table as Grille
-from scipy import stats
+
+from nrf_ray.statistics import t_interval
 
 
 def share_text(value: float) -> str:
@@ -16,17 +16,16 @@ def share_text(value: float) -> str:
 
 
 def mean_ci(values: "pd.Series[float]") -> str:
-    """Return mean and 95% t interval over `values` (one per seed) as text; a single value stands alone."""
-    mean, n = float(values.mean()), len(values)
-    if n < 2:
-        return share_text(mean)
-    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return f"{share_text(mean)} ± {share_text(half)}"
+    """Return mean and 95% t interval over `values` (one per seed) as text; a single value stands alone.
 
-
-def seed_means(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
-    """Return the mean of `column` for each seed, over whatever else varies."""
-    return frame.groupby("seed")[column].mean()
+    Nothing where a value is missing.
+    """
+    if values.isna().any():
+        return ""
+    interval = t_interval(values)
+    if interval.n < 2:
+        return share_text(interval.estimate)
+    return f"{share_text(interval.estimate)} ± {share_text(interval.high - interval.estimate)}"
 
 
 def make_grille(title: str, *columns: str, names: int) -> Grille:

@@ -309,7 +309,7 @@ def transfer_row(sweep: str, dataset: DatasetInfo, source: Model, victim: Model,
 
 def wilson(share: float, n: int) -> Mapping[str, Any]:
     """Return the 95% Wilson interval of a share of n examples as ci_low and ci_high."""
-    from scipy.stats import binomtest
+    from nrf_ray.statistics import wilson_interval
 
-    interval = binomtest(round(share * n), n).proportion_ci(method="wilson")
-    return {"ci_low": float(interval.low), "ci_high": float(interval.high)}
+    interval = wilson_interval(share, n)
+    return {"ci_low": interval.low, "ci_high": interval.high}

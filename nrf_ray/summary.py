@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from nrf_ray.evidence import CONTROLS, differences, figure_3
 from nrf_ray.graph.store import Store
 from nrf_ray.grille import (
     ORIGIN,
@@ -18,10 +17,10 @@ from nrf_ray.grille import (
     mode_text,
     modes_text,
     origin_text,
-    seed_means,
     share_text,
 )
 from nrf_ray.recipe_summary import print_recipes
+from nrf_ray.statistics import seed_means
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import DATASETS, EXTRA, RECIPES, RESULTS, ROBUSTNESS, TRANSFER
 from nrf_ray.theory_summary import print_leakage, print_theory, print_usefulness
@@ -30,12 +29,6 @@ from nrf_ray.trust import CHECKS, LEVELS, read_checks
 
 Frames = Mapping[str, pd.DataFrame]
 """Tables by name."""
-
-CONTROLS = {"d_rand": "leak_rand", "d_det": "leak_det", "d_other": "leak_other"}
-"""The control of each construction."""
-
-ROUNDING = 1e-12
-"""Means of the same numbers may differ by this much; a spread below it is none."""
 
 
 def print_summary(console: Console, sweep: Sweep, store: Store, tables: Frames) -> None:
@@ -104,13 +97,8 @@ def _results(console: Console, dataset: str, tables: Frames) -> None:
 
 def _minus_control(results: pd.DataFrame, cells: pd.DataFrame, construction: str) -> str:
     """Return the paired difference between a construction and its control as text; empty where there is none."""
-    control = results[results["construction"] == CONTROLS.get(construction)]
-    same = ["norm", "epsilon", "storage", "student_arch", "mode", "seed"]
-    pairs = cells.merge(control, on=same, suffixes=("", "_control"))
-    if pairs.empty:
-        return ""
-    pairs["difference"] = pairs["clean_accuracy"] - pairs["clean_accuracy_control"]
-    return mean_ci(seed_means(pairs, "difference"))
+    found = differences(cells, results[results["construction"] == CONTROLS.get(construction)])
+    return mean_ci(found) if len(found) else ""
 
 
 def _datasets(console: Console, dataset: str, tables: Frames) -> None:
@@ -260,40 +248,3 @@ def _figure_3(console: Console, dataset: str, points: pd.DataFrame) -> None:
 
 def _goal(targeted: bool) -> str:
     return "targeted" if targeted else "untargeted"
-
-
-def figure_3(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """Return how learning from each d_det set of one dataset goes with being fooled by each attack (Figures 3, 13).
-
-    One row each with `d_det`, `attack`, Pearson's `r` over architectures, `low`, `high`, and the numbers of `archs` and
-    `seeds`. Left out where fewer than three architectures or no spread leave a correlation undefined.
-    """
-    points = []
-    learnt = results[results["construction"] == "d_det"]
-    for (norm, epsilon), sets in learnt.groupby(["norm", "epsilon"]):
-        x = sets.groupby("student_arch")["clean_accuracy"].mean()
-        tried = transfer[(transfer["norm"] == norm) & (transfer["construction"] == "d")]
-        for (targeted, radius), cells in tried.groupby(["targeted", "epsilon"]):
-            y = cells.groupby("victim_arch")["success_rate"].mean().reindex(x.index)
-            if len(x) < 3 or y.isna().any() or min(x.std(), y.std()) < ROUNDING:
-                continue
-            r, low, high = correlation(x.to_numpy(), y.to_numpy())
-            d_det, attack = f"{norm} {epsilon:g}", f"{_goal(bool(targeted))} {norm} {radius:g}"
-            points.append((d_det, attack, r, low, high, len(x), sets["seed"].nunique()))
-    return pd.DataFrame(points, columns=["d_det", "attack", "r", "low", "high", "archs", "seeds"])
-
-
-def correlation(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> tuple[float, float, float]:
-    """Return Pearson's r of paired values with a 95% percentile bootstrap interval over the pairs.
-
-    Resamples in which all values of a side are equal have no correlation and are left out.
-    """
-    rng = np.random.default_rng(0)
-    picks = rng.integers(len(x), size=(9999, len(x)))
-    a, b = x[picks], y[picks]
-    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
-    spread = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    defined = spread > 1e-12
-    resampled = (a * b).sum(axis=1)[defined] / spread[defined]
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return float(np.corrcoef(x, y)[0, 1]), float(low), float(high)

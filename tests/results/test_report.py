@@ -3,77 +3,29 @@
 import io
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nrf_ray.console import make_console
+from nrf_ray.evidence import figure_3
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.stage import walk
 from nrf_ray.graph.store import Store
+from nrf_ray.grille import mean_ci, share_text
 from nrf_ray.parquet import to_arrow
 from nrf_ray.recipes import Recipe
 from nrf_ray.report import stage_rows, write_tables
 from nrf_ray.rows import wilson
-from nrf_ray.summary import correlation, figure_3, mean_ci, print_summary, seed_means, share_text
+from nrf_ray.statistics import correlation, seed_means
+from nrf_ray.summary import print_summary
 from nrf_ray.tables import DATASETS, EXTRA, RESULTS, ROBUSTNESS, STAGES, TRANSFER
 from nrf_ray.theory_tables import USEFULNESS
+from tests.frames import results, transfers
 
 ARCHS = ("vgg_s", "inception_s", "resnet_s", "resnet_m", "densenet_s")
-
-
-def results(rows):
-    """Return a frame of results; each row gives what matters, the rest is filled in."""
-    base = {
-        "sweep": "s",
-        "dataset": "digits",
-        "construction": "d_det",
-        "norm": "l2",
-        "epsilon": 1.0,
-        "source_arch": "resnet_m",
-        "student_arch": "vgg_s",
-        "role": "student",
-        "training": "standard",
-        "seed": 0,
-        "precision": "fp32",
-        "mode": "faithful",
-        "clean_accuracy": 0.5,
-        "relabelled_accuracy": 0.25,
-        "train_accuracy": 0.75,
-        "n": 360,
-        "parameters": 1,
-        "macs": 1,
-        "key": "k",
-    }
-    return to_arrow(RESULTS, [dict.fromkeys(RESULTS.column_names()) | base | row for row in rows]).to_pandas()
-
-
-def transfers(rows):
-    base = {
-        "sweep": "s",
-        "dataset": "digits",
-        "source_arch": "resnet_m",
-        "victim_arch": "vgg_s",
-        "construction": "d",
-        "mode": "faithful",
-        "source_mode": "faithful",
-        "attack": "pgd-20",
-        "steps": 20,
-        "norm": "l2",
-        "epsilon": 1.0,
-        "targeted": False,
-        "seed": 0,
-        "success_rate": 0.5,
-        "ci_low": 0.45,
-        "ci_high": 0.55,
-        "source_success_rate": 0.9,
-        "n": 360,
-        "key": "k",
-    }
-    return to_arrow(TRANSFER, [dict.fromkeys(TRANSFER.column_names()) | base | row for row in rows]).to_pandas()
 
 
 def figure(accuracies, successes, **changes):
@@ -145,40 +97,12 @@ def test_a_wilson_interval_holds_its_share_and_stays_in_bounds(n, data):
     assert share - 1e-12 <= interval["ci_high"] <= 1
 
 
-def test_correlation_is_numpys_with_an_interval_around_it():
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=12)
-    y = x + 0.7 * rng.normal(size=12)
-    r, low, high = correlation(x, y)
-    assert r == pytest.approx(np.corrcoef(x, y)[0, 1])
-    assert -1 <= low < r < high <= 1
-    assert correlation(x, y) == (r, low, high), "the bootstrap has a seed of its own"
-    assert correlation(10 * x + 3, y - 5) == pytest.approx((r, low, high))
-    assert correlation(x, -y) == pytest.approx((-r, -high, -low), abs=0.02)
-
-
-def test_the_bootstrap_is_the_plain_one():
-    """Against a loop over resamples that calls numpy."""
-    rng = np.random.default_rng(2)
-    x, y = rng.normal(size=8), rng.normal(size=8)
-    picks = np.random.default_rng(0).integers(8, size=(9999, 8))
-    loop = [np.corrcoef(x[pick], y[pick])[0, 1] for pick in picks[:2000]]
-    _, low, high = correlation(x, y)
-    assert (low, high) == pytest.approx(tuple(np.quantile(loop, [0.025, 0.975])), abs=0.05)
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["rising", "falling"])
-def test_correlation_of_points_on_a_line_is_certain(sign):
-    x = np.array([0.1, 0.2, 0.4, 0.5, 0.9])
-    assert correlation(x, sign * (2 * x + 1)) == pytest.approx((sign, sign, sign))
-
-
 @pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
 def test_figure_3_is_the_correlation_over_architectures(targeted):
     accuracies, successes = (0.3, 0.5, 0.6, 0.55, 0.9), (0.2, 0.5, 0.5, 0.7, 0.8)
     (point,) = figure(accuracies, successes, targeted=targeted, epsilon=1.5).to_dict("records")
-    r, low, high = correlation(np.array(sorted_by_arch(accuracies)), np.array(sorted_by_arch(successes)))
-    assert (point["r"], point["low"], point["high"]) == pytest.approx((r, low, high))
+    r = correlation(sorted_by_arch(accuracies), sorted_by_arch(successes)).r
+    assert (point["r"], point["low"], point["high"]) == pytest.approx((r.estimate, r.low, r.high))
     kind = "targeted" if targeted else "untargeted"
     assert (point["d_det"], point["attack"]) == ("l2 1", f"{kind} l2 1.5")
     assert (point["archs"], point["seeds"]) == (5, 1)
@@ -375,3 +299,10 @@ def test_stages_that_never_ran_are_missing(tiny, tmp_path):
     assert {row["state"] for row in rows} == {"missing"}
     assert {row["seconds"] for row in rows} == {None}
     assert {row["state"] for row in stage_rows(tiny.sweep, tiny.store)} == {"done"}
+
+
+def test_the_table_of_stages_tells_what_each_was_made_from(tiny):
+    rows = {row["key"]: row for row in stage_rows(tiny.sweep, tiny.store)}
+    for stage in walk(tiny.sweep.goals):
+        assert rows[stage.key]["inputs"].split() == sorted(handle.key for handle in stage.inputs.values())
+    assert any(len(row["inputs"].split()) == 2 for row in rows.values())

@@ -1,0 +1,152 @@
+"""From the tables to what they are evidence of: means with intervals, sets against their controls, Figure 3.
+
+Every function takes frames of one dataset as the tables of `nrf_ray.tables` declare them, and returns a frame with one
+row a statement. Architectures are averaged first; intervals are over seeds unless a column says otherwise.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from nrf_ray.grille import ORIGIN, origin_text
+from nrf_ray.statistics import Interval, correlation, holm, over_seeds, paired, seed_means, spread, wilson_interval
+from nrf_ray.statistics.intervals import ROUNDING
+
+CONTROLS = {"d_rand": "leak_rand", "d_det": "leak_det", "d_other": "leak_other"}
+"""The control of each construction."""
+
+CONTRASTS = (*CONTROLS.items(), ("d_det", "leak_weak"), ("d_rand_changed", "leak_rand"))
+"""Pairs of constructions whose difference in clean accuracy is of interest: each set against what leakage explains."""
+
+MODEL = ["role", "training", *ORIGIN]
+"""Columns of `results` that say what kind of model a row is about, whatever its architecture and seed."""
+
+ATTACKED = ["role", "training", "construction", "trained_norm", "trained_epsilon", *ORIGIN[3:], "tested_on", "attack"]
+"""The same of `robustness`, with what it was tested on and attacked by; norm and epsilon are the attack's."""
+
+SAME = ["norm", "epsilon", "storage", "student_arch", "mode", "seed"]
+"""What has to agree for two students to make a pair."""
+
+
+def summarise(frame: pd.DataFrame, keys: Sequence[str], column: str) -> pd.DataFrame:
+    """Return one row for each value of `keys`: the mean of a share, over what, and where its spread comes from.
+
+    Columns: `keys`; `mean` with `low` and `high`, a t interval over seeds (null for one seed); `seeds` and `models`;
+    `n` test images with the Wilson interval `test_low`, `test_high` of one model of that mean; and the standard
+    deviations `seed_std`, `test_std`, `beyond_std` (see `nrf_ray.statistics.Spread`).
+    """
+    rows = []
+    for values, cells in frame.groupby(list(keys), dropna=False):
+        mean, n = over_seeds(cells, column), int(cells["n"].min())
+        test, parts = wilson_interval(mean.estimate, n), spread(seed_means(cells, column), n)
+        rows.append(
+            {
+                **dict(zip(keys, values, strict=True)),
+                "mean": mean.estimate, "low": mean.low, "high": mean.high,
+                "seeds": mean.n, "models": len(cells),
+                "n": n, "test_low": test.low, "test_high": test.high,
+                "seed_std": parts.seed_std, "test_std": parts.test_std, "beyond_std": parts.beyond_std,
+            }
+        )  # fmt: skip
+    measured = ["mean", "low", "high", "seeds", "models", "n", "test_low", "test_high"]
+    return pd.DataFrame(rows, columns=[*keys, *measured, "seed_std", "test_std", "beyond_std"])
+
+
+def model_text(model: Any) -> str:
+    """Return what a row's model is and was trained on, as in "standard victim on d" or "d_det of robust source"."""
+    if model["role"] != "student":
+        return f"{model['training']} {model['role']} on {model['construction']}"
+    return origin_text(model["construction"], *(model[name] for name in ORIGIN[3:]))
+
+
+def differences(cells: pd.DataFrame, against: pd.DataFrame, column: str = "clean_accuracy") -> "pd.Series[float]":
+    """Return, for each seed, how much higher `column` is in `cells` than `against`; empty where nothing makes a pair.
+
+    Students are paired by architecture, radius, storage, mode and seed; what has no partner does not enter.
+    """
+    pairs = cells.merge(against, on=SAME, suffixes=("", "_against"))
+    pairs["difference"] = pairs[column] - pairs[f"{column}_against"]
+    return seed_means(pairs, "difference")
+
+
+def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataFrame:
+    """Return one row for each set and control: their difference, and whether it may be claimed.
+
+    Columns: how the set was made; `against`; `archs`, `seeds`; `difference` with the t interval `low`, `high` and the
+    BCa bootstrap `bootstrap_low`, `bootstrap_high`; the sign-flip test's `p`, the `smallest_p` that so few seeds could
+    give, and `holm_p`, corrected for the number of rows; `shown`, whether bootstrap and corrected test exclude none.
+    """
+    students = results[results["role"] == "student"]
+    rows = []
+    for made, control in CONTRASTS:
+        others = students[students["construction"] == control]
+        for values, cells in students[students["construction"] == made].groupby(ORIGIN, dropna=False):
+            found = differences(cells, others, column)
+            if len(found):
+                result, archs = paired(found), cells.merge(others, on=SAME)["student_arch"].nunique()
+                rows.append(
+                    {
+                        "role": "student", **dict(zip(ORIGIN, values, strict=True)), "against": control, "archs": archs,
+                        "seeds": result.t.n, "difference": result.t.estimate, "low": result.t.low,
+                        "high": result.t.high, "bootstrap_low": result.bootstrap.low,
+                        "bootstrap_high": result.bootstrap.high, "p": result.test.p,
+                        "smallest_p": result.test.smallest_p, "excluded": result.bootstrap.excludes(0.0),
+                    }
+                )  # fmt: skip
+    measured = ["difference", "low", "high", "bootstrap_low", "bootstrap_high", "p", "smallest_p", "excluded"]
+    found_all = pd.DataFrame(rows, columns=["role", *ORIGIN, "against", "archs", "seeds", *measured])
+    found_all["holm_p"] = holm(found_all["p"]) if rows else []
+    found_all["shown"] = found_all.pop("excluded").astype(bool) & (found_all["holm_p"] < 0.05)
+    return found_all
+
+
+def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """Return the points of Figures 3 and 13: what each architecture learns of d_det, and how often it is fooled.
+
+    One row for each d_det set of a standard source, attack and architecture, with the means `learnt` and `fooled` and
+    their t intervals over seeds (`learnt_low` and so on); `fooled` is null where no victim has the architecture.
+    """
+    points = []
+    learnt = results[(results["construction"] == "d_det") & (results["source_training"] != "adversarial")]
+    for (norm, epsilon, arch), students in learnt.groupby(["norm", "epsilon", "student_arch"]):
+        tried = transfer[(transfer["norm"] == norm) & (transfer["construction"] == "d")]
+        for (targeted, radius), victims in tried.groupby(["targeted", "epsilon"]):
+            same = victims[victims["victim_arch"] == arch]
+            points.append(
+                {
+                    "d_det": f"{norm} {epsilon:g}",
+                    "attack": f"{'targeted' if targeted else 'untargeted'} {norm} {radius:g}",
+                    "targeted": targeted,
+                    "arch": arch,
+                    "seeds": students["seed"].nunique(),
+                    **_ends("learnt", over_seeds(students, "clean_accuracy")),
+                    **_ends("fooled", over_seeds(same, "success_rate") if len(same) else None),
+                }
+            )
+    measured = [f"{what}{end}" for what in ("learnt", "fooled") for end in ("", "_low", "_high")]
+    return pd.DataFrame(points, columns=["d_det", "attack", "targeted", "arch", "seeds", *measured])
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """Return an interval as three columns; nulls for none."""
+    ends = (interval.estimate, interval.low, interval.high) if interval else (None, None, None)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+
+
+def figure_3(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """Return how learning from each d_det set goes with being fooled by each attack (Figures 3, 13).
+
+    One row each with `d_det`, `attack`, Pearson's `r` over architectures with its bootstrap interval `low`, `high` and
+    the permutation test's `p`, and the numbers of `archs` and `seeds`. Left out where an architecture has no victim, or
+    where fewer than three or no spread leave a correlation undefined.
+    """
+    rows = []
+    for (d_det, attack), points in learnt_and_fooled(transfer, results).groupby(["d_det", "attack"], sort=False):
+        x, y = points["learnt"], points["fooled"]
+        if len(x) < 3 or y.isna().any() or min(x.std(), y.std()) < ROUNDING:
+            continue
+        found = correlation(x, y)
+        ends = found.r.estimate, found.r.low, found.r.high, found.test.p
+        rows.append((d_det, attack, *ends, len(x), points["seeds"].max()))
+    return pd.DataFrame(rows, columns=["d_det", "attack", "r", "low", "high", "p", "archs", "seeds"])

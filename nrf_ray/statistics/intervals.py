@@ -1,0 +1,130 @@
+"""Means and shares with their intervals, and where their spread comes from."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+LEVEL = 0.95
+"""Confidence of every interval."""
+RESAMPLES = 9999
+"""Of a bootstrap; a permutation test is exact where it needs no more."""
+ROUNDING = 1e-12
+"""Means of the same numbers may differ by this much; a spread below it is none."""
+
+Values = Sequence[float] | npt.NDArray[Any] | pd.Series
+"""One number each of whatever an interval is over."""
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """An estimate and a 95% interval around it."""
+
+    estimate: float
+    """The number itself."""
+    low: float
+    """Lower end; NaN where one value allows no interval."""
+    high: float
+    """Upper end; NaN as `low`."""
+    n: int
+    """How many values it is over."""
+    over: str
+    """What was drawn anew: seeds, test images, architectures."""
+    method: str
+    """How it was computed: t, Wilson, BCa bootstrap, percentile bootstrap."""
+
+    def excludes(self, value: float) -> bool:
+        """Return whether `value` lies outside; False where there is no interval."""
+        return value < self.low or value > self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Where accuracies of one recipe at several seeds, on the same n test images, get their spread from.
+
+    Model: accuracy of seed s = true accuracy of seed s + test noise. On n images drawn anew the noise has variance
+    a (1 - a) / n. All seeds share their images, so of that only what differs between them shows among seeds: a spread
+    below `test_std` is usual, and then the seeds are as good as alike (Jordan 2024). `beyond_std` takes all of it off
+    and is therefore a lower bound.
+    """
+
+    seed_std: float
+    """Standard deviation between seeds as observed; NaN for one seed."""
+    test_std: float
+    """Standard deviation of one accuracy over draws of n test images, binomial."""
+    beyond_std: float
+    """What of `seed_std` test noise cannot explain; 0 where it explains all."""
+    seeds: int
+    """Number of seeds."""
+    n: int
+    """Number of test images."""
+
+
+def t_interval(values: Values, over: str = "seeds") -> Interval:
+    """Return the mean with its t interval; NaN ends for a single value.
+
+    >>> interval = t_interval([0.2, 0.3, 0.4])
+    >>> round(interval.estimate, 3), round(interval.high, 3)
+    (0.3, 0.548)
+    """
+    found = numbers(values)
+    half = math.nan
+    if len(found) > 1:
+        half = float(stats.t.ppf((1 + LEVEL) / 2, len(found) - 1) * stats.sem(found))
+    mean = float(found.mean())
+    return Interval(estimate=mean, low=mean - half, high=mean + half, n=len(found), over=over, method="t")
+
+
+def wilson_interval(share: float, n: int, over: str = "test images") -> Interval:
+    """Return a share of n images with its Wilson interval; a mean of shares is taken as the nearest whole count."""
+    ends = stats.binomtest(round(share * n), n).proportion_ci(LEVEL, method="wilson")
+    return Interval(estimate=share, low=float(ends.low), high=float(ends.high), n=n, over=over, method="Wilson")
+
+
+def bootstrap_interval(values: Values, over: str = "seeds") -> Interval:
+    """Return the mean with its BCa bootstrap interval; NaN ends for a single value."""
+    found = numbers(values)
+    mean = float(found.mean())
+    if len(found) < 2:
+        low = high = math.nan
+    elif np.ptp(found) < ROUNDING:
+        low = high = mean
+    else:
+        low, high = stats.bootstrap(
+            (found,), np.mean, confidence_level=LEVEL, n_resamples=RESAMPLES, method="BCa", vectorized=True, rng=0
+        ).confidence_interval
+    return Interval(estimate=mean, low=float(low), high=float(high), n=len(found), over=over, method="BCa bootstrap")
+
+
+def spread(accuracies: Values, n: int) -> Spread:
+    """Return how far accuracies, one per seed, on the same n test images differ, and how far test noise goes."""
+    found = numbers(accuracies)
+    mean = float(found.mean())
+    seed_std = float(found.std(ddof=1)) if len(found) > 1 else math.nan
+    test_std = math.sqrt(mean * (1 - mean) / n)
+    beyond = math.sqrt(max(0.0, seed_std**2 - test_std**2)) if len(found) > 1 else math.nan
+    return Spread(seed_std=seed_std, test_std=test_std, beyond_std=beyond, seeds=len(found), n=n)
+
+
+def seed_means(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
+    """Return the mean of `column` for each seed, over whatever else varies."""
+    return frame.groupby("seed")[column].mean()
+
+
+def over_seeds(frame: pd.DataFrame, column: str) -> Interval:
+    """Return the mean of `column` over whatever else varies, then its t interval over seeds."""
+    return t_interval(seed_means(frame, column))
+
+
+def numbers(values: Values) -> Array:
+    """Return values as an array [n] of float64, or raise ValueError where there are none or one is not finite."""
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
+        raise ValueError(f"statistics need a list of finite numbers, not {values!r}")
+    return found

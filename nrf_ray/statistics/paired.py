@@ -1,0 +1,94 @@
+"""Two things measured at the same seeds: is there a difference?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from nrf_ray.statistics.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Array,
+    Interval,
+    Values,
+    bootstrap_interval,
+    numbers,
+    t_interval,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PermutationTest:
+    """A two-sided permutation test."""
+
+    p: float
+    """Share of the equally likely outcomes that are as extreme, twice that of the rarer side."""
+    smallest_p: float
+    """The least p that so few values could give."""
+    n: int
+    """Number of values."""
+    exact: bool
+    """Whether every outcome was counted; else `RESAMPLES` were drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """A difference between two things measured at the same seeds."""
+
+    t: Interval
+    """Over seeds; right if differences are normal, which few seeds cannot show."""
+    bootstrap: Interval
+    """Over seeds; assumes nothing of their shape, and is too narrow for few of them."""
+    test: PermutationTest
+    """Sign flips: were there no difference, each would be as likely with the other sign."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether a difference may be claimed: the bootstrap interval and the test at 5% both exclude none."""
+        return self.bootstrap.excludes(0.0) and self.test.p < 1 - LEVEL
+
+
+def sign_flip_test(differences: Values) -> PermutationTest:
+    """Return the test of no difference: is the mean as large with signs flipped at random? Exact up to 13 values.
+
+    >>> sign_flip_test([0.2, 0.3, 0.4]).p, sign_flip_test([0.2, 0.3, 0.4]).smallest_p
+    (0.25, 0.25)
+    """
+    found = numbers(differences)
+    if len(found) < 2:
+        return as_test(1.0, n=1, outcomes=2)
+    p = stats.permutation_test(
+        (found,), np.mean, permutation_type="samples", vectorized=True, n_resamples=RESAMPLES, rng=0
+    ).pvalue
+    return as_test(p, n=len(found), outcomes=2 ** len(found))
+
+
+def paired(differences: Values, over: str = "seeds") -> Paired:
+    """Return what differences, one per seed, show."""
+    return Paired(
+        t=t_interval(differences, over),
+        bootstrap=bootstrap_interval(differences, over),
+        test=sign_flip_test(differences),
+    )
+
+
+def holm(p_values: Values) -> Array:
+    """Return p values adjusted for being one of many in a table (Holm 1979); NaN is none and stays NaN.
+
+    >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    found = np.asarray(p_values, dtype=np.float64)
+    adjusted, given = found.copy(), ~np.isnan(found)
+    if given.any():
+        adjusted[given] = multipletests(found[given], method="holm")[1]
+    return adjusted
+
+
+def as_test(p: float | Array, *, n: int, outcomes: int) -> PermutationTest:
+    """Return what p is worth where `outcomes` are equally likely; more than `RESAMPLES` were not all counted."""
+    exact = outcomes <= RESAMPLES
+    counted = outcomes if exact else RESAMPLES + 1
+    return PermutationTest(p=float(p), smallest_p=min(1.0, 2 / counted), n=n, exact=exact)

@@ -1,0 +1,35 @@
+"""Tables for tests: each row gives what matters, the rest is filled in."""
+
+from typing import Any
+
+import pandas as pd
+
+from nrf_ray.parquet import to_arrow
+from nrf_ray.tables import RESULTS, TRANSFER, Table
+
+MODEL = {
+    "sweep": "s", "dataset": "digits", "construction": "d_det", "norm": "l2", "epsilon": 1.0, "source_arch": "resnet_m",
+    "source_training": "standard", "storage": "uint8", "student_arch": "vgg_s", "role": "student",
+    "training": "standard", "mode": "faithful", "seed": 0, "precision": "fp32", "clean_accuracy": 0.5,
+    "relabelled_accuracy": 0.25, "train_accuracy": 0.75, "n": 360, "key": "k",
+}  # fmt: skip
+
+TRIED = {
+    "sweep": "s", "dataset": "digits", "source_arch": "resnet_m", "victim_arch": "vgg_s", "construction": "d",
+    "mode": "faithful", "source_mode": "faithful", "attack": "pgd-20", "steps": 20, "norm": "l2", "epsilon": 1.0,
+    "targeted": False, "seed": 0, "success_rate": 0.5,
+    "ci_low": 0.45, "ci_high": 0.55, "source_success_rate": 0.9, "n": 360, "key": "k",
+}  # fmt: skip
+
+
+def filled(table: Table, rows: list[dict[str, Any]], base: dict[str, Any]) -> pd.DataFrame:
+    """Return rows of a table, in the order of its file; what neither `base` nor a row gives is null."""
+    return to_arrow(table, [dict.fromkeys(table.column_names()) | base | row for row in rows]).to_pandas()
+
+
+def results(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return filled(RESULTS, rows, MODEL)
+
+
+def transfers(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return filled(TRANSFER, [{**row, "targeted": bool(row.get("targeted", False))} for row in rows], TRIED)
