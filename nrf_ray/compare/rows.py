@@ -15,7 +15,7 @@ from scipy import stats
 
 from nrf_ray.errors import ConfigError
 from nrf_ray.measured import SEED, about, measured
-from nrf_ray.statistics import holm, paired
+from nrf_ray.statistics import holm, sign_flip_test, t_interval
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -184,15 +184,15 @@ def _change(
         differences = second.loc[shared] - first.loc[shared]
         if not differences.any():
             return None
-        found = paired(differences.to_numpy())
+        interval = t_interval(differences.to_numpy())
         return Change(
             cell=cell,
             measure=measure,
             first=float(first.loc[shared].mean()),
             second=float(second.loc[shared].mean()),
-            low=found.t.low,
-            high=found.t.high,
-            p=found.test.p if len(shared) > 1 else math.nan,
+            low=interval.low,
+            high=interval.high,
+            p=sign_flip_test(differences.to_numpy()).p if len(shared) > 1 else math.nan,
             seeds=len(shared),
             paired=True,
         )

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from cyclopts import CycloptsError
 
 from nrf_ray import cli
 from nrf_ray.options import RunOptions
@@ -25,6 +26,9 @@ ELSEWHERE = {
     "ray": "starts clusters or talks to them; tests/test_manifests.py tests the files that it is given",
 }
 """Programs that no test can run, and why; the files of ours that they are given must be there."""
+
+CARRIED_OUT = {"d_same": "a construction that the tutorial adds before; tests/docs/test_tutorial.py carries it out"}
+"""Words of commands that make sense only after what stands before them, and where they are tested."""
 
 SHELL = {(".", ".venv/bin/activate"), ("python", "-m", "venv", ".venv"), ("python", "-m", "venv", "bench"),
          (".", "bench/bin/activate")}  # fmt: skip
@@ -48,6 +52,8 @@ def check_sweep(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys:
     main = (lambda: cli.theory_main(build)) if "theory" in module.NAME else (
         lambda: cli.sweep_main(build, getattr(module, "axes", lambda preset: {}))
     )  # fmt: skip
+    if any(made in word for made in CARRIED_OUT for word in words):
+        return
     planned = [*words[1:], *([] if "--plan" in words or "--help" in words else ["--plan"])]
     code = call(monkeypatch, main, planned)
     missing = [file for file in NOT_HERE if any(file in word for word in words)]
@@ -60,6 +66,9 @@ def check_sweep(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys:
 
 def check_nrf(words: tuple[str, ...]) -> None:
     """Parse the words; cyclopts raises where a command, an argument or a flag is not known."""
+    if len(words) == 2:  # a command that is only named, as `nrf why` is in a sentence
+        assert words[1] in set(cli.nrf_app())
+        return
     cli.nrf_app().parse_args(list(words[1:]), exit_on_error=False, print_error=False)
 
 
@@ -113,12 +122,14 @@ def test_a_command_with_a_mistake_would_be_noticed(monkeypatch, capsys) -> None:
         ("python", "sweeps/transfer_grid.py", "--no-such-flag"),
         ("pip", "install", "-e", ".[nothing]"),
         ("make", "coffee"),
+        ("nrf", "frobnicate"),
         ("frobnicate",),
     ):
         with pytest.raises(AssertionError):
             check(words, monkeypatch, capsys)
-    with pytest.raises(Exception, match="frobnicate"):
-        check(("nrf", "frobnicate"), monkeypatch, capsys)
+    for words in (("nrf", "frobnicate", "x"), ("nrf", "show", "KEY", "--no-such-flag")):
+        with pytest.raises(CycloptsError):
+            check(words, monkeypatch, capsys)
 
 
 def test_the_pages_show_commands() -> None:

@@ -151,8 +151,8 @@ UNKNOWN_TO_A_STORE = {
     "The Action SHOULD have an endTime in ISO 8601 format",
     "The Action SHOULD have a result",
 }
-"""What the validator recommends and no store knows: who ran it, who publishes it, where our stages have a page, and of
-a stage that failed when it ended and what it made."""
+"""What the validator recommends and no store knows: who ran it, who publishes it, where our stages have a page, when a
+stage ended that failed."""
 
 
 @pytest.fixture

@@ -1,0 +1,140 @@
+"""Differences are those that were put in, paired where they can be, and nothing else."""
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from nrf_ray.compare.rows import compare_tables
+from nrf_ray.errors import ConfigError
+from nrf_ray.measured import KEY, MEASURED, about, measured
+from nrf_ray.parquet import to_arrow
+from nrf_ray.presets import PRESETS
+from nrf_ray.sweep import TheoryGrid
+from tests import sweeps
+from tests.export.made_up import TOYS, values
+from tests.results.conftest import grid_of
+
+ACCURACIES = {0: 0.50, 1: 0.62, 2: 0.71}
+
+
+def compared(first, second):
+    return compare_tables("toys", to_arrow(TOYS, values(first)), to_arrow(TOYS, values(second, key="other")))
+
+
+def test_the_same_numbers_are_no_change_though_every_key_differs() -> None:
+    found = compared(
+        {("d", 1.0): ACCURACIES, ("e", None): ACCURACIES}, {("d", 1.0): ACCURACIES, ("e", None): ACCURACIES}
+    )
+    assert (found.both, found.differing, found.changes) == (6, 0, ())
+    assert found.compared == 4, "clean_accuracy and n of two cells"
+    assert (found.only_first, found.only_second) == (0, 0)
+
+
+def test_the_same_seeds_are_paired() -> None:
+    """A shift of every seed has no spread, however much the seeds themselves differ."""
+    shifted = {seed: accuracy + 0.1 for seed, accuracy in ACCURACIES.items()}
+    (change,) = compared({("d", 1.0): ACCURACIES}, {("d", 1.0): shifted}).changes
+    assert (change.measure, change.paired, change.seeds) == ("clean_accuracy", True, 3)
+    assert change.cell == {"sweep": "made_up", "construction": "d", "epsilon": 1.0}
+    assert (change.difference, change.low, change.high) == pytest.approx((0.1, 0.1, 0.1))
+    assert change.p == pytest.approx(0.25), "the least that three seeds can give"
+
+
+def test_the_interval_is_the_paired_t_interval_of_the_seeds_that_both_have() -> None:
+    first, second = ACCURACIES | {7: 0.1}, {0: 0.55, 1: 0.75, 2: 0.70, 9: 0.9}
+    (change,) = compared({("d", 1.0): first}, {("d", 1.0): second}).changes
+    differences = [second[seed] - first[seed] for seed in (0, 1, 2)]
+    half = stats.t.ppf(0.975, 2) * np.std(differences, ddof=1) / math.sqrt(3)
+    assert change.seeds == 3
+    assert (change.low, change.high) == pytest.approx((np.mean(differences) - half, np.mean(differences) + half))
+    assert change.first == pytest.approx(np.mean([first[seed] for seed in (0, 1, 2)]))
+
+
+def test_other_seeds_are_compared_unpaired_by_welch() -> None:
+    second = {3: 0.8, 4: 0.9}
+    (change,) = compared({("d", 1.0): ACCURACIES}, {("d", 1.0): second}).changes
+    test = stats.ttest_ind(list(second.values()), list(ACCURACIES.values()), equal_var=False)
+    assert (change.paired, change.seeds, change.p) == (False, 2, pytest.approx(test.pvalue))
+    assert (change.low, change.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
+
+
+def test_a_single_seed_has_a_difference_and_no_interval() -> None:
+    (change,) = compared({("d", 1.0): {0: 0.5}}, {("d", 1.0): {0: 0.6}}).changes
+    assert change.difference == pytest.approx(0.1)
+    assert all(map(math.isnan, (change.low, change.high, change.p)))
+
+
+def test_values_and_rows_of_one_side_alone_are_named() -> None:
+    found = compared(
+        {("d", 1.0): {0: 0.5, 1: 0.5}, ("e", None): {0: 0.5}}, {("d", 1.0): {0: 0.5}, ("d", 2.0): {0: 0.4}}
+    )
+    assert (found.both, found.only_first, found.only_second) == (1, 2, 1)
+    assert found.values_only_first == {"construction": ("e",), "seed": (1,)}
+    assert found.values_only_second == {"epsilon": (2.0,)}
+
+
+def test_columns_of_another_version_are_named_and_the_rest_is_compared() -> None:
+    first = to_arrow(TOYS, values({("d", 1.0): ACCURACIES}))
+    found = compare_tables("toys", first.drop_columns(["epsilon"]), first)
+    assert (found.columns_only_first, found.columns_only_second, found.differing) == ((), ("epsilon",), 0)
+
+
+def test_rows_that_nothing_tells_apart_are_refused() -> None:
+    first = to_arrow(TOYS, values({("d", 1.0): ACCURACIES}))
+    with pytest.raises(ConfigError, match="rows of toys are told apart by none of"):
+        compare_tables("toys", pa.concat_tables([first, first]), first)
+
+
+def test_p_values_are_adjusted_for_all_that_was_compared() -> None:
+    cells = {(name, 1.0): {seed: 0.1 * seed for seed in range(8)} for name in "abcd"}
+    moved = cells | {("a", 1.0): {seed: 0.1 * seed + 0.2 for seed in range(8)}}
+    found = compared(cells, moved)
+    assert found.compared == 8
+    assert found.changes[0].p == pytest.approx(2 / 2**8)
+    assert found.adjusted() == pytest.approx([8 * 2 / 2**8])
+
+
+@settings(max_examples=12)
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.lists(st.floats(0, 1), min_size=2, max_size=6))
+def test_the_other_way_round_is_the_same_with_the_other_sign(first: list[float], second: list[float]) -> None:
+    sides = [{("d", 1.0): dict(enumerate(side))} for side in (first, second)]
+    there, back = compared(*sides).changes, compared(*reversed(sides)).changes
+    assert len(there) == len(back) <= 1
+    for change, other in zip(there, back, strict=True):
+        assert (change.difference, change.low, change.high) == pytest.approx(
+            (-other.difference, -other.high, -other.low), nan_ok=True
+        )
+        assert change.p == pytest.approx(other.p, nan_ok=True)
+
+
+def sweeps_of_smoke():
+    """Yield a sweep of every file over models, on its smallest preset."""
+    for path in sorted(sweeps.FOLDER.glob("*.py")):
+        module = sweeps.load(path.stem)
+        build = getattr(module, module.NAME)
+        if "theory" in module.NAME:
+            yield build(TheoryGrid(dimensions=(2,), epsilons=(0.5,), seeds=(0,)))
+        else:
+            preset = PRESETS["smoke"]
+            yield build(grid_of(preset, **getattr(module, "axes", lambda preset: {})(preset)))
+
+
+def test_what_is_measured_is_declared_for_every_table_of_every_sweep() -> None:
+    """A measured column that is missing in MEASURED would tell rows apart by what they came out as."""
+    seen = set()
+    for sweep in sweeps_of_smoke():
+        for row in sweep.rows:
+            facts = set(row.facts) - {KEY}
+            columns = row.table.column_names()
+            told_apart = set(about(columns))
+            assert not set(row.measures) & told_apart, row.table.name
+            derived = set(columns) - set(row.facts) - set(row.measures)
+            assert not derived & told_apart, row.table.name
+            assert told_apart <= facts, row.table.name
+            seen |= set(measured(columns))
+    assert seen == MEASURED

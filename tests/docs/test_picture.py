@@ -1,0 +1,69 @@
+"""README's picture shows the numbers of its table; what README says of it in words is what it shows."""
+
+import importlib.util
+import re
+import xml.etree.ElementTree as ET
+
+import pandas as pd
+import pytest
+
+from tests.docs.pages import ROOT
+
+FILE = ROOT / "analysis" / "picture.py"
+PICTURE = ROOT / "analysis" / "transfer_grid.svg"
+
+
+@pytest.fixture(scope="module")
+def module():
+    """Return analysis/picture.py, which is a script beside the package."""
+    spec = importlib.util.spec_from_file_location("picture_under_test", FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def results():
+    """Return a table of two models for each of three seeds, with one set and its control."""
+    rows = [("d", None, "victim", 0.9), ("d_det", 1.0, "student", 0.3), ("leak_det", 1.0, "student", 0.0)]
+    made = []
+    for construction, epsilon, role, accuracy in rows:
+        for seed in (0, 1, 2):
+            one = {"construction": construction, "epsilon": epsilon, "role": role, "seed": seed}
+            drift = seed / 10 if role == "student" else 0.0
+            made += [{**one, "dataset": "made", "clean_accuracy": accuracy + drift, "n": 50}] * 2
+    return pd.DataFrame(made)
+
+
+def test_lines_are_means_over_architectures_with_intervals_over_seeds(module, results) -> None:
+    (whole, _, first), (name, is_control, accuracy), (control, last, _) = module.lines(results)
+    assert (whole, first.estimate, first.low) == ("the original data", pytest.approx(0.9), pytest.approx(0.9))
+    assert (name, is_control, accuracy.estimate, accuracy.n) == (
+        "d_det (t = y + 1), eps 1",
+        False,
+        pytest.approx(0.4),
+        3,
+    )
+    assert (control, last) == ("leak_det, its control, eps 1", True)
+
+
+def test_marks_lie_where_the_scale_says(module, results) -> None:
+    svg = ET.fromstring(module.draw(results))
+    circles = [float(circle.get("cx")) for circle in svg.iter("{http://www.w3.org/2000/svg}circle")]
+    assert circles == pytest.approx([module.LEFT + module.WIDTH * share for share in (0.9, 0.4)], abs=0.06)
+    assert len(list(svg.iter("{http://www.w3.org/2000/svg}rect"))) == 2, "the page and the square of the control"
+    assert module.draw(results) == module.draw(results)
+
+
+def test_the_committed_picture_shows_the_numbers_of_the_claims() -> None:
+    drawn = re.findall(r">(\.\d+ ± \.\d+)<", PICTURE.read_text())
+    assert len(drawn) == 13
+    claims = (ROOT / "analysis" / "claims" / "nonrobust_features_suffice.md").read_text()
+    assert all(number in claims for number in drawn)
+
+
+def test_readme_says_in_words_what_the_picture_shows() -> None:
+    told = re.search(r"!\[([^\]]*)\]", (ROOT / "README.md").read_text())
+    assert told is not None
+    drawn = {f".{round(float(mean) * 100):02d}" for mean in re.findall(r">(\.\d+) ± ", PICTURE.read_text())}
+    assert set(re.findall(r"(?<!\d)\.\d\d", told[1])) <= drawn
