@@ -9,10 +9,14 @@ from torch import Tensor, nn
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.data.load import load
+from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.frontier import Progress
+from nrf_ray.graph.store import Store
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.recipes import Recipe
 from nrf_ray.stages.weights import new_model
 from nrf_ray.training import fit
+from tests.science.goals import GOALS
 
 DIGITS = dataset_named("digits").ref
 
@@ -59,3 +63,13 @@ def trained(digits) -> Classifier:
 def linear() -> type[Linear]:
     """Return the class of linear networks."""
     return Linear
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Return a store in which all of `goals.GOALS` are done. Tests must leave it as it is."""
+    store = Store.open(str(tmp_path_factory.mktemp("stages")), create=True)
+    frontier = run_inline(GOALS, store)
+    assert frontier.errors == {}
+    assert frontier.in_state(*Progress) == frontier.in_state(Progress.DONE)
+    return store
