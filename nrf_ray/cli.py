@@ -29,13 +29,14 @@ DEFAULTS = Options()
 THEORY_DEFAULTS = TheoryOptions()
 
 
-def sweep_main(build: Callable[[Grid], Sweep], axes: Defaults = lambda preset: {}) -> None:
-    """Run the sweep file that defines `build` by the flags in sys.argv, and exit; `axes` are its default axes."""
+def sweep_main(build: Callable[[Grid], Sweep], axes: Defaults = lambda preset: {}, *, preset: str = "laptop") -> None:
+    """Run the sweep file that defines `build` by the flags in sys.argv, and exit; `axes` and `preset` are its own."""
     app = _sweep_app(build)
 
     @app.default
     def run(options: Options = DEFAULTS) -> int:
-        return run_or_plan(replace(build(options.grid(axes)), preset=options.preset), options)
+        grid = options.grid(axes, preset)
+        return run_or_plan(replace(build(grid), preset=grid.preset.name), options)
 
     sys.exit(_guarded(app))
 

@@ -78,18 +78,19 @@ class RunOptions:
 class Options(RunOptions):
     """The flags of a sweep over trained models. Lists are by comma; what is left out comes from the preset."""
 
-    preset: str = "laptop"
+    preset: str | None = None
     """Default axes and recipes: laptop, smoke (half a minute: is all well?), fashion, cifar10-small, cifar10,
-    restricted-imagenet."""
+    restricted-imagenet; text, for texts. By default text for text_features, else laptop."""
     dataset: str | None = None
     """Datasets: digits, fashion-mnist, cifar10, cifar100, restricted-imagenet, each also as NAME:PATH; folder:PATH,
-    parquet:PATH, tensors:PATH@TEST. A suffix [:N,:M] keeps N training and M test rows."""
+    parquet:PATH, tensors:PATH@TEST; of texts text-parquet:PATH, text-csv:PATH. A suffix [:N,:M] keeps N training and M
+    test rows; before it, #hf:NAME embeds texts as a pretrained encoder does."""
     arch: str | None = None
     """Architectures of students and victims."""
     construction: str | None = None
     """Constructions of training sets."""
     norm: str | None = None
-    """Norms of the threat model: l2, linf."""
+    """Norms of the threat model: l2, linf; for texts l2_token, of each token."""
     epsilon: str | None = None
     """Radii in pixel units of [0, 1]; fractions such as 8/255 are fine."""
     seeds: str | None = None
@@ -107,9 +108,9 @@ class Options(RunOptions):
     extra_test: str | None = None
     """Further test sets, as cifar10.1:PATH; those in their default places are found without."""
 
-    def grid(self, defaults: Defaults = lambda preset: {}) -> Grid:
-        """Return the axes, or raise ConfigError with the names that are known; `defaults` differ by sweep."""
-        preset = lookup(PRESETS, self.preset, "preset")
+    def grid(self, defaults: Defaults = lambda preset: {}, default_preset: str = "laptop") -> Grid:
+        """Return the axes, or raise ConfigError with the names that are known; the defaults differ by sweep."""
+        preset = lookup(PRESETS, self.preset or default_preset, "preset")
         if self.adversary:
             preset = preset.trained_against(self.adversary)
         preset = preset.in_mode(check_mode(self.mode))
@@ -117,6 +118,8 @@ class Options(RunOptions):
             preset = preset.trained_by(self.workers_per_training)
         own = defaults(preset)
         datasets = axis(self.dataset, str, preset.datasets)
+        if not datasets:
+            raise ConfigError(f"the preset {preset.name} comes without a dataset; name one with --dataset")
         return Grid(
             preset=preset,
             datasets=tuple(map(planning_name, datasets)) if self.plan else datasets,

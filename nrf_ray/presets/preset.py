@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from nrf_ray.crafts import Matching
 from nrf_ray.recipes import Augmentation, Recipe
-from nrf_ray.specs import Mode, adversary_named
+from nrf_ray.specs import Mode, Substitution, adversary_named
 from nrf_ray.threat import Norm
 
 
@@ -73,6 +73,8 @@ class Preset:
     """Test images that robust accuracy is measured on, by one fixed permutation; None for all."""
     check_examples: int = 128
     """Test images that the checks of an attack are made on."""
+    substitution: Substitution | None = None
+    """Of texts, how words are replaced; None for images."""
 
     search_views: Augmentation
     """The augmentation that a recipe search tries beside none."""

