@@ -22,11 +22,12 @@ from nrf_ray.compare.command import compare
 from nrf_ray.doctor.command import doctor
 from nrf_ray.errors import INTERRUPTED, NrfError
 from nrf_ray.export.command import export, export_sweep
-from nrf_ray.options import Defaults, Options, TheoryOptions
-from nrf_ray.sweep import Grid, Sweep, TheoryGrid
+from nrf_ray.options import Defaults, Options, PlantedOptions, TheoryOptions
+from nrf_ray.sweep import Grid, PlantedGrid, Sweep, TheoryGrid
 
 DEFAULTS = Options()
 THEORY_DEFAULTS = TheoryOptions()
+PLANTED_DEFAULTS = PlantedOptions()
 
 
 def sweep_main(build: Callable[[Grid], Sweep], axes: Defaults = lambda preset: {}, *, preset: str = "laptop") -> None:
@@ -47,6 +48,17 @@ def theory_main(build: Callable[[TheoryGrid], Sweep]) -> None:
 
     @app.default
     def run(options: TheoryOptions = THEORY_DEFAULTS) -> int:
+        return run_or_plan(build(options.grid()), options)
+
+    sys.exit(_guarded(app))
+
+
+def planted_main(build: Callable[[PlantedGrid], Sweep]) -> None:
+    """Run the sweep file that defines `build`, a sweep over planted sets, by the flags in sys.argv, and exit."""
+    app = _sweep_app(build)
+
+    @app.default
+    def run(options: PlantedOptions = PLANTED_DEFAULTS) -> int:
         return run_or_plan(build(options.grid()), options)
 
     sys.exit(_guarded(app))

@@ -16,7 +16,7 @@ from nrf_ray.data.published import planning_name
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.presets import PRESETS, Preset
 from nrf_ray.specs import check_mode
-from nrf_ray.sweep import Axes, Grid, TheoryGrid
+from nrf_ray.sweep import Axes, Grid, PlantedGrid, TheoryGrid
 from nrf_ray.threat import NORMS, Norm
 
 T = TypeVar("T")
@@ -40,12 +40,12 @@ def storage_named(name: str) -> Storage:
     return lookup({storage: storage for storage in STORAGES}, name, "storage")
 
 
-def number(text: str) -> float:
-    """Return a number, also one written as a fraction (8/255)."""
+def number(text: str, flag: str = "--epsilon") -> float:
+    """Return a number given for `flag`, also one written as a fraction (8/255)."""
     try:
         return float(Fraction(text)) if "/" in text else float(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise ConfigError(f"--epsilon {text!r} is no number; write it as 1.5 or 8/255") from error
+        raise ConfigError(f"{flag} {text!r} is no number; write it as 1.5 or 8/255") from error
 
 
 def whole(text: str, flag: str = "--seeds") -> int:
@@ -152,4 +152,49 @@ class TheoryOptions(RunOptions):
             dimensions=axis(self.dimension, lambda text: whole(text, "--dimension"), ()),
             epsilons=axis(self.epsilon, number, ()),
             seeds=axis(self.seeds, whole, ()),
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PlantedOptions(RunOptions):
+    """The flags of a sweep over planted sets. Lists are by comma."""
+
+    modality: str = "image,text"
+    """What is planted: image, text."""
+    label: str = "human,noise,both,conflict"
+    """What labels go by: the human part, the noise part, both, or the noise part against the human part."""
+    noise: str = "1"
+    """Norms of the noise part, in units of the modality's default."""
+    norm: str = "l2"
+    """Norms of attacks and adversarial training: l2, linf."""
+    epsilon: str = "0.5"
+    """Radii of attacks in pixel units of [0, 1]; adversarial training is within the first."""
+    arch: str | None = None
+    """Architectures, each trained on what it reads; by default one for images and one for texts."""
+    training: str = "standard,adversarial"
+    """Kinds of training."""
+    seeds: str = "0,1,2"
+    """Seeds of the replicates."""
+    phase_share: str = "0.6,0.8,0.9,1"
+    """Of the phase diagram: how often the noise part shows the label, where the human part does 9 times in 10."""
+    phase_noise: str = "0.25,0.5,1,2"
+    """Of the phase diagram: norms of the noise part, in units of the modality's default."""
+    brief: Annotated[bool, Parameter(negative=())] = False
+    """Train for two epochs: does everything run? (its numbers mean nothing)"""
+
+    def grid(self) -> PlantedGrid:
+        """Return the axes, or raise ConfigError with what is allowed."""
+        return PlantedGrid(
+            modalities=axis(self.modality, str, ()),
+            labels=axis(self.label, str, ()),
+            noises=axis(self.noise, lambda text: number(text, "--noise"), ()),
+            norms=axis(self.norm, norm_named, ()),
+            epsilons=axis(self.epsilon, number, ()),
+            archs=axis(self.arch, str, ()),
+            trainings=axis(self.training, str, ()),
+            seeds=axis(self.seeds, whole, ()),
+            phase_shares=axis(self.phase_share, lambda text: number(text, "--phase-share"), ()),
+            phase_noises=axis(self.phase_noise, lambda text: number(text, "--phase-noise"), ()),
+            brief=self.brief,
         )

@@ -19,6 +19,8 @@ from nrf_ray.grille import (
     origin_text,
     share_text,
 )
+from nrf_ray.planted_summary import print_footprint, print_planted
+from nrf_ray.planted_tables import FOOTPRINT, PLANTED
 from nrf_ray.recipe_summary import print_recipes
 from nrf_ray.statistics import seed_means
 from nrf_ray.sweep import Sweep
@@ -49,8 +51,9 @@ def print_summary(console: Console, sweep: Sweep, store: Store, tables: Frames) 
         for table, show in sections:
             if len(of_dataset.get(table.name, ())):
                 show(console, dataset, of_dataset)
-    if THEORY.name in tables:
-        print_theory(console, tables[THEORY.name])
+    for table, show_all in ((THEORY, print_theory), (PLANTED, print_planted), (FOOTPRINT, print_footprint)):
+        if table.name in tables:
+            show_all(console, tables[table.name])
     console.print(f"tables       {store.path_of(sweep.folder())}/{{{','.join(tables)}}}.parquet", soft_wrap=True)
     for name in sweep.pictures(store):
         console.print(f"picture      {store.path_of(sweep.folder())}/{name}", soft_wrap=True)

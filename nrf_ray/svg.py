@@ -36,6 +36,10 @@ class Panel:
     """Above the panel."""
     note: str = ""
     """Below the panel."""
+    x_names: Sequence[tuple[float, str]] = ()
+    """Places on the x axis and what stands there; round numbers where there are none."""
+    y_names: Sequence[tuple[float, str]] = ()
+    """The same for the y axis."""
     marks: list[str] = field(default_factory=list)
     """What was drawn, first at the bottom."""
 
@@ -59,10 +63,15 @@ class Panel:
         path = "M" + " L".join(map(self.at, points)) + ("Z" if closed else "")
         self.marks.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width:g}"/>')
 
-    def band(self, points: Sequence[Point], *, colour: str) -> None:
+    def band(self, points: Sequence[Point], *, colour: str, opacity: float = 0.2) -> None:
         """Fill the polygon between points."""
         path = "M" + " L".join(map(self.at, points)) + "Z"
-        self.marks.append(f'<path d="{path}" fill="{colour}" fill-opacity="0.2"/>')
+        self.marks.append(f'<path d="{path}" fill="{colour}" fill-opacity="{opacity:g}"/>')
+
+    def word(self, point: Point, text: str) -> None:
+        """Write a word whose middle is at a point."""
+        x, y = self.at(point).split(",")
+        self.marks.append(_text(x, f"{float(y) + TEXT / 3:.1f}", text))
 
     def to_svg(self, clip: str) -> str:
         """Return the panel as SVG; `clip` is its name in the picture."""
@@ -71,12 +80,12 @@ class Panel:
         parts = [f'<clipPath id="{clip}"><rect {box}/></clipPath>']
         parts += [f'<g clip-path="url(#{clip})">', *self.marks, "</g>"]
         parts.append(f'<rect {box} fill="none" stroke="{INK}"/>')
-        for tick in ticks(*self.x):
-            x, y = self.at((tick, self.y[0])).split(",")
-            parts.append(_text(x, f"{float(y) + 16:.1f}", f"{tick:g}"))
-        for tick in ticks(*self.y):
-            x, y = self.at((self.x[0], tick)).split(",")
-            parts.append(_text(f"{float(x) - 5:.1f}", f"{float(y) + 4:.1f}", f"{tick:g}", anchor="end"))
+        for place, name in self.x_names or _numbers(self.x):
+            x, y = self.at((place, self.y[0])).split(",")
+            parts.append(_text(x, f"{float(y) + 16:.1f}", name))
+        for place, name in self.y_names or _numbers(self.y):
+            x, y = self.at((self.x[0], place)).split(",")
+            parts.append(_text(f"{float(x) - 5:.1f}", f"{float(y) + 4:.1f}", name, anchor="end"))
         parts.append(_text(f"{middle:.1f}", f"{self.top - 10:.1f}", self.title, size=TITLE))
         parts.append(_text(f"{middle:.1f}", f"{self.top + self.height + 36:.1f}", self.note))
         return "\n".join(parts)
@@ -108,6 +117,10 @@ def ticks(low: float, high: float) -> list[float]:
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
     first = math.ceil(low / step - 1e-9)
     return [round(i * step, 10) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _numbers(ends: tuple[float, float]) -> list[tuple[float, str]]:
+    return [(tick, f"{tick:g}") for tick in ticks(*ends)]
 
 
 def ellipse(centre: Point, axes: Sequence[Point], *, corners: int = 96) -> list[Point]:

@@ -14,6 +14,7 @@ from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Metrics, Resources, Stage, walk
 from nrf_ray.graph.store import Store, place_of
+from nrf_ray.planted import LABELS, MODALITIES
 from nrf_ray.presets import Preset
 from nrf_ray.specs import ATTACKS
 from nrf_ray.stages.costs import architecture_named
@@ -111,6 +112,49 @@ class TheoryGrid:
                 raise ConfigError(f"eps is {eps:g}; Theorem 2 holds for eps in (0, eps0), and eps0 = 1 in this sweep")
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlantedGrid:
+    """The axes of a sweep over planted sets: every combination of the first six is trained for every seed."""
+
+    modalities: tuple[str, ...]
+    """image, text."""
+    labels: tuple[str, ...]
+    """What labels go by: human, noise, both, conflict."""
+    noises: tuple[float, ...]
+    """Norms of the noise part, in units of the modality's default."""
+    norms: tuple[Norm, ...]
+    """Norms of the attacks and of adversarial training."""
+    epsilons: tuple[float, ...]
+    """Radii of the attacks; adversarial training is within the first."""
+    archs: tuple[str, ...]
+    """Architectures, each for what it reads; empty for the presets'."""
+    trainings: tuple[str, ...]
+    """standard, adversarial."""
+    seeds: tuple[int, ...]
+    phase_shares: tuple[float, ...]
+    """Predictivenesses of the noise part in the phase diagram."""
+    phase_noises: tuple[float, ...]
+    """Norms of the noise part in the phase diagram, in units of the modality's default."""
+    brief: bool = False
+    """Short trainings: does everything run?"""
+
+    def __post_init__(self) -> None:
+        _check_axes(self)
+        for name, values, known in (
+            ("modality", self.modalities, MODALITIES),
+            ("label", self.labels, LABELS),
+            ("training", self.trainings, ("standard", "adversarial")),
+        ):
+            for value in values:
+                lookup(dict.fromkeys(known), value, name)
+        for arch in self.archs:
+            architecture_named(arch)
+
+
+MAY_BE_EMPTY: dict[type, tuple[str, ...]] = {Grid: ("extra_tests",), PlantedGrid: ("archs",)}
+"""Axes that need no value."""
+
+
 @dataclass(frozen=True)
 class Sweep:
     """A named list of rows."""
@@ -118,15 +162,15 @@ class Sweep:
     name: str
     rows: tuple[Row, ...]
     figures: tuple[Stage, ...] = ()
-    """Stages behind some of the rows whose pictures (.svg) are put beside the tables, under their own names."""
+    """Stages whose pictures (.svg) are put beside the tables, under their own names."""
     preset: str = ""
     """Name of the preset that the grid was made from, which the tables' files bear; empty where there is none."""
 
     @cached_property
     def goals(self) -> list[Stage]:
-        """The stages that the rows measure, each once, in the order of the rows."""
+        """The stages that the rows measure and those that draw, each once, in the order of the rows."""
         found: dict[Key, Stage] = {stage.key: stage for row in self.rows for stage in row.stages()}
-        return list(found.values())
+        return list((found | {figure.key: figure for figure in self.figures}).values())
 
     def stages(self) -> Iterator[Stage]:
         """Yield every stage of the sweep, inputs first."""
@@ -169,11 +213,11 @@ class Sweep:
         return tables
 
 
-def _check_axes(grid: Grid | TheoryGrid) -> None:
+def _check_axes(grid: Grid | TheoryGrid | PlantedGrid) -> None:
     """Raise ConfigError for an empty axis, a value given twice, or a seed out of range."""
     for name, values in vars(grid).items():
         if isinstance(values, tuple):
-            if not values and name != "extra_tests":
+            if not values and name not in MAY_BE_EMPTY.get(type(grid), ()):
                 raise ConfigError(f"{name} is empty; give at least one value")
             if len(set(values)) != len(values):
                 raise ConfigError(f"{name} names a value twice: {', '.join(map(str, values))}")

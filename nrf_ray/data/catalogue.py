@@ -2,7 +2,8 @@
 
 A dataset is identified by its name and by the digest of its content. The digest of a built-in set is written here, so
 that a sweep can be planned without reading it, and is checked whenever the set is loaded. That of a set made of files
-is over their bytes (see `facts`); how such sets are named is in `naming`.
+is over their bytes (see `facts`); how such sets are named is in `naming`. That of a planted set is over its parameters
+and the version of its generator (see `nrf_ray.planted`).
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from nrf_ray.data.located import locate
 from nrf_ray.data.outline import Kind
 from nrf_ray.data.published import PREFIX, size_of
 from nrf_ray.errors import ConfigError
+from nrf_ray.planted import is_planted, parse_planted, planted_digest, planted_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +23,10 @@ class DatasetRef:
     name: str
     """Name in tables and on the command line."""
     digest: str
-    """sha256 over shapes, pixels and labels (`images.content_digest`), or over files and choice of rows (`located`)."""
+    """sha256 over shapes, pixels and labels (`images.content_digest`), over files and choice of rows (`located`), or
+    over the parameters of a planted set."""
     location: str = field(default="", compare=False)
-    """Its name with absolute paths; no part of its identity. Empty for a set that comes with a package."""
+    """Its name with absolute paths; no part of its identity. Empty for a set that has no files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,15 @@ def dataset_named(name: str) -> DatasetInfo:
     """Return what is known of the dataset called `name`, or raise ConfigError that says what is wrong with it."""
     if name in DATASETS:
         return DATASETS[name]
+    if is_planted(name):
+        spec = parse_planted(name)
+        return DatasetInfo(
+            ref=DatasetRef(name=planted_name(spec), digest=planted_digest(spec)),
+            shape=spec.kind.shape,
+            num_classes=spec.classes,
+            num_train=spec.train,
+            num_test=spec.test,
+        )
     if name.startswith(PREFIX):
         title = f"{name.removeprefix(PREFIX)} (not here)"
         return DatasetInfo(ref=DatasetRef(name=title, digest="", location=name), **size_of(name)._asdict())

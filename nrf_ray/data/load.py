@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from nrf_ray.data import digits
+from nrf_ray.data import digits, planted
 from nrf_ray.data.catalogue import DatasetRef, check_content
 from nrf_ray.data.encoders import encoder_folder
 from nrf_ray.data.images import LabelledImages, content_digest
@@ -15,6 +15,7 @@ from nrf_ray.data.naming import parse_name
 from nrf_ray.data.prepared import Prepared, prepared, prepared_words
 from nrf_ray.data.words import WordTable
 from nrf_ray.errors import ConfigError
+from nrf_ray.planted import is_planted, parse_planted, planted_digest
 
 LOADERS: dict[str, Callable[[], tuple[LabelledImages, LabelledImages]]] = {"digits": digits.load}
 """From a built-in dataset's name to a function that returns its training and test split; see `catalogue`."""
@@ -40,6 +41,10 @@ def load(ref: DatasetRef) -> tuple[LabelledImages, LabelledImages]:
             for images, labels in (arrays[:2], arrays[2:4])
         )
         return train, test
+    if is_planted(ref.name):
+        spec = parse_planted(ref.name)
+        check_content(ref, planted_digest(spec))
+        return planted.load(spec)
     train, test = LOADERS[ref.name]()
     found = content_digest(train, test)
     if found != ref.digest:
@@ -62,6 +67,8 @@ def test_split(ref: DatasetRef) -> LabelledImages:
 
 def normalisation(ref: DatasetRef) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and std per channel: the paper's for its own sets, else those of the training pixels."""
+    if is_planted(ref.name):
+        return planted.normalisation(parse_planted(ref.name))
     if not ref.location:
         return NORMALISATION[ref.name]
     arrays = _prepared(ref)

@@ -19,9 +19,10 @@ from nrf_ray.data.encoders import PREFIX, encoder_embedding
 from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.outline import Format
 from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.planted import SETS
 
 BUILT_IN = "digits"
-"""The one set that has no files; see `catalogue`."""
+"""The one set that comes with a package; see `catalogue`."""
 
 KEEP = re.compile(r"\[:(\d+)(?:,:(\d+))?\]$")
 EMBEDDING = "#"
@@ -118,7 +119,7 @@ def _files(text: str) -> Files:
             f"dataset {kind} is not made of files: it takes no path, no rows and no other set behind an @"
         )
     listed = {name: form for name, form in FORMATS.items() if form.listed}
-    form = FORMATS.get(kind) or lookup({BUILT_IN: None, **listed}, text, "dataset")
+    form = FORMATS.get(kind) or lookup({BUILT_IN: None, **dict.fromkeys(SETS), **listed}, text, "dataset")
     assert form, "what is built in is handled above"
     if mark and (form.embedding is None or not embedding.startswith(PREFIX)):
         raise ConfigError(f"dataset {text}{mark}{embedding}: behind {mark} stands {PREFIX}NAME, and only for texts")

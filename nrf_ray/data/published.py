@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from nrf_ray.data.naming import BUILT_IN, KEEP, parse_name
 from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.planted import is_planted
 
 PREFIX = "published:"
 
@@ -36,7 +37,7 @@ def planning_name(name: str) -> str:
 
     Raises the ConfigError of `parse_name` for every other name that means nothing here.
     """
-    if name == BUILT_IN:
+    if name == BUILT_IN or is_planted(name):
         return name
     try:
         parse_name(name)

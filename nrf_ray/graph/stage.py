@@ -87,13 +87,15 @@ class StageKind:
     """Expected seconds of one run on one core, or on one GPU where it asks for one; from the handle alone."""
     on_gpu: bool = True
     """Whether it has any use for a GPU; a sweep that runs on GPUs gives it CPUs only where not."""
+    gathers: bool = False
+    """Whether it takes further inputs, as many as there are, under any names."""
 
     def __call__(self, config: Any, **inputs: "Stage | None") -> "Stage":
         """Return the handle of this stage for `config` and `inputs`; runs nothing."""
         if type(config) is not self.config_type:
             raise ConfigError(f"stage {self.name} takes a {self.config_type.__name__}, not a {type(config).__name__}")
         given = {name: handle for name, handle in inputs.items() if handle is not None}
-        unknown = set(given) - set(self.inputs)
+        unknown = set() if self.gathers else set(given) - set(self.inputs)
         missing = {name for name, optional in self.inputs.items() if not optional} - set(given)
         if unknown or missing:
             raise ConfigError(
@@ -156,14 +158,15 @@ def stage(
 
     `version` is part of every key: raise it when the same config would now give another result.
     `cost` returns the expected seconds of one run of a handle, on one core or on one GPU where it asks for one.
-    `on_gpu` is False where the body has no use for a GPU.
+    `on_gpu` is False where the body has no use for a GPU. A body with `**inputs: Artifact` takes any number of stages.
     """
 
     def decorate(body: Callable[..., Metrics]) -> StageKind:
         name = body.__name__
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in RESERVED_NAMES:
             raise ConfigError(f"a stage cannot be called {name!r}")
-        config, _context, *inputs = inspect.signature(body).parameters.values()
+        config, _context, *declared = inspect.signature(body).parameters.values()
+        inputs = [p for p in declared if p.kind is not p.VAR_KEYWORD]
         optional = {p.name: p.default is not inspect.Parameter.empty for p in inputs}
         return StageKind(
             name=name,
@@ -173,6 +176,7 @@ def stage(
             inputs=optional,
             cost=cost,
             on_gpu=on_gpu,
+            gathers=len(inputs) < len(declared),
         )
 
     return decorate

@@ -1,16 +1,20 @@
 """Presets: the axes and recipes that are known to work for one budget, or that the paper used.
 
-`preset` says what a preset is; `small` holds those for CPUs, whose numbers were all measured before they were written
-down; `text` holds that for texts, measured too; `paper` holds the paper's own.
+`preset` says what a preset is; `small`, `text` and `planted` hold those for CPUs, whose numbers were all measured before
+they were written down; `paper` holds the paper's own.
 """
 
 from nrf_ray.presets.paper import CIFAR10, RESTRICTED_IMAGENET
+from nrf_ray.presets.planted import PLANTED_IMAGE, PLANTED_TEXT
 from nrf_ray.presets.preset import Preset
 from nrf_ray.presets.small import CIFAR10_SMALL, FASHION, LAPTOP, SMOKE
 from nrf_ray.presets.text import TEXT
 
 PRESETS: dict[str, Preset] = {
-    preset.name: preset for preset in (LAPTOP, SMOKE, FASHION, CIFAR10_SMALL, TEXT, CIFAR10, RESTRICTED_IMAGENET)
+    preset.name: preset
+    for preset in (
+        LAPTOP, SMOKE, FASHION, CIFAR10_SMALL, TEXT, PLANTED_IMAGE, PLANTED_TEXT, CIFAR10, RESTRICTED_IMAGENET,
+    )  # fmt: skip
 }
 """Every preset; the first is the default."""
 

@@ -20,6 +20,9 @@ from nrf_ray.stages.gaussian import gaussian_theory
 from nrf_ray.stages.import_weights import import_weights
 from nrf_ray.stages.judge import judge
 from nrf_ray.stages.leakage import linear_leakage, network_leakage
+from nrf_ray.stages.phase import phase_diagram
+from nrf_ray.stages.relabel import relabel
+from nrf_ray.stages.reliance import footprint, reliance
 from nrf_ray.stages.robustness import robustness
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.stages.transfer import transfer
@@ -47,6 +50,10 @@ KINDS: tuple[StageKind, ...] = (
     linear_leakage,
     network_leakage,
     validate,
+    reliance,
+    footprint,
+    relabel,
+    phase_diagram,
 )
 
 

@@ -1,0 +1,24 @@
+"""Planted sets as tensors; see `nrf_ray.planted`."""
+
+import torch
+
+from nrf_ray.data.images import LabelledImages
+from nrf_ray.planted import Planted
+from nrf_ray.planted.generate import generate
+
+NORMALISATION = {"image": ((0.5,), (0.3,)), "text": ((0.4,), (0.3,))}
+"""Mean and std of each modality, to one digit: the same for all of its sets."""
+
+
+def load(spec: Planted) -> tuple[LabelledImages, LabelledImages]:
+    """Return the training and the test split."""
+    train, test = (
+        LabelledImages(images=torch.from_numpy(made.images), labels=torch.from_numpy(made.labels))
+        for made in (generate(spec, "train"), generate(spec, "test"))
+    )
+    return train, test
+
+
+def normalisation(spec: Planted) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and std of the one channel."""
+    return NORMALISATION[spec.modality]

@@ -1,0 +1,61 @@
+"""The readable part of a planted image: a digit in one of two sizes, anywhere, on a lighter or a darker ground.
+
+The canvas has 8x8 cells. The digits 0 to 7 are drawn by hand in 3x5 and in 5x7 cells.
+"""
+
+import numpy as np
+
+from nrf_ray.planted.draws import Floats, Ints, below, uniform
+from nrf_ray.planted.parts import on_lattice
+
+CANVAS = 8
+MARGIN = 1 / 16
+"""What every cell keeps from 0 and 1, for the noise part."""
+
+SMALL = """
+### .#. ### ### #.# ### #.. ###
+#.# ##. ..# ..# #.# #.. #.. ..#
+#.# .#. ### .## ### ### ### .#.
+#.# .#. #.. ..# ..# ..# #.# .#.
+### ### ### ### ..# ### ### .#.
+"""
+
+LARGE = """
+.###. ..#.. .###. .###. ...#. ##### .###. #####
+#...# .##.. #...# #...# ..##. #.... #.... ....#
+#...# ..#.. ....# ....# .#.#. ####. #.... ...#.
+#...# ..#.. ..##. ..##. #..#. ....# ####. ..#..
+#...# ..#.. .#... ....# ##### ....# #...# ..#..
+#...# ..#.. #.... #...# ...#. #...# #...# .#...
+.###. .###. ##### .###. ...#. .###. .###. .#...
+"""
+
+
+def draw(seed: int, classes: Ints, norm: float, split: str) -> Floats:
+    """Return one canvas a row, [n, 8, 8], on which the digit `classes` [n] stands out of its ground.
+
+    The digit minus the ground has the l2 norm `norm` / 2: an image shows each cell as 2x2 pixels. Size, place, ground
+    and whether the digit is lighter or darker are drawn per row.
+    """
+    n, rows = len(classes), np.arange(len(classes))
+    large = uniform(seed, n, split, "size") < 0.5
+    masks = np.where(large[:, None, None], _stencils(LARGE)[classes], _stencils(SMALL)[classes])
+    down = below(seed, n, np.where(large, 2, 4), split, "down")
+    right = below(seed, n, np.where(large, 4, 6), split, "right")
+    i, j = np.meshgrid(np.arange(CANVAS), np.arange(CANVAS), indexing="ij")
+    placed = masks[rows[:, None, None], (i - down[:, None, None]) % CANVAS, (j - right[:, None, None]) % CANVAS]
+    strength = on_lattice(norm / 2 / np.sqrt(masks.sum(axis=(1, 2))))
+    sign = np.where(uniform(seed, n, split, "lighter") < 0.5, 1.0, -1.0)
+    free = 1 - 2 * MARGIN - strength
+    ground = on_lattice(MARGIN + free * uniform(seed, n, split, "ground")) + np.where(sign > 0, 0.0, strength)
+    return ground[:, None, None] + (sign * strength)[:, None, None] * placed
+
+
+def _stencils(drawn: str) -> Floats:
+    """Return the digits as masks [8, 8, 8] of 0 and 1, each in the upper left corner of its canvas."""
+    lines = [line.split() for line in drawn.split("\n") if line]
+    masks = np.zeros((len(lines[0]), CANVAS, CANVAS))
+    for row, line in enumerate(lines):
+        for digit, cells in enumerate(line):
+            masks[digit, row, : len(cells)] = [cell == "#" for cell in cells]
+    return masks

@@ -1,0 +1,62 @@
+"""Planted images: a digit drawn in cells of 2x2 equal pixels, and a weave inside the cells that leaves their means.
+
+One level of the Haar transform takes them apart. The human part is what is constant in every cell (a quarter of all
+dimensions). The noise part is in the diagonal differences of the cells, (+ - / - +) times a sign: the highest frequency
+that an image has, another quarter. Class c has a pattern of signs over the cells of its own, of period 1, 2 or 4 along
+each axis, and the patterns are orthogonal.
+"""
+
+import numpy as np
+
+from nrf_ray.planted import glyphs
+from nrf_ray.planted.draws import Floats, Ints
+from nrf_ray.planted.parts import Array, Parts, on_lattice
+from nrf_ray.planted.spec import Planted
+
+CELLS = glyphs.CANVAS
+STRIPES = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1]])
+"""Signs along one axis, of period 1, 2 and 4: no shift or change of sign makes one of another."""
+
+
+def human_parts(spec: Planted, classes: Ints, split: str) -> Floats:
+    """Return the readable part of one image a row, [n, 1, 16, 16], showing `classes` [n]."""
+    canvas = glyphs.draw(spec.seed, classes, spec.human, split)
+    return np.repeat(np.repeat(canvas, 2, axis=1), 2, axis=2)[:, None]
+
+
+def blank(human: Array) -> Array:
+    """Return human parts in which nothing can be read: grey."""
+    return np.full_like(human, 0.5)
+
+
+def weaves(classes: int) -> Floats:
+    """Return the pattern of each class as signs, [k, 1, 16, 16]."""
+    signs = [
+        np.kron(np.outer(*(np.resize(STRIPES[i], CELLS) for i in divmod(c, 3))), [[1, -1], [-1, 1]])
+        for c in range(classes)
+    ]
+    return np.stack(signs)[:, None].astype(np.float64)
+
+
+def noise_parts(spec: Planted, classes: Ints, human: Array) -> Floats:
+    """Return the unreadable part of one image a row, showing `classes` [n], of l2 norm `spec.noise` each."""
+    amplitude = on_lattice(spec.noise / np.sqrt(human[0].size))
+    return amplitude * weaves(spec.classes)[classes]
+
+
+def take_apart(images: Array, like: Array) -> Parts:
+    """Return the parts of images or perturbations [n, 1, 16, 16]; `like` is of no matter here."""
+    del like
+    a, b, c, d = (images[..., i::2, j::2] for i in (0, 1) for j in (0, 1))
+    human, noise = np.empty_like(images), np.empty_like(images)
+    mean, diagonal = (a + b + c + d) / 4, (a - b - c + d) / 4
+    for i in (0, 1):
+        for j in (0, 1):
+            human[..., i::2, j::2] = mean
+            noise[..., i::2, j::2] = diagonal if i == j else -diagonal
+    return Parts(human, noise, images - human - noise)
+
+
+def read_noise(spec: Planted, noise: Array) -> Ints:
+    """Return the class whose pattern each noise part [n, 1, 16, 16] is nearest to."""
+    return np.einsum("nchw,kchw->nk", noise.astype(np.float64), weaves(spec.classes)).argmax(axis=1)

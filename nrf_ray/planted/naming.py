@@ -1,0 +1,88 @@
+"""What planted sets are called: `planted-image`, or with parameters `planted-image[label=noise,noise=0.25]`.
+
+Parameters stand in brackets, since a comma in brackets parts no list of datasets. The name that goes into tables and
+keys states exactly those parameters that are not the default, in one order, so that one set has one name.
+"""
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import asdict, fields
+from fractions import Fraction
+from typing import Any
+
+from nrf_ray.errors import ConfigError
+from nrf_ray.planted.spec import MODALITIES, Planted, planted
+
+GENERATOR = 1
+"""Version of how a set is made from its parameters: raise it whenever any planted set changes."""
+
+PREFIX = "planted-"
+SETS = tuple(f"{PREFIX}{modality}" for modality in MODALITIES)
+"""The names without parameters."""
+
+PARAMETERS = tuple(field.name for field in fields(Planted) if field.name != "modality")
+WHOLE = ("classes", "train", "test", "seed")
+
+
+def is_planted(name: str) -> bool:
+    """Return whether the name of a dataset is meant as that of a planted set."""
+    return name.startswith(PREFIX)
+
+
+def parse_planted(name: str) -> Planted:
+    """Return the planted set called `name`, or raise ConfigError that says what is wrong with the name."""
+    match = re.fullmatch(rf"{PREFIX}(\w+)(?:\[(.*)\])?", name)
+    if match is None or match[1] not in MODALITIES:
+        raise ConfigError(
+            f"unknown planted dataset {name!r}; write {' or '.join(SETS)}, with parameters in brackets: "
+            f"{PREFIX}image[label=noise,noise=0.25]"
+        )
+    given: dict[str, Any] = {}
+    for part in (match[2] or "").split(","):
+        parameter, equals, value = (piece.strip() for piece in part.partition("="))
+        if not part.strip():
+            continue
+        if parameter not in PARAMETERS or not equals:
+            raise ConfigError(
+                f"{part.strip()!r} in dataset {name!r} is no parameter; write NAME=VALUE with a name of "
+                f"{', '.join(PARAMETERS)}"
+            )
+        if parameter in given:
+            raise ConfigError(f"dataset {name!r} gives {parameter} twice; give it once")
+        given[parameter] = value if parameter == "label" else _number(name, parameter, value)
+    return planted(match[1], **given)
+
+
+def planted_name(spec: Planted) -> str:
+    """Return the one name of `spec`, which `parse_planted` takes."""
+    usual = {**asdict(planted(spec.modality, label=spec.label, classes=spec.classes)), "label": "human", "classes": 4}
+    stated = [f"{name}={_text(value)}" for name in PARAMETERS if (value := getattr(spec, name)) != usual[name]]
+    return f"{PREFIX}{spec.modality}" + (f"[{','.join(stated)}]" if stated else "")
+
+
+def planted_digest(spec: Planted) -> str:
+    """Return the digest that stands for the content of `spec`: of its parameters and of the generator's version.
+
+    The content itself would take a generation to digest, and a plan may not even import numpy. A test holds the bytes
+    of some sets to the version.
+    """
+    return hashlib.sha256(json.dumps([GENERATOR, asdict(spec)], sort_keys=True).encode()).hexdigest()
+
+
+def _number(name: str, parameter: str, text: str) -> int | float:
+    try:
+        value = float(Fraction(text)) if "/" in text else float(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise ConfigError(f"{parameter}={text!r} in dataset {name!r} is no number; write it as 0.5 or 1/4") from error
+    if parameter not in WHOLE:
+        return value
+    if not math.isfinite(value) or not re.fullmatch(r"\d+", text):
+        raise ConfigError(f"{parameter}={text!r} in dataset {name!r} is no whole number; write it as 4")
+    return int(text)
+
+
+def _text(value: str | float) -> str:
+    """Return a value as the shortest text that means it exactly."""
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

@@ -1,0 +1,99 @@
+"""Planted texts: sentences about a topic, whose words carry marks that no reader sees.
+
+As characters, a word of noise class c is followed by the c-th of eight invisible characters. As vectors, an embedded
+text is an image of shape (1, words, coordinates) in [0, 1], padded with zeros. The coordinates of a word come in
+pairs. The human part of its vector is equal in both of a pair: a code of the word, of norm `human` around the centre
+.5. The noise part is opposite in the two: the mark of the class, of norm `noise`, the same for every word. So the
+vector of a marked word is that of the plain word plus a short vector, and each part has half of all dimensions.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from nrf_ray.planted import grammar
+from nrf_ray.planted.draws import Floats, Ints, uniform
+from nrf_ray.planted.parts import Array, Parts, on_lattice
+from nrf_ray.planted.spec import KINDS, Planted
+
+MARKS = "\u200b\u200c\u200d\u2060\u2061\u2062\u2063\u2064"
+"""Zero-width space, non-joiner, joiner, word joiner, function application, times, separator, plus: all invisible."""
+
+CENTRE = 0.5
+WRITTEN = 0.25
+"""A place whose vector has a smaller mean is padding: all words have the mean .5."""
+
+_, LENGTH, WIDTH = KINDS["text"].shape
+APART = 4
+"""Least number of pairs in which the codes of two words differ."""
+
+
+def human_parts(spec: Planted, classes: Ints, split: str) -> Floats:
+    """Return the readable part of one text a row, [n, 1, 10, 32], about the topics `classes` [n]."""
+    number = {word: index for index, word in enumerate(grammar.WORDS)}
+    vectors = CENTRE + on_lattice(spec.human / np.sqrt(WIDTH)) * np.repeat(codes(), 2, axis=1)
+    parts = np.zeros((len(classes), 1, LENGTH, WIDTH))
+    for row, words in enumerate(grammar.write(spec.seed, classes.tolist(), split)):
+        parts[row, 0, : len(words)] = vectors[[number[word] for word in words]]
+    return parts
+
+
+def blank(human: Array) -> Array:
+    """Return human parts in which nothing can be read: as many words, whose vectors are the centre."""
+    return np.where(_written(human), np.asarray(CENTRE, human.dtype), np.asarray(0, human.dtype))
+
+
+def marks(classes: int) -> Floats:
+    """Return the mark of each class as signs, [k, 32]: rows of a Hadamard matrix, so orthogonal, times (+ -)."""
+    hadamard = np.ones((1, 1))
+    while len(hadamard) < WIDTH // 2:
+        hadamard = np.kron(hadamard, [[1, 1], [1, -1]])
+    return np.kron(hadamard[1 : classes + 1], [[1, -1]])
+
+
+def noise_parts(spec: Planted, classes: Ints, human: Array) -> Floats:
+    """Return the unreadable part of one text a row, showing `classes` [n] in all words of `human` [n, 1, 10, 32]."""
+    amplitude = on_lattice(spec.noise / np.sqrt(WIDTH))
+    return amplitude * marks(spec.classes)[classes][:, None, None] * _written(human)
+
+
+def take_apart(texts: Array, like: Array) -> Parts:
+    """Return the parts of texts or perturbations [n, 1, 10, 32]; what is in the padding of the texts `like` is rest."""
+    written = _written(like)
+    first, second = texts[..., ::2] * written, texts[..., 1::2] * written
+    human = np.repeat((first + second) / 2, 2, axis=-1)
+    noise = np.stack([(first - second) / 2, (second - first) / 2], axis=-1).reshape(texts.shape)
+    return Parts(human, noise, texts - human - noise)
+
+
+def read_noise(spec: Planted, noise: Array) -> Ints:
+    """Return the class whose mark the words of each noise part [n, 1, 10, 32] are nearest to, all words together."""
+    return (noise.astype(np.float64).sum(axis=(1, 2)) @ marks(spec.classes).T).argmax(axis=1)
+
+
+def spell(spec: Planted, human_classes: Ints, noise_classes: Ints, split: str) -> list[str]:
+    """Return the texts themselves, one a row, each word with its invisible mark."""
+    sentences = grammar.write(spec.seed, human_classes.tolist(), split)
+    return [
+        " ".join(word + (MARKS[mark] if spec.noise else "") for word in words)
+        for words, mark in zip(sentences, noise_classes.tolist(), strict=True)
+    ]
+
+
+@cache
+def codes() -> Floats:
+    """Return the code of every word of the vocabulary, [v, 16]: eight of +1 and of -1, at least APART places apart."""
+    chosen: list[Floats] = []
+    attempt = 0
+    while len(chosen) < len(grammar.WORDS):
+        order = np.argsort(uniform(0, WIDTH // 2, "code", str(attempt)), kind="stable")
+        code = np.where(order < WIDTH // 4, 1.0, -1.0)
+        if all((code != other).sum() >= APART for other in chosen):
+            chosen.append(code)
+        attempt += 1
+    return np.stack(chosen)
+
+
+def _written(texts: Array) -> Array:
+    """Return 1 at words and 0 at padding, [n, 1, 10, 1]."""
+    return (texts.mean(axis=-1, keepdims=True) > WRITTEN).astype(texts.dtype)

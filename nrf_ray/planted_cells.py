@@ -1,0 +1,64 @@
+"""The building blocks of sweeps over planted sets: models of a set, a reader of human parts, labels that were read."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from nrf_ray.cells import Model, trained
+from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.graph.stage import Stage
+from nrf_ray.planted import Planted, parse_planted, planted, planted_name
+from nrf_ray.presets import PRESETS, Preset
+from nrf_ray.recipes import Recipe
+from nrf_ray.seeding import derive_seed
+from nrf_ray.stages.relabel import RelabelSpec, relabel
+from nrf_ray.stages.train import TrainSpec, train
+
+Training = Literal["standard", "adversarial"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlantedModel:
+    """A model and the planted set that it is about."""
+
+    model: Model
+    """Trained on the set, or on labels that were read in it."""
+    dataset: DatasetInfo
+    """Its test split is what the model is measured on."""
+    relabelled: Stage | None = None
+    """The `relabel` stage that it was trained on; None for planted labels."""
+
+
+def preset_of(modality: str) -> Preset:
+    """Return the recipes for planted sets of one modality."""
+    return PRESETS[f"planted-{modality}"]
+
+
+def set_of(spec: Planted) -> DatasetInfo:
+    """Return what is known of a planted set."""
+    return dataset_named(planted_name(spec))
+
+
+def planted_model(dataset: DatasetInfo, arch: str, recipe: Recipe, seed: int) -> PlantedModel:
+    """Return a model trained on a planted set."""
+    return PlantedModel(model=trained(dataset, arch, recipe, "source", seed), dataset=dataset)
+
+
+def reader_of(dataset: DatasetInfo, preset: Preset) -> Model:
+    """Return a model trained on examples like those of `dataset` without a noise part; one serves all seeds."""
+    spec = parse_planted(dataset.ref.name)
+    bare = planted(spec.modality, classes=spec.classes, human=spec.human, noise=0.0, train=spec.train, test=spec.test)
+    return trained(set_of(replace(bare, seed=spec.seed)), preset.source_arch, preset.source, "reader", seed=0)
+
+
+def model_of_read_labels(
+    dataset: DatasetInfo, part: Literal["human", "noise"], reader: Model, arch: str, recipe: Recipe, seed: int
+) -> PlantedModel:
+    """Return a model trained on the labels that are read in one part of a planted set."""
+    spec = RelabelSpec(dataset=dataset.ref, part=part)
+    made = relabel(spec, reader=reader.train if part == "human" else None).named(
+        f"{part} part of {dataset.ref.name} read"
+    )
+    stage = train(
+        TrainSpec(arch=arch, dataset=dataset.ref, recipe=recipe, seed=derive_seed(seed, "student")), data=made
+    ).named(f"student {arch} on labels read in {dataset.ref.name}, seed {seed}")
+    return PlantedModel(model=Model(train=stage, role="student", seed=seed), dataset=dataset, relabelled=made)

@@ -1,0 +1,168 @@
+"""Which part of planted examples a model uses: what it says when one is removed, and when the two contradict."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.execute import Context
+from nrf_ray.graph.stage import Metrics, Stage, stage
+from nrf_ray.graph.store import Artifact
+from nrf_ray.planted import is_planted, parse_planted
+from nrf_ray.specs import Attack, check_measures
+from nrf_ray.stages.costs import OVERHEAD, attack_seconds, passes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from nrf_ray.planted.generate import Examples
+    from nrf_ray.planted.parts import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelianceSpec:
+    """One planted set."""
+
+    dataset: DatasetRef
+    """Its test split is used."""
+
+    def __post_init__(self) -> None:
+        check_planted(self.dataset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FootprintSpec:
+    """One attack on the models of one planted set."""
+
+    dataset: DatasetRef
+    """Its test split is attacked."""
+    attack: Attack
+    """Untargeted, within its threat model."""
+    seed: int = 0
+    """Decides random starts."""
+
+    def __post_init__(self) -> None:
+        check_planted(self.dataset)
+        check_measures(self.attack)
+
+
+def check_planted(dataset: DatasetRef) -> None:
+    """Raise ConfigError where the parts of `dataset` are not known."""
+    if not is_planted(dataset.name):
+        raise ConfigError(
+            f"dataset {dataset.name} has no parts that are known; only planted sets have, as planted-image or "
+            "planted-text"
+        )
+
+
+@stage(version=1, cost=lambda handle: 5 * OVERHEAD)
+def reliance(config: RelianceSpec, context: Context, *, model: Artifact) -> Metrics:
+    """Measure what `model` says of the test examples as they are, without a part, and with contradicting parts.
+
+    `human_alone` and `noise_alone` are shares of examples, with the other part removed, that the model gives the class
+    that the part shows. On examples whose parts show different classes, `follows_human` and `follows_noise` are the
+    shares that it gives the one or the other. `score_human` and `score_noise` are |E[gradient . part]|, to first order
+    what the loss changes by when the part is removed: the input-gradient score of `features`, summed over a part.
+    """
+    import torch
+
+    from nrf_ray.evaluation import predict, share
+    from nrf_ray.planted import swaps
+    from nrf_ray.planted.generate import generate
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import load_model
+
+    device = prepare(context.stage.resources)
+    test = generate(parse_planted(config.dataset.name), "test")
+    network = load_model(model, device)
+
+    def says(images: "Array", classes: "Array") -> float:
+        predictions = predict(network, torch.from_numpy(images).to(device)).cpu()
+        return share(predictions == torch.from_numpy(classes))
+
+    contradicting, others = swaps.contradicting(test)
+    human, noise = _scores(network, test, device)
+    return {
+        "clean_accuracy": says(test.images, test.labels),
+        "human_alone": says(swaps.without_noise(test), test.human),
+        "noise_alone": says(swaps.without_human(test), test.noise),
+        "follows_human": says(contradicting, test.human),
+        "follows_noise": says(contradicting, others),
+        "score_human": human,
+        "score_noise": noise,
+        "n": len(test.labels),
+    }
+
+
+def _cost(handle: Stage) -> float:
+    config: FootprintSpec = handle.config
+    info = info_of(config.dataset)
+    arch, device = handle.inputs["model"].config.arch, handle.resources.device
+    return attack_seconds(arch, info, info.num_test, passes(config.attack), device)
+
+
+@stage(version=1, cost=_cost)
+def footprint(config: FootprintSpec, context: Context, *, model: Artifact, reader: Artifact) -> Metrics:
+    """Measure which part of the examples an attack on `model` changes, on those that `model` has right when clean.
+
+    `energy_...` are mean shares of the perturbation's squared l2 norm. `human_kept` is the share of examples whose
+    human part, taken out of the adversarial example, `reader` gives the same class as before; `noise_kept` is the same
+    for the noise part, by the best linear classifier of noise parts. All are None where the model has nothing right.
+    """
+    import numpy as np
+    import torch
+
+    from nrf_ray.data.load import test_split
+    from nrf_ray.evaluation import adversarial_images, predict, right_when_clean
+    from nrf_ray.planted import swaps
+    from nrf_ray.planted.generate import generate
+    from nrf_ray.planted.parts import energy
+    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.stages.weights import load_model
+
+    device = prepare(context.stage.resources)
+    network = load_model(model, device)
+    tested = test_split(config.dataset).to(device)
+    right = right_when_clean(network, tested)
+    names = ("energy_human", "energy_noise", "energy_rest", "human_kept", "noise_kept")
+    if len(right) == 0:
+        return {**dict.fromkeys(names), "attacked": 0}
+    attacked = tested.rows(right)
+    found = adversarial_images(
+        network, attacked.images, attacked.labels, config.attack, seed=config.seed, indices=right
+    )
+    clean = generate(parse_planted(config.dataset.name), "test").rows(right.cpu().numpy())
+    parts = swaps.take_apart(clean, found.cpu().numpy())
+    before = swaps.parts_of(clean)
+    moved = energy(swaps.take_apart(clean, found.cpu().numpy().astype(np.float64) - clean.images))
+    judge = load_model(reader, device)
+    read, read_before = (predict(judge, torch.from_numpy(seen).to(device)) for seen in (parts.human, before.human))
+    kept = swaps.read_noise(clean, parts.noise) == swaps.read_noise(clean, before.noise)
+    values = (
+        *(float(share.mean()) for share in moved),
+        float((read == read_before).double().mean()),
+        float(kept.mean()),
+    )
+    return {**dict(zip(names, values, strict=True)), "attacked": len(right)}
+
+
+def _scores(network: "torch.nn.Module", test: "Examples", device: str) -> tuple[float, float]:
+    """Return |E[gradient . part]| of the human part, which is what stands out of the blank, and of the noise part."""
+    import torch
+
+    from nrf_ray.attacks import attack_mode, input_gradient
+    from nrf_ray.evaluation import batches
+    from nrf_ray.planted import swaps
+
+    parts = swaps.parts_of(test)
+    readable = torch.from_numpy(parts.human - swaps.blank(test)).to(device)
+    noise = torch.from_numpy(parts.noise).to(device)
+    images, labels = torch.from_numpy(test.images).to(device), torch.from_numpy(test.labels).to(device)
+    gradients: list[Tensor] = []
+    for rows in batches(len(images)):
+        with attack_mode(network):
+            gradients.append(input_gradient(network, images[rows], labels[rows])[0])
+    gradient = torch.cat(gradients)
+    human, unread = (abs(float((gradient * part).double().flatten(1).sum(dim=1).mean())) for part in (readable, noise))
+    return human, unread

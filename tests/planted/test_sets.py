@@ -1,0 +1,230 @@
+"""Planted sets: parts are taken apart to the bit, shown as often as was asked, and the same bytes for ever."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nrf_ray.linear import Linear, certified, fit_linear
+from nrf_ray.planted import KINDS, LABELS, MODALITIES, grammar, images, planted, swaps, texts
+from nrf_ray.planted.generate import generate
+from nrf_ray.planted.parts import energy
+
+both_modalities = pytest.mark.parametrize("modality", MODALITIES)
+
+
+@st.composite
+def specs(draw):
+    """Draw a planted set of 16 examples of each split with norms between nothing and the most there may be."""
+    modality = draw(st.sampled_from(MODALITIES))
+    kind = KINDS[modality]
+    return planted(
+        modality,
+        label=draw(st.sampled_from(LABELS)),
+        classes=draw(st.integers(2, 8)),
+        human=draw(st.floats(0.01, kind.max_human)),
+        noise=draw(st.floats(0.0, kind.max_noise)),
+        train=16,
+        test=16,
+        seed=draw(st.integers(0, 2**63 - 1)),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(specs())
+def test_what_was_put_together_is_taken_apart_to_the_bit(spec):
+    examples = generate(spec, "test")
+    parts = swaps.parts_of(examples)
+    module = {"image": images, "text": texts}[spec.modality]
+    human = module.human_parts(spec, examples.human, "test")
+    noise = module.noise_parts(spec, examples.noise, human)
+    assert np.array_equal(parts.human, human)
+    assert np.array_equal(parts.noise, noise)
+    assert not parts.rest.any()
+    assert np.array_equal(parts.human + parts.noise, examples.images)
+    assert parts.human.dtype == parts.noise.dtype == np.float32
+    assert 0 <= examples.images.min() <= examples.images.max() <= 1
+    if spec.noise > 1e-4:
+        assert np.array_equal(swaps.read_noise(examples, parts.noise), examples.noise)
+
+
+@settings(max_examples=30, deadline=None)
+@given(specs())
+def test_each_part_has_the_norm_that_was_asked_for(spec):
+    examples = generate(spec, "test")
+    parts = swaps.parts_of(examples)
+    readable = parts.human - swaps.blank(examples)
+    if spec.modality == "image":
+        # The ground that the glyph stands out of is a level of its own.
+        ground = np.median(parts.human.reshape(16, -1), axis=1)
+        readable = parts.human - ground[:, None, None, None]
+        of_human, of_noise = (np.linalg.norm(part.reshape(16, -1), axis=1) for part in (readable, parts.noise))
+    else:
+        written = parts.human.any(axis=-1)
+        of_human, of_noise = (np.linalg.norm(part, axis=-1)[written] for part in (readable, parts.noise))
+    np.testing.assert_allclose(of_human, spec.human, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(of_noise, spec.noise, rtol=0, atol=1e-5)
+
+
+@both_modalities
+def test_the_parts_of_a_perturbation_are_orthogonal_and_make_it_up(modality):
+    examples = generate(planted(modality, test=20), "test")
+    change = np.random.default_rng(0).normal(size=examples.images.shape)
+    parts = swaps.take_apart(examples, change)
+    np.testing.assert_allclose(sum(parts), change, atol=1e-12)
+    for one in parts:
+        again = swaps.take_apart(examples, one)
+        own = [other is one for other in parts]
+        for found, is_own, other in zip(again, own, parts, strict=True):
+            np.testing.assert_allclose(found, other if is_own else np.zeros_like(one), atol=1e-12)
+    shares = energy(parts)
+    np.testing.assert_allclose(sum(shares), 1, atol=1e-12)
+    if modality == "image":
+        np.testing.assert_allclose([share.mean() for share in shares], [0.25, 0.25, 0.5], atol=0.03)
+
+
+@both_modalities
+@pytest.mark.parametrize("correlation", [0.0, 0.5, -0.3])
+def test_parts_show_the_label_as_often_as_was_asked(modality, correlation):
+    spec = planted(modality, p_human=0.7, p_noise=0.6, correlation=correlation, train=8000)
+    examples = generate(spec, "train")
+    shows = examples.human == examples.labels, examples.noise == examples.labels
+    for share, p in zip(shows, (0.7, 0.6), strict=True):
+        assert abs(share.mean() - p) < 4 * (p * (1 - p) / 8000) ** 0.5
+    assert abs(np.corrcoef(*shows)[0, 1] - correlation) < 4 / 8000**0.5
+    assert np.bincount(examples.labels).tolist() == [2000] * 4
+    wrong = examples.human[~shows[0]]
+    others = (wrong - examples.labels[~shows[0]]) % 4
+    assert np.bincount(others, minlength=4)[0] == 0
+    assert np.abs(np.bincount(others, minlength=4)[1:] / len(others) - 1 / 3).max() < 0.05
+
+
+@both_modalities
+@pytest.mark.parametrize(
+    ("label", "human", "noise"), [("human", 1, 0.25), ("noise", 0.25, 1), ("both", 1, 1), ("conflict", 0, 1)]
+)
+def test_the_label_goes_by_what_it_should(modality, label, human, noise):
+    examples = generate(planted(modality, label=label), "train")
+    for share, p in (
+        ((examples.human == examples.labels).mean(), human),
+        ((examples.noise == examples.labels).mean(), noise),
+    ):
+        assert share == p if p in (0, 1) else abs(share - p) < 0.05
+
+
+@both_modalities
+def test_a_linear_model_of_the_noise_part_reaches_its_closed_form(modality):
+    """The noise part alone is right with probability p_noise, robustly so up to norm / sqrt(2) and no farther."""
+    spec = planted(modality, label="noise", p_noise=0.7, train=800, test=400)
+    train, test = generate(spec, "train"), generate(spec, "test")
+    points, tested = (torch.from_numpy(swaps.parts_of(rows).noise).double().flatten(1) for rows in (train, test))
+    scale, labels = points.std(), torch.from_numpy(test.labels)
+    fitted = fit_linear(points / scale, torch.from_numpy(train.labels), 4, decay=1e-3)
+    shown = (test.noise == test.labels).mean()
+    assert fitted.accuracy(tested / scale, labels) == pytest.approx(shown)
+    assert abs(shown - spec.odds.bayes_noise) < 4 * (0.7 * 0.3 / 400) ** 0.5
+    if modality == "image":
+        nearest = Linear(weights=torch.from_numpy(images.weaves(4)).flatten(1), bias=torch.zeros(4).double())
+        assert nearest.accuracy(tested, labels) == pytest.approx(shown)
+        for factor, share in ((0.999, 1.0), (1.001, 0.0)):
+            assert certified(nearest, tested, norm="l2", eps=factor * spec.noise / 2**0.5).double().mean() == share
+
+
+@both_modalities
+def test_swapped_parts_are_what_they_say(modality):
+    examples = generate(planted(modality, label="both", test=100), "test")
+    parts = swaps.parts_of(examples)
+    bare = swaps.without_noise(examples)
+    assert np.array_equal(bare, parts.human)
+    unread = swaps.take_apart(examples, swaps.without_human(examples))
+    assert np.array_equal(unread.noise, parts.noise)
+    assert len(np.unique(unread.human[parts.human.any(axis=-1)] if modality == "text" else unread.human)) == 1
+    swapped, classes = swaps.contradicting(examples)
+    again = swaps.take_apart(examples, swapped)
+    assert np.array_equal(again.human, parts.human)
+    assert np.array_equal(swaps.read_noise(examples, again.noise), classes)
+    assert not (classes == examples.human).any()
+    assert set(classes.tolist()) == set(range(4))
+    assert swapped.dtype == np.float32
+
+
+def test_the_words_of_a_text_are_told_apart_by_readers_and_the_marks_are_not_seen():
+    codes = texts.codes()
+    distances = (codes[:, None] != codes[None]).sum(axis=2) + 99 * np.eye(len(codes), dtype=int)
+    assert distances.min() >= texts.APART
+    assert not codes.sum(axis=1).any(), "every word has the mean .5, so none is taken for padding"
+    topics = [set(word for part in topic for word in part) for topic in grammar.TOPICS.values()]
+    assert sum(map(len, topics)) == len(set.union(*topics)), "no word is of two topics"
+    spec = planted("text", test=20)
+    examples = generate(spec, "test")
+    spelt = texts.spell(spec, examples.human, examples.noise, "test")
+    plain = [text.translate(dict.fromkeys(map(ord, texts.MARKS))) for text in spelt]
+    sentences = [" ".join(words) for words in grammar.write(spec.seed, examples.human.tolist(), "test")]
+    assert plain == sentences, "a reader sees the sentence"
+    assert [{texts.MARKS.index(mark) for mark in text if mark in texts.MARKS} for text in spelt] == [
+        {mark} for mark in examples.noise.tolist()
+    ], "every word has the mark of the noise class"
+    assert texts.spell(replace(spec, noise=0.0), examples.human, examples.noise, "test") == sentences
+    for text, topic in zip(plain, examples.human, strict=True):
+        said = [number for number, words in enumerate(topics) for word in text.split() if word in words]
+        assert set(said) == {topic}
+        assert len(said) >= 3
+
+
+def test_sentences_fit_and_their_lengths_differ():
+    lengths = {len(sentence) for sentence in grammar.SENTENCES}
+    assert max(lengths) == grammar.MAX_WORDS == texts.LENGTH
+    assert len(lengths) > 3
+    padded = generate(planted("text", test=50), "test").images
+    assert (padded.sum(axis=-1) == 0).any()
+
+
+def test_weaves_differ_by_more_than_a_shift_or_a_sign():
+    weaves = images.weaves(8)[:, 0]
+    flat = weaves.reshape(8, -1)
+    np.testing.assert_array_equal(flat @ flat.T, 256 * np.eye(8))
+    for one in range(8):
+        for other in range(one):
+            for down in range(8):
+                for right in range(8):
+                    shifted = np.roll(weaves[other], (down, right), axis=(0, 1))
+                    assert abs((weaves[one] * shifted).sum()) < 256
+
+
+def test_glyphs_differ_and_have_two_sizes():
+    for drawn in (images.glyphs.SMALL, images.glyphs.LARGE):
+        masks = images.glyphs._stencils(drawn)
+        apart = np.abs(masks[:, None] - masks[None]).sum(axis=(2, 3)) + 99 * np.eye(8)
+        assert apart.min() >= 2
+        assert masks.sum(axis=(1, 2)).min() >= (4.5 / 2 / 0.875) ** 2, "the largest human part fits into the box"
+
+
+@pytest.mark.parametrize(
+    ("spec", "digest"),
+    [
+        (planted("image", label="both", p_human=0.8, p_noise=0.9, correlation=0.2, train=64, test=16), ""),
+        (planted("text", label="conflict", classes=8, train=64, test=16, seed=3), ""),
+    ],
+    ids=MODALITIES,
+)
+def test_the_generator_makes_the_same_bytes_for_ever(spec, digest):
+    """Where this fails on purpose, raise naming.GENERATOR: keys are of parameters, and must not stand for two sets."""
+    hasher = hashlib.sha256()
+    for split in ("train", "test"):
+        examples = generate(spec, split)
+        for values in (examples.images, examples.labels, examples.human, examples.noise):
+            hasher.update(values.tobytes())
+    assert hasher.hexdigest() == digest
+
+
+def test_other_seeds_and_splits_are_other_examples():
+    made = [
+        generate(planted("image", test=16, train=16, seed=seed), split).images.tobytes()
+        for seed in (0, 1)
+        for split in ("train", "test")
+    ]
+    assert len(set(made)) == 4
