@@ -167,8 +167,8 @@ class PlantedOptions(RunOptions):
     noise: str = "1"
     """Norms of the noise part, in units of the modality's default."""
     norm: str = "l2"
-    """Norms of attacks and adversarial training: l2, linf."""
-    epsilon: str = "0.5"
+    """Norms of attacks and adversarial training: l2, linf; l2_token for texts alone."""
+    epsilon: str = "0.25"
     """Radii of attacks in pixel units of [0, 1]; adversarial training is within the first."""
     arch: str | None = None
     """Architectures, each trained on what it reads; by default one for images and one for texts."""
@@ -178,8 +178,12 @@ class PlantedOptions(RunOptions):
     """Seeds of the replicates."""
     phase_share: str = "0.6,0.8,0.9,1"
     """Of the phase diagram: how often the noise part shows the label, where the human part does 9 times in 10."""
-    phase_noise: str = "0.25,0.5,1,2"
+    phase_noise: str = "0.5,1,2,4"
     """Of the phase diagram: norms of the noise part, in units of the modality's default."""
+    train: int = 2000
+    """Training examples of every set."""
+    test: int = 500
+    """Test examples of every set."""
     brief: Annotated[bool, Parameter(negative=())] = False
     """Train for two epochs: does everything run? (its numbers mean nothing)"""
 
@@ -196,5 +200,7 @@ class PlantedOptions(RunOptions):
             seeds=axis(self.seeds, whole, ()),
             phase_shares=axis(self.phase_share, lambda text: number(text, "--phase-share"), ()),
             phase_noises=axis(self.phase_noise, lambda text: number(text, "--phase-noise"), ()),
+            train=self.train,
+            test=self.test,
             brief=self.brief,
         )

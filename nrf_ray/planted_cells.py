@@ -1,19 +1,17 @@
 """The building blocks of sweeps over planted sets: models of a set, a reader of human parts, labels that were read."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from nrf_ray.cells import Model, trained
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Stage
 from nrf_ray.planted import Planted, parse_planted, planted, planted_name
 from nrf_ray.presets import PRESETS, Preset
 from nrf_ray.recipes import Recipe
 from nrf_ray.seeding import derive_seed
-from nrf_ray.stages.relabel import RelabelSpec, relabel
+from nrf_ray.stages.relabel import Part, RelabelSpec, relabel
 from nrf_ray.stages.train import TrainSpec, train
-
-Training = Literal["standard", "adversarial"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +37,11 @@ def set_of(spec: Planted) -> DatasetInfo:
 
 
 def planted_model(dataset: DatasetInfo, arch: str, recipe: Recipe, seed: int) -> PlantedModel:
-    """Return a model trained on a planted set."""
+    """Return a model trained on a planted set, or raise ConfigError where the set is less than one batch."""
+    if dataset.num_train < recipe.batch_size:
+        raise ConfigError(
+            f"{dataset.num_train} training examples are less than one batch of {recipe.batch_size}; give --train more"
+        )
     return PlantedModel(model=trained(dataset, arch, recipe, "source", seed), dataset=dataset)
 
 
@@ -51,7 +53,7 @@ def reader_of(dataset: DatasetInfo, preset: Preset) -> Model:
 
 
 def model_of_read_labels(
-    dataset: DatasetInfo, part: Literal["human", "noise"], reader: Model, arch: str, recipe: Recipe, seed: int
+    dataset: DatasetInfo, part: Part, reader: Model, arch: str, recipe: Recipe, seed: int
 ) -> PlantedModel:
     """Return a model trained on the labels that are read in one part of a planted set."""
     spec = RelabelSpec(dataset=dataset.ref, part=part)

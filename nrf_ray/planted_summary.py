@@ -30,8 +30,8 @@ def print_planted(console: Console, planted: pd.DataFrame) -> None:
         f"shares of n = {n} test examples; mean ± 95% t interval over seeds. human, noise: how often each part shows "
         "the label; norm: of the noise part. human alone, noise alone: the other part is removed, and the model gives "
         "the class of the part that is left. follows: the parts show two classes, and the model gives that of the one "
-        "or the other. score: share of the input-gradient score that the noise part has. labels: planted, or read in one "
-        "part by a model (human) or by a linear one (noise).",
+        "or the other. score: share of the input-gradient score that the noise part has. labels: planted, or read in "
+        "one part by a model (human) or by a linear one (noise).",
     )
 
 
@@ -63,5 +63,6 @@ def print_footprint(console: Console, footprint: pd.DataFrame) -> None:
     )
 
 
-def _labels(labels: str) -> str:
-    return {"planted": "planted", "read by a model": "human, read", "read by a linear model": "noise, read"}[labels]
+def _labels(labels: object) -> str:
+    known = {"planted": "planted", "read by a model": "human, read", "read by a linear model": "noise, read"}
+    return known[str(labels)]

@@ -14,7 +14,7 @@ from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Metrics, Resources, Stage, walk
 from nrf_ray.graph.store import Store, place_of
-from nrf_ray.planted import LABELS, MODALITIES
+from nrf_ray.planted import KINDS, LABELS, MODALITIES
 from nrf_ray.presets import Preset
 from nrf_ray.specs import ATTACKS
 from nrf_ray.stages.costs import architecture_named
@@ -135,6 +135,10 @@ class PlantedGrid:
     """Predictivenesses of the noise part in the phase diagram."""
     phase_noises: tuple[float, ...]
     """Norms of the noise part in the phase diagram, in units of the modality's default."""
+    train: int = 2000
+    """Training examples of every set."""
+    test: int = 500
+    """Test examples of every set."""
     brief: bool = False
     """Short trainings: does everything run?"""
 
@@ -147,8 +151,18 @@ class PlantedGrid:
         ):
             for value in values:
                 lookup(dict.fromkeys(known), value, name)
-        for arch in self.archs:
-            architecture_named(arch)
+        for modality in self.modalities:
+            if self.archs and not self.archs_for(modality):
+                raise ConfigError(f"{', '.join(self.archs)} reads no {modality}s; add an architecture that does")
+            for norm in self.norms:
+                for eps in self.epsilons:
+                    ThreatModel(norm=norm, eps=eps).check_fits(KINDS[modality].shape)
+        if "image" in self.modalities and "l2_token" in self.norms:
+            raise ConfigError("l2_token bounds the words of texts; choose --modality text with it")
+
+    def archs_for(self, modality: str) -> tuple[str, ...]:
+        """Return those of the architectures that read `modality`."""
+        return tuple(arch for arch in self.archs if architecture_named(arch).reads == f"{modality}s")
 
 
 MAY_BE_EMPTY: dict[type, tuple[str, ...]] = {Grid: ("extra_tests",), PlantedGrid: ("archs",)}

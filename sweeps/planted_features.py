@@ -31,6 +31,7 @@ from nrf_ray.recipes import Recipe
 from nrf_ray.rows import result_row, robustness_row
 from nrf_ray.specs import pgd_attack
 from nrf_ray.stages.phase import Cell, PhasePanel, PhaseSpec, phase_diagram
+from nrf_ray.stages.relabel import Part
 from nrf_ray.sweep import PlantedGrid, Sweep
 from nrf_ray.tables import Row
 from nrf_ray.threat import ThreatModel
@@ -38,7 +39,7 @@ from nrf_ray.threat import ThreatModel
 NAME = "planted_features"
 P_HUMAN = 0.9
 """How often the human part shows the label in the phase diagram."""
-READ = {"human": "human", "noise": "noise"}
+READ: dict[str, Part] = {"human": "human", "noise": "noise"}
 """Of sets labelled by one part, the part that labels are also read in."""
 UNIT_STEPS, UNIT_EXAMPLES = 5, 32
 """What the usefulness of units is measured with."""
@@ -53,7 +54,7 @@ def planted_features(grid: PlantedGrid) -> Sweep:
         preset = _preset(grid, modality)
         for label in grid.labels:
             for noise in grid.noises:
-                dataset = set_of(planted(modality, label=label, noise=noise * KINDS[modality].noise))
+                dataset = _set(grid, modality, label=label, noise=noise * KINDS[modality].noise)
                 rows += _rows(grid, preset, dataset, label)
         panel, phase_rows, stages = _phases(grid, preset, modality)
         panels.append(panel)
@@ -68,7 +69,11 @@ def _preset(grid: PlantedGrid, modality: str) -> Preset:
     if grid.brief:
         brief = {name: replace(getattr(preset, name), epochs=2) for name in ("source", "robust_source", "student")}
         preset = replace(preset, **brief, attack_steps=5, check_examples=8)
-    return replace(preset, archs=grid.archs or preset.archs)
+    return replace(preset, archs=grid.archs_for(modality) or preset.archs)
+
+
+def _set(grid: PlantedGrid, modality: str, *, label: str, **given: float) -> DatasetInfo:
+    return set_of(planted(modality, label=label, train=grid.train, test=grid.test, **given))
 
 
 def _rows(grid: PlantedGrid, preset: Preset, dataset: DatasetInfo, label: str) -> Iterator[Row]:
@@ -119,7 +124,7 @@ def _phases(grid: PlantedGrid, preset: Preset, modality: str) -> tuple[PhasePane
     for share in grid.phase_shares:
         for factor in grid.phase_noises:
             noise = factor * KINDS[modality].noise
-            dataset = set_of(planted(modality, label="both", p_human=P_HUMAN, p_noise=share, noise=noise))
+            dataset = _set(grid, modality, label="both", p_human=P_HUMAN, p_noise=share, noise=noise)
             models = [planted_model(dataset, arch, preset.source, seed) for seed in grid.seeds]
             names = [f"{modality}_{len(cells)}_{seed}" for seed in grid.seeds]
             cells.append(Cell(p_noise=share, noise=noise, models=tuple(names)))

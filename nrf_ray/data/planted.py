@@ -6,7 +6,7 @@ from nrf_ray.data.images import LabelledImages
 from nrf_ray.planted import Planted
 from nrf_ray.planted.generate import generate
 
-NORMALISATION = {"image": ((0.5,), (0.3,)), "text": ((0.4,), (0.3,))}
+NORMALISATION = {"image": (0.5, 0.3), "text": (0.5, 0.3)}
 """Mean and std of each modality, to one digit: the same for all of its sets."""
 
 
@@ -20,5 +20,7 @@ def load(spec: Planted) -> tuple[LabelledImages, LabelledImages]:
 
 
 def normalisation(spec: Planted) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and std of the one channel."""
-    return NORMALISATION[spec.modality]
+    """Return mean and std per channel of an image, or per coordinate of a word's vector."""
+    mean, std = NORMALISATION[spec.modality]
+    count = spec.kind.shape[2] if spec.modality == "text" else spec.kind.shape[0]
+    return (mean,) * count, (std,) * count

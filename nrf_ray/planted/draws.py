@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 def uniform(seed: int, n: int, *names: str) -> Floats:
     """Return n numbers in [0, 1), multiples of 2**-53, of the stream called `names`."""
     raw = np.random.PCG64(derive_seed(seed, "planted", *names)).random_raw(n)
-    return (raw >> np.uint64(11)) * 2.0**-53
+    return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def below(seed: int, n: int, bound: int | Ints, *names: str) -> Ints:

@@ -32,8 +32,13 @@ class Examples:
 
     def rows(self, chosen: Ints) -> "Examples":
         """Return the examples at the places `chosen`."""
-        images, *classes = (values[chosen] for values in (self.images, self.labels, self.human, self.noise))
-        return Examples(spec=self.spec, images=images, labels=classes[0], human=classes[1], noise=classes[2])
+        return Examples(
+            spec=self.spec,
+            images=self.images[chosen],
+            labels=self.labels[chosen],
+            human=self.human[chosen],
+            noise=self.noise[chosen],
+        )
 
 
 def generate(spec: Planted, split: str) -> Examples:

@@ -48,7 +48,8 @@ def draw(seed: int, classes: Ints, norm: float, split: str) -> Floats:
     sign = np.where(uniform(seed, n, split, "lighter") < 0.5, 1.0, -1.0)
     free = 1 - 2 * MARGIN - strength
     ground = on_lattice(MARGIN + free * uniform(seed, n, split, "ground")) + np.where(sign > 0, 0.0, strength)
-    return ground[:, None, None] + (sign * strength)[:, None, None] * placed
+    drawn: Floats = ground[:, None, None] + (sign * strength)[:, None, None] * placed
+    return drawn
 
 
 def _stencils(drawn: str) -> Floats:

@@ -41,7 +41,8 @@ def weaves(classes: int) -> Floats:
 def noise_parts(spec: Planted, classes: Ints, human: Array) -> Floats:
     """Return the unreadable part of one image a row, showing `classes` [n], of l2 norm `spec.noise` each."""
     amplitude = on_lattice(spec.noise / np.sqrt(human[0].size))
-    return amplitude * weaves(spec.classes)[classes]
+    woven: Floats = amplitude * weaves(spec.classes)[classes]
+    return woven
 
 
 def take_apart(images: Array, like: Array) -> Parts:
@@ -59,4 +60,6 @@ def take_apart(images: Array, like: Array) -> Parts:
 
 def read_noise(spec: Planted, noise: Array) -> Ints:
     """Return the class whose pattern each noise part [n, 1, 16, 16] is nearest to."""
-    return np.einsum("nchw,kchw->nk", noise.astype(np.float64), weaves(spec.classes)).argmax(axis=1)
+    flat = noise.reshape(len(noise), -1).astype(np.float64)
+    read: Ints = (flat @ weaves(spec.classes).reshape(spec.classes, -1).T).argmax(axis=1)
+    return read

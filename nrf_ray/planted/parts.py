@@ -35,9 +35,10 @@ class Energy(NamedTuple):
     rest: Array
 
 
-def on_lattice(values: Any) -> Any:
-    """Return numbers or arrays rounded to multiples of 2**-20."""
-    return np.round(np.asarray(values) / LATTICE) * LATTICE
+def on_lattice(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return numbers rounded to multiples of 2**-20."""
+    rounded: npt.NDArray[np.float64] = np.round(np.asarray(values, np.float64) / LATTICE) * LATTICE
+    return rounded
 
 
 def energy(parts: Parts) -> Energy:

@@ -36,7 +36,7 @@ class Kind:
     """What the norms are of."""
 
 
-KINDS: dict[Modality, Kind] = {
+KINDS: dict[str, Kind] = {
     "image": Kind(shape=(1, 16, 16), human=4.0, noise=0.25, max_human=4.5, max_noise=1.0, of="the image"),
     "text": Kind(shape=(1, 10, 32), human=1.5, noise=0.125, max_human=2.0, max_noise=0.5, of="each word's vector"),
 }
@@ -104,6 +104,12 @@ class Planted:
                 )
         if self.human == self.noise == 0:
             raise ConfigError("a planted set with human=0 and noise=0 shows nothing; give one part a norm above 0")
+        for part, others in (("human", "noise"), ("noise", "human")):
+            if self.label == part and getattr(self, part) == 0:
+                raise ConfigError(
+                    f"label={part} goes by a {part} part that is not there ({part}=0); give it a norm above 0, or "
+                    f"choose label={others}"
+                )
 
 
 def planted(modality: str, *, label: str = "human", classes: int = 4, **given: float) -> Planted:

@@ -45,16 +45,17 @@ def blank(human: Array) -> Array:
 
 def marks(classes: int) -> Floats:
     """Return the mark of each class as signs, [k, 32]: rows of a Hadamard matrix, so orthogonal, times (+ -)."""
-    hadamard = np.ones((1, 1))
+    hadamard: Floats = np.ones((1, 1))
     while len(hadamard) < WIDTH // 2:
-        hadamard = np.kron(hadamard, [[1, 1], [1, -1]])
-    return np.kron(hadamard[1 : classes + 1], [[1, -1]])
+        hadamard = np.kron(hadamard, np.array([[1.0, 1.0], [1.0, -1.0]])).astype(np.float64)
+    return np.kron(hadamard[1 : classes + 1], np.array([[1.0, -1.0]])).astype(np.float64)
 
 
 def noise_parts(spec: Planted, classes: Ints, human: Array) -> Floats:
     """Return the unreadable part of one text a row, showing `classes` [n] in all words of `human` [n, 1, 10, 32]."""
     amplitude = on_lattice(spec.noise / np.sqrt(WIDTH))
-    return amplitude * marks(spec.classes)[classes][:, None, None] * _written(human)
+    marked: Floats = amplitude * marks(spec.classes)[classes][:, None, None] * _written(human)
+    return marked
 
 
 def take_apart(texts: Array, like: Array) -> Parts:
@@ -68,7 +69,8 @@ def take_apart(texts: Array, like: Array) -> Parts:
 
 def read_noise(spec: Planted, noise: Array) -> Ints:
     """Return the class whose mark the words of each noise part [n, 1, 10, 32] are nearest to, all words together."""
-    return (noise.astype(np.float64).sum(axis=(1, 2)) @ marks(spec.classes).T).argmax(axis=1)
+    read: Ints = (noise.astype(np.float64).sum(axis=(1, 2)) @ marks(spec.classes).T).argmax(axis=1)
+    return read
 
 
 def spell(spec: Planted, human_classes: Ints, noise_classes: Ints, split: str) -> list[str]:
@@ -96,4 +98,5 @@ def codes() -> Floats:
 
 def _written(texts: Array) -> Array:
     """Return 1 at words and 0 at padding, [n, 1, 10, 1]."""
-    return (texts.mean(axis=-1, keepdims=True) > WRITTEN).astype(texts.dtype)
+    written: Array = (texts.mean(axis=-1, keepdims=True) >= WRITTEN).astype(texts.dtype)
+    return written

@@ -17,6 +17,8 @@ from nrf_ray.planted import parse_planted
 from nrf_ray.stages.costs import OVERHEAD
 from nrf_ray.stages.reliance import check_planted
 
+Part = Literal["human", "noise"]
+
 FITTED = 0.5
 """Share of the training examples that the linear classifier is fitted on; it labels all of them."""
 
@@ -27,7 +29,7 @@ class RelabelSpec:
 
     dataset: DatasetRef
     """Its training split gets new labels."""
-    part: Literal["human", "noise"]
+    part: Part
     """The part that is read."""
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from nrf_ray.planted.draws import Ints
     from nrf_ray.planted.generate import Examples
     from nrf_ray.planted.parts import Array
 
@@ -77,7 +78,7 @@ def reliance(config: RelianceSpec, context: Context, *, model: Artifact) -> Metr
     test = generate(parse_planted(config.dataset.name), "test")
     network = load_model(model, device)
 
-    def says(images: "Array", classes: "Array") -> float:
+    def says(images: "Array", classes: "Ints") -> float:
         predictions = predict(network, torch.from_numpy(images).to(device)).cpu()
         return share(predictions == torch.from_numpy(classes))
 

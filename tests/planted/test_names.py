@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
         {},
         optional={
             "human": st.floats(0.01, 2),
-            "noise": st.floats(0, 0.5),
+            "noise": st.floats(0.001, 0.5),
             "p_human": st.floats(0, 1),
             "p_noise": st.floats(0, 1),
             "train": st.integers(8, 10_000),

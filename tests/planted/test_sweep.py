@@ -1,0 +1,173 @@
+"""The sweep over planted sets: every table filled, the picture drawn, mistakes refused in one line."""
+
+import io
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import torch
+
+from nrf_ray import cli
+from nrf_ray.console import make_console
+from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.store import Store
+from nrf_ray.options import PlantedOptions
+from nrf_ray.phase import Diagram, draw_phases
+from nrf_ray.planted_tables import FOOTPRINT, PLANTED
+from nrf_ray.report import write_tables
+from nrf_ray.summary import print_summary
+from tests.sweeps import load
+
+ROOT = Path(__file__).parents[2]
+planted_features = load("planted_features")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Return the store, the tables and the printed summary of a sweep of seconds, whose numbers mean nothing."""
+    torch.set_num_threads(1)
+    options = PlantedOptions(
+        label="human,noise", seeds="0", phase_share="0.9,1", phase_noise="1", train=128, test=40, brief=True
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planted_features, "UNIT_STEPS", 1)
+        patch.setattr(planted_features, "UNIT_EXAMPLES", 16)
+        sweep = planted_features.planted_features(options.grid())
+    store = Store.open(str(tmp_path_factory.mktemp("planted")), create=True)
+    assert run_inline(sweep.goals, store).errors == {}
+    tables, out = write_tables(sweep, store), io.StringIO()
+    console = make_console()
+    console.file, console.width = out, 220
+    print_summary(console, sweep, store, tables)
+    return sweep, store, tables, out.getvalue()
+
+
+@pytest.mark.parametrize("table", [PLANTED, FOOTPRINT], ids=lambda table: table.name)
+def test_every_row_has_exactly_the_declared_columns(done, table):
+    sweep, store, _, _ = done
+    kinds = {"string": str, "float64": float, "int64": int}
+    rows = sweep.collect(store)[table]
+    optional = {"adversary", "adversary_norm", "adversary_epsilon", "label_agreement", "nonrobustness"}
+    if table is FOOTPRINT:
+        optional |= {name for name in table.column_names() if name.startswith("energy") or name.endswith("kept")}
+    for row in rows:
+        assert set(row) == set(table.column_names())
+        for column in table.columns:
+            assert len(column.description) > 3
+            if column.type != "string" and column.name != "seed":
+                assert column.unit
+            if row[column.name] is None:
+                assert column.name in optional
+            else:
+                assert type(row[column.name]) is kinds[column.type], column.name
+                assert column.unit != "share" or 0 <= row[column.name] <= 1, column.name
+    assert len(rows) == {"planted": 2 * (2 * 3 + 2), "footprint": 2 * 2 * 3}[table.name]
+
+
+def test_the_axes_of_the_sweep_are_all_there(done):
+    _, _, tables, text = done
+    planted = tables["planted"]
+    assert set(planted["modality"]) == {"image", "text"}
+    assert set(planted["labels"]) == {"planted", "read by a model", "read by a linear model"}
+    assert set(planted["training"]) == {"standard", "adversarial"}
+    of_linear = planted[planted["labels"] == "read by a linear model"]
+    assert (of_linear["label_agreement"] == 1).all(), "the classes of noise parts are linearly separable"
+    assert set(planted[planted["label"] == "both"]["p_noise"]) == {0.9, 1.0}
+    assert len(tables["robustness"]) == len(tables["results"]) == len(tables["usefulness"]) == 8
+    energies = tables["footprint"][["energy_human", "energy_noise", "energy_rest"]].dropna().sum(axis=1)
+    assert len(energies)
+    assert (energies - 1).abs().max() < 1e-9
+    for said in (
+        "planted sets: what models use",
+        "planted sets: what attacks change",
+        "phase_diagram.svg",
+        "noise, read",
+    ):
+        assert said in text
+
+
+def test_the_picture_lies_beside_the_tables_and_shows_what_was_measured(done):
+    sweep, store, tables, _ = done
+    (figure,) = sweep.figures
+    drawn = store.blobs.get(f"{sweep.folder()}/phase_diagram.svg")
+    assert drawn == store.artifact(figure).read("phase_diagram.svg")
+    text = "".join(ElementTree.fromstring(drawn).itertext())
+    metrics = store.artifact(figure).record.metrics
+    assert set(metrics) == {"image.0.25.0.9", "image.0.25.1", "text.0.125.0.9", "text.0.125.1"}
+    planted = tables["planted"]
+    for name, value in metrics.items():
+        modality, norm, share = name.split(".", 1)[0], *(float(v) for v in _numbers(name))
+        row = planted[
+            (planted["modality"] == modality)
+            & (planted["label"] == "both")
+            & (planted["noise_norm"] == norm)
+            & (planted["p_noise"] == share)
+        ].iloc[0]
+        assert value == pytest.approx(row["follows_noise"] - row["follows_human"])
+        assert f"{value:+.2f}" in text
+
+
+def _numbers(name):
+    """Return norm and predictiveness in a metric's name such as image.0.25.0.9."""
+    rest = name.split(".", 1)[1]
+    norm = rest[: rest.index(".") + len(rest.split(".")[1]) + 1]
+    return norm, rest[len(norm) + 1 :]
+
+
+def test_a_diagram_is_blue_for_the_human_part_and_red_for_the_noise_part():
+    values = {(0.8, 0.5): -1.0, (1.0, 0.5): 1.0, (0.8, 1.0): 0.0, (1.0, 1.0): 0.5}
+    drawn = draw_phases([Diagram(title="<x>", p_human=0.9, values=values)])
+    assert drawn == draw_phases([Diagram(title="<x>", p_human=0.9, values=dict(reversed(values.items())))])
+    fills = [element.get("fill") for element in ElementTree.fromstring(drawn).iter() if element.get("fill-opacity")]
+    assert fills[1] == "#ffffff"
+    below, above = fills[0], fills[2]
+    assert int(below[5:7], 16) > int(below[1:3], 16)
+    assert int(above[1:3], 16) > int(above[5:7], 16)
+    text = "".join(ElementTree.fromstring(drawn).itertext())
+    assert all(word in text for word in ("<x>", "-1.00", "+1.00", "0.8", "0.5", "follows the noise part"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--modality", "sound"), "unknown modality 'sound'; known: image, text"),
+        (("--label", "mine"), "unknown label 'mine'; known: human, noise, both, conflict"),
+        (("--training", "none"), "unknown training 'none'; known: standard, adversarial"),
+        (("--noise", "loud"), "--noise 'loud' is no number"),
+        (("--noise", "100"), "noise=25 is no norm of a planted image's noise part: it is from 0 to 1"),
+        (("--noise", "0", "--label", "noise"), "label=noise goes by a noise part that is not there (noise=0)"),
+        (("--phase-share", "2"), "p_noise=2 is no share"),
+        (("--phase-share", ""), "phase_shares is empty"),
+        (("--arch", "vgg_s"), "vgg_s reads no texts; add an architecture that does"),
+        (("--arch", "alexnet"), "unknown architecture 'alexnet'"),
+        (("--norm", "l2_token"), "l2_token bounds the words of texts; choose --modality text with it"),
+        (("--epsilon", "99"), "l2 epsilon 99 is beyond the box"),
+        (("--seeds", "0,0"), "seeds names a value twice"),
+        (("--train", "2"), "train of a planted set is from 4"),
+        (("--train", "20"), "20 training examples are less than one batch of 64"),
+        (("--dataset", "digits"), "--dataset"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_mistake_is_one_line_and_exit_code_2(flags, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["planted_features.py", *flags, "--store", str(tmp_path / "store")])
+    with pytest.raises(SystemExit) as end:
+        cli.planted_main(planted_features.planted_features)
+    text = capsys.readouterr().err
+    assert (end.value.code, text.count("\n")) == (2, 1)
+    assert message in text
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_plan_imports_nothing_heavy(tmp_path):
+    code = (
+        "import runpy, sys; sys.argv = ['planted_features.py', '--plan', '--store', sys.argv[1]]\n"
+        "try: runpy.run_path('sweeps/planted_features.py', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "print(sorted({'torch', 'ray', 'pandas', 'pyarrow', 'numpy', 'scipy', 'transformers'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "store")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
