@@ -3,7 +3,8 @@
 import pandas as pd
 from rich.console import Console
 
-from nrf_ray.grille import explain, make_grille, mean_ci, seed_means
+from nrf_ray.grille import explain, make_grille, mean_ci
+from nrf_ray.statistics import seed_means
 
 SET = ["modality", "label", "p_human", "p_noise", "noise_norm"]
 MODEL = ["labels", "training", "student_arch"]

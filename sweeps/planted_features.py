@@ -18,6 +18,7 @@ Planted sets are datasets by name, so every other sweep takes them too:
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from nrf_ray.cli import planted_main
 from nrf_ray.data.catalogue import DatasetInfo
@@ -72,7 +73,7 @@ def _preset(grid: PlantedGrid, modality: str) -> Preset:
     return replace(preset, archs=grid.archs_for(modality) or preset.archs)
 
 
-def _set(grid: PlantedGrid, modality: str, *, label: str, **given: float) -> DatasetInfo:
+def _set(grid: PlantedGrid, modality: str, *, label: str, **given: Any) -> DatasetInfo:
     return set_of(planted(modality, label=label, train=grid.train, test=grid.test, **given))
 
 

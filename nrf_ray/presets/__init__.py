@@ -1,7 +1,7 @@
 """Presets: the axes and recipes that are known to work for one budget, or that the paper used.
 
-`preset` says what a preset is; `small`, `text` and `planted` hold those for CPUs, whose numbers were all measured before
-they were written down; `paper` holds the paper's own.
+`preset` says what a preset is; `small`, `text` and `planted` hold those for CPUs, whose numbers were all measured
+before they were written down; `paper` holds the paper's own.
 """
 
 from nrf_ray.presets.paper import CIFAR10, RESTRICTED_IMAGENET
@@ -13,8 +13,9 @@ from nrf_ray.presets.text import TEXT
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
-        LAPTOP, SMOKE, FASHION, CIFAR10_SMALL, TEXT, PLANTED_IMAGE, PLANTED_TEXT, CIFAR10, RESTRICTED_IMAGENET,
-    )  # fmt: skip
+        *(LAPTOP, SMOKE, FASHION, CIFAR10_SMALL, TEXT, PLANTED_IMAGE, PLANTED_TEXT),
+        *(CIFAR10, RESTRICTED_IMAGENET),
+    )
 }
 """Every preset; the first is the default."""
 
