@@ -116,7 +116,9 @@ WRONG: dict[str, list[object]] = {
 """Values that a field of a record cannot have; the last four are of its provenance."""
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values], ids=lambda v: repr(v)[:40]
+)
 def test_a_right_checksum_over_wrong_types_is_a_damaged_record(name: str, value: object):
     """Regression: whoever used such a field later ended with a traceback, and the record stayed."""
     body = {**json.loads(RECORD.to_bytes())}
