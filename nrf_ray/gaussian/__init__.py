@@ -7,73 +7,35 @@ Throughout, the loss is v' Sigma^-1 v + log det Sigma with v = x - y mu: twice t
 constant. The factor 2 is the paper's own (Theorem 1 drops the 1/2); no minimiser depends on it.
 """
 
-from nrf_ray.gaussian.adversary import (
-    adversary_matrix,
-    lambda_bounds,
-    lambda_for,
-    robust_covariance,
-    spent_budget,
-    worst_perturbations,
-)
-from nrf_ray.gaussian.model import (
-    Array,
-    Gaussian,
-    accuracy,
-    alignment,
-    boundary_slope,
-    classify,
-    condition_number,
-    gradient,
-    induced_distance,
-    loss,
-    random_gaussian,
-    sample,
-    standard_mle,
-)
-from nrf_ray.gaussian.robust import descend, excess_loss, robust_mle, robust_mle_per_sample
-from nrf_ray.gaussian.theorems import (
-    Sides,
-    lemma_8,
-    theorem_1,
-    theorem_1_minimum,
-    theorem_2,
-    theorem_2_limit,
-    theorem_3,
-    worst_alignment,
-    worst_alignment_by_search,
-)
-
-__all__ = [
-    "Array",
-    "Gaussian",
-    "Sides",
-    "accuracy",
-    "adversary_matrix",
-    "alignment",
-    "boundary_slope",
-    "classify",
-    "condition_number",
-    "descend",
-    "excess_loss",
-    "gradient",
-    "induced_distance",
-    "lambda_bounds",
-    "lambda_for",
-    "lemma_8",
-    "loss",
-    "random_gaussian",
-    "robust_covariance",
-    "robust_mle",
-    "robust_mle_per_sample",
-    "sample",
-    "spent_budget",
-    "standard_mle",
-    "theorem_1",
-    "theorem_1_minimum",
-    "theorem_2",
-    "theorem_2_limit",
-    "theorem_3",
-    "worst_alignment",
-    "worst_alignment_by_search",
-    "worst_perturbations",
-]
+from nrf_ray.gaussian.adversary import adversary_matrix as adversary_matrix
+from nrf_ray.gaussian.adversary import lambda_bounds as lambda_bounds
+from nrf_ray.gaussian.adversary import lambda_for as lambda_for
+from nrf_ray.gaussian.adversary import robust_covariance as robust_covariance
+from nrf_ray.gaussian.adversary import spent_budget as spent_budget
+from nrf_ray.gaussian.adversary import worst_perturbations as worst_perturbations
+from nrf_ray.gaussian.model import Array as Array
+from nrf_ray.gaussian.model import Gaussian as Gaussian
+from nrf_ray.gaussian.model import accuracy as accuracy
+from nrf_ray.gaussian.model import alignment as alignment
+from nrf_ray.gaussian.model import boundary_slope as boundary_slope
+from nrf_ray.gaussian.model import classify as classify
+from nrf_ray.gaussian.model import condition_number as condition_number
+from nrf_ray.gaussian.model import gradient as gradient
+from nrf_ray.gaussian.model import induced_distance as induced_distance
+from nrf_ray.gaussian.model import loss as loss
+from nrf_ray.gaussian.model import random_gaussian as random_gaussian
+from nrf_ray.gaussian.model import sample as sample
+from nrf_ray.gaussian.model import standard_mle as standard_mle
+from nrf_ray.gaussian.robust import descend as descend
+from nrf_ray.gaussian.robust import excess_loss as excess_loss
+from nrf_ray.gaussian.robust import robust_mle as robust_mle
+from nrf_ray.gaussian.robust import robust_mle_per_sample as robust_mle_per_sample
+from nrf_ray.gaussian.theorems import Sides as Sides
+from nrf_ray.gaussian.theorems import lemma_8 as lemma_8
+from nrf_ray.gaussian.theorems import theorem_1 as theorem_1
+from nrf_ray.gaussian.theorems import theorem_1_minimum as theorem_1_minimum
+from nrf_ray.gaussian.theorems import theorem_2 as theorem_2
+from nrf_ray.gaussian.theorems import theorem_2_limit as theorem_2_limit
+from nrf_ray.gaussian.theorems import theorem_3 as theorem_3
+from nrf_ray.gaussian.theorems import worst_alignment as worst_alignment
+from nrf_ray.gaussian.theorems import worst_alignment_by_search as worst_alignment_by_search

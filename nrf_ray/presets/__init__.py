@@ -6,7 +6,7 @@ before they were written down; `paper` holds the paper's own.
 
 from nrf_ray.presets.paper import CIFAR10, RESTRICTED_IMAGENET
 from nrf_ray.presets.planted import PLANTED_IMAGE, PLANTED_TEXT
-from nrf_ray.presets.preset import Preset
+from nrf_ray.presets.preset import Preset as Preset
 from nrf_ray.presets.small import CIFAR10_SMALL, FASHION, LAPTOP, SMOKE
 from nrf_ray.presets.text import TEXT
 
@@ -18,5 +18,3 @@ PRESETS: dict[str, Preset] = {
     )
 }
 """Every preset; the first is the default."""
-
-__all__ = ["PRESETS", "Preset"]

@@ -1,0 +1,27 @@
+"""The API reference is made without a warning, and every public module has its page."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT
+
+
+def modules() -> set[Path]:
+    """Return what the page of every public module is called, below the folder of the reference."""
+    files = (file.relative_to(ROOT) for file in (ROOT / "nrf_ray").rglob("*.py"))
+    named = (file.parent if file.stem == "__init__" else file for file in files)
+    return {file.with_suffix(".html") for file in named if not file.stem.startswith("_")}
+
+
+@pytest.mark.slow
+def test_every_public_module_has_a_page_and_nothing_is_warned_of(tmp_path: Path) -> None:
+    pytest.importorskip("pdoc")
+    recipe = subprocess.run(["make", "--dry-run", "docs"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = recipe.replace("build/docs", str(tmp_path))
+    assert str(tmp_path) in command
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    pages = {file.relative_to(tmp_path) for file in tmp_path.rglob("*.html")} - {Path("index.html")}
+    assert pages == modules()
