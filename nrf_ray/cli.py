@@ -23,6 +23,7 @@ from nrf_ray.doctor.command import doctor
 from nrf_ray.errors import INTERRUPTED, NrfError
 from nrf_ray.export.command import export, export_sweep
 from nrf_ray.options import Defaults, Options, PlantedOptions, TheoryOptions
+from nrf_ray.page.command import report
 from nrf_ray.sweep import Grid, PlantedGrid, Sweep, TheoryGrid
 
 DEFAULTS = Options()
@@ -72,7 +73,7 @@ def nrf_main() -> None:
 def nrf_app() -> App:
     """Return the parser of the `nrf` command."""
     app = _app("nrf", inspect_store.__doc__)
-    for command in (*inspect_store.COMMANDS, export, export_sweep, compare, doctor):
+    for command in (*inspect_store.COMMANDS, report, export, export_sweep, compare, doctor):
         app.command(command)
     return app
 

@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ from nrf_ray.sweep import Sweep
 
 if TYPE_CHECKING:
     from nrf_ray.cluster.run import Outcome
+    from nrf_ray.cluster.search import StageSearcher
+    from nrf_ray.page.live import RunPage
 
 
 def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
@@ -45,8 +48,12 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
     if address and plan.todo():
         check_listening(address)
     store = Store.open(options.store, create=True)
-    outcome = _run(sweep, plan, store, address, console) if plan.todo() else None
-    return _finish(console, sweep, store, outcome, plan, estimates, began)
+    from nrf_ray.page.live import RunPage
+
+    expected = forecast(plan, estimates, machine.slots).wall if plan.todo() else None
+    with RunPage(sweep, plan, store, expected=expected, say=lambda line: console.print(line, soft_wrap=True)) as page:
+        outcome = _run(sweep, plan, store, address, console, page) if plan.todo() else None
+        return _finish(console, sweep, store, outcome, plan, estimates, page, began)
 
 
 def _machine(options: RunOptions) -> Machine:
@@ -84,7 +91,7 @@ def _plan_line(sweep: Sweep, plan: Plan) -> str:
     return f"{sweep.name}: {len(plan.steps)} stages for {len(sweep.rows)} cells ({counts}); expected work {work}"
 
 
-def _run(sweep: Sweep, plan: Plan, store: Store, address: str | None, console: Console) -> "Outcome":
+def _run(sweep: Sweep, plan: Plan, store: Store, address: str | None, console: Console, page: "RunPage") -> "Outcome":
     log = _log_folder(store) / "ray.log"
     console.print(_plan_line(sweep, plan))
     console.print(f"store {store.path_of('')}", soft_wrap=True)
@@ -95,7 +102,11 @@ def _run(sweep: Sweep, plan: Plan, store: Store, address: str | None, console: C
     from nrf_ray.cluster.run import run_sweep
 
     with output_to(log) as terminal:
-        return run_sweep(sweep, plan, store, address=address, log=log, console=terminal)
+
+        def watch(searcher: "StageSearcher") -> AbstractContextManager[None]:
+            return page.watching(searcher, lambda line: terminal.print(line, soft_wrap=True))
+
+        return run_sweep(sweep, plan, store, address=address, log=log, console=terminal, watch=watch)
 
 
 def _log_folder(store: Store) -> Path:
@@ -111,14 +122,16 @@ def _finish(
     outcome: "Outcome | None",
     plan: Plan,
     estimates: Estimates,
+    page: "RunPage",
     began: float,
 ) -> int:
-    """Write the tables, print the summary, and return the exit code."""
+    """Write the tables and the last page, print the summary, and return the exit code."""
     from nrf_ray.report import replaced_keys, write_tables
     from nrf_ray.summary import print_summary
 
     former = replaced_keys(sweep, store)
     tables = write_tables(sweep, store, outcome.frontier if outcome else None)
+    page.finish(tables)
     print_summary(console, sweep, store, tables)
     seconds = time.monotonic() - began
     if former:

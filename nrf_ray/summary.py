@@ -35,6 +35,12 @@ Frames = Mapping[str, pd.DataFrame]
 
 def print_summary(console: Console, sweep: Sweep, store: Store, tables: Frames) -> None:
     """Print what the tables show, what each number is, and where the files lie."""
+    print_tables(console, tables)
+    _print_places(console, sweep, store, tables)
+
+
+def print_tables(console: Console, tables: Frames) -> None:
+    """Print what the tables show and what each number is: grilles, each with explanations that follow it."""
     of_data = {name: frame for name, frame in tables.items() if "dataset" in frame}
     sections = (
         (RESULTS, _results),
@@ -54,7 +60,11 @@ def print_summary(console: Console, sweep: Sweep, store: Store, tables: Frames) 
     for table, show_all in ((THEORY, print_theory), (PLANTED, print_planted), (FOOTPRINT, print_footprint)):
         if table.name in tables:
             show_all(console, tables[table.name])
+
+
+def _print_places(console: Console, sweep: Sweep, store: Store, tables: Frames) -> None:
     console.print(f"tables       {store.path_of(sweep.folder())}/{{{','.join(tables)}}}.parquet", soft_wrap=True)
+    console.print(f"report       {store.path_of(sweep.folder())}/report.html", soft_wrap=True)
     for name in sweep.pictures(store):
         console.print(f"picture      {store.path_of(sweep.folder())}/{name}", soft_wrap=True)
     if store.blobs.root:

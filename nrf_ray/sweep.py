@@ -3,7 +3,7 @@
 A sweep file is a function from a `Grid` to a `Sweep`. Building one runs nothing and needs neither torch nor ray.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypedDict
@@ -219,7 +219,10 @@ class Sweep:
     def collect(self, store: Store) -> dict[Table, list[dict[str, object]]]:
         """Return all rows whose stages are committed, by table."""
         records = store.at_once(store.record, map(place_of, self.goals))
-        metrics: dict[Key, Metrics] = {record.key: record.metrics for record in records if record}
+        return self.filled({record.key: record.metrics for record in records if record})
+
+    def filled(self, metrics: Mapping[Key, Metrics]) -> dict[Table, list[dict[str, object]]]:
+        """Return all rows whose stages have `metrics`, by table."""
         tables: dict[Table, list[dict[str, object]]] = {row.table: [] for row in self.rows}
         for row in self.rows:
             if all(stage.key in metrics for stage in row.stages()):

@@ -89,13 +89,10 @@ class LiveView:
         return self._frontier.state.get(key, Progress.DONE) is Progress.DONE
 
     def _time_left(self, elapsed: float) -> str:
-        """Scale the estimate of what is left by how estimates and time have compared so far."""
-        states = list(self._frontier.state.items())
-        finished = sum(self._frontier.seconds(key) for key, state in states if state is Progress.DONE)
-        left = self._frontier.seconds_left
-        if finished < 5:
-            return f"about {left / max(1, self._slots):.0f} s of work"
-        return f"about {left * elapsed / finished:.0f} s left"
+        left = self._frontier.expected_left(elapsed)
+        if left is None:
+            return f"about {self._frontier.seconds_left / max(1, self._slots):.0f} s of work"
+        return f"about {left:.0f} s left"
 
     def _table(self) -> RenderableType:
         table = Table(box=None, padding=(0, 2))

@@ -1,6 +1,7 @@
 """Run what a sweep still needs: one Tuner, one trial a stage."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,20 @@ class Outcome:
         return 1.0 - self.work_seconds / (wall_seconds * self.slots)
 
 
-def run_sweep(sweep: Sweep, plan: Plan, store: Store, *, address: str | None, log: Path, console: Console) -> Outcome:
+Watch = Callable[[StageSearcher], AbstractContextManager[object]]
+"""Makes a context in which somebody looks at what a searcher does."""
+
+
+def run_sweep(
+    sweep: Sweep,
+    plan: Plan,
+    store: Store,
+    *,
+    address: str | None,
+    log: Path,
+    console: Console,
+    watch: Watch = nullcontext,
+) -> Outcome:
     """Run all stages of `plan` that are not committed; return how far each got.
 
     Raises ClusterError before anything runs where the cluster cannot be reached or cannot meet a request, and where a
@@ -79,6 +93,7 @@ def run_sweep(sweep: Sweep, plan: Plan, store: Store, *, address: str | None, lo
             with (
                 stage_metrics(sweep.name, plan, searcher.frontier),
                 LiveView(console, sweep, searcher, _free) as view,
+                watch(searcher),
             ):
                 _tuner(sweep.name, searcher, job, log.parent / "tune").fit()
         except RuntimeError as error:

@@ -95,6 +95,10 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
             "actors": self._pools.get(trial_id, 0),
         }
 
+    def at_work(self) -> list[Stage]:
+        """Return the stages that have a process, and do not only wait for one."""
+        return [stage for trial_id, stage in list(self.live.items()) if trial_id not in self._waiting]
+
     def slots(self) -> int:
         """Return how many stages can run at once now."""
         return max(self._capacity.now().slots(request) for request in self._requests)

@@ -26,6 +26,8 @@ class Progress(enum.StrEnum):
 
 
 OPEN = (Progress.WAITING, Progress.READY, Progress.RUNNING)
+LEAST_DONE = 5.0
+"""Expected seconds of what has to be done before the rest is estimated by it."""
 MAX_REOPENED = 3
 """How often a stage may find damaged inputs before it fails: a disk that damages everything must not loop for ever."""
 
@@ -166,6 +168,14 @@ class Frontier:
     def seconds_left(self) -> float:
         """The expected seconds of all stages that may still run or are running."""
         return self._left
+
+    def expected_left(self, elapsed: float) -> float | None:
+        """Return how long what is left will take: expected seconds, scaled by how those of what is done compare.
+
+        `elapsed` seconds have gone by; None while too little is done to tell.
+        """
+        done = sum(self._seconds[key] for key, state in list(self.state.items()) if state is Progress.DONE)
+        return None if done < LEAST_DONE else self._left * elapsed / done
 
     @property
     def finished(self) -> bool:

@@ -1,0 +1,255 @@
+"""Charts as inline SVG: a dot with its interval for every number of a table, scatters, learning curves.
+
+What is drawn has classes and no colours: the page's style gives them theirs, in light and dark. Every chart has a
+title and a description for those who cannot see it, every mark its own words on hover.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from nrf_ray.graph.canonical import digest
+from nrf_ray.page.html import Html, el, join
+from nrf_ray.page.snapshot import Curve, ResultTable, Scatter
+from nrf_ray.svg import ticks
+
+MOST_ROWS = 60
+MOST_PANELS = 4
+SERIES = 7
+"""Lines that are told apart by colour; further ones share the last."""
+
+_NUMBER = re.compile(r"(-?\d*\.\d+)(?: ± (\d*\.\d+))?")
+
+
+class Estimate(NamedTuple):
+    """A number of a table."""
+
+    value: float
+    half: float | None
+    """Half the width of its interval."""
+
+
+def estimate(cell: str) -> Estimate | None:
+    """Return the number in a cell as the summary prints it (".853 ± .039", ".25"); None where it is something else."""
+    match = _NUMBER.fullmatch(cell)
+    return Estimate(float(match[1]), float(match[2]) if match[2] else None) if match else None
+
+
+def charted(table: ResultTable) -> list[int]:
+    """Return the columns of a table that its chart shows: those with intervals, or else all decimals."""
+    decimals = []
+    for column in range(table.names, len(table.columns)):
+        cells = [row[column] for row in table.rows if row[column]]
+        if cells and all(map(estimate, cells)):
+            decimals.append(column)
+    sure = [c for c in decimals if any((found := estimate(row[c])) and found.half is not None for row in table.rows)]
+    return (sure or decimals)[:MOST_PANELS]
+
+
+def family(name: str) -> str:
+    """Return how the mark of a row looks: original data, control (without any adversarial feature), or constructed."""
+    if name.startswith("leak_"):
+        return "control"
+    return "original" if re.match(r"d \(|d$", name) else "constructed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """From values to pixels, along one axis."""
+
+    low: float
+    high: float
+    start: float
+    """Pixel of `low`."""
+    end: float
+    """Pixel of `high`."""
+
+    def __call__(self, value: float) -> float:
+        """Return the pixel of a value; of one that is out of range, that of the nearest end."""
+        inside = min(max(value, self.low), self.high)
+        return round(self.start + (inside - self.low) / (self.high - self.low) * (self.end - self.start), 1)
+
+    def ticks(self) -> list[float]:
+        """Return round values on the axis."""
+        return ticks(self.low, self.high)
+
+
+def bounds(values: Iterable[float]) -> tuple[float, float]:
+    """Return the range of an axis: 0 to 1 for shares, else what holds all values with a little room."""
+    found = list(values)
+    low, high = min(found), max(found)
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    room = 0.08 * (high - low) or 1.0
+    return (0.0 if low >= 0 else low - room), high + room
+
+
+def dots(table: ResultTable) -> Html | None:
+    """Return a chart of a table: a panel for each column, a dot with its interval for each row; None without numbers."""
+    columns, rows = charted(table), table.rows[:MOST_ROWS]
+    if not columns or not rows:
+        return None
+    names = [" ".join(part for part in row[: table.names] if part) for row in rows]
+    left, wide, gap, top, step = 14 + 6.4 * max(map(len, names)), 168.0, 26.0, 34.0, 22.0
+    bottom = top + step * len(rows)
+    parts = []
+    for i, name in enumerate(names):
+        y = top + step * (i + 0.5)
+        parts.append(el("text", name, x=left - 12, y=round(y + 4, 1), text_anchor="end", cls="name"))
+        parts.append(_line(left, y, left + len(columns) * (wide + gap) - gap, y, "rule"))
+    for position, column in enumerate(columns):
+        start = left + position * (wide + gap)
+        shown = {i: found for i, row in enumerate(rows) if (found := estimate(row[column]))}
+        scale = Scale(**_range(found.value for found in shown.values()), start=start, end=start + wide)
+        parts.append(_panel(table.columns[column], scale, top, bottom))
+        for i, found in shown.items():
+            y = top + step * (i + 0.5)
+            words = f"{names[i]}, {table.columns[column]}: {rows[i][column]}"
+            parts.append(_estimate(found, scale, y, family(rows[i][0]), words))
+    size = left + len(columns) * (wide + gap) - gap + 14, bottom + 26
+    return chart(size, table.title, _say(table, columns, rows), parts)
+
+
+def _range(values: Iterable[float]) -> dict[str, float]:
+    low, high = bounds(values)
+    return {"low": low, "high": high}
+
+
+def _panel(title: str, scale: Scale, top: float, bottom: float) -> Html:
+    grid = [
+        join(
+            (
+                _line(scale(tick), top, scale(tick), bottom, "zero" if tick == 0 > scale.low else "grid"),
+                el("text", _tick(tick), x=scale(tick), y=bottom + 16, text_anchor="middle", cls="tick"),
+            )
+        )
+        for tick in scale.ticks()
+    ]
+    return el("g", el("text", title, x=scale.start, y=top - 14, cls="panel"), *grid)
+
+
+def _estimate(found: Estimate, scale: Scale, y: float, kind: str, words: str) -> Html:
+    x = scale(found.value)
+    interval = None
+    if found.half is not None:
+        interval = _line(scale(found.value - found.half), y, scale(found.value + found.half), y, "interval")
+    shape = {
+        "original": el("rect", x=x - 4, y=y - 4, width=8, height=8),
+        "control": el("circle", cx=x, cy=y, r=4),
+        "constructed": el("circle", cx=x, cy=y, r=4.5),
+    }[kind]
+    return el("g", el("title", words), interval, shape, cls=kind)
+
+
+def _say(table: ResultTable, columns: Sequence[int], rows: Sequence[tuple[str, ...]]) -> str:
+    """Return in words what a chart of dots shows."""
+    parts = []
+    for column in columns:
+        found = {row: shown.value for row in rows if (shown := estimate(row[column]))}
+        low, high = min(found, key=lambda row: found[row]), max(found, key=lambda row: found[row])
+        ends = (f"{row[column]} ({' '.join(filter(None, row[: table.names]))})" for row in (low, high))
+        parts.append(f"{table.columns[column]} from {' to '.join(ends)}")
+    return f"{len(rows)} rows, one dot with its interval each: {'; '.join(parts)}. The table has every number."
+
+
+def scatter(shown: Scatter) -> Html:
+    """Return a scatter with the name of every point beside it."""
+    x = Scale(**_padded(spot.x for spot in shown.spots), start=46, end=318)
+    y = Scale(**_padded(spot.y for spot in shown.spots), start=196, end=30)
+    parts = _axes(x, y)
+    parts.append(el("text", shown.x, x=182, y=232, text_anchor="middle", cls="tick"))
+    parts.append(el("text", shown.y, x=4, y=16, cls="tick"))
+    placed: list[float] = []
+    for spot in sorted(shown.spots, key=lambda spot: -spot.y):
+        # Names move down where they would lie on those above them; the dots stay where they are.
+        line = y(spot.y) + 4
+        while any(abs(line - other) < 12 for other in placed):
+            line += 1
+        placed.append(line)
+        right = x(spot.x) > 240
+        name = el(
+            "text", spot.name, x=x(spot.x) + (-9 if right else 9), y=line, text_anchor="end" if right else None,
+            cls="tick",
+        )  # fmt: skip
+        words = f"{spot.name}: {spot.x:.3f}, {spot.y:.3f}"
+        dot = el("circle", el("title", words), cx=x(spot.x), cy=y(spot.y), r=5)
+        parts.append(el("g", dot, name, cls="constructed"))
+    said = "; ".join(f"{spot.name} at {spot.x:.3f}, {spot.y:.3f}" for spot in shown.spots)
+    return chart((330, 240), shown.title, f"{shown.y} over {shown.x}. {said}. {shown.note}", parts, fluid=True)
+
+
+def curves(title: str, quantity: str, lines: Sequence[tuple[int, Curve]], shares: bool) -> Html:
+    """Return the curves of one group of trainings; `lines` have the number of their series, `shares` run from 0 to 1."""
+    last = max(curve.points[-1][0] for _, curve in lines)
+    first = min(curve.points[0][0] for _, curve in lines)
+    values = [value for _, curve in lines for _, value in curve.points]
+    low, high = (0.0, 1.0) if shares else (0.0, max(values) * 1.05 or 1.0)
+    x = Scale(low=first, high=max(last, first + 1), start=34, end=252)
+    y = Scale(low=low, high=high, start=112, end=12)
+    parts = _axes(x, y)
+    for series, curve in lines:
+        path = "M" + "L".join(f"{x(step)},{y(value)}" for step, value in curve.points)
+        end_step, end_value = curve.points[-1]
+        words = el("title", f"{curve.title}: {end_value:.3f} at epoch {end_step}")
+        parts.append(el("path", words, d=path, cls=f"curve series{min(series, SERIES - 1)}"))
+        if len(curve.points) == 1:
+            parts.append(
+                el("circle", words, cx=x(end_step), cy=y(end_value), r=3, cls=f"end series{min(series, SERIES - 1)}")
+            )
+    ends = sorted(curve.points[-1][1] for _, curve in lines)
+    said = f"{quantity} over {last} epochs of {len(lines)} trainings, ending between {ends[0]:.3f} and {ends[-1]:.3f}."
+    return chart((264, 134), title, said, parts, fluid=True)
+
+
+def _axes(x: Scale, y: Scale) -> list[Html]:
+    across = [
+        join(
+            (
+                _line(x.start, y(tick), x.end, y(tick), "grid"),
+                el("text", _tick(tick), x=x.start - 6, y=y(tick) + 4, text_anchor="end", cls="tick"),
+            )
+        )
+        for tick in y.ticks()[:: 2 if abs(y.start - y.end) < 130 else 1]
+    ]
+    under = [
+        el("text", _tick(tick), x=x(tick), y=y.start + 16, text_anchor="middle", cls="tick")
+        for tick in x.ticks()
+    ]  # fmt: skip
+    return [*across, *under]
+
+
+def _padded(values: Iterable[float]) -> dict[str, float]:
+    found = list(values)
+    room = 0.15 * (max(found) - min(found)) or 0.05
+    return {"low": min(found) - room, "high": max(found) + room}
+
+
+def _tick(value: float) -> str:
+    text = f"{value:g}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Html:
+    return el("line", x1=round(x1, 1), y1=round(y1, 1), x2=round(x2, 1), y2=round(y2, 1), cls=kind)
+
+
+def chart(
+    size: tuple[float, float], title: str, description: str, parts: Sequence[str], *, fluid: bool = False
+) -> Html:
+    """Return an SVG with its title and description; a `fluid` one is as wide as its place allows."""
+    width, height = (round(length) for length in size)
+    name = f"chart-{digest(''.join((title, description, *parts)).encode())[:10]}"
+    return el(
+        "svg",
+        el("title", title, id=f"{name}-title"),
+        el("desc", description, id=f"{name}-description"),
+        *parts,
+        viewBox=f"0 0 {width} {height}",
+        width=None if fluid else width,
+        height=None if fluid else height,
+        role="img",
+        aria_labelledby=f"{name}-title",
+        aria_describedby=f"{name}-description",
+        cls="chart",
+    )

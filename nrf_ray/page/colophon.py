@@ -1,0 +1,54 @@
+"""Where everything comes from, as HTML, and the commands to make it again and to look deeper."""
+
+import shlex
+
+from nrf_ray.page.html import Html, el
+from nrf_ray.page.pieces import command, facts, grid, section
+from nrf_ray.page.snapshot import Snapshot, Standing
+from nrf_ray.page.words import moment, span
+
+
+def provenance(known: Snapshot) -> Html:
+    """Return what the records tell of code, versions and machines."""
+    origin = known.origin
+    hosts = [(host.name, host.processor, host.device, f"{host.stages:,}", span(host.seconds)) for host in origin.hosts]
+    return section(
+        "provenance",
+        "Provenance",
+        facts(
+            (
+                ("store", known.place),
+                ("began", moment(known.began)),
+                ("code", "; ".join(origin.commits) or "nothing has been made yet"),
+                *origin.versions,
+            )
+        ),
+        grid("Machines", ("host", "processor", "device", "stages", "work"), hosts, names=3) if hosts else None,
+        grid("Digests of the code of each kind of stage", ("kind", "source digest"), origin.digests, names=2)
+        if origin.digests
+        else None,
+    )
+
+
+def commands(known: Snapshot) -> Html:
+    """Return the commands that make the results again and that look deeper."""
+    place = shlex.quote(known.place)
+    held = (fact.key for fact in known.stages if fact.standing in (Standing.DONE, Standing.KEPT))
+    key = next(held, "KEY")[:12]
+    look = [
+        f"nrf status --store {place}",
+        f"nrf show {key} --store {place}",
+        f"nrf why {key} --store {place}",
+        f"nrf verify --store {place}",
+        f"nrf report {shlex.quote(known.sweep)} --store {place} --serve",
+    ]
+    if known.curves_at:
+        look.append(f"tensorboard --logdir {shlex.quote(known.curves_at)}")
+    return section(
+        "commands",
+        "Commands",
+        el("p", "To go on, to extend the grid, or to see that everything is there:"),
+        command(known.command),
+        el("p", "To look deeper:"),
+        command("\n".join(look)),
+    )

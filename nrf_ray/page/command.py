@@ -1,0 +1,75 @@
+"""`nrf report`: make the page of a sweep again, or serve it."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from nrf_ray.console import make_console
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.store import Store
+from nrf_ray.page.outline import driver_of, page_name, read_outline
+
+
+def report(
+    sweep: str | None = None,
+    *,
+    store: Annotated[str, Parameter(name="--store")] = "./runs",
+    serve: Annotated[bool, Parameter(negative=())] = False,
+    port: int = 8710,
+) -> None:
+    """Write the page of SWEEP again, sweeps/SWEEP/report.html, from what the store holds.
+
+    A running sweep writes its page itself, every few seconds, and leaves it final when it ends; open the file in a
+    browser. A sweep that was killed leaves a page that says it runs: this command corrects it. SWEEP may be left out
+    where the store has one.
+
+    With --serve, serve the page on --port of this machine alone instead, always as new as the store, until Ctrl-C.
+
+        nrf report transfer_grid
+        nrf report transfer_grid --store /shared/runs --serve --port 8710
+    """
+    opened = Store.open(store, create=False)
+    if not opened.is_there:
+        raise ConfigError(f"there is no store at {store}; name one with --store")
+    name = sweep or _only_sweep(opened)
+    console = make_console()
+    if serve:
+        from nrf_ray.page.serve import LOOPBACK, make_server
+
+        current(opened, name)
+        with make_server(lambda: current(opened, name), port) as server:
+            console.print(f"http://{LOOPBACK}:{server.server_address[1]}/  (Ctrl-C ends it)", soft_wrap=True)
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                return
+    where = opened.path_of(page_name(name))
+    driver = driver_of(read_outline(opened, name), opened)
+    if driver is not None:
+        console.print(f"{driver} runs {name} and writes its page itself: {where}", soft_wrap=True)
+        return
+    opened.blobs.replace(page_name(name), _from_records(opened, name))
+    console.print(f"report  {where}", soft_wrap=True)
+
+
+def current(store: Store, sweep: str) -> bytes:
+    """Return the page of `sweep` as it should be now: what its run wrote, or a new one where that was killed."""
+    outline = read_outline(store, sweep)
+    written = store.blobs.get(page_name(sweep))
+    if written is not None and (outline.ended is not None or driver_of(outline, store) is not None):
+        return written
+    return _from_records(store, sweep)
+
+
+def _from_records(store: Store, sweep: str) -> bytes:
+    from nrf_ray.page.document import document
+    from nrf_ray.page.known import known_from_store
+
+    return document(known_from_store(store, sweep))
+
+
+def _only_sweep(store: Store) -> str:
+    names = store.blobs.folders("sweeps")
+    if len(names) != 1:
+        raise ConfigError(f"name a sweep; {store.uri} has: {', '.join(names) or 'none'}")
+    return names[0]

@@ -1,0 +1,151 @@
+"""What is known of a run, gathered piece by piece: each record, curve and image is read once."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.store import Place, Store
+from nrf_ray.page.curves import CurveReader
+from nrf_ray.page.findings import frames_so_far, result_tables, scatters
+from nrf_ray.page.gallery import kept_galleries, update_galleries
+from nrf_ray.page.origin import Records, origin_of
+from nrf_ray.page.outline import Outline, driver_of, read_outline
+from nrf_ray.page.snapshot import HELD, Curve, Gallery, ResultTable, RunState, Scatter, Snapshot, StageFact, Working
+from nrf_ray.page.standing import by_store, failures_among
+from nrf_ray.parquet import read_table
+from nrf_ray.sweep import Sweep
+from nrf_ray.tables import STAGES
+
+KILLED = (
+    "It was killed, or its machine was lost. What is finished is kept: the same command goes on from here, and writes "
+    "the tables when it ends."
+)
+
+
+class Known:
+    """What is known of one run."""
+
+    def __init__(self, outline: Outline, store: Store) -> None:
+        self.outline = outline
+        self._store = store
+        folder = store.path_of(f"sweeps/{outline.sweep}/tensorboard") if store.blobs.root else None
+        self._reader = CurveReader(folder)
+        self._records = Records(store)
+        self._filled = -1
+        """Records behind the tables that are known."""
+        self._tables: tuple[ResultTable, ...] = ()
+        self._scatters: tuple[Scatter, ...] = ()
+        self._curves: tuple[Curve, ...] = ()
+        self._galleries: tuple[Gallery, ...] = ()
+        self._pictures: Mapping[str, bytes] = {}
+        self._shown: list[Key] = []
+
+    def read(self, facts: Iterable[StageFact]) -> None:
+        """Read the records and the curves of `facts` that are new."""
+        facts = list(facts)
+        self._records.read(Place(fact.kind, fact.key) for fact in facts if fact.standing in HELD)
+        self._curves = self._reader.read(facts)
+
+    def fill(self, sweep: Sweep, facts: Iterable[StageFact]) -> None:
+        """Fill the tables of `sweep` from the records that are known, where there are new ones."""
+        held = {fact.key for fact in facts if fact.standing in HELD}
+        metrics = {key: record.metrics for key, record in self._records.by_key.items() if key in held}
+        if len(metrics) != self._filled:
+            self._filled = len(metrics)
+            self.take(frames_so_far(sweep, metrics), {})
+
+    def take(self, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str, Stage]) -> None:
+        """Take over tables, and the pictures that stages drew."""
+        filled = {name: frame for name, frame in frames.items() if name != STAGES.name and len(frame)}
+        self._tables, self._scatters = result_tables(filled), scatters(filled)
+        self._pictures = {name: self._store.artifact(stage).read(name) for name, stage in pictures.items()}
+
+    def take_from_store(self) -> None:
+        """Take over the tables, pictures and images that lie beside the page, where they are of this grid."""
+        folder = f"sweeps/{self.outline.sweep}"
+        names = [blob.name.removeprefix(f"{folder}/") for blob in self._store.blobs.under(folder)]
+        stages = f"{STAGES.name}.parquet"
+        mine = {stage.key for stage in self.outline.stages}
+        if stages not in names or set(read_table(self._store.blobs, f"{folder}/{stages}")["key"].to_pylist()) != mine:
+            return
+        frames = {
+            name.removesuffix(".parquet"): read_table(self._store.blobs, f"{folder}/{name}").to_pandas()
+            for name in names
+            if name.endswith(".parquet") and "/" not in name
+        }
+        self.take(frames, {})
+        drawn = {name: self._store.blobs.get(f"{folder}/{name}") for name in names if name.endswith(".svg")}
+        self._pictures = {name: data for name, data in drawn.items() if data is not None}
+        keys = [stage.key for stage in self.outline.stages]
+        self._galleries = tuple(kept_galleries(self._store, self.outline.sweep, keys))
+
+    def show_sets(self, sets: list[Stage]) -> None:
+        """Show images of the committed `sets`."""
+        keys = [stage.key for stage in sets]
+        if keys != self._shown:
+            self._shown = keys
+            self._galleries = tuple(update_galleries(self._store, self.outline.sweep, sets))
+
+    def snapshot(
+        self,
+        facts: list[StageFact],
+        *,
+        state: RunState,
+        why: str | None = None,
+        working: tuple[Working, ...] = (),
+        left: float | None = None,
+        end: datetime | None = None,
+    ) -> Snapshot:
+        """Return what is known, with every stage standing as `facts` say."""
+        outline = self.outline
+        done = sum(all(facts[position].standing in HELD for position in cell) for cell in outline.cells)
+        end = end or (datetime.fromisoformat(outline.ended) if outline.ended else datetime.now(UTC))
+        return Snapshot(
+            sweep=outline.sweep,
+            state=state,
+            why=outline.why if why is None else why,
+            command=outline.command,
+            place=self._store.path_of("").rstrip("/"),
+            began=datetime.fromisoformat(outline.began),
+            written=end,
+            expected=outline.expected,
+            left=left,
+            cells=(done, len(outline.cells)),
+            stages=tuple(facts),
+            working=working,
+            failures=failures_among(facts, self._store),
+            tables=self._tables,
+            scatters=self._scatters,
+            curves=self._curves,
+            curves_at=self._reader.folder,
+            galleries=self._galleries,
+            pictures=self._pictures,
+            origin=origin_of(self._records.by_key.values()),
+        )
+
+    def last_sign(self) -> datetime:
+        """Return when the last stage of the run ended, by the records that are known; else when the run began."""
+        began = datetime.fromisoformat(self.outline.began)
+        ends = [
+            datetime.fromisoformat(str(record.provenance["started"])) + timedelta(seconds=record.seconds)
+            for record in self._records.by_key.values()
+        ]
+        return max([began, *ends])
+
+
+def known_from_store(store: Store, sweep: str) -> Snapshot:
+    """Return what the store alone tells of the last run of `sweep`, or raise ConfigError where there was none."""
+    outline = read_outline(store, sweep)
+    known = Known(outline, store)
+    alive = driver_of(outline, store) is not None
+    facts = by_store(outline, store, store.contents(), alive=alive)
+    known.read(facts)
+    known.take_from_store()
+    if outline.ended is not None:
+        return known.snapshot(facts, state=outline.state)
+    if alive:
+        return known.snapshot(facts, state=RunState.RUNNING)
+    return known.snapshot(facts, state=RunState.INTERRUPTED, why=KILLED, end=known.last_sign())

@@ -1,0 +1,193 @@
+"""The page of a run, written while it goes and when it ends.
+
+A thread of the driver looks at the frontier and writes. It may take a fiftieth of the time: after a page that took
+long the next one waits longer. A page that cannot be written is said once, and stops nothing: the tables are what
+counts, and `nrf report` makes the page again at any time.
+"""
+
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import pandas as pd
+
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.execute import summary_of
+from nrf_ray.graph.frontier import Frontier
+from nrf_ray.graph.plan import Plan
+from nrf_ray.graph.redact import without_secrets
+from nrf_ray.graph.stage import Stage
+from nrf_ray.graph.store import Store
+from nrf_ray.page.document import document
+from nrf_ray.page.gallery import chosen_sets
+from nrf_ray.page.known import Known
+from nrf_ray.page.outline import ended, outline_name, outline_of, page_name
+from nrf_ray.page.snapshot import HELD, RunState, StageFact, Standing, Working
+from nrf_ray.page.standing import by_frontier
+from nrf_ray.sweep import Sweep
+
+LOCAL_SECONDS, REMOTE_SECONDS = 5.0, 30.0
+"""From one page to the next, in a local store and in an object store."""
+SHARE = 50
+"""A page waits for this many times what the one before it took."""
+PATIENCE = 1.0
+"""Seconds that the end of a run waits for a page that is being written."""
+
+Say = Callable[[str], None]
+
+
+class Workers(Protocol):
+    """Who knows what runs: the searcher."""
+
+    frontier: Frontier
+
+    def at_work(self) -> list[Stage]:
+        """Return the stages that have a process."""
+
+
+class RunPage:
+    """The page of one run of a sweep, as a context around the whole run."""
+
+    def __init__(self, sweep: Sweep, plan: Plan, store: Store, *, expected: float | None, say: Say) -> None:
+        """`expected` seconds were announced; `say` takes one line for people."""
+        self.name = page_name(sweep.name)
+        self._sweep, self._store, self._say = sweep, store, say
+        self._outline = outline_of(sweep, plan, command=_command(), expected=expected, began=datetime.now(UTC))
+        self._known = Known(self._outline, store)
+        self._facts = by_frontier(self._outline, Frontier(plan.todo(), plan.cost), frozenset())
+        self._sets = chosen_sets(sweep.stages())
+        self._seen: dict[Key, float] = {}
+        """When a stage was first seen at work."""
+        self._lock = threading.Lock()
+        self._said = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._stopped(error)
+
+    @contextmanager
+    def watching(self, workers: Workers, say: Say) -> Iterator[None]:
+        """Write the page now and then until the context ends; `say` takes one line for people meanwhile."""
+        stop = threading.Event()
+        self._say, before = say, self._say
+        thread = threading.Thread(target=self._watch, args=(workers, stop), daemon=True)
+        thread.start()
+        try:
+            yield
+        except BaseException as error:
+            # Before Ray is shut down, which may take longer than an interrupted process has left.
+            stop.set()
+            thread.join(PATIENCE)
+            self._facts = self._look(workers)[0]
+            self._stopped(error)
+            raise
+        finally:
+            stop.set()
+            self._say = before
+        thread.join(PATIENCE)
+        self._facts = self._look(workers)[0]
+
+    def finish(self, frames: Mapping[str, pd.DataFrame]) -> None:
+        """Write the last page of a run that came to its end, with its tables `frames`."""
+        held = all(fact.standing in HELD for fact in self._facts)
+        with self._guarded():
+            self._known.take(frames, self._sweep.pictures(self._store))
+            self._learn(self._facts)
+            failed = any(fact.standing is Standing.FAILED for fact in self._facts)
+            why = "" if held or failed else "It ended before all stages had run; the same command goes on from here."
+            self._end(RunState.FINISHED if held else RunState.FAILED, why)
+
+    def _watch(self, workers: Workers, stop: threading.Event) -> None:
+        pause = 0.0
+        with self._guarded():
+            self._store.blobs.replace(outline_name(self._sweep.name), self._outline.to_bytes())
+        while not stop.wait(pause):
+            began = time.perf_counter()
+            with self._guarded():
+                facts, working = self._look(workers)
+                self._learn(facts)
+                self._known.fill(self._sweep, facts)
+                left = workers.frontier.expected_left(self._elapsed())
+                self._write(facts, working, left)
+            least = LOCAL_SECONDS if self._store.blobs.root else REMOTE_SECONDS
+            pause = max(least, SHARE * (time.perf_counter() - began))
+
+    def _look(self, workers: Workers) -> tuple[list[StageFact], tuple[Working, ...]]:
+        """Return how every stage stands now, and those at work."""
+        now, stages = time.monotonic(), workers.at_work()
+        self._seen = {stage.key: self._seen.get(stage.key, now) for stage in stages}
+        facts = by_frontier(self._outline, workers.frontier, self._seen.keys())
+        by_key = {fact.key: fact for fact in facts}
+        working = tuple(
+            Working(
+                fact=by_key[stage.key],
+                since=now - self._seen[stage.key],
+                expected=workers.frontier.seconds(stage.key),
+            )
+            for stage in stages
+        )
+        return facts, working
+
+    def _learn(self, facts: list[StageFact]) -> None:
+        """Read what is new: records, curves, and images once all sets are there."""
+        self._known.read(facts)
+        held = {fact.key for fact in facts if fact.standing in HELD}
+        ready = [stage for stage in self._sets if stage.key in held and self._store.has(stage)]
+        if len(ready) == len(self._sets):
+            self._known.show_sets(ready)
+
+    def _stopped(self, error: BaseException) -> None:
+        """Write the last page of a run that `error` ended, from what is known already; nothing where it is written."""
+        if self._outline.ended is not None:
+            return
+        interrupted = isinstance(error, KeyboardInterrupt)
+        why = "It was stopped; the same command goes on from here." if interrupted else summary_of(error)
+        with self._guarded():
+            self._end(RunState.INTERRUPTED if interrupted else RunState.FAILED, why)
+
+    def _end(self, state: RunState, why: str) -> None:
+        with self._lock:
+            self._outline = self._known.outline = ended(self._outline, state, why)
+            self._store.blobs.replace(outline_name(self._sweep.name), self._outline.to_bytes())
+            page = document(self._known.snapshot(self._facts, state=state))
+            self._store.blobs.replace(self.name, page)
+
+    def _write(self, facts: list[StageFact], working: tuple[Working, ...], left: float | None) -> None:
+        with self._lock:
+            if self._outline.ended is None:
+                page = document(self._known.snapshot(facts, state=RunState.RUNNING, working=working, left=left))
+                self._store.blobs.replace(self.name, page)
+
+    def _elapsed(self) -> float:
+        return (datetime.now(UTC) - datetime.fromisoformat(self._outline.began)).total_seconds()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Say the first error in here, and go on."""
+        try:
+            yield
+        except Exception as error:
+            if not self._said:
+                self._say(f"the report could not be written, and the run goes on without it: {summary_of(error)}")
+            self._said = True
+
+
+def _command() -> str:
+    """Return what was called: the sweep file as seen from the working directory where it lies under it."""
+    script = Path(sys.argv[0])
+    here = script.absolute()
+    shown = here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else Path(script.name)
+    words = ["python", str(shown), *map(without_secrets, sys.argv[1:])]
+    return shlex.join(words)

@@ -1,0 +1,60 @@
+"""Where artifacts come from, told by their records: versions, revisions of the code, machines."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.record import Record
+from nrf_ray.graph.store import Place, Store
+from nrf_ray.page.snapshot import Host, Origin
+
+
+class Records:
+    """The records of a run as they come: each is read once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.by_key: dict[Key, Record] = {}
+
+    def read(self, places: Iterable[Place]) -> None:
+        """Read those of `places` that are not known; what is damaged or gone stays unknown."""
+        new = [place for place in places if place.key not in self.by_key]
+        found = zip(new, self._store.sound_records(new), strict=True)
+        self.by_key |= {place.key: record for place, record in found if record is not None}
+
+
+def origin_of(records: Iterable[Record]) -> Origin:
+    """Return where the artifacts with these records come from."""
+    versions: dict[str, set[str]] = defaultdict(set)
+    digests: dict[str, set[str]] = defaultdict(set)
+    commits: set[str] = set()
+    hosts: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for record in records:
+        told = record.provenance
+        versions["python"].add(str(told["python"]))
+        for package, version in told["versions"].items():
+            versions[package].add(str(version))
+        digests[record.stage].add(str(told["source_digest"])[:12])
+        commits.add(_commit(told))
+        hosts[str(told["host"]), _model(told), str(told["device"])].append(record.seconds)
+    return Origin(
+        versions=tuple((name, ", ".join(sorted(found))) for name, found in versions.items()),
+        commits=tuple(sorted(commits)),
+        digests=tuple((kind, ", ".join(sorted(found))) for kind, found in sorted(digests.items())),
+        hosts=tuple(
+            Host(name=name, processor=model, device=device, stages=len(seconds), seconds=sum(seconds))
+            for (name, model, device), seconds in sorted(hosts.items())
+        ),
+    )
+
+
+def _commit(told: Mapping[str, Any]) -> str:
+    if told["commit"] is None:
+        return "no git checkout"
+    return str(told["commit"])[:12] + (", changed since" if told["dirty"] else "")
+
+
+def _model(told: Mapping[str, Any]) -> str:
+    models = sorted(set(told["accelerators"])) if told["device"] == "cuda" else [str(told["processor"])]
+    return ", ".join(models)

@@ -1,0 +1,159 @@
+"""The outline of a run: what the page of a sweep needs that no record tells.
+
+It lies beside the tables as `run.json`, written when a run begins and again when it ends: which stages the sweep has
+and what each waits for, which were there already, who runs it, by which command. With it and the records the page can
+be made again at any time, also of a run that was killed.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.drivers import Driver, live_drivers
+from nrf_ray.graph.plan import Plan
+from nrf_ray.graph.process import identity
+from nrf_ray.graph.record import arch_of
+from nrf_ray.graph.store import Place, Store
+from nrf_ray.page.snapshot import RunState
+from nrf_ray.sweep import Sweep
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A stage of the sweep."""
+
+    kind: str
+    key: Key
+    title: str
+    arch: str | None
+    """The network that it works with, where there is one."""
+    inputs: tuple[int, ...]
+    """Positions in the list of all stages."""
+    kept: bool
+    """Whether the run did not have to run it."""
+
+    @property
+    def place(self) -> Place:
+        """Where its artifact lies."""
+        return Place(self.kind, self.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """What one run says of itself."""
+
+    sweep: str
+    command: str
+    """What was called, without secrets."""
+    began: str
+    """UTC."""
+    ended: str | None = None
+    """UTC; None while it runs, and for ever if it was killed."""
+    state: RunState = RunState.RUNNING
+    why: str = ""
+    """Why it ended as it did, where there is something to say."""
+    expected: float | None
+    """Seconds that the run was expected to take."""
+    process: Mapping[str, str | int]
+    """Who runs it: host, machine, pid and start of the process."""
+    stages: tuple[Listed, ...]
+    """Inputs first."""
+    cells: tuple[tuple[int, ...], ...]
+    """For each row of the tables the positions of the stages that it measures."""
+
+    def to_bytes(self) -> bytes:
+        """Return it as JSON."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Outline":
+        """Return the outline in `value`, or raise ConfigError where it is none that this version wrote."""
+        try:
+            fields = {name: part for name, part in value.items() if name != "format"}
+            stages = tuple(
+                Listed(**{**part, "key": Key(part["key"]), "inputs": tuple(part["inputs"])})
+                for part in fields["stages"]
+            )
+            cells = tuple(tuple(cell) for cell in fields["cells"])
+            state = RunState(fields["state"])
+            found = cls(**{**fields, "stages": stages, "cells": cells, "state": state})
+            for positions in (*(stage.inputs for stage in stages), *cells):
+                assert all(0 <= position < len(stages) for position in positions)
+            datetime.fromisoformat(found.began)
+        except (KeyError, TypeError, ValueError, AssertionError) as error:
+            raise ConfigError("its run.json is damaged; run the sweep's command again, which writes it anew") from error
+        return found
+
+
+def outline_of(sweep: Sweep, plan: Plan, *, command: str, expected: float | None, began: datetime) -> Outline:
+    """Return the outline of a run of `plan` that begins in this process."""
+    stages = list(sweep.stages())
+    at = {stage.key: position for position, stage in enumerate(stages)}
+    todo = {stage.key for stage in plan.todo()}
+    return Outline(
+        sweep=sweep.name,
+        command=command,
+        began=began.isoformat(),
+        expected=expected,
+        process=identity(),
+        stages=tuple(
+            Listed(
+                kind=stage.kind.name,
+                key=stage.key,
+                title=stage.title,
+                arch=arch_of(stage),
+                inputs=tuple(dict.fromkeys(at[handle.key] for handle in stage.inputs.values())),
+                kept=stage.key not in todo,
+            )
+            for stage in stages
+        ),
+        cells=tuple(tuple(dict.fromkeys(at[stage.key] for stage in row.stages())) for row in sweep.rows),
+    )
+
+
+def ended(outline: Outline, state: RunState, why: str) -> Outline:
+    """Return the outline of the same run after its end."""
+    return dataclasses.replace(outline, ended=datetime.now(UTC).isoformat(), state=state, why=why)
+
+
+def outline_name(sweep: str) -> str:
+    """Return the blob name of the outline of a sweep."""
+    return f"sweeps/{sweep}/run.json"
+
+
+def page_name(sweep: str) -> str:
+    """Return the blob name of the page of a sweep."""
+    return f"sweeps/{sweep}/report.html"
+
+
+def read_outline(store: Store, sweep: str) -> Outline:
+    """Return the outline of the last run of `sweep`, or raise ConfigError where the store has none."""
+    known = store.blobs.folders("sweeps")
+    if sweep not in known:
+        raise ConfigError(f"no sweep {sweep!r} in {store.uri}; it has: {', '.join(known) or 'none'}")
+    value = store.blobs.get_json(outline_name(sweep))
+    if value is None:
+        raise ConfigError(
+            f"sweep {sweep} has no {outline_name(sweep)} in {store.uri}: it was run by an older nrf_ray; run its "
+            "command again, which takes seconds where everything is in the store"
+        )
+    return Outline.from_json(value)
+
+
+def driver_of(outline: Outline, store: Store) -> Driver | None:
+    """Return the driver that runs the sweep now; None where it ended or was killed."""
+    if outline.ended is not None:
+        return None
+    same = (driver for driver in live_drivers(store.blobs) if _who(driver) == dict(outline.process))
+    return next(same, None)
+
+
+def _who(driver: Driver) -> dict[str, Any]:
+    return {name: getattr(driver, name) for name in ("host", "machine", "pid", "started")}

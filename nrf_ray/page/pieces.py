@@ -1,0 +1,56 @@
+"""Pieces that several parts of the page are made of."""
+
+from collections.abc import Iterable, Sequence
+
+from nrf_ray.page.html import Html, el, join
+
+
+def section(name: str, title: str, *content: str | None) -> Html:
+    """Return a part of the page with its heading; `name` is what links to it use."""
+    heading = el("h2", title, id=name)
+    return el("section", heading, *content, aria_labelledby=name)
+
+
+def scrolling(what: str, content: Html) -> Html:
+    """Return `content` where it scrolls by itself, also by the keyboard, when it is wider than the screen."""
+    return el("div", content, cls="scroll", role="region", aria_label=what, tabindex=0)
+
+
+def grid(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str | None]], *, names: int = 1) -> Html:
+    """Return a table that scrolls; its first `names` columns are names, the first of them heads each row."""
+    kinds = ["name" if i < names else "number" for i in range(len(columns))]
+    head = [el("th", column, scope="col", cls=kind) for column, kind in zip(columns, kinds, strict=True)]
+    body = []
+    for row in rows:
+        first, *others = [
+            el("th" if i == 0 else "td", cell, cls=kind, scope="row" if i == 0 else None)
+            for i, (cell, kind) in enumerate(zip(row, kinds, strict=True))
+        ]
+        body.append(el("tr", first, *others))
+    table = el(
+        "table",
+        el("caption", caption, cls="hidden"),
+        el("thead", el("tr", *head)),
+        el("tbody", *body),
+    )
+    return scrolling(caption, table)
+
+
+def more(name: str, summary: str, *content: str | None, shown: bool = False) -> Html:
+    """Return what can be unfolded; `name` is remembered while the page refreshes itself."""
+    return el("details", el("summary", summary), *content, id=f"more-{name}", open=shown)
+
+
+def command(text: str) -> Html:
+    """Return a command to copy."""
+    return scrolling(f"command: {text}", el("pre", el("code", text)))
+
+
+def note(text: str) -> Html:
+    """Return an explanation under something."""
+    return el("p", text, cls="note")
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> Html:
+    """Return names with their values."""
+    return el("dl", join(el("div", el("dt", name), el("dd", value)) for name, value in pairs))

@@ -1,0 +1,201 @@
+"""How the run goes, as HTML: its state, progress by kind of stage, what runs, what waits for what, what failed."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from nrf_ray.page.flow import flow, graph_of
+from nrf_ray.page.html import Html, el, join
+from nrf_ray.page.pieces import command, grid, more, note, scrolling, section
+from nrf_ray.page.snapshot import HELD, Failure, RunState, Snapshot, StageFact, Standing
+from nrf_ray.page.standing import bottlenecks
+from nrf_ray.page.words import count, listed, moment, span
+
+MOST_WORKING = 16
+MOST_STAGES = 400
+"""Stages that are listed one by one; of larger sweeps `stages.parquet` has them all."""
+TRACE_LINES = 8
+"""Of a traceback, at its start and at its end."""
+
+ORDER = (
+    Standing.KEPT,
+    Standing.DONE,
+    Standing.RUNNING,
+    Standing.READY,
+    Standing.WAITING,
+    Standing.BLOCKED,
+    Standing.FAILED,
+)
+WORDS = {
+    Standing.KEPT: "kept from before",
+    Standing.DONE: "done",
+    Standing.RUNNING: "running",
+    Standing.READY: "ready",
+    Standing.WAITING: "waiting",
+    Standing.BLOCKED: "blocked",
+    Standing.FAILED: "failed",
+}
+
+
+def heading(known: Snapshot) -> Html:
+    """Return the head of the page: name, state and time."""
+    counts = known.counts()
+    held, total = sum(counts[standing] for standing in HELD), len(known.stages)
+    done, cells = known.cells
+    went = [f"{held:,} of {count(total, 'stage')} are in the store"]
+    if counts[Standing.KEPT]:
+        went[0] += f", {counts[Standing.KEPT]:,} of them from before"
+    went.append(f"{done:,} of {count(cells, 'row')} of the tables are complete")
+    return el(
+        "header",
+        el("p", "nrf_ray sweep", cls="eyebrow"),
+        el("h1", known.sweep),
+        el("p", el("strong", known.state.value.capitalize(), cls="state"), f" {_time(known)}", cls="lede"),
+        el("p", known.why, cls="why") if known.why else None,
+        bar(counts, "All stages"),
+        el("p", "; ".join(went), ".", cls="note"),
+        el(
+            "p", "Written ", el("time", moment(known.written), datetime=known.written.isoformat()), ". ",
+            el("span", id="refresh"), cls="note",
+        ),
+        cls=f"top {known.state}",
+    )  # fmt: skip
+
+
+def _time(known: Snapshot) -> str:
+    expected = f" ({span(known.expected)} expected)" if known.expected else ""
+    if known.state is not RunState.RUNNING:
+        return f"after {span(known.elapsed)}{expected}"
+    left = f", about {span(known.left)} left" if known.left is not None else ""
+    return f"for {span(known.elapsed)}{left}{expected}"
+
+
+def bar(counts: Counter[Standing], what: str) -> Html:
+    """Return a bar of stages by how they stand; the words beside it say the same."""
+    total, start, parts = max(1, counts.total()), 0.0, []
+    for standing in ORDER:
+        width = 100 * counts[standing] / total
+        if width:
+            parts.append(el("rect", x=f"{start:.2f}%", y=0, width=f"{width:.2f}%", height="100%", cls=f"is-{standing}"))
+        start += width
+    return el("svg", *parts, cls="bar", role="img", aria_label=f"{what}: {told(counts)}")
+
+
+def told(counts: Counter[Standing]) -> str:
+    """Return in words how many stages stand how."""
+    return ", ".join(f"{counts[standing]:,} {WORDS[standing]}" for standing in ORDER if counts[standing])
+
+
+def progress(known: Snapshot) -> Html:
+    """Return progress by kind of stage, what is at work, what waits, and every stage."""
+    kinds: dict[str, Counter[Standing]] = {}
+    for fact in known.stages:
+        kinds.setdefault(fact.kind, Counter())[fact.standing] += 1
+    rows = [(kind, bar(counts, kind), told(counts)) for kind, counts in kinds.items()]
+    table = grid("Stages by kind", ("kind", "progress", "in words"), rows, names=3)
+    return section(
+        "progress",
+        "Progress",
+        table,
+        *_at_work(known),
+        _waits(known),
+        more(
+            "flow", "What waits for what",
+            scrolling("graph of the stages", flow(graph_of(known.stages))),
+            note("One box for all stages of a kind at the same distance from the start; a line goes to what needs it."),
+            shown=True,
+        ) if known.stages else None,
+        _every_stage(known),
+    )  # fmt: skip
+
+
+def _at_work(known: Snapshot) -> Iterator[Html]:
+    if known.state is not RunState.RUNNING:
+        return
+    yield el("h3", "Running now")
+    if not known.working:
+        yield el("p", "No stage has a process at this moment.")
+        return
+    rows = [
+        (
+            working.fact.title,
+            working.fact.kind,
+            "" if working.since is None else span(working.since),
+            "" if working.expected is None else span(working.expected),
+        )
+        for working in known.working[:MOST_WORKING]
+    ]
+    yield grid("Stages that run now", ("stage", "kind", "for", "expected"), rows, names=2)
+    rest = len(known.working) - len(rows)
+    if rest > 0:
+        yield note(f"and {rest:,} more")
+
+
+def _waits(known: Snapshot) -> Html | None:
+    found = bottlenecks(list(known.stages), 6) if known.state is RunState.RUNNING else []
+    if not found:
+        return None
+    rows = [(line.fact.title, line.fact.standing.value, count(line.waiting, "stage")) for line in found]
+    return join(
+        (
+            el("h3", "Waited for"),
+            grid("Stages that others wait for", ("stage", "it is", "waiting behind it"), rows, names=2),
+        )
+    )
+
+
+def _every_stage(known: Snapshot) -> Html:
+    # What a reader looks for first: what is not as it should be, then what goes on.
+    order = {standing: rank for rank, standing in enumerate(reversed(ORDER))}
+    facts = sorted(known.stages, key=lambda fact: order[fact.standing])[:MOST_STAGES]
+    rows = [(fact.title, fact.kind, WORDS[fact.standing], el("code", fact.key[:12])) for fact in facts]
+    summary = "Every stage" if len(known.stages) <= MOST_STAGES else f"{len(facts):,} of {len(known.stages):,} stages"
+    return more(
+        "stages",
+        summary,
+        grid("Stages", ("stage", "kind", "state", "key"), rows, names=4),
+        note("nrf show KEY prints the record of a stage; stages.parquet has all of them, with times and hosts."),
+    )
+
+
+def failures(known: Snapshot) -> Html | None:
+    """Return what failed and what that blocks; None where nothing did."""
+    blocked = [fact for fact in known.stages if fact.standing is Standing.BLOCKED]
+    if not known.failures and not blocked:
+        return None
+    failed = known.counts()[Standing.FAILED]
+    lede = f"{count(failed, 'stage')} failed; {count(len(blocked), 'stage')} that need them were left out."
+    cause = "Mend the cause and run the same command again: what is done stays done."
+    left_out = more("blocked", "What was left out", el("p", _titles(blocked))) if blocked else None
+    shown = len(known.failures)
+    rest = note(f"{failed - shown:,} more failed; nrf status names them.") if failed > shown else None
+    return section(
+        "failures", "Failures", el("p", lede, " ", cause), *(_failure(f, known) for f in known.failures), rest, left_out
+    )
+
+
+def _titles(facts: list[StageFact]) -> str:
+    return f"{listed([fact.title for fact in facts], 40)}."
+
+
+def _failure(failure: Failure, known: Snapshot) -> Html:
+    fact = failure.fact
+    blocks = f" It blocks {count(failure.blocks, 'other stage')}." if failure.blocks else ""
+    show = f"nrf show {fact.key[:12]} --store {known.place}"
+    trace = scrolling(f"traceback of {fact.title}", el("pre", shortened(failure.trace))) if failure.trace else None
+    return el(
+        "article",
+        el("h3", fact.title),
+        el("p", fact.reason, f".{blocks}" if blocks else None, cls="cause"),
+        trace,
+        note("All of it:"),
+        command(show),
+    )
+
+
+def shortened(trace: str) -> str:
+    """Return the first and the last lines of a traceback."""
+    lines = trace.rstrip().splitlines()
+    left_out = len(lines) - 2 * TRACE_LINES
+    if left_out <= 0:
+        return "\n".join(lines)
+    return "\n".join([*lines[:TRACE_LINES], f"... {count(left_out, 'line')} ...", *lines[-TRACE_LINES:]])

@@ -1,0 +1,169 @@
+"""Results so far, as HTML: every table of the summary with a chart of its numbers, scatters, curves, images."""
+
+import base64
+from collections import defaultdict
+
+from nrf_ray.page.charts import SERIES, charted, curves, dots, family, scatter
+from nrf_ray.page.html import Html, el
+from nrf_ray.page.pieces import grid, more, note, scrolling, section
+from nrf_ray.page.snapshot import HELD, Curve, Gallery, ResultTable, RunState, Snapshot, Specimen
+
+MOST_ROWS = 200
+MOST_GROUPS = 24
+"""Groups of trainings whose curves are drawn."""
+
+FAMILIES = {
+    "original": "models of the original data",
+    "constructed": "constructed sets",
+    "control": "controls without adversarial features",
+}
+
+
+def results(known: Snapshot) -> Html:
+    """Return the tables with their charts, and how transfer goes with learning."""
+    if not known.tables:
+        ended = "No row of any table is complete." if known.state is not RunState.RUNNING else "No row is complete yet."
+        return section("results", "Results", el("p", ended))
+    held = sum(fact.standing in HELD for fact in known.stages)
+    partly = held < len(known.stages)
+    lede = "So far: " if partly else ""
+    done, cells = known.cells
+    return section(
+        "results",
+        "Results so far" if partly else "Results",
+        el("p", f"{lede}{done:,} of {cells:,} rows, the same numbers as in the tables beside this page."),
+        *(_table(number, table) for number, table in enumerate(known.tables)),
+        _scatters(known),
+    )
+
+
+def _table(number: int, table: ResultTable) -> Html:
+    chart = dots(table)
+    shown = None
+    if chart is not None:
+        shown = el("figure", _legend(table), scrolling(f"chart: {table.title}", chart))
+    rows = [tuple(row) for row in table.rows[:MOST_ROWS]]
+    cut = note(f"The first {MOST_ROWS} of {len(table.rows):,} rows.") if len(table.rows) > MOST_ROWS else None
+    return el(
+        "article",
+        el("h3", table.title),
+        shown,
+        more(f"table-{number}", "The numbers", grid(table.title, table.columns, rows, names=table.names), cut,
+             shown=chart is None),
+        *(note(text) for text in table.notes),
+    )  # fmt: skip
+
+
+def _legend(table: ResultTable) -> Html | None:
+    present = {family(row[0]) for row in table.rows}
+    if len(present) < 2 or not charted(table):
+        return None
+    entries = [
+        el("li", el("svg", _mark(name), cls="key", viewBox="0 0 14 14", aria_hidden="true"), meaning)
+        for name, meaning in FAMILIES.items()
+        if name in present
+    ]
+    return el("ul", *entries, cls="legend")
+
+
+def _mark(name: str) -> Html:
+    shape = el("rect", x=3, y=3, width=8, height=8) if name == "original" else el("circle", cx=7, cy=7, r=4.5)
+    return el("g", shape, cls=name)
+
+
+def _scatters(known: Snapshot) -> Html | None:
+    if not known.scatters:
+        return None
+    figures = [
+        el("figure", el("h4", shown.title), scatter(shown), el("figcaption", shown.note)) for shown in known.scatters
+    ]
+    return el(
+        "article",
+        el("h3", "Learning from d_det and being fooled"),
+        el("div", *figures, cls="panels"),
+        note(
+            "One point an architecture, means over seeds (Figure 3 of the paper; Figure 13 where targeted). r: "
+            "Pearson's, with a 95% percentile bootstrap interval over architectures. So few points settle nothing."
+        ),
+    )
+
+
+def learning_curves(known: Snapshot) -> Html | None:
+    """Return the curves of all trainings, one panel for those that differ in architecture and seed alone."""
+    if known.curves_at is None:
+        return section("curves", "Learning curves", el("p", "Curves are kept in local stores only."))
+    if not known.curves:
+        return None
+    lines = sorted({curve.line for curve in known.curves})
+    quantities: dict[str, dict[str, list[Curve]]] = defaultdict(lambda: defaultdict(list))
+    for curve in known.curves:
+        quantities[curve.quantity][curve.group].append(curve)
+    ordered = sorted(quantities, key=lambda quantity: ("accuracy" not in quantity, quantity))
+    parts = [_quantity(quantity, quantities[quantity], lines, shown=i == 0) for i, quantity in enumerate(ordered)]
+    return section("curves", "Learning curves", _series(lines), *parts)
+
+
+def _series(lines: list[str]) -> Html:
+    entries = [
+        el("li", el("svg", _stroke(i), cls="key", viewBox="0 0 18 14", aria_hidden="true"), name)
+        for i, name in enumerate(lines)
+    ]
+    return el("ul", *entries, cls="legend")
+
+
+def _stroke(series: int) -> Html:
+    return el("path", d="M1,7L17,7", cls=f"curve series{min(series, SERIES - 1)}")
+
+
+def _quantity(quantity: str, groups: dict[str, list[Curve]], lines: list[str], *, shown: bool) -> Html:
+    shares = "accuracy" in quantity
+    panels = []
+    for name in list(groups)[:MOST_GROUPS]:
+        chart = curves(f"{name}: {quantity}", quantity, [(lines.index(c.line), c) for c in groups[name]], shares)
+        panels.append(el("figure", el("h4", name), chart))
+    rest = len(groups) - len(panels)
+    return more(
+        f"curves-{quantity.replace('/', '-')}",
+        f"{quantity} over epochs",
+        el("div", *panels, cls="panels small"),
+        note(f"{rest:,} more groups are in TensorBoard's files.") if rest > 0 else None,
+        shown=shown,
+    )
+
+
+def images(known: Snapshot) -> Html | None:
+    """Return a few images of each constructed set, and the pictures that stages drew."""
+    parts = [_gallery(gallery) for gallery in known.galleries]
+    parts += [
+        el("figure", el("img", src=_uri("image/svg+xml", data), alt=f"{name}, drawn by a stage of this sweep"),
+           el("figcaption", name), cls="drawn")
+        for name, data in known.pictures.items()
+    ]  # fmt: skip
+    if not parts:
+        return None
+    lede = "Made of real images of the training set; the change is shown around grey, magnified as it says."
+    return section("images", "Images", el("p", lede) if known.galleries else None, *parts)
+
+
+def _gallery(gallery: Gallery) -> Html:
+    names = [gallery.first, "constructed"]
+    if gallery.factor:
+        names.append(f"change, magnified {gallery.factor:g} times")
+    figures = [_specimen(specimen, gallery) for specimen in gallery.specimens]
+    return el(
+        "figure",
+        el("h3", gallery.title),
+        scrolling(f"images of {gallery.title}", el("div", el("div", *(el("span", n) for n in names), cls="rows"),
+                                                     *figures, cls="gallery")),
+        el("figcaption", "true label → new label. ", el("code", f"nrf show {gallery.key[:12]}")),
+    )  # fmt: skip
+
+
+def _specimen(specimen: Specimen, gallery: Gallery) -> Html:
+    shown = ((gallery.first, specimen.original), ("constructed", specimen.constructed), ("change", specimen.change))
+    pictures = [el("img", src=_uri("image/png", data), alt=f"{what}, {specimen.label}") for what, data in shown if data]
+    return el("div", *pictures, el("span", specimen.label), cls="specimen")
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
