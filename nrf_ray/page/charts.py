@@ -86,7 +86,7 @@ def bounds(values: Iterable[float]) -> tuple[float, float]:
 
 
 def dots(table: ResultTable) -> Html | None:
-    """Return a chart of a table: a panel for each column, a dot with its interval for each row; None without numbers."""
+    """Return a chart of a table, a panel a column and a dot with its interval a row; None where it has no numbers."""
     columns, rows = charted(table), table.rows[:MOST_ROWS]
     if not columns or not rows:
         return None
@@ -180,16 +180,16 @@ def scatter(shown: Scatter) -> Html:
 
 
 def curves(title: str, quantity: str, lines: Sequence[tuple[int, Curve]], shares: bool) -> Html:
-    """Return the curves of one group of trainings; `lines` have the number of their series, `shares` run from 0 to 1."""
+    """Return the curves of a group of trainings; `lines` have the number of their series, `shares` end at 1."""
     last = max(curve.points[-1][0] for _, curve in lines)
     first = min(curve.points[0][0] for _, curve in lines)
     values = [value for _, curve in lines for _, value in curve.points]
     low, high = (0.0, 1.0) if shares else (0.0, max(values) * 1.05 or 1.0)
     x = Scale(low=first, high=max(last, first + 1), start=34, end=252)
     y = Scale(low=low, high=high, start=112, end=12)
-    parts = _axes(x, y)
+    parts = _axes(x, y, steps=True)
     for series, curve in lines:
-        path = "M" + "L".join(f"{x(step)},{y(value)}" for step, value in curve.points)
+        path = "M" + "L".join(f"{x(step):g},{y(value):g}" for step, value in curve.points)
         end_step, end_value = curve.points[-1]
         words = el("title", f"{curve.title}: {end_value:.3f} at epoch {end_step}")
         parts.append(el("path", words, d=path, cls=f"curve series{min(series, SERIES - 1)}"))
@@ -202,7 +202,8 @@ def curves(title: str, quantity: str, lines: Sequence[tuple[int, Curve]], shares
     return chart((264, 134), title, said, parts, fluid=True)
 
 
-def _axes(x: Scale, y: Scale) -> list[Html]:
+def _axes(x: Scale, y: Scale, *, steps: bool = False) -> list[Html]:
+    """Return grid and numbers; on an axis of `steps` only whole ones."""
     across = [
         join(
             (
@@ -215,6 +216,7 @@ def _axes(x: Scale, y: Scale) -> list[Html]:
     under = [
         el("text", _tick(tick), x=x(tick), y=y.start + 16, text_anchor="middle", cls="tick")
         for tick in x.ticks()
+        if not steps or tick == int(tick)
     ]  # fmt: skip
     return [*across, *under]
 

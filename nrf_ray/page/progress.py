@@ -25,6 +25,9 @@ ORDER = (
     Standing.BLOCKED,
     Standing.FAILED,
 )
+"""In bars, from left to right."""
+LOOKED_FOR = (*reversed(ORDER[5:]), *ORDER[2:5], *reversed(ORDER[:2]))
+"""In lists: what is not as it should be, what goes on, what is done."""
 WORDS = {
     Standing.KEPT: "kept from before",
     Standing.DONE: "done",
@@ -144,9 +147,7 @@ def _waits(known: Snapshot) -> Html | None:
 
 
 def _every_stage(known: Snapshot) -> Html:
-    # What a reader looks for first: what is not as it should be, then what goes on.
-    order = {standing: rank for rank, standing in enumerate(reversed(ORDER))}
-    facts = sorted(known.stages, key=lambda fact: order[fact.standing])[:MOST_STAGES]
+    facts = sorted(known.stages, key=lambda fact: LOOKED_FOR.index(fact.standing))[:MOST_STAGES]
     rows = [(fact.title, fact.kind, WORDS[fact.standing], el("code", fact.key[:12])) for fact in facts]
     summary = "Every stage" if len(known.stages) <= MOST_STAGES else f"{len(facts):,} of {len(known.stages):,} stages"
     return more(

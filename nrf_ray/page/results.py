@@ -22,16 +22,20 @@ FAMILIES = {
 def results(known: Snapshot) -> Html:
     """Return the tables with their charts, and how transfer goes with learning."""
     if not known.tables:
-        ended = "No row of any table is complete." if known.state is not RunState.RUNNING else "No row is complete yet."
-        return section("results", "Results", el("p", ended))
-    held = sum(fact.standing in HELD for fact in known.stages)
-    partly = held < len(known.stages)
-    lede = "So far: " if partly else ""
+        done, cells = known.cells
+        none = f"{done:,} of {cells:,} rows are complete."
+        if known.state is RunState.INTERRUPTED:
+            none += " The tables are written when the same command has gone on to its end."
+        return section("results", "Results", el("p", none))
+    partly = not all(fact.standing in HELD for fact in known.stages)
     done, cells = known.cells
+    source = (
+        "from the records so far" if known.state is RunState.RUNNING else "as in the parquet files beside this page"
+    )
     return section(
         "results",
         "Results so far" if partly else "Results",
-        el("p", f"{lede}{done:,} of {cells:,} rows, the same numbers as in the tables beside this page."),
+        el("p", f"{done:,} of {cells:,} rows, {source}."),
         *(_table(number, table) for number, table in enumerate(known.tables)),
         _scatters(known),
     )
@@ -120,7 +124,7 @@ def _quantity(quantity: str, groups: dict[str, list[Curve]], lines: list[str], *
     panels = []
     for name in list(groups)[:MOST_GROUPS]:
         chart = curves(f"{name}: {quantity}", quantity, [(lines.index(c.line), c) for c in groups[name]], shares)
-        panels.append(el("figure", el("h4", name), chart))
+        panels.append(el("figure", el("h3", name), chart))
     rest = len(groups) - len(panels)
     return more(
         f"curves-{quantity.replace('/', '-')}",
@@ -148,7 +152,7 @@ def images(known: Snapshot) -> Html | None:
 def _gallery(gallery: Gallery) -> Html:
     names = [gallery.first, "constructed"]
     if gallery.factor:
-        names.append(f"change, magnified {gallery.factor:g} times")
+        names.append("change" if gallery.factor == 1 else f"change, {gallery.factor:g} times")
     figures = [_specimen(specimen, gallery) for specimen in gallery.specimens]
     return el(
         "figure",

@@ -1,0 +1,164 @@
+"""Snapshots to make pages of, with and without malice."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from nrf_ray.graph.canonical import Key
+from nrf_ray.page.snapshot import (
+    Curve,
+    Failure,
+    Gallery,
+    Host,
+    Origin,
+    ResultTable,
+    RunState,
+    Scatter,
+    Snapshot,
+    Specimen,
+    Spot,
+    StageFact,
+    Standing,
+    Working,
+)
+
+BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)> ' & </title></style>"
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c63680000008200817754f0b8000000"
+    "0049454e44ae426082"
+)
+
+TABLE = ResultTable(
+    title="digits: accuracy on the untouched test set (n = 360)",
+    columns=("trained on", "eps", "models", "clean", "range", "- control"),
+    names=2,
+    rows=(
+        ("d (source)", "", "3", ".989 ± .002", ".98, .99", ""),
+        ("d_det", "l2 1", "15", ".086 ± .039", ".02, .19", "-.100 ± .200"),
+        ("leak_det", "l2 1", "6", ".016 ± .027", ".00, .03", ""),
+    ),
+    notes=("clean: share of (x, y) that is right.",),
+)
+
+
+def fact(
+    name: str, standing: Standing, *inputs: int, level: int = 0, kind: str = "train", reason: str = ""
+) -> StageFact:
+    """Return a stage called `name`."""
+    key = Key(f"{sum(map(ord, name)):064x}")
+    return StageFact(
+        kind=kind, key=key, title=name, arch=None, inputs=inputs, level=level, standing=standing, reason=reason
+    )
+
+
+FACTS = (
+    fact("source", Standing.KEPT),
+    fact("set", Standing.DONE, 0, level=1, kind="construct"),
+    fact("student a", Standing.RUNNING, 1, level=2),
+    fact("student b", Standing.READY, 1, level=2),
+    fact("test a", Standing.WAITING, 2, level=3, kind="evaluate"),
+)
+FAILED = (
+    *FACTS,
+    fact("broken", Standing.FAILED, 0, level=1, kind="attack", reason="ValueError: no"),
+    fact("left out", Standing.BLOCKED, 5, level=2, kind="transfer", reason="needs broken, which failed"),
+)
+
+
+def running(**changes: object) -> Snapshot:
+    """Return what is known of a run in its middle, with some of everything."""
+    made = Snapshot(
+        sweep="transfer_grid",
+        state=RunState.RUNNING,
+        why="",
+        command="python sweeps/transfer_grid.py --seeds 0",
+        place="/store",
+        began=BEGAN,
+        written=BEGAN + timedelta(seconds=70),
+        expected=200.0,
+        left=120.0,
+        cells=(3, 9),
+        stages=FACTS,
+        working=(Working(fact=FACTS[2], since=12.0, expected=15.0),),
+        tables=(TABLE,),
+        scatters=(
+            Scatter(
+                title="digits: l2 1, targeted",
+                x="accuracy",
+                y="fooled",
+                spots=(Spot(name="vgg_s", x=0.1, y=0.2), Spot(name="resnet_s", x=0.3, y=0.6)),
+                note="r = 1.00.",
+            ),
+        ),
+        curves=(
+            Curve(
+                group="student on d_det",
+                line="vgg_s",
+                title="one",
+                quantity="train/accuracy",
+                points=((1, 0.2), (2, 0.5)),
+            ),
+            Curve(
+                group="student on d_det", line="vgg_s", title="one", quantity="train/loss", points=((1, 2.2), (2, 1.5))
+            ),
+        ),
+        curves_at="/store/sweeps/transfer_grid/tensorboard",
+        galleries=(
+            Gallery(
+                title="d_det of digits",
+                key=FACTS[1].key,
+                first="original",
+                factor=5.0,
+                specimens=(Specimen(label="3 → 4", original=PNG, constructed=PNG, change=PNG),),
+            ),
+        ),
+        pictures={"figure_4.svg": b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"},
+        origin=Origin(
+            versions=(("torch", "2.14.1"),),
+            commits=("0123456789ab",),
+            digests=(("train", "abc"),),
+            hosts=(Host(name="vm", processor="a processor", device="cpu", stages=2, seconds=9.0),),
+        ),
+    )
+    return replace(made, **changes)
+
+
+def finished(**changes: object) -> Snapshot:
+    """Return what is known of the same run at its end."""
+    held = tuple(replace(one, standing=Standing.DONE) for one in FACTS)
+    changes = {"state": RunState.FINISHED, "stages": held, "working": (), "left": None, "cells": (9, 9)} | changes
+    return running(**changes)
+
+
+def failed(**changes: object) -> Snapshot:
+    """Return what is known of a run in which a stage failed."""
+    failure = Failure(fact=FAILED[5], trace="Traceback (most recent call last):\n  in it\nValueError: no", blocks=1)
+    changes = {"state": RunState.FAILED, "stages": FAILED, "failures": (failure,), "working": ()} | changes
+    return running(**changes)
+
+
+def hostile() -> Snapshot:
+    """Return what is known where everything that has a name is called something nasty."""
+    known = failed()
+    nasty = replace(FAILED[5], title=HOSTILE, reason=HOSTILE, kind="attack")
+    return replace(
+        known,
+        why=HOSTILE,
+        command=HOSTILE,
+        place=HOSTILE,
+        stages=(*FAILED[:5], nasty, replace(FAILED[6], title=HOSTILE, reason=HOSTILE)),
+        failures=(Failure(fact=nasty, trace=HOSTILE, blocks=1),),
+        working=(Working(fact=nasty, since=1.0, expected=None),),
+        tables=(replace(TABLE, title=HOSTILE, rows=((HOSTILE, *TABLE.rows[1][1:]),), notes=(HOSTILE,)),),
+        scatters=(replace(known.scatters[0], title=HOSTILE, x=HOSTILE, spots=(Spot(name=HOSTILE, x=0.1, y=0.2),)),),
+        curves=tuple(replace(curve, group=HOSTILE, line=HOSTILE, title=HOSTILE) for curve in known.curves),
+        curves_at=HOSTILE,
+        galleries=(replace(known.galleries[0], title=HOSTILE, first=HOSTILE),),
+        pictures={HOSTILE: b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(3)</script></svg>"},
+        origin=Origin(
+            versions=((HOSTILE, HOSTILE),),
+            commits=(HOSTILE,),
+            digests=((HOSTILE, HOSTILE),),
+            hosts=(Host(name=HOSTILE, processor=HOSTILE, device="cpu", stages=1, seconds=1.0),),
+        ),
+    )

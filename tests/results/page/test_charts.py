@@ -1,0 +1,153 @@
+"""Charts: what is drawn where, against positions computed by hand."""
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nrf_ray.page.charts import Estimate, Scale, bounds, charted, curves, dots, estimate, family, scatter
+from nrf_ray.page.flow import flow, graph_of
+from nrf_ray.page.snapshot import Curve, Scatter, Spot, Standing
+from tests.results.page.known import FACTS, FAILED, TABLE
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (".853 ± .039", Estimate(0.853, 0.039)),
+        ("-.100 ± .200", Estimate(-0.1, 0.2)),
+        ("1.00", Estimate(1.0, None)),
+        (".25", Estimate(0.25, None)),
+        ("15", None),
+        (".02, .19", None),
+        ("1.2e-05", None),
+        ("", None),
+    ],
+)
+def test_a_cell_is_read_as_it_was_printed(cell: str, expected: Estimate | None) -> None:
+    assert estimate(cell) == expected
+
+
+def test_columns_with_intervals_are_charted_or_else_all_decimals() -> None:
+    assert charted(TABLE) == [3, 5]
+    plain = replace(TABLE, rows=tuple((*row[:3], row[3][:4], *row[4:]) for row in TABLE.rows[:1]))
+    assert charted(plain) == [3]
+    assert charted(replace(TABLE, rows=())) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("d_det", "constructed"),
+        ("leak_det", "control"),
+        ("d (source)", "original"),
+        ("d", "original"),
+        ("rho", "constructed"),
+    ],
+)
+def test_marks_tell_controls_and_original_data_apart(name: str, expected: str) -> None:
+    assert family(name) == expected
+
+
+def test_dots_lie_where_their_numbers_are() -> None:
+    """Accuracies share an axis from 0 to 1 that is 168 pixels wide; the difference has its own."""
+    drawn = dots(TABLE)
+    assert drawn is not None
+    groups = re.findall(r'<g class="(original|control|constructed)">(.*?)</g>', drawn)
+    assert [kind for kind, _ in groups] == ["original", "constructed", "control", "constructed"]
+    assert ["<title>d_det l2 1, clean: .086 ± .039</title>" in group for _, group in groups].count(True) == 1
+    left = 14 + 6.4 * len("leak_det l2 1")
+    for (_, group), value, half in zip(groups[:3], (0.989, 0.086, 0.016), (0.002, 0.039, 0.027), strict=True):
+        x1, x2 = map(float, re.findall(r'x[12]="([\d.]+)"', group))
+        # Ends outside of the axis lie on its ends.
+        assert x1 == pytest.approx(left + 168 * max(0, value - half), abs=0.11)
+        assert x2 == pytest.approx(left + 168 * min(1, value + half), abs=0.11)
+    (middle,) = re.findall(r'cx="([\d.]+)"', groups[1][1])
+    assert float(middle) == pytest.approx(left + 168 * 0.086, abs=0.11)
+    description = "clean from .016 ± .027 (leak_det l2 1) to .989 ± .002 (d (source))"
+    assert description in drawn
+
+
+def test_a_table_without_numbers_has_no_chart() -> None:
+    assert dots(replace(TABLE, rows=())) is None
+    assert dots(replace(TABLE, names=6)) is None
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1), st.floats(-1e3, 1e3))
+def test_a_scale_holds_its_values_and_clips_others(values: list[float], other: float) -> None:
+    low, high = bounds(values)
+    scale = Scale(low=low, high=high, start=10, end=110)
+    assert low <= min(values) <= max(values) <= high
+    assert 10 <= scale(other) <= 110
+    assert (scale(low), scale(high)) == (10, 110)
+
+
+def test_an_axis_of_shares_goes_from_0_to_1() -> None:
+    assert bounds([0.2, 0.4]) == (0, 1)
+    assert bounds([-0.1, 0.1]) == pytest.approx((-0.116, 0.116))
+    assert bounds([3.0, 5.0]) == pytest.approx((0, 5.16))
+    assert bounds([-1.0]) == (-2.0, 0.0)
+
+
+def test_a_scatter_has_a_point_an_architecture() -> None:
+    shown = Scatter(
+        title="t", x="x", y="y", note="n", spots=(Spot(name="a", x=0.0, y=1.0), Spot(name="b", x=1.0, y=0.0))
+    )
+    drawn = scatter(shown)
+    # 15% room on both sides of the range, on axes from 46 to 318 and from 196 up to 30.
+    dots_drawn = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="5"><title>(\w)', drawn)
+    found = {name: (float(x), float(y)) for x, y, name in dots_drawn}
+    assert found["a"] == pytest.approx((46 + 272 * 0.15 / 1.3, 196 - 166 * 1.15 / 1.3), abs=0.06)
+    assert found["b"] == pytest.approx((46 + 272 * 1.15 / 1.3, 196 - 166 * 0.15 / 1.3), abs=0.06)
+    assert "a at 0.000, 1.000; b at 1.000, 0.000. n" in drawn
+
+
+def test_names_of_equal_points_do_not_lie_on_each_other() -> None:
+    spots = tuple(Spot(name=f"arch_{i}", x=0.5, y=0.5) for i in range(5))
+    drawn = scatter(Scatter(title="t", x="x", y="y", note="n", spots=spots))
+    lines = sorted(float(y) for y in re.findall(r'y="([\d.]+)"[^>]*class="tick">arch_', drawn))
+    assert all(after - before >= 12 for before, after in pairwise(lines))
+
+
+def test_a_curve_goes_through_its_points() -> None:
+    curve = Curve(group="g", line="a", title="t", quantity="train/accuracy", points=((1, 0.0), (2, 0.5), (3, 1.0)))
+    drawn = curves("g", "train/accuracy", [(0, curve), (9, curve)], True)
+    paths = re.findall(r'<path d="M([^"]*)" class="curve (series\d)"', drawn)
+    assert paths == [("34,112L143,62L252,12", "series0"), ("34,112L143,62L252,12", "series6")]
+    assert "over 3 epochs of 2 trainings, ending between 1.000 and 1.000" in drawn
+    single = curves("g", "q", [(0, replace(curve, points=((1, 2.0),)))], False)
+    assert 'class="end series0"' in single
+
+
+def test_the_graph_counts_stages_and_what_they_need() -> None:
+    graph = graph_of(FAILED)
+    found = {(node.level, node.kind): (node.held, node.total, node.mood) for node in graph.nodes}
+    assert found == {
+        (0, "train"): (1, 1, "done"),
+        (1, "construct"): (1, 1, "done"),
+        (1, "attack"): (0, 1, "failed"),
+        (2, "train"): (0, 2, "running"),
+        (2, "transfer"): (0, 1, "blocked"),
+        (3, "evaluate"): (0, 1, "waiting"),
+    }
+    order = [(node.level, node.kind) for node in graph.nodes]
+    edges = {(order[start], order[end]): number for (start, end), number in graph.edges.items()}
+    assert edges == {
+        ((0, "train"), (1, "construct")): 1,
+        ((0, "train"), (1, "attack")): 1,
+        ((1, "construct"), (2, "train")): 2,
+        ((1, "attack"), (2, "transfer")): 1,
+        ((2, "train"), (3, "evaluate")): 1,
+    }
+
+
+def test_every_line_of_the_graph_goes_to_the_right() -> None:
+    drawn = flow(graph_of(FACTS))
+    lines = re.findall(r'd="M([\d.]+),[\d.]+C[^"]* ([\d.]+),[\d.]+"', drawn)
+    assert len(lines) == 3
+    assert all(float(start) < float(end) for start, end in lines)
+    assert drawn.count('class="box"') == 4
+    assert all(standing.value for standing in Standing)

@@ -1,0 +1,265 @@
+"""What a page knows: how stages stand, what came out, curves, images, and what the store alone tells of a run."""
+
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nrf_ray.cluster.curves import CurveWriter
+from nrf_ray.console import make_console
+from nrf_ray.data.digits import arrays
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.drivers import Heart
+from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.frontier import Frontier
+from nrf_ray.graph.plan import make_plan
+from nrf_ray.graph.stage import walk
+from nrf_ray.graph.store import Store, place_of
+from nrf_ray.page import gallery
+from nrf_ray.page.curves import MOST_POINTS, CurveReader, group_of, thinned
+from nrf_ray.page.findings import frames_so_far, result_tables, scatters
+from nrf_ray.page.gallery import chosen_sets, kept_galleries, update_galleries
+from nrf_ray.page.known import KILLED, known_from_store
+from nrf_ray.page.origin import Records, origin_of
+from nrf_ray.page.outline import Outline, ended, outline_name, outline_of, read_outline
+from nrf_ray.page.snapshot import RunState, Standing
+from nrf_ray.page.standing import bottlenecks, by_frontier, by_store, failures_among
+from nrf_ray.report import write_tables
+from nrf_ray.summary import print_summary
+from nrf_ray.sweep import Sweep
+from tests.cluster.toys import Toy, sweep_of, toy
+from tests.results.page.known import fact
+from tests.results.test_report import ARCHS, results, transfers
+
+FIRST = toy(Toy(name="first")).named("first")
+BROKEN = toy(Toy(name="broken", fault="raises")).named("broken")
+SECOND = toy(Toy(name="second"), first=FIRST).named("second")
+BEHIND = toy(Toy(name="behind"), first=BROKEN, second=FIRST).named("behind")
+FURTHER = toy(Toy(name="further"), first=BEHIND).named("further")
+TOYS = sweep_of(SECOND, FURTHER)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(str(tmp_path / "store"), create=True)
+
+
+def outline(sweep: Sweep, store: Store) -> Outline:
+    plan = make_plan(sweep.goals, store)
+    return outline_of(sweep, plan, command="python it.py", expected=9.0, began=datetime.now(UTC))
+
+
+def standings(facts) -> dict[str, str]:
+    return {fact.title: fact.standing.value for fact in facts}
+
+
+def test_an_outline_is_the_same_after_it_was_written(store: Store) -> None:
+    made = ended(outline(TOYS, store), RunState.FAILED, "why")
+    assert Outline.from_json(json.loads(made.to_bytes())) == made
+    assert [stage.title for stage in made.stages] == ["first", "second", "broken", "behind", "further"]
+    assert [stage.inputs for stage in made.stages] == [(), (0,), (), (0, 2), (3,)] or made.stages[3].inputs == (2, 0)
+    assert made.cells == ((1,), (4,))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"stages": None},
+        {"cells": [[99]]},
+        {"state": "asleep"},
+        {"began": "yesterday"},
+        {"more": 1},
+        {"stages": [{"key": "k"}]},
+    ],
+    ids=str,
+)
+def test_a_damaged_outline_is_refused_with_what_to_do(damage, store: Store) -> None:
+    value = json.loads(outline(TOYS, store).to_bytes()) | damage
+    with pytest.raises(ConfigError, match=r"run the sweep's command again"):
+        Outline.from_json(value)
+
+
+def test_a_store_without_the_sweep_or_its_outline_says_so(store: Store) -> None:
+    with pytest.raises(ConfigError, match=r"no sweep 'toys' in .*; it has: none"):
+        read_outline(store, "toys")
+    write_tables(TOYS, store)
+    with pytest.raises(ConfigError, match=r"older nrf_ray"):
+        read_outline(store, "toys")
+
+
+def test_stages_stand_as_the_frontier_says(store: Store) -> None:
+    run_inline([FIRST], store)
+    plan = make_plan(TOYS.goals, store)
+    frontier = Frontier(plan.todo())
+    about = outline_of(TOYS, plan, command="", expected=None, began=datetime.now(UTC))
+    assert standings(by_frontier(about, frontier, set())) == {
+        "first": "kept", "second": "ready", "broken": "ready", "behind": "waiting", "further": "waiting",
+    }  # fmt: skip
+    while frontier.next_ready().title != "broken":
+        pass
+    assert standings(by_frontier(about, frontier, set()))["broken"] == "ready", "it has no process yet"
+    assert standings(by_frontier(about, frontier, {BROKEN.key}))["broken"] == "running"
+    frontier.fail(BROKEN.key, "no luck")
+    facts = by_frontier(about, frontier, set())
+    assert standings(facts) == {
+        "first": "kept", "second": "ready", "broken": "failed", "behind": "blocked", "further": "blocked",
+    }  # fmt: skip
+    (failure,) = failures_among(facts, store)
+    assert (failure.fact.reason, failure.blocks, failure.trace) == ("no luck", 2, "")
+    assert [fact.level for fact in facts] == [0, 1, 0, 1, 2]
+
+
+def test_stages_stand_the_same_by_the_store_alone(store: Store) -> None:
+    about = outline(TOYS, store)
+    frontier = run_inline(TOYS.goals, store)
+    by_run, by_records = by_frontier(about, frontier, set()), by_store(about, store, store.contents(), alive=False)
+    assert standings(by_records) == standings(by_run) == {
+        "first": "done", "second": "done", "broken": "failed", "behind": "blocked", "further": "blocked",
+    }  # fmt: skip
+    assert [fact.reason for fact in by_records[3:]] == ["needs broken, which failed"] * 2
+    (failure,) = failures_among(by_records, store)
+    assert "ValueError: broken was told to fail" in failure.fact.reason
+    assert "in misbehave" in failure.trace
+
+
+def test_bottlenecks_are_what_most_wait_for(store: Store) -> None:
+    frontier = Frontier(make_plan(TOYS.goals, store).todo())
+    facts = by_frontier(outline(TOYS, store), frontier, set())
+    assert [(line.fact.title, line.waiting) for line in bottlenecks(facts, 9)] == [("first", 3), ("broken", 2)]
+    assert [line.fact.title for line in bottlenecks(facts, 1)] == ["first"]
+
+
+def test_a_run_is_told_again_from_the_store(store: Store) -> None:
+    about = outline(TOYS, store)
+    store.blobs.replace(outline_name("toys"), about.to_bytes())
+    run_inline(TOYS.goals, store)
+    killed = known_from_store(store, "toys")
+    assert (killed.state, killed.why, killed.cells) == (RunState.INTERRUPTED, KILLED, (1, 2))
+    with Heart(store.blobs, "run"):
+        assert known_from_store(store, "toys").state is RunState.RUNNING
+    store.blobs.replace(outline_name("toys"), ended(about, RunState.FAILED, "so it is").to_bytes())
+    over = known_from_store(store, "toys")
+    assert (over.state, over.why, over.expected) == (RunState.FAILED, "so it is", 9.0)
+    assert over.counts()[Standing.DONE] == 2
+    assert over.origin.hosts[0].stages == 2
+
+
+def test_what_came_out_is_what_the_terminal_shows(tiny, wide) -> None:
+    records = Records(tiny.store)
+    records.read(map(place_of, tiny.sweep.stages()))
+    frames = frames_so_far(tiny.sweep, {key: record.metrics for key, record in records.by_key.items()})
+    tables = result_tables(frames)
+    out = io.StringIO()
+    print_summary(make_console(out), tiny.sweep, tiny.store, write_tables(tiny.sweep, tiny.store))
+    printed = " ".join(out.getvalue().split())
+    assert len(tables) >= 4
+    for table in tables:
+        assert table.title in printed
+        assert all(" ".join(note.split()) in printed for note in table.notes)
+        assert all(" ".join(filter(None, row)) in printed for row in table.rows)
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_rows_come_as_their_stages_do(tiny) -> None:
+    frames = frames_so_far(tiny.sweep, {})
+    assert frames == {}
+    records = Records(tiny.store)
+    records.read([place_of(tiny.sweep.rows[0].stages()[0])])
+    assert sum(map(len, frames_so_far(tiny.sweep, {k: r.metrics for k, r in records.by_key.items()}).values())) <= 1
+
+
+def test_a_scatter_shows_what_its_correlation_is_of() -> None:
+    accuracies, successes = (0.3, 0.5, 0.6, 0.55, 0.9), (0.2, 0.5, 0.5, 0.7, 0.8)
+    learnt = results([{"student_arch": a, "clean_accuracy": x} for a, x in zip(ARCHS, accuracies, strict=True)])
+    fooled = [{"victim_arch": a, "success_rate": y} for a, y in zip(ARCHS, successes, strict=True)]
+    fooled += [{"victim_arch": ARCHS[0], "epsilon": 1.5, "success_rate": 0.0}]
+    (shown,) = scatters({"results": learnt, "transfer": transfers(fooled)})
+    assert {(s.name, s.x, s.y) for s in shown.spots} == set(zip(ARCHS, accuracies, successes, strict=True))
+    assert f"r = {np.corrcoef(accuracies, successes)[0, 1]:.3f}".replace("0.", ".") in shown.note
+    assert shown.title == "digits: l2 1, untargeted"
+    assert scatters({"results": learnt}) == ()
+
+
+def test_where_things_come_from_is_told_by_their_records(tiny) -> None:
+    records = Records(tiny.store)
+    records.read(map(place_of, tiny.sweep.stages()))
+    origin = origin_of(records.by_key.values())
+    (host,) = origin.hosts
+    assert host.stages == len(list(tiny.sweep.stages()))
+    assert host.seconds == pytest.approx(sum(record.seconds for record in records.by_key.values()))
+    assert dict(origin.versions)["python"].startswith("3.")
+    assert {kind for kind, _ in origin.digests} == {stage.kind.name for stage in tiny.sweep.stages()}
+
+
+def test_curves_are_those_that_were_written(tmp_path: Path, tiny) -> None:
+    train = next(stage for stage in tiny.sweep.stages() if stage.kind.name == "train")
+    about = replace(fact(train.title, Standing.RUNNING), key=train.key, arch=train.config.arch)
+    reader = CurveReader(str(tmp_path))
+    assert reader.read([about]) == ()
+    with CurveWriter(str(tmp_path), train) as write:
+        write(1, {"train/loss": 2.5, "train/accuracy": 0.25})
+    assert {curve.quantity: curve.points for curve in reader.read([about])} == {
+        "train/loss": ((1, 2.5),),
+        "train/accuracy": ((1, 0.25),),
+    }
+    with CurveWriter(str(tmp_path), train) as write:  # the training was begun again and went on
+        write(2, {"train/loss": 1.5, "train/accuracy": 0.5})
+    found = reader.read([about])
+    assert {curve.quantity: curve.points for curve in found} == {
+        "train/loss": ((1, 2.5), (2, 1.5)),
+        "train/accuracy": ((1, 0.25), (2, 0.5)),
+    }
+    assert {curve.line for curve in found} == {train.config.arch}
+    assert CurveReader(None).read([about]) == ()
+
+
+def test_trainings_are_grouped_by_all_but_architecture_and_seed(tiny) -> None:
+    about = by_frontier(outline(tiny.sweep, tiny.store), Frontier([]), set())
+    groups = {group_of(fact) for fact in about if fact.kind == "train"}
+    assert "source on digits" in groups
+    assert not [group for group in groups if "seed" in group]
+
+
+@pytest.mark.parametrize("n", [0, 1, MOST_POINTS, MOST_POINTS + 1, 1000])
+def test_long_curves_keep_their_ends(n: int) -> None:
+    points = [(i, float(i)) for i in range(n)]
+    kept = thinned(points)
+    assert len(kept) <= MOST_POINTS + 1
+    assert set(kept) <= set(points)
+    assert kept[:1] == tuple(points[:1])
+    assert kept[-1:] == tuple(points[-1:])
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)), dtype=np.float64)
+
+
+def test_images_are_those_of_the_set(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = chosen_sets(tiny.sweep.stages())
+    assert sets
+    store = tiny.store
+    shown = update_galleries(store, tiny.sweep.name, sets)
+    assert [one.key for one in shown] == [stage.key for stage in sets]
+    originals = (arrays()[0].images[:, 0] * 255).round()
+    for one in shown:
+        assert len(one.specimens) == gallery.SPECIMENS
+        assert len({specimen.label[0] for specimen in one.specimens}) == gallery.SPECIMENS, "one of each class"
+        for specimen in one.specimens:
+            original, made = pixels(specimen.original), pixels(specimen.constructed)
+            assert (originals == original).all(axis=(1, 2)).any()
+            grey = np.clip(127.5 + one.factor * (made - original), 0, 255)
+            assert np.abs(pixels(specimen.change) - grey).max() <= 1 + one.factor
+    monkeypatch.setattr(gallery, "_gallery_of", None)
+    assert update_galleries(store, tiny.sweep.name, sets) == shown, "read from what is kept"
+    assert kept_galleries(store, tiny.sweep.name, [sets[0].key, "0" * 64]) == shown[:1]
+
+
+def test_sets_that_differ_in_their_seed_alone_are_shown_once(tiny) -> None:
+    stages = [stage for stage in walk(tiny.sweep.goals) if stage.kind.name == "construct"]
+    again = [replace(stage, label=stage.label.replace("seed 0", "seed 1")) for stage in stages]
+    assert chosen_sets([*stages, *again]) == chosen_sets(stages)
