@@ -19,31 +19,49 @@ MOST_PANELS = 4
 SERIES = 7
 """Lines that are told apart by colour; further ones share the last."""
 
-_NUMBER = re.compile(r"(-?\d*\.\d+)(?: ± (\d*\.\d+))?")
+WIDTH = 976.0
+"""Pixels of a chart of dots on a large screen."""
+
+_DECIMAL = r"-?\d*\.\d+"
+_ESTIMATE = re.compile(rf"({_DECIMAL})(?: ± ({_DECIMAL}))?")
+_INTERVAL = re.compile(rf"({_DECIMAL}), ({_DECIMAL})")
 
 
 class Estimate(NamedTuple):
     """A number of a table."""
 
     value: float
-    half: float | None
-    """Half the width of its interval."""
+    ends: tuple[float, float] | None
+    """Of its interval, where it has one."""
 
 
-def estimate(cell: str) -> Estimate | None:
-    """Return the number in a cell as the summary prints it (".853 ± .039", ".25"); None where it is something else."""
-    match = _NUMBER.fullmatch(cell)
-    return Estimate(float(match[1]), float(match[2]) if match[2] else None) if match else None
+def estimate(cell: str, interval: str = "") -> Estimate | None:
+    """Return the number in a cell as the summary prints it (".853 ± .039", ".25"); None where it is something else.
+
+    `interval` is a cell that has the ends of its interval (".02, .19"), where there is one.
+    """
+    match, apart = _ESTIMATE.fullmatch(cell), _INTERVAL.fullmatch(interval)
+    if match is None:
+        return None
+    value = float(match[1])
+    if apart is not None:
+        return Estimate(value, (float(apart[1]), float(apart[2])))
+    half = float(match[2]) if match[2] else None
+    return Estimate(value, None if half is None else (value - half, value + half))
+
+
+def estimates(table: ResultTable, column: int) -> dict[int, Estimate]:
+    """Return the numbers of a column by row; those with an interval of 95% in the next column have that."""
+    beside = column + 1 < len(table.columns) and "95%" in table.columns[column + 1]
+    found = {i: estimate(row[column], row[column + 1] if beside else "") for i, row in enumerate(table.rows)}
+    return {i: number for i, number in found.items() if number is not None}
 
 
 def charted(table: ResultTable) -> list[int]:
     """Return the columns of a table that its chart shows: those with intervals, or else all decimals."""
-    decimals = []
-    for column in range(table.names, len(table.columns)):
-        cells = [row[column] for row in table.rows if row[column]]
-        if cells and all(map(estimate, cells)):
-            decimals.append(column)
-    sure = [c for c in decimals if any((found := estimate(row[c])) and found.half is not None for row in table.rows)]
+    found = {column: estimates(table, column) for column in range(table.names, len(table.columns))}
+    decimals = [column for column in found if 0 < len(found[column]) == sum(bool(row[column]) for row in table.rows)]
+    sure = [column for column in decimals if any(number.ends for number in found[column].values())]
     return (sure or decimals)[:MOST_PANELS]
 
 
@@ -91,7 +109,8 @@ def dots(table: ResultTable) -> Html | None:
     if not columns or not rows:
         return None
     names = [" ".join(part for part in row[: table.names] if part) for row in rows]
-    left, wide, gap, top, step = 14 + 6.4 * max(map(len, names)), 168.0, 26.0, 34.0, 22.0
+    left, gap, top, step = 14 + 6.4 * max(map(len, names)), 34.0, 34.0, 22.0
+    wide = min(320.0, max(150.0, (WIDTH - left - 14) / len(columns) - gap))
     bottom = top + step * len(rows)
     parts = []
     for i, name in enumerate(names):
@@ -100,20 +119,21 @@ def dots(table: ResultTable) -> Html | None:
         parts.append(_line(left, y, left + len(columns) * (wide + gap) - gap, y, "rule"))
     for position, column in enumerate(columns):
         start = left + position * (wide + gap)
-        shown = {i: found for i, row in enumerate(rows) if (found := estimate(row[column]))}
-        scale = Scale(**_range(found.value for found in shown.values()), start=start, end=start + wide)
+        shown = {i: number for i, number in estimates(table, column).items() if i < len(rows)}
+        low, high = bounds(number.value for number in shown.values())
+        scale = Scale(low=low, high=high, start=start, end=start + wide)
         parts.append(_panel(table.columns[column], scale, top, bottom))
-        for i, found in shown.items():
-            y = top + step * (i + 0.5)
-            words = f"{names[i]}, {table.columns[column]}: {rows[i][column]}"
-            parts.append(_estimate(found, scale, y, family(rows[i][0]), words))
+        for i, number in shown.items():
+            words = f"{names[i]}, {table.columns[column]}: {_cell(table, rows[i], column)}"
+            parts.append(_estimate(number, scale, top + step * (i + 0.5), family(rows[i][0]), words))
     size = left + len(columns) * (wide + gap) - gap + 14, bottom + 26
     return chart(size, table.title, _say(table, columns, rows), parts)
 
 
-def _range(values: Iterable[float]) -> dict[str, float]:
-    low, high = bounds(values)
-    return {"low": low, "high": high}
+def _cell(table: ResultTable, row: tuple[str, ...], column: int) -> str:
+    """Return a number with its interval, as the table has them."""
+    beside = column + 1 < len(row) and "95%" in table.columns[column + 1] and row[column + 1]
+    return f"{row[column]} [{row[column + 1]}]" if beside else row[column]
 
 
 def _panel(title: str, scale: Scale, top: float, bottom: float) -> Html:
@@ -132,8 +152,8 @@ def _panel(title: str, scale: Scale, top: float, bottom: float) -> Html:
 def _estimate(found: Estimate, scale: Scale, y: float, kind: str, words: str) -> Html:
     x = scale(found.value)
     interval = None
-    if found.half is not None:
-        interval = _line(scale(found.value - found.half), y, scale(found.value + found.half), y, "interval")
+    if found.ends is not None:
+        interval = _line(scale(found.ends[0]), y, scale(found.ends[1]), y, "interval")
     shape = {
         "original": el("rect", x=x - 4, y=y - 4, width=8, height=8),
         "control": el("circle", cx=x, cy=y, r=4),
@@ -146,9 +166,11 @@ def _say(table: ResultTable, columns: Sequence[int], rows: Sequence[tuple[str, .
     """Return in words what a chart of dots shows."""
     parts = []
     for column in columns:
-        found = {row: shown.value for row in rows if (shown := estimate(row[column]))}
-        low, high = min(found, key=lambda row: found[row]), max(found, key=lambda row: found[row])
-        ends = (f"{row[column]} ({' '.join(filter(None, row[: table.names]))})" for row in (low, high))
+        numbers = {i: number.value for i, number in estimates(table, column).items() if i < len(rows)}
+        lowest, highest = (rows[end(numbers, key=lambda i: numbers[i])] for end in (min, max))
+        ends = (
+            f"{_cell(table, row, column)} ({' '.join(filter(None, row[: table.names]))})" for row in (lowest, highest)
+        )
         parts.append(f"{table.columns[column]} from {' to '.join(ends)}")
     return f"{len(rows)} rows, one dot with its interval each: {'; '.join(parts)}. The table has every number."
 
@@ -157,7 +179,7 @@ def scatter(shown: Scatter) -> Html:
     """Return a scatter with the name of every point beside it."""
     x = Scale(**_padded(spot.x for spot in shown.spots), start=46, end=318)
     y = Scale(**_padded(spot.y for spot in shown.spots), start=196, end=30)
-    parts = _axes(x, y)
+    parts = _axes(x, y, marks=y.ticks())
     parts.append(el("text", shown.x, x=182, y=232, text_anchor="middle", cls="tick"))
     parts.append(el("text", shown.y, x=4, y=16, cls="tick"))
     placed: list[float] = []
@@ -187,7 +209,7 @@ def curves(title: str, quantity: str, lines: Sequence[tuple[int, Curve]], shares
     low, high = (0.0, 1.0) if shares else (0.0, max(values) * 1.05 or 1.0)
     x = Scale(low=first, high=max(last, first + 1), start=34, end=252)
     y = Scale(low=low, high=high, start=112, end=12)
-    parts = _axes(x, y, steps=True)
+    parts = _axes(x, y, marks=(0.0, 0.5, 1.0) if shares else y.ticks()[::2], steps=True)
     for series, curve in lines:
         path = "M" + "L".join(f"{x(step):g},{y(value):g}" for step, value in curve.points)
         end_step, end_value = curve.points[-1]
@@ -202,8 +224,8 @@ def curves(title: str, quantity: str, lines: Sequence[tuple[int, Curve]], shares
     return chart((264, 134), title, said, parts, fluid=True)
 
 
-def _axes(x: Scale, y: Scale, *, steps: bool = False) -> list[Html]:
-    """Return grid and numbers; on an axis of `steps` only whole ones."""
+def _axes(x: Scale, y: Scale, *, marks: Sequence[float], steps: bool = False) -> list[Html]:
+    """Return lines and numbers at the `marks` of the y axis, and numbers on the x axis: of `steps` only whole ones."""
     across = [
         join(
             (
@@ -211,7 +233,7 @@ def _axes(x: Scale, y: Scale, *, steps: bool = False) -> list[Html]:
                 el("text", _tick(tick), x=x.start - 6, y=y(tick) + 4, text_anchor="end", cls="tick"),
             )
         )
-        for tick in y.ticks()[:: 2 if abs(y.start - y.end) < 130 else 1]
+        for tick in marks
     ]
     under = [
         el("text", _tick(tick), x=x(tick), y=y.start + 16, text_anchor="middle", cls="tick")

@@ -1,6 +1,7 @@
 """Where everything comes from, as HTML, and the commands to make it again and to look deeper."""
 
 import shlex
+from collections.abc import Sequence
 
 from nrf_ray.page.html import Html, el
 from nrf_ray.page.pieces import command, facts, grid, section
@@ -23,11 +24,13 @@ def provenance(known: Snapshot) -> Html:
                 *origin.versions,
             )
         ),
-        grid("Machines", ("host", "processor", "device", "stages", "work"), hosts, names=3) if hosts else None,
-        grid("Digests of the code of each kind of stage", ("kind", "source digest"), origin.digests, names=2)
-        if origin.digests
-        else None,
+        *_table("Machines", ("host", "processor", "device", "stages", "work"), hosts, names=3),
+        *_table("Code of each kind of stage", ("kind", "source digest"), origin.digests, names=2),
     )
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, names: int) -> tuple[Html, ...]:
+    return (el("h3", title), grid(title, columns, rows, names=names)) if rows else ()
 
 
 def commands(known: Snapshot) -> Html:

@@ -1,8 +1,8 @@
 """The page of a run, written while it goes and when it ends.
 
-A thread of the driver looks at the frontier and writes. It may take a fiftieth of the time: after a page that took
-long the next one waits longer. A page that cannot be written is said once, and stops nothing: the tables are what
-counts, and `nrf report` makes the page again at any time.
+A thread of the driver looks at the frontier and writes. It may take a fiftieth of the time for pages and a hundredth
+for the tables on them: what took long is done again later. A page that cannot be written is said once, and stops
+nothing: the tables are what counts, and `nrf report` makes the page again at any time.
 """
 
 import shlex
@@ -35,8 +35,8 @@ from nrf_ray.sweep import Sweep
 
 LOCAL_SECONDS, REMOTE_SECONDS = 5.0, 30.0
 """From one page to the next, in a local store and in an object store."""
-SHARE = 50
-"""A page waits for this many times what the one before it took."""
+PAGE_SHARE, TABLE_SHARE = 50, 100
+"""The next page, and the next look at the tables, wait for so many times what the one before took."""
 PATIENCE = 1.0
 """Seconds that the end of a run waits for a page that is being written."""
 
@@ -50,6 +50,27 @@ class Workers(Protocol):
 
     def at_work(self) -> list[Stage]:
         """Return the stages that have a process."""
+
+
+class Pace:
+    """How long to wait with work that is done again and again: a context around the work measures what it took."""
+
+    def __init__(self, least: float, share: int) -> None:
+        """It begins at once, then every `least` seconds, but for no more than one part in `share` of the time."""
+        self._least, self._share = least, share
+        self._due = time.monotonic()
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        now = time.monotonic()
+        self._due = now + max(self._least, self._share * (now - self._began))
+
+    @property
+    def seconds(self) -> float:
+        """How long to wait from now on."""
+        return max(0.0, self._due - time.monotonic())
 
 
 class RunPage:
@@ -110,19 +131,19 @@ class RunPage:
             self._end(RunState.FINISHED if held else RunState.FAILED, why)
 
     def _watch(self, workers: Workers, stop: threading.Event) -> None:
-        pause = 0.0
+        least = LOCAL_SECONDS if self._store.blobs.root else REMOTE_SECONDS
+        pages, tables = Pace(least, PAGE_SHARE), Pace(least, TABLE_SHARE)
         with self._guarded():
             self._store.blobs.replace(outline_name(self._sweep.name), self._outline.to_bytes())
-        while not stop.wait(pause):
-            began = time.perf_counter()
+        while not stop.wait(pages.seconds):
             with self._guarded():
-                facts, working = self._look(workers)
-                self._learn(facts)
-                self._known.fill(self._sweep, facts)
-                left = workers.frontier.expected_left(self._elapsed())
-                self._write(facts, working, left)
-            least = LOCAL_SECONDS if self._store.blobs.root else REMOTE_SECONDS
-            pause = max(least, SHARE * (time.perf_counter() - began))
+                with pages:
+                    facts, working = self._look(workers)
+                    self._write(facts, working, workers.frontier.expected_left(self._elapsed()))
+                if tables.seconds <= 0 and not stop.is_set():
+                    with tables:
+                        self._learn(facts)
+                        self._known.fill(self._sweep, facts)
 
     def _look(self, workers: Workers) -> tuple[list[StageFact], tuple[Working, ...]]:
         """Return how every stage stands now, and those at work."""

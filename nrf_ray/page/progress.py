@@ -11,7 +11,7 @@ from nrf_ray.page.standing import bottlenecks
 from nrf_ray.page.words import count, listed, moment, span
 
 MOST_WORKING = 16
-MOST_STAGES = 400
+MOST_STAGES = 1000
 """Stages that are listed one by one; of larger sweeps `stages.parquet` has them all."""
 TRACE_LINES = 8
 """Of a traceback, at its start and at its end."""
@@ -105,7 +105,7 @@ def progress(known: Snapshot) -> Html:
             "flow", "What waits for what",
             scrolling("graph of the stages", flow(graph_of(known.stages))),
             note("One box for all stages of a kind at the same distance from the start; a line goes to what needs it."),
-            shown=True,
+            shown=known.state is not RunState.FINISHED,
         ) if known.stages else None,
         _every_stage(known),
     )  # fmt: skip

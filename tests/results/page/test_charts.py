@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nrf_ray.page.charts import Estimate, Scale, bounds, charted, curves, dots, estimate, family, scatter
+from nrf_ray.page.charts import Estimate, Scale, bounds, charted, curves, dots, estimate, estimates, family, scatter
 from nrf_ray.page.flow import flow, graph_of
 from nrf_ray.page.snapshot import Curve, Scatter, Spot, Standing
 from tests.results.page.known import FACTS, FAILED, TABLE
@@ -17,8 +17,8 @@ from tests.results.page.known import FACTS, FAILED, TABLE
 @pytest.mark.parametrize(
     ("cell", "expected"),
     [
-        (".853 ± .039", Estimate(0.853, 0.039)),
-        ("-.100 ± .200", Estimate(-0.1, 0.2)),
+        (".853 ± .039", Estimate(0.853, (0.814, 0.892))),
+        ("-.100 ± .200", Estimate(-0.1, (-0.3, 0.1))),
         ("1.00", Estimate(1.0, None)),
         (".25", Estimate(0.25, None)),
         ("15", None),
@@ -28,7 +28,25 @@ from tests.results.page.known import FACTS, FAILED, TABLE
     ],
 )
 def test_a_cell_is_read_as_it_was_printed(cell: str, expected: Estimate | None) -> None:
-    assert estimate(cell) == expected
+    found = estimate(cell)
+    assert (found is None) == (expected is None)
+    if found and expected:
+        assert found.value == expected.value
+        assert (found.ends or ()) == pytest.approx(expected.ends or ())
+
+
+def test_an_interval_may_stand_in_the_next_column() -> None:
+    """As those of Pearson's r, and of Wilson."""
+    table = replace(
+        TABLE,
+        columns=("d_det", "attack", "r", "95%"),
+        rows=(("l2 1", "targeted", ".715", "-.869, 1.00"), ("l2 1", "untargeted", ".914", "")),
+    )
+    assert estimates(table, 2) == {0: Estimate(0.715, (-0.869, 1.0)), 1: Estimate(0.914, None)}
+    assert charted(table) == [2]
+    drawn = dots(table)
+    assert drawn is not None
+    assert "l2 1 targeted, r: .715 [-.869, 1.00]" in drawn
 
 
 def test_columns_with_intervals_are_charted_or_else_all_decimals() -> None:
@@ -53,20 +71,21 @@ def test_marks_tell_controls_and_original_data_apart(name: str, expected: str) -
 
 
 def test_dots_lie_where_their_numbers_are() -> None:
-    """Accuracies share an axis from 0 to 1 that is 168 pixels wide; the difference has its own."""
+    """Accuracies have an axis from 0 to 1; its width is what two panels leave each other of the whole."""
     drawn = dots(TABLE)
     assert drawn is not None
     groups = re.findall(r'<g class="(original|control|constructed)">(.*?)</g>', drawn)
     assert [kind for kind, _ in groups] == ["original", "constructed", "control", "constructed"]
     assert ["<title>d_det l2 1, clean: .086 ± .039</title>" in group for _, group in groups].count(True) == 1
     left = 14 + 6.4 * len("leak_det l2 1")
+    wide = min(320, (976 - left - 14) / 2 - 34)
     for (_, group), value, half in zip(groups[:3], (0.989, 0.086, 0.016), (0.002, 0.039, 0.027), strict=True):
         x1, x2 = map(float, re.findall(r'x[12]="([\d.]+)"', group))
         # Ends outside of the axis lie on its ends.
-        assert x1 == pytest.approx(left + 168 * max(0, value - half), abs=0.11)
-        assert x2 == pytest.approx(left + 168 * min(1, value + half), abs=0.11)
+        assert x1 == pytest.approx(left + wide * max(0, value - half), abs=0.11)
+        assert x2 == pytest.approx(left + wide * min(1, value + half), abs=0.11)
     (middle,) = re.findall(r'cx="([\d.]+)"', groups[1][1])
-    assert float(middle) == pytest.approx(left + 168 * 0.086, abs=0.11)
+    assert float(middle) == pytest.approx(left + wide * 0.086, abs=0.11)
     description = "clean from .016 ± .027 (leak_det l2 1) to .989 ± .002 (d (source))"
     assert description in drawn
 

@@ -63,7 +63,8 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(live, "LOCAL_SECONDS", 0.01)
-    monkeypatch.setattr(live, "SHARE", 0)
+    monkeypatch.setattr(live, "PAGE_SHARE", 0)
+    monkeypatch.setattr(live, "TABLE_SHARE", 0)
     return Bench(tmp_path / "store")
 
 

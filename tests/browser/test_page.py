@@ -1,0 +1,212 @@
+"""The page in Chromium: no errors, nothing sideways, for the keyboard, without script, in light and dark, by axe-core.
+
+Needs Debian's chromium, the package playwright (extra `browser`) and, for accessibility, the script of the npm package
+axe-core, whose path NRF_AXE says; `.ci/run` installs all three. What is missing is skipped by name.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nrf_ray.page.document import document
+from nrf_ray.page.serve import make_server
+from nrf_ray.page.snapshot import Standing
+from tests.results.page.known import fact, failed, finished, hostile, running
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = os.environ.get("NRF_CHROMIUM", "/usr/bin/chromium")
+QUIET = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+"""Chromium looks for its makers' servers otherwise."""
+WIDTHS = {"desktop": (1280, 900), "phone": (360, 740)}
+PAGES = {
+    "running": running,
+    "finished": finished,
+    "failed": failed,
+    "hostile": hostile,
+    "large": lambda: running(stages=tuple(fact(f"stage {i}", Standing.WAITING) for i in range(10_000)), working=()),
+}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra browser)")
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}; apt-get install chromium, or say where it is with NRF_CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    path = os.environ.get("NRF_AXE")
+    if not path:
+        pytest.skip("NRF_AXE does not say where axe.min.js of the npm package axe-core is")
+    return Path(path).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return a file of each page."""
+    folder = tmp_path_factory.mktemp("pages")
+    for name, make in PAGES.items():
+        (folder / f"{name}.html").write_bytes(document(make()))
+    return {name: folder / f"{name}.html" for name in PAGES}
+
+
+def opened(browser: Any, path: Path | str, *, width: str = "desktop", **how: Any) -> tuple[Any, list[str]]:
+    """Return a page in a new window, and where its errors will be."""
+    wide, high = WIDTHS[width]
+    page = browser.new_context(viewport={"width": wide, "height": high}, **how).new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type != "info" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("dialog", lambda dialog: errors.append(f"dialog {dialog.message}"))
+    page.on("request", lambda request: None if request.url.startswith(("file:", "data:", "http://127.")) else
+            errors.append(f"asked for {request.url}"))  # fmt: skip
+    page.goto(path if isinstance(path, str) else path.as_uri())
+    return page, errors
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [("running", "desktop", "light"), ("running", "phone", "dark"), ("finished", "phone", "light"),
+     ("finished", "desktop", "dark"), ("failed", "desktop", "light"), ("failed", "phone", "dark"),
+     ("hostile", "phone", "light")],
+)  # fmt: skip
+def test_a_page_is_for_everyone(name: str, width: str, scheme: str, browser: Any, files: Any, axe: str) -> None:
+    page, errors = opened(browser, files[name], width=width, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    page.evaluate(axe)
+    found = page.evaluate(
+        "axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })"
+    )
+    assert [(wrong["id"], wrong["nodes"][0]["html"][:200]) for wrong in found["violations"]] == []
+    assert errors == []
+    page.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_page_loads_at_once_without_errors_and_is_as_wide_as_the_screen(
+    name: str, width: str, browser: Any, files: Any
+) -> None:
+    page, errors = opened(browser, files[name], width=width)
+    took = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    assert took < 1000, "milliseconds; a page of the main job takes 200 on two busy cores"
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width][0]
+    assert errors == []
+    page.context.close()
+
+
+def test_a_page_is_whole_without_script(browser: Any, files: Any) -> None:
+    page, errors = opened(browser, files["finished"], java_script_enabled=False)
+    assert page.locator("h1").inner_text() == "transfer_grid"
+    page.get_by_text("The numbers").first.click()
+    assert page.get_by_role("cell", name=".086 ± .039").is_visible()
+    assert errors == []
+    page.context.close()
+
+
+def test_everything_is_reached_by_the_keyboard(browser: Any, files: Any) -> None:
+    page, _ = opened(browser, files["finished"])
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    reached, first = set(), ""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        tag = page.evaluate("document.activeElement.tagName")
+        if tag == "BODY":
+            break
+        first = first or page.evaluate("document.activeElement.textContent")
+        reached.add(page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)"))
+    assert first == "To the content"
+    wanted = page.evaluate(
+        "[...document.querySelectorAll('a, summary, button, [tabindex]')].map((e) => "
+        "[...document.querySelectorAll('*')].indexOf(e))"
+    )
+    assert set(wanted) == reached
+    page.context.close()
+
+
+def test_tables_sort_by_the_keyboard(browser: Any, files: Any) -> None:
+    page, _ = opened(browser, files["finished"])
+    page.get_by_text("The numbers").first.click()
+    table = page.locator("table", has_text="clean").first
+    names = lambda: table.locator("tbody th").all_inner_texts()  # noqa: E731
+    table.get_by_role("button", name="clean").focus()
+    page.keyboard.press("Enter")
+    assert names() == ["leak_det", "d_det", "d (source)"]
+    assert table.locator("th[aria-sort=ascending]").count() == 1
+    page.keyboard.press("Enter")
+    assert names() == ["d (source)", "d_det", "leak_det"]
+    page.context.close()
+
+
+def quick(data: bytes) -> bytes:
+    """Return a page that refreshes itself ten times as often."""
+    return data.replace(b'data-refresh="5"', b'data-refresh="0.5"')
+
+
+def wait_for(page: Any, state: str) -> None:
+    page.locator(".state", has_text=state).wait_for(timeout=20_000)
+
+
+def test_a_file_loads_itself_again_and_stays_where_the_reader_was(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_bytes(quick(document(running())))
+    page, errors = opened(browser, path)
+    page.locator("#more-table-0 summary").click()
+    page.get_by_role("button", name="trained on").click()
+    page.evaluate("scrollTo(0, 700)")
+    path.write_bytes(document(failed()))
+    wait_for(page, "Failed")
+    assert page.locator("#more-table-0").get_attribute("open") is not None
+    assert abs(page.evaluate("scrollY") - 700) < 2
+    assert page.locator("#more-table-0 th[aria-sort=ascending]").inner_text().startswith("trained on")
+    assert page.locator("#refresh").inner_text() == ""
+    assert errors == []
+    page.context.close()
+
+
+def test_a_page_can_be_paused(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_bytes(quick(document(running())))
+    page, _ = opened(browser, path)
+    page.get_by_role("button", name="Pause").click()
+    path.write_bytes(document(finished()))
+    time.sleep(1.2)
+    assert page.locator(".state").inner_text() == "Running"
+    page.get_by_role("button", name="Refresh again").click()
+    wait_for(page, "Finished")
+    page.context.close()
+
+
+def test_a_served_page_keeps_up_in_place(browser: Any) -> None:
+    shown = [quick(document(running()))]
+    with make_server(lambda: shown[0], 0) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        page, errors = opened(browser, f"http://127.0.0.1:{server.server_port}/")
+        page.evaluate("window.same = true")
+        page.locator("#more-table-0 summary").click()
+        page.evaluate("scrollTo(0, 700)")
+        shown[0] = document(finished())
+        wait_for(page, "Finished")
+        assert page.evaluate("window.same"), "put in place, not loaded again"
+        assert page.locator("#more-table-0").get_attribute("open") is not None
+        assert page.title() == "transfer_grid: finished"
+        server.shutdown()
+        thread.join()
+    assert errors == []
+    page.context.close()
