@@ -11,12 +11,13 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table as Grille
 
+from nrf_ray.evidence import figure_3
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Metrics
 from nrf_ray.grille import share_text
 from nrf_ray.page.snapshot import ResultTable, Scatter, Spot
 from nrf_ray.parquet import to_arrow
-from nrf_ray.summary import figure_3, print_tables
+from nrf_ray.summary import print_tables
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import RESULTS, TRANSFER
 
