@@ -148,7 +148,8 @@ def _told_apart(levels: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.uint8]":
     for row in apart:
         coordinate = 0
         while row.tobytes() in seen:
-            row[coordinate % len(row)] += 1 if row[coordinate % len(row)] < LEVELS else -1
+            level = int(row[coordinate % len(row)])
+            row[coordinate % len(row)] = level + 1 if level < LEVELS else level - 1
             coordinate += 1
         seen.add(row.tobytes())
     return apart

@@ -41,7 +41,7 @@ TEXT = Preset(
     craft_steps=10,
     attack_steps=10,
     test_examples=500,
-    check_examples=64,
+    check_examples=32,
     substitution=Substitution(budget=2, tries=4),
     search_views=Augmentation(),
     matching_arch="text_cnn",
@@ -49,6 +49,6 @@ TEXT = Preset(
     matching_robust_source=ROBUST,
     matched_archs=("text_cnn",),
     matched_student=STANDARD,
-    matching=Matching(steps=20, step_size=0.5, decay=True),
-    noise_matching=Matching(steps=20, step_size=0.5, decay=True, start="noise"),
+    matching=Matching(steps=15, step_size=0.2, decay=True),
+    noise_matching=Matching(steps=15, step_size=0.2, decay=True, start="noise"),
 )
