@@ -180,6 +180,8 @@ class PlantedOptions(RunOptions):
     """Of the phase diagram: how often the noise part shows the label, where the human part does 9 times in 10."""
     phase_noise: str = "0.5,1,2,4"
     """Of the phase diagram: norms of the noise part, in units of the modality's default."""
+    reader: str | None = None
+    """Pretrained networks that read labels in human parts: resnet18 (images), hf:NAME (texts); else one is trained."""
     train: int = 2000
     """Training examples of every set."""
     test: int = 500
@@ -200,6 +202,7 @@ class PlantedOptions(RunOptions):
             seeds=axis(self.seeds, whole, ()),
             phase_shares=axis(self.phase_share, lambda text: number(text, "--phase-share"), ()),
             phase_noises=axis(self.phase_noise, lambda text: number(text, "--phase-noise"), ()),
+            readers=axis(self.reader, str, ()),
             train=self.train,
             test=self.test,
             brief=self.brief,

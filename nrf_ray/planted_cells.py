@@ -7,6 +7,7 @@ from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Stage
 from nrf_ray.planted import Planted, parse_planted, planted, planted_name
+from nrf_ray.planted_readers import Pretrained
 from nrf_ray.presets import PRESETS, Preset
 from nrf_ray.recipes import Recipe
 from nrf_ray.seeding import derive_seed
@@ -53,14 +54,25 @@ def reader_of(dataset: DatasetInfo, preset: Preset) -> Model:
 
 
 def model_of_read_labels(
-    dataset: DatasetInfo, part: Part, reader: Model, arch: str, recipe: Recipe, seed: int
+    dataset: DatasetInfo,
+    part: Part,
+    reader: Model,
+    arch: str,
+    recipe: Recipe,
+    seed: int,
+    *,
+    pretrained: Pretrained | None = None,
 ) -> PlantedModel:
-    """Return a model trained on the labels that are read in one part of a planted set."""
-    spec = RelabelSpec(dataset=dataset.ref, part=part)
-    made = relabel(spec, reader=reader.train if part == "human" else None).named(
-        f"{part} part of {dataset.ref.name} read"
+    """Return a model trained on the labels that are read in one part of a planted set.
+
+    A human part is read by `pretrained`, or else by `reader`; a noise part by a linear classifier.
+    """
+    spec = RelabelSpec(dataset=dataset.ref, part=part, pretrained=pretrained if part == "human" else None)
+    by_model = part == "human" and pretrained is None
+    made = relabel(spec, reader=reader.train if by_model else None).named(
+        f"{part} part of {dataset.ref.name} as read by {spec.by}"
     )
     stage = train(
         TrainSpec(arch=arch, dataset=dataset.ref, recipe=recipe, seed=derive_seed(seed, "student")), data=made
-    ).named(f"student {arch} on labels read in {dataset.ref.name}, seed {seed}")
+    ).named(f"student {arch} on labels read by {spec.by} in {dataset.ref.name}, seed {seed}")
     return PlantedModel(model=Model(train=stage, role="student", seed=seed), dataset=dataset, relabelled=made)

@@ -73,7 +73,6 @@ def _about(sweep: str, trained: PlantedModel) -> dict[str, Any]:
     """Return the facts that say which model of which set a row is about."""
     model, spec = trained.model, parse_planted(trained.dataset.ref.name)
     adversary = model.adversary
-    part = trained.relabelled.config.part if trained.relabelled else None
     return {
         "sweep": sweep,
         "modality": spec.modality,
@@ -84,7 +83,7 @@ def _about(sweep: str, trained: PlantedModel) -> dict[str, Any]:
         "human_norm": spec.human,
         "noise_norm": spec.noise,
         "dataset": trained.dataset.ref.name,
-        "labels": {None: "planted", "human": "read by a model", "noise": "read by a linear model"}[part],
+        "labels": f"read by {trained.relabelled.config.by}" if trained.relabelled else "planted",
         "student_arch": model.arch,
         "role": model.role,
         "training": model.training,

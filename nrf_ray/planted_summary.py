@@ -21,7 +21,7 @@ def print_planted(console: Console, planted: pd.DataFrame) -> None:
         shown = ("clean_accuracy", "human_alone", "noise_alone", "follows_human", "follows_noise", "nonrobustness")
         clean, *others = (mean_ci(seed_means(cells, name)) for name in shown)
         grille.add_row(
-            f"{modality}, by {label}", f"{p_human:g}", f"{p_noise:g}", f"{norm:g}", _labels(labels),
+            f"{modality}, by {label}", f"{p_human:g}", f"{p_noise:g}", f"{norm:g}", str(labels),
             f"{training} {arch}", str(len(cells)), clean, f"{cells['bayes'].iloc[0]:.3g}", *others,
         )  # fmt: skip
     console.print(grille)
@@ -32,7 +32,7 @@ def print_planted(console: Console, planted: pd.DataFrame) -> None:
         "the label; norm: of the noise part. human alone, noise alone: the other part is removed, and the model gives "
         "the class of the part that is left. follows: the parts show two classes, and the model gives that of the one "
         "or the other. score: share of the input-gradient score that the noise part has. labels: planted, or read in "
-        "one part by a model (human) or by a linear one (noise).",
+        "one part: the noise part by a linear model, the human part by another.",
     )
 
 
@@ -51,7 +51,7 @@ def print_footprint(console: Console, footprint: pd.DataFrame) -> None:
         )  # fmt: skip
         clean, robust, *others = (mean_ci(seed_means(cells, name)) for name in shown)
         grille.add_row(
-            f"{modality}, by {label}", f"{noise:g}", _labels(labels), f"{training} {arch}",
+            f"{modality}, by {label}", f"{noise:g}", str(labels), f"{training} {arch}",
             f"{attack} {norm} {epsilon:g}", str(len(cells)), clean, robust, f"{cells['chance'].iloc[0]:.3g}", *others,
         )  # fmt: skip
     console.print(grille)
@@ -62,8 +62,3 @@ def print_footprint(console: Console, footprint: pd.DataFrame) -> None:
         ".25, .25 and .5 in an image; half and half in the words of a text). kept: of the attacked examples, those "
         "whose human part a reader still gives its class, and those whose noise part is still nearest to its class.",
     )
-
-
-def _labels(labels: object) -> str:
-    known = {"planted": "planted", "read by a model": "human, read", "read by a linear model": "noise, read"}
-    return known[str(labels)]

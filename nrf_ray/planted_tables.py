@@ -25,7 +25,7 @@ ABOUT = (
         "noise_norm", "float64", "l2 norm of the noise part: of an image, of each word's vector", "pixels in [0, 1]"
     ),
     DATASET_COLUMN,
-    Column("labels", "string", "labels trained on: planted, or read by a model (human part) or a linear one (noise)"),
+    Column("labels", "string", "labels trained on: planted, or read in one part; a linear model reads the noise part"),
     Column("student_arch", "string", "architecture of the model"),
     Column("role", "string", "source (trained on the set), reader (on human parts alone) or student (on labels read)"),
     *TRAINING_COLUMNS,

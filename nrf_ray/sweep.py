@@ -135,6 +135,8 @@ class PlantedGrid:
     """Predictivenesses of the noise part in the phase diagram."""
     phase_noises: tuple[float, ...]
     """Norms of the noise part in the phase diagram, in units of the modality's default."""
+    readers: tuple[str, ...] = ()
+    """Pretrained networks that read labels in human parts; where there is none, a model is trained to."""
     train: int = 2000
     """Training examples of every set."""
     test: int = 500
@@ -165,7 +167,7 @@ class PlantedGrid:
         return tuple(arch for arch in self.archs if architecture_named(arch).reads == f"{modality}s")
 
 
-MAY_BE_EMPTY: dict[type, tuple[str, ...]] = {Grid: ("extra_tests",), PlantedGrid: ("archs",)}
+MAY_BE_EMPTY: dict[type, tuple[str, ...]] = {Grid: ("extra_tests",), PlantedGrid: ("archs", "readers")}
 """Axes that need no value."""
 
 

@@ -24,8 +24,9 @@ from nrf_ray.cli import planted_main
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.feature_rows import usefulness_row
 from nrf_ray.graph.stage import Stage
-from nrf_ray.planted import KINDS, planted
+from nrf_ray.planted import KINDS, Planted, parse_planted, planted
 from nrf_ray.planted_cells import model_of_read_labels, planted_model, preset_of, reader_of, set_of
+from nrf_ray.planted_readers import pretrained_named
 from nrf_ray.planted_rows import footprint_row, planted_row, reliance_of
 from nrf_ray.presets import Preset
 from nrf_ray.recipes import Recipe
@@ -55,7 +56,7 @@ def planted_features(grid: PlantedGrid) -> Sweep:
         preset = _preset(grid, modality)
         for label in grid.labels:
             for noise in grid.noises:
-                dataset = _set(grid, modality, label=label, noise=noise * KINDS[modality].noise)
+                dataset = _set(grid, planted(modality, label=label, noise=noise * KINDS[modality].noise))
                 rows += _rows(grid, preset, dataset, label)
         panel, phase_rows, stages = _phases(grid, preset, modality)
         panels.append(panel)
@@ -73,14 +74,15 @@ def _preset(grid: PlantedGrid, modality: str) -> Preset:
     return replace(preset, archs=grid.archs_for(modality) or preset.archs)
 
 
-def _set(grid: PlantedGrid, modality: str, *, label: str, **given: Any) -> DatasetInfo:
-    return set_of(planted(modality, label=label, train=grid.train, test=grid.test, **given))
+def _set(grid: PlantedGrid, spec: Planted) -> DatasetInfo:
+    return set_of(replace(spec, train=grid.train, test=grid.test))
 
 
 def _rows(grid: PlantedGrid, preset: Preset, dataset: DatasetInfo, label: str) -> Iterator[Row]:
     """Yield all rows of one set but those of the phase diagram."""
     threats = [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
-    reader = reader_of(dataset, preset)
+    reader, modality = reader_of(dataset, preset), parse_planted(dataset.ref.name).modality
+    pretrained = next((known for known in map(pretrained_named, grid.readers) if known.reads == modality), None)
     for seed in grid.seeds:
         for arch in preset.archs:
             models = [planted_model(dataset, arch, recipe, seed) for recipe in _recipes(grid, preset)]
@@ -96,7 +98,10 @@ def _rows(grid: PlantedGrid, preset: Preset, dataset: DatasetInfo, label: str) -
                 for threat in threats:
                     yield robustness_row(NAME, dataset, found.model, threat, preset)
             if label in READ:
-                models.append(model_of_read_labels(dataset, READ[label], reader, arch, preset.student, seed))
+                read = model_of_read_labels(
+                    dataset, READ[label], reader, arch, preset.student, seed, pretrained=pretrained
+                )
+                models.append(read)
             for found in models:
                 yield planted_row(NAME, found)
                 for threat in threats:
@@ -125,7 +130,7 @@ def _phases(grid: PlantedGrid, preset: Preset, modality: str) -> tuple[PhasePane
     for share in grid.phase_shares:
         for factor in grid.phase_noises:
             noise = factor * KINDS[modality].noise
-            dataset = _set(grid, modality, label="both", p_human=P_HUMAN, p_noise=share, noise=noise)
+            dataset = _set(grid, planted(modality, label="both", p_human=P_HUMAN, p_noise=share, noise=noise))
             models = [planted_model(dataset, arch, preset.source, seed) for seed in grid.seeds]
             names = [f"{modality}_{len(cells)}_{seed}" for seed in grid.seeds]
             cells.append(Cell(p_noise=share, noise=noise, models=tuple(names)))

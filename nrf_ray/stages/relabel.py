@@ -1,12 +1,11 @@
 """Relabel a planted set by what models read in one of its parts, as the sources' labellers do; the truth is known too.
 
-The human part is read by a model (trained here on human parts alone, or imported: a pretrained vision model or text
-encoder), the noise part by a linear classifier. What `train` makes of the result is trained on labels that someone
-read, not on labels that were planted.
+The human part is read by a model that was trained here on human parts alone, or by a pretrained network; the noise part
+by a linear classifier. What `train` makes of the result is trained on labels that someone read, not on those planted.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.errors import ConfigError
@@ -14,13 +13,17 @@ from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, stage
 from nrf_ray.graph.store import Artifact
 from nrf_ray.planted import parse_planted
+from nrf_ray.planted_readers import Pretrained
 from nrf_ray.stages.costs import OVERHEAD
 from nrf_ray.stages.reliance import check_planted
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Part = Literal["human", "noise"]
 
-FITTED = 0.5
-"""Share of the training examples that the linear classifier is fitted on; it labels all of them."""
+TOLD = 0.5
+"""Share of the training examples whose classes a linear classifier is told; it labels all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,44 +34,60 @@ class RelabelSpec:
     """Its training split gets new labels."""
     part: Part
     """The part that is read."""
+    pretrained: Pretrained | None = None
+    """What reads the human part, with a linear classifier; None for the reader that is the stage's input."""
 
     def __post_init__(self) -> None:
         check_planted(self.dataset)
+        modality = parse_planted(self.dataset.name).modality
         if self.part not in ("human", "noise"):
             raise ConfigError(f"a planted set is relabelled by its part human or noise, not {self.part!r}")
+        if self.pretrained and (self.part, self.pretrained.reads) != ("human", modality):
+            raise ConfigError(
+                f"{self.pretrained.name} reads the human part of a planted {self.pretrained.reads}, not the "
+                f"{self.part} part of {self.dataset.name}"
+            )
+
+    @property
+    def by(self) -> str:
+        """What reads."""
+        if self.part == "noise":
+            return "a linear model"
+        return self.pretrained.name if self.pretrained else "a model"
 
 
 @stage(version=1, cost=lambda handle: 20 * OVERHEAD)
 def relabel(config: RelabelSpec, context: Context, *, reader: Artifact | None = None) -> Metrics:
     """Write the training split with labels as read; measure how many are the class that the part really shows.
 
-    `reader` reads the human part; the noise part needs none.
+    `agreement_untold` is the same on the examples that a linear classifier was not told; None where none was fitted.
     """
     import torch
 
     from nrf_ray.data.shards import Shard, write_shard
     from nrf_ray.evaluation import predict, share
-    from nrf_ray.linear import fit_linear
     from nrf_ray.planted import swaps
     from nrf_ray.planted.generate import generate
+    from nrf_ray.planted_readers import features_of
     from nrf_ray.stages.constructed import shard_name
     from nrf_ray.stages.runtime import prepare
     from nrf_ray.stages.weights import load_model
 
-    if (reader is None) == (config.part == "human"):
-        raise ConfigError(f"relabel by the {config.part} part takes {'a' if config.part == 'human' else 'no'} reader")
+    needs_reader = config.part == "human" and config.pretrained is None
+    if needs_reader != (reader is not None):
+        raise ConfigError(f"labels read by {config.by} take {'a' if needs_reader else 'no'} reader as input")
     device = prepare(context.stage.resources)
     train = generate(parse_planted(config.dataset.name), "train")
     parts = swaps.parts_of(train)
+    shown, told = torch.from_numpy(train.noise if config.part == "noise" else train.human), None
     if reader is not None:
-        shown = torch.from_numpy(train.human)
         labels = predict(load_model(reader, device), torch.from_numpy(parts.human).to(device)).cpu()
     else:
-        shown, points = torch.from_numpy(train.noise), torch.from_numpy(parts.noise).flatten(1)
-        fitted = round(FITTED * len(points))
-        points = points / points.std()
-        linear = fit_linear(points[:fitted], shown[:fitted], train.spec.classes)
-        labels = linear.logits(points).argmax(dim=1)
+        told = round(TOLD * len(shown))
+        features = (
+            features_of(config.pretrained, train, "train") if config.pretrained else torch.from_numpy(parts.noise)
+        )
+        labels = _read(features.flatten(1), shown, told, train.spec.classes)
     columns = {
         "index": torch.arange(len(labels)),
         "label": labels,
@@ -76,4 +95,18 @@ def relabel(config: RelabelSpec, context: Context, *, reader: Artifact | None = 
         "shown": shown,
     }
     context.write(shard_name(0), write_shard(Shard(torch.from_numpy(train.images), columns, context.stage.key)))
-    return {"agreement": share(labels == shown), "n": len(labels)}
+    right = labels == shown
+    return {
+        "agreement": share(right),
+        "agreement_untold": None if told is None else share(right[told:]),
+        "n": len(labels),
+    }
+
+
+def _read(points: "Tensor", shown: "Tensor", told: int, num_classes: int) -> "Tensor":
+    """Return the classes of `points` [n, f] by a linear classifier that is told those of the first `told`."""
+    from nrf_ray.linear import fit_linear
+
+    points = (points - points[:told].mean(dim=0)) / points[:told].std()
+    linear = fit_linear(points[:told], shown[:told], num_classes)
+    return linear.logits(points).argmax(dim=1)

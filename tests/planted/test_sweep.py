@@ -83,7 +83,7 @@ def test_the_axes_of_the_sweep_are_all_there(done):
         "planted sets: what models use",
         "planted sets: what attacks change",
         "phase_diagram.svg",
-        "noise, read",
+        "read by a linear model",
     ):
         assert said in text
 

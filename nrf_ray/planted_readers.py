@@ -1,0 +1,142 @@
+"""Pretrained networks that read the human part of planted sets, as in the sources: ImageNet's ResNet-18, an encoder.
+
+Such a network knows other classes, so a linear classifier of its features is fitted on half of the examples, whose
+classes it is told, and reads all of them. The network itself stays as it was published.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nrf_ray.data.encoders import FILES, PREFIX, encoder_folder
+from nrf_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nrf_ray.planted.generate import Examples
+
+VISION = "resnet18"
+WEIGHTS = "resnet18-f37072fd.pth"
+"""ImageNet weights as torchvision.models.resnet18 downloads them."""
+SIDE = 64
+"""Pixels a side that the network is shown; its own images have 224, which takes twelve times as long."""
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet, as torchvision normalises it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A published network."""
+
+    name: str
+    """resnet18, or hf:NAME of an encoder."""
+    sha256: str
+    """Digest of its files: its identity, wherever they lie."""
+    location: str = field(compare=False)
+    """Path of its file or folder; no part of its identity."""
+
+    @property
+    def reads(self) -> str:
+        """What it reads: image or text."""
+        return "image" if self.name == VISION else "text"
+
+
+def pretrained_named(name: str) -> Pretrained:
+    """Return the published network `name`, or raise ConfigError that says how it gets onto this machine."""
+    if name == VISION:
+        place = _hub() / WEIGHTS
+        if not place.is_file():
+            raise ConfigError(
+                f"the weights of {VISION} are not at {place}; where there is a network, run python -c 'import "
+                f'torchvision; torchvision.models.resnet18(weights="IMAGENET1K_V1")\' first, or leave the reader out '
+                "to train one here"
+            )
+        return Pretrained(name=name, sha256=_digest([place]), location=str(place))
+    if name.startswith(PREFIX):
+        folder = encoder_folder(name.removeprefix(PREFIX))
+        return Pretrained(
+            name=f"{PREFIX}{folder.name}", sha256=_digest([folder / file for file in FILES]), location=str(folder)
+        )
+    raise ConfigError(f"unknown reader {name!r}; known: {VISION} (of images), {PREFIX}NAME (of texts)")
+
+
+def features_of(reader: Pretrained, examples: "Examples", split: str) -> "Tensor":
+    """Return what `reader` sees in the human parts of `examples`, the whole of `split`, as [n, f].
+
+    Images are enlarged and shown in grey; texts are read as characters, without their marks. Raises ConfigError where
+    the files are not those that were meant.
+    """
+    place = Path(reader.location)
+    if _digest([place] if place.is_file() else [place / file for file in FILES]) != reader.sha256:
+        raise ConfigError(
+            f"the files of {reader.name} at {place} were changed after this run was planned; run it again"
+        )
+    return _seen_by_vision(place, examples) if reader.reads == "image" else _seen_by_encoder(place, examples, split)
+
+
+def _seen_by_vision(weights: Path, examples: "Examples") -> "Tensor":
+    import torch
+    import torch.nn.functional as F
+    from torchvision.models import resnet18
+
+    from nrf_ray.evaluation import batches
+    from nrf_ray.models.importing import read_state
+    from nrf_ray.planted import swaps
+
+    network = resnet18()
+    network.load_state_dict(read_state(weights.read_bytes()))
+    network.fc = torch.nn.Identity()
+    network.eval()
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    parts = torch.from_numpy(swaps.parts_of(examples).human)
+    found = []
+    with torch.no_grad():
+        for rows in batches(len(parts)):
+            shown = F.interpolate(parts[rows], size=(SIDE, SIDE), mode="bilinear").expand(-1, 3, -1, -1)
+            found.append(network((shown - mean) / std))
+    return torch.cat(found)
+
+
+def _seen_by_encoder(folder: Path, examples: "Examples", split: str) -> "Tensor":
+    import torch
+
+    from nrf_ray.data.encoders import read_table, tokens_of
+    from nrf_ray.evaluation import batches
+    from nrf_ray.models import zoo
+    from nrf_ray.models.catalogue import ENCODER
+    from nrf_ray.planted import grammar
+
+    sentences = grammar.write(examples.spec.seed, examples.human.tolist(), split)
+    tokens = [tokens_of(folder, " ".join(words)) for words in sentences]
+    table = read_table(folder)
+    length = max(map(len, tokens))
+    levels = torch.from_numpy(table.embed(tokens, length))
+    mean, std = table.scaling
+    model = zoo.build(
+        ENCODER,
+        shape=(1, length, levels.shape[-1]),
+        num_classes=examples.spec.classes,
+        mean=mean,
+        std=std,
+        seed=0,
+        encoder=folder,
+    ).eval()
+    with torch.no_grad():
+        return torch.cat([model.representation(levels[rows].float() / 255) for rows in batches(len(levels))])
+
+
+def _hub() -> Path:
+    """Return where torch keeps what it downloads: torch.hub.get_dir(), without importing torch."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return Path(os.environ.get("TORCH_HOME") or cache / "torch").expanduser() / "hub" / "checkpoints"
+
+
+def _digest(files: list[Path]) -> str:
+    whole = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            whole.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
