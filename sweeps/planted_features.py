@@ -18,7 +18,6 @@ Planted sets are datasets by name, so every other sweep takes them too:
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from nrf_ray.cli import planted_main
 from nrf_ray.data.catalogue import DatasetInfo

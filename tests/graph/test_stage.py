@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import key_of
-from nrf_ray.graph.stage import Resources, Stage, StageKind, stage, walk
-from tests.graph.toys import Strict, Toy, chain, node, strict, toy
+from nrf_ray.graph.execute import Context, run_inline
+from nrf_ray.graph.stage import Metrics, Resources, Stage, StageKind, stage, walk
+from nrf_ray.graph.store import Artifact
+from tests.graph.toys import FILE, Strict, Toy, chain, node, strict, toy
 
 
 def test_key_known_answer():
@@ -190,3 +192,22 @@ def test_walk_yields_every_needed_stage_once_and_inputs_first(made: list[Stage],
         seen.append(handle.key)
     assert len(seen) == len(set(seen))
     assert set(seen) == needed
+
+
+@stage(version=1, cost=lambda handle: 0.0)
+def gathered(config: Toy, context: Context, *, first: Artifact, **others: Artifact) -> Metrics:
+    """Measure how many further inputs there are."""
+    return {"length": len(others), "texts": first.read(FILE).decode() + "".join(sorted(others))}
+
+
+def test_a_stage_may_gather_any_number_of_others(store):
+    first, *others = chain("a"), *(node(name) for name in "bcd")
+    made = gathered(Toy(name="all"), first=first[0], **{f"input_{i}": other for i, other in enumerate(others)})
+    renamed = gathered(Toy(name="all"), first=first[0], **{f"other_{i}": other for i, other in enumerate(others)})
+    assert len({made.key, renamed.key, gathered(Toy(name="all"), first=first[0]).key}) == 3
+    assert set(walk([made])) == {made, *made.inputs.values()}
+    assert run_inline([made], store).errors == {}
+    metrics = store.artifact(made).record.metrics
+    assert metrics == {"length": 3, "texts": "a()input_0input_1input_2"}
+    with pytest.raises(ConfigError, match=r"missing: \['first'\]"):
+        gathered(Toy(name="all"), other=first[0])
