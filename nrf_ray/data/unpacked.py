@@ -19,8 +19,8 @@ from nrf_ray.data.whole import ArrayFile, Facts, mapped, whole
 IMAGES, TEXTS = "images", "texts"
 
 
-def unpacked(name: str, shards: Callable[[], Iterator[Shard]], count: int) -> Shard:
-    """Return the `count` rows of all `shards`, which are read one at a time, with images that are mapped from disk.
+def unpacked(name: str, shards: Callable[[], Iterator[Shard]]) -> Shard:
+    """Return the rows of all `shards`, which are read one at a time, with images that are mapped from disk.
 
     `name` says what they are: the key of the set, and which of its rows.
 
@@ -28,14 +28,15 @@ def unpacked(name: str, shards: Callable[[], Iterator[Shard]], count: int) -> Sh
         ConfigError: there is no room for them.
     """
     folder = data_home() / "constructed" / name
-    manifest = whole(folder, (IMAGES, TEXTS), partial(_write, shards, count), what=f"the constructed set {name}")
+    manifest = whole(folder, (IMAGES, TEXTS), partial(_write, shards), what=f"the constructed set {name}")
     columns = {column: torch.from_numpy(np.array(mapped(folder, column))) for column in manifest["columns"]}
     texts = json.loads(mapped(folder, TEXTS).tobytes())
     return Shard(torch.from_numpy(mapped(folder, IMAGES)), columns, manifest["key"], texts)
 
 
-def _write(shards: Callable[[], Iterator[Shard]], count: int, folder: Path) -> Facts:
-    """Write the arrays; return the manifest."""
+def _write(shards: Callable[[], Iterator[Shard]], folder: Path) -> Facts:
+    """Write the arrays; return the manifest. The shards are read twice: an array's length stands before its rows."""
+    count = sum(len(shard.images) for shard in shards())
     read = shards()
     first = next(read)
     key, parts = first.key, {name: [values] for name, values in first.columns.items()}
@@ -53,7 +54,6 @@ def _write(shards: Callable[[], Iterator[Shard]], count: int, folder: Path) -> F
     files[IMAGES] = out.entry
     columns = {name: torch.cat(values) for name, values in parts.items()}
     for name, array in {**columns, TEXTS: _bytes(json.dumps(texts))}.items():
-        assert name == TEXTS or len(array) == count, f"{len(array)} rows of {count}"
         with ArrayFile(folder, name, array.numpy().dtype, tuple(array.shape)) as out:
             out.write(array.numpy().tobytes())
         files[name] = out.entry

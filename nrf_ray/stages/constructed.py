@@ -1,7 +1,7 @@
 """A constructed set in the store: its shards, what they show, and the part of it that is trained on."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nrf_ray.data.catalogue import info_of
 from nrf_ray.graph.execute import Context
@@ -34,15 +34,12 @@ def constructed_rows(artifact: Artifact, *, changed_only: bool = False) -> "Shar
     from nrf_ray.data.shards import concatenate
     from nrf_ray.data.unpacked import unpacked
 
-    measured: dict[str, Any] = dict(artifact.record.metrics)
-    count = measured["n"]
-    if changed_only:
-        count -= round(measured["share_target_is_label"] * count)
+    names = artifact.names()
     shards = _shards(artifact, changed_only)
     first = next(shards)
-    if first.images[:1].nbytes * count > RESIDENT_BYTES:
+    if first.images.nbytes * len(names) > RESIDENT_BYTES:
         name = artifact.record.key + ("-changed" if changed_only else "")
-        return unpacked(name, partial(_shards, artifact, changed_only), count)
+        return unpacked(name, partial(_shards, artifact, changed_only))
     return concatenate([first, *shards])
 
 
