@@ -16,11 +16,13 @@ SHARE = "share"
 
 MEASURED = frozenset(
     (
-        "accuracy", "certified", "checks", "ci_high", "ci_low", "clean_accuracy", "clean_validation", "constant",
-        "constructed_validation", "error", "fooling_rate", "gradient_alignment", "gradients", "holds", "input_gradient",
-        "judge_says_label", "judge_says_target", "lhs", "lowest_gamma", "macs", "max_norm", "mean_distance",
-        "mean_gamma", "mean_loss", "mean_norm", "mean_rho", "meets_spec", "n", "norm_histogram", "parameters",
-        "relabelled_accuracy", "rhs", "robust", "robust_accuracy", "second_seed_says_target", "share_target_is_label",
+        "accuracy", "attacked", "certified", "checks", "ci_high", "ci_low", "clean_accuracy", "clean_validation",
+        "constant", "constructed_validation", "energy_human", "energy_noise", "energy_rest", "error", "follows_human",
+        "follows_noise", "fooling_rate", "gradient_alignment", "gradients", "holds", "human_alone", "human_kept",
+        "input_gradient", "judge_says_label", "judge_says_target", "label_agreement", "lhs", "lowest_gamma", "macs",
+        "max_norm", "mean_distance", "mean_gamma", "mean_loss", "mean_norm", "mean_rho", "meets_spec", "n",
+        "noise_alone", "noise_kept", "nonrobustness", "norm_histogram", "parameters", "relabelled_accuracy", "rhs",
+        "robust", "robust_accuracy", "score_human", "score_noise", "second_seed_says_target", "share_target_is_label",
         "share_unmoved", "source_accuracy", "source_success_rate", "success_rate", "test_accuracy", "tolerance",
         "train_accuracy", "train_examples", "trust_level", "units", "useful_non_robust", "useless",
         "validation_examples",

@@ -1,6 +1,7 @@
 """Differences are those that were put in, paired where they can be, and nothing else."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +14,9 @@ from nrf_ray.compare.rows import compare_tables
 from nrf_ray.errors import ConfigError
 from nrf_ray.measured import KEY, MEASURED, about, measured
 from nrf_ray.parquet import to_arrow
-from nrf_ray.presets import PRESETS
-from nrf_ray.sweep import TheoryGrid
+from nrf_ray.sweep import Sweep
 from tests import sweeps
 from tests.export.made_up import TOYS, values
-from tests.results.conftest import grid_of
 
 ACCURACIES = {0: 0.50, 1: 0.62, 2: 0.71}
 
@@ -112,22 +111,30 @@ def test_the_other_way_round_is_the_same_with_the_other_sign(first: list[float],
         assert change.p == pytest.approx(other.p, nan_ok=True)
 
 
-def sweeps_of_smoke():
-    """Yield a sweep of every file over models, on its smallest preset."""
+SMALL = {
+    "gaussian_theory": ("--dimension", "2", "--seeds", "0"),
+    "planted_features": ("--brief", "--seeds", "0"),
+    "text_features": ("--dataset", "text-csv:texts.csv", "--seeds", "0"),
+}
+"""Flags of sweep files that have no preset `smoke`."""
+
+
+def small_sweeps(monkeypatch, folder) -> Iterator[Sweep]:
+    """Yield a small sweep of every sweep file."""
+    monkeypatch.chdir(folder)
+    (folder / "texts.csv").write_text("text,label\n" + "good good film,1\nbad bad film,0\n" * 30)
     for path in sorted(sweeps.FOLDER.glob("*.py")):
-        module = sweeps.load(path.stem)
-        build = getattr(module, module.NAME)
-        if "theory" in module.NAME:
-            yield build(TheoryGrid(dimensions=(2,), epsilons=(0.5,), seeds=(0,)))
-        else:
-            preset = PRESETS["smoke"]
-            yield build(grid_of(preset, **getattr(module, "axes", lambda preset: {})(preset)))
+        code, (sweep,) = sweeps.planned(
+            monkeypatch, str(path), *SMALL.get(path.stem, ("--preset", "smoke", "--seeds", "0"))
+        )
+        assert code == 0, path.stem
+        yield sweep
 
 
-def test_what_is_measured_is_declared_for_every_table_of_every_sweep() -> None:
+def test_what_is_measured_is_declared_for_every_table_of_every_sweep(monkeypatch, tmp_path) -> None:
     """A measured column that is missing in MEASURED would tell rows apart by what they came out as."""
     seen = set()
-    for sweep in sweeps_of_smoke():
+    for sweep in small_sweeps(monkeypatch, tmp_path):
         for row in sweep.rows:
             facts = set(row.facts) - {KEY}
             columns = row.table.column_names()

@@ -2,21 +2,18 @@
 
 import importlib.util
 import re
-import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 from cyclopts import CycloptsError
 
 from nrf_ray import cli
-from nrf_ray.options import RunOptions
 from tests import sweeps
 from tests.docs.pages import PAGES, ROOT, Command, commands
 
 COMMANDS = sorted({command for page in PAGES for command in commands(page)})
 
-NOT_HERE = ("cifar10-jpeg.parquet",)
+NOT_HERE = ("cifar10-jpeg.parquet", "rt-polarity.parquet", "reviews.csv", "reviews.parquet")
 """Files of the reader's own that commands name."""
 
 ELSEWHERE = {
@@ -35,27 +32,11 @@ SHELL = {(".", ".venv/bin/activate"), ("python", "-m", "venv", ".venv"), ("pytho
 """What makes an empty environment, as .ci/run does."""
 
 
-def call(monkeypatch: pytest.MonkeyPatch, main, words: list[str]) -> int:
-    monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code
-
-
 def check_sweep(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Parse the flags and build the grid and the sweep, as for a plan; run and write nothing."""
-    module = sweeps.load(Path(words[1]).stem)
-    seen: list[RunOptions] = []
-    monkeypatch.setattr(cli, "run_or_plan", lambda sweep, options: seen.append(options) or 0)
-    build = getattr(module, module.NAME)
-    main = (lambda: cli.theory_main(build)) if "theory" in module.NAME else (
-        lambda: cli.sweep_main(build, getattr(module, "axes", lambda preset: {}))
-    )  # fmt: skip
     if any(made in word for made in CARRIED_OUT for word in words):
         return
-    planned = [*words[1:], *([] if "--plan" in words or "--help" in words else ["--plan"])]
-    code = call(monkeypatch, main, planned)
+    code, _ = sweeps.planned(monkeypatch, *words[1:])
     missing = [file for file in NOT_HERE if any(file in word for word in words)]
     if missing:
         assert code == 2

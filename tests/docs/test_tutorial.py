@@ -13,7 +13,7 @@ from tests.docs.pages import ROOT, TUTORIAL, Block, blocks
 SET_UP = "python -m venv"
 """How the block begins that makes an empty environment; .ci/run does the same with the network that it needs."""
 
-PROMISED = ("start-up and orchestration", "Ray was not started", "d_same l2 1 of digits, seed 0")
+PROMISED = ("start-up and orchestration", "Ray was not started", "d_same of robust source")
 """What must be seen, for the text says so: a run, one that finds everything there, a new construction."""
 
 
