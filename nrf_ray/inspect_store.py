@@ -5,9 +5,7 @@ Nothing here runs a stage; only `gc` deletes, and only `verify --quarantine` mov
 
 import json
 from collections import Counter
-from typing import Annotated
 
-from cyclopts import Parameter
 from rich.console import Console
 
 from nrf_ray.console import make_console
@@ -18,12 +16,17 @@ from nrf_ray.graph.drivers import live_drivers
 from nrf_ray.graph.garbage import collect, find
 from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
 from nrf_ray.kept import committed, find_place, open_store
+from nrf_ray.options import StoreUri
 
-Uri = Annotated[str, Parameter(name="--store")]
 
+def status(*, store: StoreUri = "./runs") -> None:
+    """Say what the store holds, stage by stage, and who works on it.
 
-def status(*, store: Uri = "./runs") -> None:
-    """Say what the store holds, stage by stage, and who works on it."""
+    It only looks: a store in use may be asked at any time.
+
+        nrf status
+        nrf status --store s3://bucket/runs
+    """
     opened = open_store(store)
     console = make_console()
     held: dict[str, Counter[str]] = {}
@@ -50,8 +53,14 @@ def status(*, store: Uri = "./runs") -> None:
         console.print(f"quarantine: {len(damaged)} damaged artifacts; nrf gc removes them")
 
 
-def show(key: str, *, store: Uri = "./runs") -> None:
-    """Print the record of the artifact whose key begins with KEY, or how the stage failed that should make it."""
+def show(key: str, *, store: StoreUri = "./runs") -> None:
+    """Print the record of the artifact whose key begins with KEY, or how the stage failed that should make it.
+
+    Any beginning will do that no other key shares; `stages.parquet` of a sweep has the keys of its stages.
+
+        nrf show 3f9a
+        nrf show 3f9a21 --store /shared/runs
+    """
     opened = open_store(store)
     place = find_place(opened, key)
     note = opened.blobs.get_json(place.file(FAILURE))
@@ -61,8 +70,13 @@ def show(key: str, *, store: Uri = "./runs") -> None:
     make_console().print_json(committed(opened, place).to_bytes().decode())
 
 
-def why(key: str, *, store: Uri = "./runs") -> None:
-    """Explain the key that begins with KEY: what it is made of, and what its inputs are made of in turn."""
+def why(key: str, *, store: StoreUri = "./runs") -> None:
+    """Explain the key that begins with KEY: what it is made of, and what its inputs are made of in turn.
+
+    Every config is printed in full, down to the digest of the dataset.
+
+        nrf why 3f9a
+    """
     opened = open_store(store)
     console = make_console()
     todo = [(0, "", find_place(opened, key))]
@@ -82,7 +96,7 @@ def why(key: str, *, store: Uri = "./runs") -> None:
 
 
 def verify(
-    *, store: Uri = "./runs", quarantine: bool = False, recompute: bool = False, dataset: str = "digits"
+    *, store: StoreUri = "./runs", quarantine: bool = False, recompute: bool = False, dataset: str = "digits"
 ) -> None:
     """Read every committed file again and compare it with its record; name what is damaged.
 
@@ -91,6 +105,10 @@ def verify(
     from the stored files: labels, seeds, starts, norms, losses, what moved, the patterns of controls, the source's
     predictions on the stored images, and the metrics of the record. Not its predictions before rounding: 8-bit files do
     not hold what they were made on. An error in one set does not keep the others from being looked at.
+
+        nrf verify
+        nrf verify --quarantine
+        nrf verify --recompute --dataset digits,fashion-mnist
     """
     opened = open_store(store)
     console = make_console()
@@ -157,10 +175,13 @@ def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]
     return wrong
 
 
-def gc(*, store: Uri = "./runs", dry_run: bool = False) -> None:
+def gc(*, store: StoreUri = "./runs", dry_run: bool = False) -> None:
     """Remove what no record names: unfinished files, stale leases, the quarantine. Artifacts are never removed.
 
     Refused while a run uses the store. One that was killed on another host may take three quarters of a minute to show.
+
+        nrf gc --dry-run
+        nrf gc
     """
     opened = open_store(store)
     console = make_console()
@@ -176,7 +197,12 @@ def gc(*, store: Uri = "./runs", dry_run: bool = False) -> None:
 
 
 def fetch(name: str) -> None:
-    """Download the dataset NAME (fashion-mnist, cifar10, cifar100) to where sweeps look for it."""
+    """Download the dataset NAME (fashion-mnist, cifar10, cifar100) to where sweeps look for it.
+
+    Nothing else in nrf_ray downloads data. What arrives is checked against its digest.
+
+        nrf fetch cifar10
+    """
     from nrf_ray.data.fetch import fetch_dataset
 
     make_console().print(f"{name} is at {fetch_dataset(name)}", soft_wrap=True)

@@ -21,6 +21,11 @@ from nrf_ray.threat import NORMS, Norm
 
 T = TypeVar("T")
 
+StoreUri = Annotated[
+    str, Parameter(name="--store", help="The store: a folder, or the URI of a bucket such as s3://bucket/runs.")
+]
+"""The flag of every command that looks into a store."""
+
 Defaults = Callable[[Preset], Axes]
 """From a preset to the default axes of one sweep, where they differ from the preset's."""
 

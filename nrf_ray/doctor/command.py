@@ -1,9 +1,7 @@
 """The command: look at everything, print a line for each finding, and say by the exit code whether a sweep can run."""
 
 from collections import Counter
-from typing import Annotated
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
@@ -22,14 +20,18 @@ from nrf_ray.doctor.network import judge_authentication, judge_listeners, look_a
 from nrf_ray.doctor.places import judge_data, judge_store, look_at_data, look_at_store
 from nrf_ray.doctor.versions import judge_versions, look_at_versions
 from nrf_ray.graph.blobs import local_root
+from nrf_ray.options import StoreUri
 
 STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
 
-def doctor(*, store: Annotated[str, Parameter(name="--store")] = "./runs", address: str | None = None) -> int:
+def doctor(*, store: StoreUri = "./runs", address: str | None = None) -> int:
     """Say whether a sweep can run here and on the cluster at --address (or RAY_ADDRESS), and who else can reach it.
 
     Every line is OK, WARN or FAIL, with a remedy; the exit code is 1 where one is FAIL. Starts and changes nothing.
+
+        nrf doctor
+        nrf doctor --store /shared/runs --address auto
     """
     listeners = look_at_listeners()
     found = [

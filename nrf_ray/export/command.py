@@ -3,19 +3,15 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from nrf_ray.console import make_console
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.kept import KeptSweep, committed, find_place, find_sweep, open_store
-
-Uri = Annotated[str, Parameter(name="--store")]
+from nrf_ray.options import StoreUri
 
 
 def export(
-    key: str, destination: Path, *, format: str = "tensors", croissant: bool = False, store: Uri = "./runs"
+    key: str, destination: Path, *, format: str = "tensors", croissant: bool = False, store: StoreUri = "./runs"
 ) -> None:
     """Write the constructed set whose key begins with KEY to the new folder DESTINATION, with a datasheet.
 
@@ -33,7 +29,7 @@ def export(
 
 
 def export_sweep(
-    sweep: str, destination: Path, *, format: str = "rocrate", workflow: Path | None = None, store: Uri = "./runs"
+    sweep: str, destination: Path, *, format: str = "rocrate", workflow: Path | None = None, store: StoreUri = "./runs"
 ) -> None:
     """Write what the store tells of the sweep SWEEP to the new folder DESTINATION.
 

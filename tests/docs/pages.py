@@ -60,6 +60,13 @@ def commands(page: Path) -> Iterator[Command]:
             yield from (Command(name, words) for words in simple(code))
 
 
+def examples(name: str, text: str) -> Iterator[Command]:
+    """Yield the commands in a help text, where they are indented as code; `name` is whose help it is."""
+    for line in text.splitlines():
+        if line.startswith("    ") and line.lstrip().startswith(OURS):
+            yield from (Command(name, words) for words in simple(line.strip()))
+
+
 def simple(line: str) -> Iterator[tuple[str, ...]]:
     """Yield the words of each simple command of a line of shell."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars="&")

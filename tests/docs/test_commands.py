@@ -1,6 +1,7 @@
 """Every command that a page shows is one that its program takes; those of the tutorial are carried out (slow tier)."""
 
 import importlib.util
+import inspect
 import re
 import tomllib
 
@@ -9,9 +10,18 @@ from cyclopts import CycloptsError
 
 from nrf_ray import cli
 from tests import sweeps
-from tests.docs.pages import PAGES, ROOT, Command, commands
+from tests.docs.pages import PAGES, ROOT, Command, commands, examples
 
 COMMANDS = sorted({command for page in PAGES for command in commands(page)})
+
+SWEEPS = {f"{path.name} --help": inspect.getdoc(sweeps.load(path.stem)) or "" for path in sweeps.FOLDER.glob("*.py")}
+NRF = {
+    f"nrf {name} --help": inspect.cleandoc(cli.nrf_app()[name].help)
+    for name in cli.nrf_app()
+    if not name.startswith("-")
+}
+EXAMPLES = {name: list(examples(name, text)) for name, text in (SWEEPS | NRF).items()}
+"""The commands in every help text."""
 
 NOT_HERE = ("cifar10-jpeg.parquet", "rt-polarity.parquet", "reviews.csv", "reviews.parquet")
 """Files of the reader's own that commands name."""
@@ -95,6 +105,16 @@ def check(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytes
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_a_command_is_one_that_its_program_takes(command: Command, monkeypatch, capsys) -> None:
     check(command.words, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("command", [e for found in EXAMPLES.values() for e in found], ids=str)
+def test_an_example_in_a_help_text_is_one_that_its_program_takes(command: Command, monkeypatch, capsys) -> None:
+    check(command.words, monkeypatch, capsys)
+
+
+def test_every_help_text_has_an_example() -> None:
+    assert len(NRF) >= 11
+    assert [name for name, found in EXAMPLES.items() if not found] == []
 
 
 def test_a_command_with_a_mistake_would_be_noticed(monkeypatch, capsys) -> None:
