@@ -13,7 +13,7 @@ also trained on labels that models read in the parts, beside those that were pla
 
 Planted sets are datasets by name, so every other sweep takes them too:
 
-    python sweeps/transfer_grid.py --preset planted-image --dataset 'planted-image[label=both,noise=0.25]'
+    python sweeps/transfer_grid.py --preset planted-image --dataset 'planted-image[label=both,noise=0.5]'
 """
 
 from collections.abc import Iterator

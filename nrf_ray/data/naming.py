@@ -119,7 +119,7 @@ def _files(text: str) -> Files:
             f"dataset {kind} is not made of files: it takes no path, no rows and no other set behind an @"
         )
     listed = {name: form for name, form in FORMATS.items() if form.listed}
-    form = FORMATS.get(kind) or lookup({BUILT_IN: None, **dict.fromkeys(SETS), **listed}, text, "dataset")
+    form = FORMATS.get(kind) or lookup({BUILT_IN: None, **listed, **dict.fromkeys(SETS)}, text, "dataset")
     assert form, "what is built in is handled above"
     if mark and (form.embedding is None or not embedding.startswith(PREFIX)):
         raise ConfigError(f"dataset {text}{mark}{embedding}: behind {mark} stands {PREFIX}NAME, and only for texts")
