@@ -85,7 +85,7 @@ class Options(RunOptions):
 
     preset: str | None = None
     """Default axes and recipes: laptop, smoke (half a minute: is all well?), fashion, cifar10-small, cifar10,
-    restricted-imagenet; text, for texts; planted-image, planted-text. By default text for text_features, else laptop."""
+    restricted-imagenet; text, planted-image, planted-text. By default text for text_features, else laptop."""
     dataset: str | None = None
     """Datasets: digits, fashion-mnist, cifar10, cifar100, restricted-imagenet, each also as NAME:PATH; folder:PATH,
     parquet:PATH, tensors:PATH@TEST; of texts text-parquet:PATH, text-csv:PATH. A suffix [:N,:M] keeps N training and M

@@ -99,6 +99,7 @@ def relabel(config: RelabelSpec, context: Context, *, reader: Artifact | None = 
     return {
         "agreement": share(right),
         "agreement_untold": None if told is None else share(right[told:]),
+        "share_target_is_label": share(labels == columns["true_label"]),
         "n": len(labels),
     }
 

@@ -135,8 +135,12 @@ def test_labels_are_read_in_the_part_that_was_asked_for(modality, part, monkeypa
     assert found["agreement"] == float((rows.columns["label"] == shown).double().mean()) == 1
     assert np.array_equal(rows.images.numpy(), examples.images)
     assert np.array_equal(rows.columns["true_label"], examples.labels)
-    artifact = SimpleNamespace(read=where.files.__getitem__, names=lambda: list(where.files))
+    record = SimpleNamespace(metrics=found, key="0" * 64)
+    artifact = SimpleNamespace(read=where.files.__getitem__, names=lambda: list(where.files), record=record)
     assert torch.equal(constructed_set(artifact).labels, rows.columns["label"]), "train takes it as a training set"
+    assert (
+        len(constructed_set(artifact, changed_only=True)) == (rows.columns["label"] != rows.columns["true_label"]).sum()
+    )
 
 
 def test_what_is_read_by_whom_is_in_the_key_and_in_the_name():
