@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from nrf_ray.data.words import UNKNOWN, Scaling, WordTable, table_of
 from nrf_ray.errors import ConfigError
+from nrf_ray.seeding import derive_seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +96,11 @@ def _information(texts: Sequence[Sequence[str]], words: Sequence[str]) -> "csr_m
 
 
 def _factors(matrix: "csr_matrix", width: int) -> "npt.NDArray[np.float64]":
-    """Return `width` left singular vectors of `matrix` [v, v] as columns with fixed signs; zeros beyond v."""
+    """Return `width` left singular vectors of `matrix` [v, v], each times the root of its value, as columns.
+
+    Their signs are fixed and they are turned by one fixed rotation, which changes no distance and spreads the few
+    coordinates of a small vocabulary over all.
+    """
     import numpy as np
     from scipy.sparse.linalg import svds
 
@@ -104,10 +109,15 @@ def _factors(matrix: "csr_matrix", width: int) -> "npt.NDArray[np.float64]":
         vectors, values, _ = np.linalg.svd(matrix.toarray())
     else:
         vectors, values, _ = svds(matrix, k=width, v0=np.ones(size), solver="arpack")
-    vectors = vectors[:, np.argsort(-values, kind="stable")][:, :width]
+    order = np.argsort(-values, kind="stable")[:width]
+    vectors, values = vectors[:, order], values[order]
     peaks = vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])]
-    signed = vectors * np.where(peaks < 0, -1.0, 1.0)
-    return np.pad(signed, ((0, 0), (0, width - signed.shape[1])))
+    scaled = vectors * np.where(peaks < 0, -1.0, 1.0) * np.sqrt(values)
+    draws = np.random.Generator(np.random.PCG64(derive_seed(0, "embedding"))).standard_normal((width, width))
+    rotation, upper = np.linalg.qr(draws)
+    rotation = rotation * np.sign(np.diag(upper))
+    turned: npt.NDArray[np.float64] = scaled @ rotation[: scaled.shape[1]]
+    return turned
 
 
 def _normalised(vectors: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
