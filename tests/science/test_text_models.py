@@ -1,0 +1,179 @@
+"""Networks for texts: what is no word is passed over, and what reads images is not asked to read texts."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nrf_ray.attacks import run_attack
+from nrf_ray.cells import trained
+from nrf_ray.data.catalogue import DATASETS, DatasetInfo, DatasetRef
+from nrf_ray.engine import twin
+from nrf_ray.errors import ConfigError
+from nrf_ray.models.catalogue import ARCHITECTURES
+from nrf_ray.models.measure import forward_macs
+from nrf_ray.models.zoo import build
+from nrf_ray.options import Options
+from nrf_ray.presets import PRESETS
+from nrf_ray.recipes import Augmentation, Recipe
+from nrf_ray.specs import AutoAttack, pgd_attack
+from nrf_ray.sweep import Grid
+from nrf_ray.threat import ThreatModel, l2_token_norm
+from tests.results.conftest import grid_of
+
+LENGTH, WIDTH = 7, 8
+ARCHS = [name for name, known in ARCHITECTURES.items() if known.reads == "texts"]
+every_arch = pytest.mark.parametrize("arch", ARCHS)
+BOOK = DatasetInfo(
+    ref=DatasetRef(name="book", digest="0" * 64), shape=(1, LENGTH, WIDTH), num_classes=2, num_train=64, num_test=64,
+    kind="texts",
+)  # fmt: skip
+
+
+def made(arch, length=LENGTH, seed=0):
+    shape = (1, length, WIDTH)
+    return build(arch, shape=shape, num_classes=3, mean=[0.5] * WIDTH, std=[0.1] * WIDTH, seed=seed).eval()
+
+
+def texts(lengths=(7, 4, 1), length=LENGTH):
+    """Return embedded texts of random words, zeros behind them."""
+    embedded = 0.5 + 0.05 * torch.randn(len(lengths), 1, length, WIDTH, generator=torch.Generator().manual_seed(0))
+    for row, words in enumerate(lengths):
+        embedded[row, 0, words:] = 0
+    return embedded
+
+
+@every_arch
+def test_shapes_and_seeds(arch):
+    model, again, other = (made(arch, seed=seed) for seed in (1, 1, 2))
+    assert model.representation(texts()).shape == (3, model.head.in_features)
+    assert model(texts()).shape == (3, 3)
+    assert torch.equal(model(texts()), again(texts()))
+    assert not torch.equal(model(texts()), other(texts()))
+
+
+@every_arch
+def test_what_is_no_word_has_no_gradient_and_every_word_has_one(arch):
+    images = texts().requires_grad_(True)
+    torch.nn.functional.cross_entropy(made(arch)(images), torch.arange(3)).backward()
+    reached = images.grad[:, 0].abs().amax(dim=2) > 0
+    behind = torch.arange(LENGTH) >= torch.tensor([[7], [4], [1]])
+    assert not reached[behind].any()
+    assert reached[:, 0].any()
+    if arch == "text_transformer":
+        assert torch.equal(reached, ~behind), "attention reaches every word; a maximum does not"
+
+
+@every_arch
+def test_what_stands_behind_a_text_does_not_matter(arch):
+    """A vector near the corner is read as none, whatever it is."""
+    model, images = made(arch), texts()
+    noisy = images + 0.1 * torch.rand(images.shape, generator=torch.Generator().manual_seed(1)) * (images == 0)
+    assert torch.equal(model(images), model(noisy))
+
+
+@every_arch
+@pytest.mark.parametrize("norm", ["l2", "l2_token"])
+def test_an_attack_leaves_padding_alone_and_uses_its_radius(arch, norm):
+    attack = pgd_attack(norm, 0.2, steps=4)
+    images = texts()
+    moved = run_attack(attack, made(arch), images, torch.arange(3)) - images
+    assert not moved[images == 0].any()
+    torch.testing.assert_close(moved.flatten(1).norm(dim=1) if norm == "l2" else l2_token_norm(moved),
+                               torch.full((3,), 0.2), rtol=1e-3, atol=0)  # fmt: skip
+
+
+@every_arch
+def test_a_twin_gives_the_same_outputs_and_gradients_by_its_input(arch):
+    model = made(arch).train()
+    found = twin(model, texts())
+    torch.testing.assert_close(found(texts()), model.eval()(texts()))
+    assert not any(parameter.requires_grad for parameter in found.parameters())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@every_arch
+def test_a_text_without_words_gives_numbers(arch):
+    assert made(arch)(torch.zeros(1, 1, LENGTH, WIDTH)).isfinite().all()
+
+
+def test_normalised_words_are_those_of_the_embedding():
+    seen = []
+    model = made("text_cnn")
+    model.body = type(
+        "Body", (torch.nn.Module,), {"forward": lambda self, *given: seen.extend(given) or given[0][:, 0]}
+    )()
+    model.representation(texts((2,)))
+    torch.testing.assert_close(seen[0][0, :2], (texts((2,))[0, 0, :2] - 0.5) / 0.1)
+    assert not seen[0][0, 2:].any()
+    assert seen[1].tolist() == [[True] * 2 + [False] * 5]
+
+
+@pytest.mark.parametrize("arch", ["text_cnn", "text_transformer"])
+def test_the_catalogue_knows_what_a_pass_costs(arch):
+    """A third off at most, at the length and width of rt-polarity."""
+    shape = (1, 39, 192)
+    model = build(arch, shape=shape, num_classes=2, mean=[0.5] * 192, std=[0.1] * 192, seed=0)
+    assert ARCHITECTURES[arch].macs(*shape[1:]) == pytest.approx(forward_macs(model, shape), rel=0.5)
+
+
+def test_an_l2_token_ball_is_one_ball_a_token():
+    originals = torch.full((1, 1, 2, 2), 0.5)
+    images = originals + torch.tensor([[3.0, 4.0], [0.3, 0.0]]).view(1, 1, 2, 2) / 10
+    projected = ThreatModel(norm="l2_token", eps=0.25).project(images, originals) - originals
+    torch.testing.assert_close(projected.view(2, 2), torch.tensor([[0.15, 0.2], [0.03, 0.0]]))
+    step = ThreatModel(norm="l2_token", eps=0.25).ascend(torch.tensor([[3.0, 4.0], [0.0, 0.0]]).view(1, 1, 2, 2))
+    torch.testing.assert_close(step.view(2, 2), torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
+
+
+def test_l2_token_starts_are_uniform_in_each_ball():
+    from scipy.stats import kstest
+
+    originals = torch.full((200, 1, 10, 4), 0.5)
+    start = ThreatModel(norm="l2_token", eps=0.3).random_start(originals, torch.Generator().manual_seed(0))
+    shares = ((start - originals).norm(dim=3).double() / 0.3) ** 4
+    assert kstest(shares.flatten().numpy(), "uniform").pvalue > 0.01
+
+
+def test_a_ball_of_a_token_that_holds_the_box_is_refused():
+    ThreatModel(norm="l2_token", eps=2.0).check_fits((1, 9, 4))
+    with pytest.raises(ConfigError, match="beyond the box"):
+        ThreatModel(norm="l2_token", eps=2.1).check_fits((1, 9, 4))
+
+
+def test_autoattack_knows_no_token():
+    with pytest.raises(ConfigError, match="AutoAttack knows l2 and linf, not l2_token; use PGD with restarts"):
+        AutoAttack(threat=ThreatModel(norm="l2_token", eps=0.1))
+
+
+def test_a_token_norm_is_refused_for_pictures():
+    with pytest.raises(ConfigError, match="l2_token bounds the tokens of texts, and digits holds images"):
+        grid_of(PRESETS["laptop"], norms=("l2_token",))
+
+
+def test_pictures_and_texts_have_architectures_of_their_own():
+    recipe = Recipe(epochs=1, lr=0.1)
+    with pytest.raises(ConfigError, match="resnet_s reads images, and book holds texts; take one of text_cnn"):
+        trained(BOOK, "resnet_s", recipe, "source", 0)
+    with pytest.raises(ConfigError, match="text_cnn reads texts, and digits holds images; take one of vgg_s"):
+        trained(DATASETS["digits"], "text_cnn", recipe, "source", 0)
+
+
+def test_texts_are_neither_cropped_nor_flipped():
+    with pytest.raises(ConfigError, match="would be trained on crops or flips, and book holds texts"):
+        trained(BOOK, "text_cnn", Recipe(epochs=1, lr=0.1, augmentation=Augmentation(flip=True)), "source", 0)
+
+
+def test_the_preset_for_texts_needs_a_dataset():
+    with pytest.raises(ConfigError, match="the preset text comes without a dataset; name one with --dataset"):
+        Options().grid(default_preset="text")
+    assert Options(preset="smoke").grid(default_preset="text").preset.name == "smoke"
+    assert isinstance(Options().grid(), Grid)
+
+
+def test_recipes_for_texts_have_no_views():
+    preset = PRESETS["text"]
+    recipes = (preset.source, preset.robust_source, preset.victim, preset.student, preset.weak, preset.judge)
+    assert {recipe.augmentation for recipe in recipes} == {Augmentation()}
+    assert preset.substitution is not None
+    assert replace(preset.substitution, targeted=True).name == "hotflip-2"
