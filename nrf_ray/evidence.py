@@ -104,7 +104,7 @@ def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataF
 def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """Return the points of Figures 3 and 13: what each architecture learns of d_det, and how often it is fooled.
 
-    One row for each d_det set of a standard source, attack and architecture, with the means `learnt` and `fooled` and
+    One row for each d_det set of a standard source, attack and architecture, with the radii of both, the means `learnt` and `fooled` and
     their t intervals over seeds (`learnt_low` and so on); `fooled` is null where no victim has the architecture.
     """
     points = []
@@ -117,6 +117,8 @@ def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
                 {
                     "d_det": f"{norm} {epsilon:g}",
                     "attack": f"{'targeted' if targeted else 'untargeted'} {norm} {radius:g}",
+                    "epsilon": epsilon,
+                    "radius": radius,
                     "targeted": targeted,
                     "arch": arch,
                     "seeds": students["seed"].nunique(),
@@ -125,7 +127,7 @@ def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
                 }
             )
     measured = [f"{what}{end}" for what in ("learnt", "fooled") for end in ("", "_low", "_high")]
-    return pd.DataFrame(points, columns=["d_det", "attack", "targeted", "arch", "seeds", *measured])
+    return pd.DataFrame(points, columns=["d_det", "attack", "epsilon", "radius", "targeted", "arch", "seeds", *measured])
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:

@@ -1,0 +1,168 @@
+"""What tables let one say, in sentences that are computed from them: no number stands in a notebook's text.
+
+Each function returns Markdown, one bullet a statement. A claim is worded as shown only where interval and test agree;
+where so few seeds could not have shown it, that is said instead.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from nrf_ray.grille import share_text
+
+NOTHING = "*Nothing can be said: the table is not there, or lacks the rows for it.*"
+
+
+def of_contrasts(contrasts: pd.DataFrame) -> str:
+    """Say of every set whether it teaches more than its control (`nrf_ray.evidence.contrasts`, labelled)."""
+    return _bullets(
+        f"**{row['label']}** teaches {_difference(row['difference'])} **{row['against']}** "
+        f"{_interval(row['low'], row['high'])}: {_verdict(row)}."
+        for row in contrasts.to_dict("records")
+    )
+
+
+def of_paper(beside: pd.DataFrame) -> str:
+    """Say where our intervals hold the paper's numbers (`paper.beside`, labelled)."""
+    known = beside.dropna(subset=["paper", "low"])
+    inside = known[(known["low"] <= known["paper"]) & (known["paper"] <= known["high"])]
+    if known.empty:
+        return NOTHING
+    named = f": {', '.join(inside['label'])}" if len(inside) else ""
+    return _bullets(
+        [
+            f"Of {len(known)} published numbers, {len(inside)} lie in our interval over seeds{named}. Data and "
+            "networks differ, so this is no test of either; the order of the rows is what can be compared.",
+            _order(known),
+        ]
+    )
+
+
+def of_robust_features(robustness: pd.DataFrame) -> str:
+    """Say at which radii students of D_R are more robust than those of D_NR, and than models of D.
+
+    `robustness` is summarised by `nrf_ray.evidence.ATTACKED`, norm and epsilon, on the test set.
+    """
+    tested = robustness[
+        (robustness["tested_on"] == "test") & (robustness["start"].isna() | (robustness["start"] == "image"))
+    ]
+    statements = []
+    for (norm, epsilon), cells in tested.groupby(["norm", "epsilon"]):
+        robust, nonrobust = (_student(cells, name) for name in ("d_robust", "d_nonrobust"))
+        standard = cells[(cells["construction"] == "d") & (cells["training"] == "standard")]
+        if robust is None or nonrobust is None:
+            continue
+        verdict = _apart(robust, nonrobust)
+        text = f"At {norm} {epsilon:g}, D_R gives {_mean(robust)} and D_NR {_mean(nonrobust)}: {verdict}."
+        if len(standard):
+            best = standard.sort_values("mean").iloc[-1]
+            text += f" Standard training on D gives {_mean(best)}: D_R is {_apart(robust, best)}."
+        statements.append(text)
+    return _bullets(statements)
+
+
+def of_figure_3(figure_3: pd.DataFrame) -> str:
+    """Say how learning from D_det goes with being fooled (`nrf_ray.evidence.figure_3`)."""
+    return _bullets(
+        f"{row['attack']}, d_det at {row['d_det']}: r = {row['r']:.2f} {_interval(row['low'], row['high'])} over "
+        f"{row['archs']} architectures, permutation p = {row['p']:.3g}: {_direction(row)}."
+        for row in figure_3.to_dict("records")
+    )
+
+
+def of_theory(theory: pd.DataFrame) -> str:
+    """Say which statements hold on all instances."""
+    if theory.empty:
+        return NOTHING
+    failed = theory[~theory["holds"].astype(bool)]
+    names = ", ".join(dict.fromkeys(failed["statement"]))
+    verdict = f"{len(failed)} do not hold: {names}" if len(failed) else "all of them hold"
+    return _bullets([f"{len(theory)} checks of {theory['statement'].nunique()} statements: {verdict}."])
+
+
+def of_leakage(leaked: pd.DataFrame, chance: float = 0.1) -> str:
+    """Say what leaks through features meant to be robust (`views.leaked`)."""
+    return _bullets(
+        f"**{row['label']}** through {row['series']} ({_spec(row['meets_spec'])}): {share_text(row['mean'])}, "
+        f"{_beside_chance(row, chance)}."
+        for row in leaked.to_dict("records")
+    )
+
+
+def of_costs(kinds: pd.DataFrame, path: pd.DataFrame) -> str:
+    """Say where the time went, and what no further machine could save (`cost.by_kind`, `cost.critical_path`)."""
+    if kinds.empty or path.empty:
+        return NOTHING
+    total, least = kinds["seconds"].sum(), path["seconds"].sum()
+    first = kinds.iloc[0]
+    return _bullets(
+        [
+            f"{total:.0f} seconds of work in {kinds['stages'].sum()} stages; {first['stage']}: {first['share']:.0%}.",
+            f"The longest chain takes {least:.0f} seconds: more than {max(1, round(total / least))} slots cannot help.",
+        ]
+    )
+
+
+def _bullets(statements: Iterable[str]) -> str:
+    return "\n".join(f"- {statement}" for statement in statements) or NOTHING
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if pd.isna(low) else f"[{share_text(low)}, {share_text(high)}]"
+
+
+def _difference(value: float) -> str:
+    return f"{share_text(abs(value))} {'more' if value >= 0 else 'less'} than"
+
+
+def _spec(meets: Any) -> str:
+    if pd.isna(meets):
+        return "not certified"
+    return "they meet Goh's specification" if meets else "they miss Goh's specification"
+
+
+def _beside_chance(row: dict[Any, Any], chance: float) -> str:
+    """Word a share by whether the interval over test images, the models held fixed, holds chance."""
+    if row["test_low"] > chance:
+        return "above chance"
+    return "below chance" if row["test_high"] < chance else "not told from chance"
+
+
+def _direction(row: dict[Any, Any]) -> str:
+    if row["low"] > 0:
+        return "they rise together"
+    return "one falls as the other rises" if row["high"] < 0 else "nothing is shown"
+
+
+def _verdict(row: dict[Any, Any]) -> str:
+    seeds = f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
+    if row["shown"]:
+        return f"shown ({seeds}, corrected p = {row['holm_p']:.3g})"
+    if row["smallest_p"] < 0.05:
+        return f"not shown ({seeds}, corrected p = {row['holm_p']:.3g})"
+    clear = "its interval excludes 0, but " if row["low"] > 0 or row["high"] < 0 else ""
+    return f"{clear}{seeds} cannot show it (their smallest p is {row['smallest_p']:.2g})"
+
+
+def _order(known: pd.DataFrame) -> str:
+    ours, theirs = (list(known.sort_values(name)["label"]) for name in ("mean", "paper"))
+    return f"From low to high, ours: {', '.join(ours)}. The paper's: {', '.join(theirs)}."
+
+
+def _student(cells: pd.DataFrame, construction: str) -> "pd.Series[Any] | None":
+    rows = cells[(cells["construction"] == construction) & (cells["role"] == "student")]
+    return rows.iloc[0] if len(rows) else None
+
+
+def _mean(row: "pd.Series[Any]") -> str:
+    return f"{share_text(row['mean'])} {_interval(row['low'], row['high'])}".strip()
+
+
+def _apart(one: "pd.Series[Any]", other: "pd.Series[Any]") -> str:
+    """Word a comparison by whether the intervals overlap; one seed has none and shows nothing."""
+    if one["low"] > other["high"]:
+        return "more robust"
+    if one["high"] < other["low"]:
+        return "less robust"
+    return "not shown to differ"

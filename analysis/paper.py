@@ -1,0 +1,245 @@
+"""The paper's numbers and those of its independent re-runs, each with its source, to stand beside ours.
+
+Every number belongs to a setting: data, architecture, what a model was trained on, and what was measured. Ours stand
+beside those of the same kind of training set and the same measurement, and always on other data or other networks: the
+comparison is of patterns, and a band of re-runs says how far one setting alone moves a number. Values are shares.
+
+Sources: Ilyas et al. 2019, arXiv:1905.02175v4 ("Figure": read off the vector graphics, good to .001); the public
+re-runs of phibenz (adversarial_ml.research), ndb796 (Pytorch-Adversarial-Training-CIFAR) and K. Jordan
+(features-not-bugs, pixelated-features-bugs); the responses in Distill (2019) by Goh, Nakkiran and Wallace.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+import tables
+from nrf_ray import evidence
+from nrf_ray.grille import ball_text
+
+ILYAS = "Ilyas et al. 2019"
+CIFAR, IMAGENET = "CIFAR-10", "Restricted ImageNet"
+KIND = ["construction", "start", "source_training", "training"]
+"""What makes two training sets of one kind, whatever the data."""
+MEASURE = ["measure", "attack_norm", "attack_epsilon", "tested_on"]
+"""What makes two measurements the same; the attack is null where there is none."""
+
+COLUMNS = ["who", "source", "data", "arch", *KIND, *MEASURE, "value"]
+
+
+def _ilyas() -> Iterator[dict[str, object]]:
+    """Yield Tables 1, 7, 8, 9 and 10, Figure 12, and section D.7."""
+    table_7: list[tuple[dict[str, str], float, float, float]] = [
+        ({"construction": "d"}, 0.9525, 0.0449, 0.0),
+        ({"construction": "d", "training": "adversarial"}, 0.9083, 0.8248, 0.7090),
+        ({"construction": "d_nonrobust", "start": "image"}, 0.8768, 0.0082, 0.0),
+        ({"construction": "d_nonrobust", "start": "noise"}, 0.4560, 0.0150, 0.0),
+        ({"construction": "d_robust", "start": "image"}, 0.8540, 0.4820, 0.2185),
+        ({"construction": "d_robust", "start": "noise"}, 0.8410, 0.4827, 0.2940),
+    ]
+    for kind, *values in table_7:
+        yield from _accuracies(values, who=ILYAS, source="Table 7", **kind)
+    of_sources = {"standard": (0.633, 0.437, 0.162), "adversarial": (0.252, 0.058, 0.655)}
+    for training, (d_rand, d_det, relabelled) in of_sources.items():
+        table = "Table 1" if training == "standard" else "Table 9"
+        made = {"who": ILYAS, "source_training": training}
+        yield _number(d_rand, source=table, construction="d_rand", **made)
+        yield _number(d_det, source=table, construction="d_det", **made)
+        yield _number(relabelled, "relabelled_accuracy", source="Table 10", construction="d_det", **made)
+    for construction, value in (("d", 0.966), ("d_rand", 0.879), ("d_det", 0.644)):
+        yield _number(value, who=ILYAS, source="Table 1", data=IMAGENET, construction=construction)
+    for construction, value in (("d_rand", 0.55), ("d_det", 0.44)):
+        yield _number(value, who=ILYAS, source="D.7", construction=construction, tested_on="cifar10.1")
+    for tested_on, value in (("d_robust (train)", 0.7733), ("d_robust (test)", 0.6249)):
+        of_set = {"construction": "d_robust", "start": "image", "tested_on": tested_on}
+        yield _number(value, "robust_accuracy", 0.25, who=ILYAS, source="Table 8 (start not stated)", **of_set)
+    figure_12 = (
+        ("d", "standard", 0.980, 0.185),
+        ("d", "adversarial", 0.957, 0.928),
+        ("d_robust", "standard", 0.868, 0.706),
+    )
+    for construction, training, clean, robust in figure_12:
+        model = {
+            "who": ILYAS,
+            "source": "Figure 12",
+            "data": IMAGENET,
+            "construction": construction,
+            "training": training,
+        }
+        yield _number(clean, **model)
+        yield _number(robust, "robust_accuracy", 0.5, **model)
+
+
+def _reruns() -> Iterator[dict[str, object]]:
+    """Yield what others measured again."""
+    phibenz = {
+        "phibenz, released images": ((0.8455, 0.4654, 0.1662), (0.8628, 0.0003, 0.0), 0.6413, 0.4354),
+        "phibenz, rebuilt": ((0.8679, 0.4993, 0.1922), (0.8438, 0.0002, 0.0), 0.6775, 0.4203),
+    }
+    for who, (robust, nonrobust, d_rand, d_det) in phibenz.items():
+        made = {"who": who, "source": "re-run"}
+        yield from _accuracies(robust, construction="d_robust", start="image", **made)
+        yield from _accuracies(nonrobust, construction="d_nonrobust", start="image", **made)
+        yield _number(d_rand, construction="d_rand", **made)
+        yield _number(d_det, construction="d_det", **made)
+    ndb796 = {"who": "ndb796", "source": "re-run", "arch": "ResNet-18", "start": "image"}
+    yield from _accuracies((0.7869, 0.3796), construction="d_robust", **ndb796)
+    yield from _accuracies((0.8200, 0.0010), construction="d_nonrobust", **ndb796)
+    jordan = {"who": "K. Jordan", "source": "re-run"}
+    yield _number(0.8106, construction="d_rand", arch="ResNet-9", **jordan)
+    yield _number(0.8390, construction="d_rand", arch="a small network", **jordan)
+    yield _number(0.1981, construction="d_det", arch="a small network", **jordan)
+    for d_rand, d_det in ((0.104, 0.351), (0.099, 0.251), (0.112, 0.347)):
+        yield _number(d_rand, construction="d_rand", arch="ResNet-18", **jordan)
+        yield _number(d_det, construction="d_det", arch="ResNet-18", **jordan)
+    for leak_rand in (0.795, 0.758, 0.783):
+        yield _number(leak_rand, construction="leak_rand", arch="a small network", **jordan)
+    for leak_weak in (0.323, 0.254):
+        yield _number(leak_weak, construction="leak_weak", arch="a small network", **jordan)
+
+
+def _number(
+    value: float, measure: str = "clean_accuracy", epsilon: float | None = None, /, **setting: str
+) -> dict[str, object]:
+    """Return one number; what is not said is as in the paper's main experiments."""
+    matched = setting["construction"] in ("d_robust", "d_nonrobust")
+    usual: dict[str, object] = {
+        "data": CIFAR, "arch": "ResNet-50", "training": "standard", "tested_on": "test", "start": None,
+        "source_training": None if setting["construction"] in ("d", "leak_rand") else "standard",
+    }  # fmt: skip
+    if matched:
+        usual["source_training"] = "adversarial" if setting["construction"] == "d_robust" else "standard"
+    attack = {"attack_norm": "l2" if epsilon else None, "attack_epsilon": epsilon}
+    return {**usual, **setting, **attack, "measure": measure, "value": value}
+
+
+def _accuracies(values: Sequence[float], **setting: str) -> Iterator[dict[str, object]]:
+    """Yield clean accuracy, and robust accuracy at l2 .25 and .5, as far as they are given."""
+    for value, epsilon in zip(values, (None, 0.25, 0.5), strict=False):
+        yield _number(value, "robust_accuracy" if epsilon else "clean_accuracy", epsilon, **setting)
+
+
+PUBLISHED = pd.DataFrame([*_ilyas(), *_reruns()], columns=COLUMNS)
+"""Every number that one of our tables has a counterpart of."""
+
+FIGURE_3 = pd.DataFrame(
+    [
+        ("VGG-16", 0.279, 0.657, 0.092),
+        ("Inception-v3", 0.394, 0.827, 0.230),
+        ("ResNet-18", 0.408, 0.921, 0.324),
+        ("DenseNet", 0.417, 0.927, 0.365),
+        ("ResNet-50", 0.447, 0.987, 0.716),
+    ],
+    columns=["arch", "learnt", "untargeted", "targeted"],
+)
+"""Figures 3 and 13, CIFAR-10: accuracy learnt from D_det, and how often adversarial images of a ResNet-50 transfer."""
+
+LEAKAGE = pd.DataFrame([("d_rand", 0.235), ("d_det", 0.0681)], columns=["construction", "value"]).assign(
+    who="Goh 2019", source="Distill, response 2", data=CIFAR
+)
+"""Accuracy of a linear classifier that sees ten robust linear features of a set alone."""
+
+UNMEASURED = pd.DataFrame(
+    [
+        ("Wallace 2019", "training images of CIFAR-10 that a 2-epoch model got wrong, with its labels", 0.497),
+        ("Wallace 2019", "Fashion-MNIST labelled by an MNIST network, tested on MNIST", 0.9104),
+        ("Nakkiran 2019", "linf images made not to transfer, labelled y + 1: right on (x, y)", 0.025),
+        ("Nakkiran 2019", "the same: right on (x, y + 1)", 0.759),
+        ("Nakkiran 2019", "linf PGD, labelled y + 1: right on (x, y)", 0.237),
+    ],
+    columns=["who", "experiment", "value"],
+)
+"""Numbers of the discussion that no sweep of ours measures yet."""
+
+
+def compared(frame: pd.DataFrame, measure: str, data: str = CIFAR) -> pd.DataFrame:
+    """Return a summary of `measure` with a label and the published numbers beside each row.
+
+    `frame` is `results` or `extra_tests`, or for "robust_accuracy" `robustness`, of one dataset. The column `series`
+    says what was measured in words.
+    """
+    attacked = measure == "robust_accuracy"
+    keys = [*evidence.ATTACKED, "norm", "epsilon"] if attacked else list(evidence.MODEL)
+    keys += [name for name in ("test_set",) if name in frame]
+    summary = evidence.summarise(frame, keys, measure)
+    ball = ("trained_norm", "trained_epsilon") if attacked else ("norm", "epsilon")
+    words = [_words(row, measure) for row in summary.to_dict("records")]
+    return beside(tables.labelled(summary, ball).assign(series=words), measure, data)
+
+
+def of_controls() -> pd.DataFrame:
+    """Return what others measured with leakage-only controls."""
+    controls = PUBLISHED[PUBLISHED["construction"].str.startswith("leak")]
+    return controls[["who", "source", "data", "arch", "construction", "value"]].reset_index(drop=True)
+
+
+def leaked(ours: pd.DataFrame) -> pd.DataFrame:
+    """Return `views.leaked` with Goh's numbers beside the linear features trained at the smallest radius."""
+    known = dict(zip(LEAKAGE["construction"], LEAKAGE["value"], strict=True))
+    same = (ours["features"] == "linear") & (ours["feature_epsilon"] == ours["feature_epsilon"].min())
+    return ours.assign(paper=ours["construction"].map(known).where(same).astype("float64"))
+
+
+def beside(ours: pd.DataFrame, measure: str, data: str = CIFAR) -> pd.DataFrame:
+    """Return `ours`, rows of `nrf_ray.evidence.summarise`, with the paper's number and the re-runs' band beside each.
+
+    `ours` has the columns of `KIND`, and where it is about robust accuracy `norm` and `epsilon` of the attack. Added
+    are `paper` and `paper_source`; `reruns`, how many others measured it on the same `data`, and `reruns_low`,
+    `reruns_high`, the least and the most of them. Null where nobody published one.
+    """
+    rows = [_beside(row, measure, data) for row in ours.to_dict("records")]
+    found = pd.DataFrame(rows, columns=["paper", "paper_source", "reruns_low", "reruns_high", "reruns"])
+    numbers = {name: "float64" for name in ("paper", "reruns_low", "reruns_high")}
+    return pd.concat([ours.reset_index(drop=True), found.astype(numbers)], axis=1)
+
+
+def note(table: pd.DataFrame, about: str) -> str:
+    """Return the footnote of a compared table: what ours are of, n, the interval, and what the published are of."""
+    if table.empty:
+        return ""
+    n, seeds = (_several(table[name]) for name in ("n", "seeds"))
+    interval = "95% t interval over them, cut at 0 and 1" if table["seeds"].max() > 1 else "one seed has no interval"
+    text = f"Ours: {about}; n = {n} test images; mean over architectures, then over {seeds} seeds; {interval}."
+    if table["paper"].notna().any():
+        text += f" Hollow diamonds: {ILYAS}, {CIFAR}, ResNet-50, l2 .5: other data and another network."
+    return text
+
+
+def _several(values: "pd.Series[int]") -> str:
+    return " or ".join(str(value) for value in sorted(set(values)))
+
+
+def _words(row: dict[Hashable, Any], measure: str) -> str:
+    match measure:
+        case "clean_accuracy":
+            return "right on (x, y)"
+        case "relabelled_accuracy":
+            return "right on (x, y + 1)"
+        case _:
+            return f"right under {row['attack']}, {ball_text(row['norm'], row['epsilon'])}"
+
+
+def _beside(row: dict[Hashable, Any], measure: str, data: str) -> dict[str, object]:
+    """Return what was published of the same kind of training set, measured in the same way."""
+    attacked = measure == "robust_accuracy"
+    wanted = {
+        **{name: row[name] for name in KIND},
+        "measure": measure,
+        "attack_norm": row["norm"] if attacked else None,
+        "attack_epsilon": row["epsilon"] if attacked else None,
+        "tested_on": row.get("tested_on", row.get("test_set", "test")),
+        "data": data,
+    }
+    same = pd.Series(True, index=PUBLISHED.index)
+    for name, value in wanted.items():
+        same &= PUBLISHED[name].isna() if pd.isna(value) else PUBLISHED[name] == value
+    paper = PUBLISHED[same & (PUBLISHED["who"] == ILYAS)]
+    reruns = PUBLISHED[same & (PUBLISHED["who"] != ILYAS)]["value"]
+    return {
+        "paper": paper["value"].iloc[0] if len(paper) else None,
+        "paper_source": paper["source"].iloc[0] if len(paper) else None,
+        "reruns_low": reruns.min() if len(reruns) else None,
+        "reruns_high": reruns.max() if len(reruns) else None,
+        "reruns": len(reruns),
+    }

@@ -1,0 +1,174 @@
+"""The tables of a store for the notebooks: with what they are, or with a message that says which command makes them.
+
+The store is the environment variable NRF_STORE (a folder or a URI), by default `runs` beside the folder `analysis`,
+where sweeps that are started from there keep theirs. Of several datasets in a table, NRF_DATASET chooses one, by
+default the first. A table that is not there is empty with its columns, so that a notebook runs to its end and says what
+is missing.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+
+from nrf_ray import tables, theory_tables
+from nrf_ray.errors import NrfError
+from nrf_ray.evidence import model_text
+from nrf_ray.graph.store import Store
+from nrf_ray.grille import ball_text, share_text
+from nrf_ray.parquet import read_table, schema, to_arrow
+
+if TYPE_CHECKING:
+    from IPython.display import SVG
+
+DECLARED = {
+    table.name: table
+    for module in (tables, theory_tables)
+    for table in vars(module).values()
+    if isinstance(table, tables.Table)
+}
+"""Every table that is declared, by name."""
+
+
+def store_uri() -> str:
+    """Return the store that the notebooks read."""
+    return os.environ.get("NRF_STORE") or str(Path(__file__).resolve().parents[1] / "runs")
+
+
+def store() -> Store:
+    """Return the store that the notebooks read; one that does not exist is empty."""
+    return Store.open(store_uri(), create=False)
+
+
+def load(sweep: str, table: str) -> pd.DataFrame:
+    """Return a table of a sweep, of one dataset, and print what it is; empty where it is not in the store.
+
+    `attrs` of the frame has `about`, a few words for captions, and `columns`, from the names of columns to their
+    descriptions with units, as they stand in the file.
+    """
+    try:
+        found = read_table(store().blobs, f"sweeps/{sweep}/{table}.parquet")
+    except (NrfError, OSError, ValueError) as error:
+        return _missing(sweep, table, str(error))
+    declared = DECLARED[table].column_names() if table in DECLARED else []
+    if lacking := [name for name in declared if name not in found.column_names]:
+        return _missing(sweep, table, f"the one there is of another nrf_ray and lacks {', '.join(lacking)}")
+    frame: pd.DataFrame = found.to_pandas()
+    preset = (found.schema.metadata or {}).get(b"preset", b"").decode()
+    named = [f"preset {preset}"] if preset else []
+    if "dataset" in frame and len(frame):
+        dataset, others = _chosen(list(frame["dataset"].unique()))
+        frame = frame[frame["dataset"] == dataset].reset_index(drop=True)
+        named.append(dataset)
+        if others:
+            print(f"also here: {', '.join(others)}; choose one with the environment variable NRF_DATASET")
+    about = ", ".join(named) or sweep
+    print(f"{sweep}/{table}: {len(frame)} rows; {about}")
+    frame.attrs = {"about": about, "columns": _columns(found.schema)}
+    return frame
+
+
+def together(*frames: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of loaded tables of one kind as one table; it is about what those with rows are about."""
+    found = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    found.attrs = {"about": about(*(frame for frame in frames if len(frame))), "columns": frames[0].attrs["columns"]}
+    return found
+
+
+def picture(sweep: str, name: str) -> "SVG | None":
+    """Return a picture that a sweep put beside its tables, to be shown; print what is missing where it is not there."""
+    from IPython.display import SVG
+
+    data = store().blobs.get(f"sweeps/{sweep}/{name}")
+    if data is None:
+        print(f"There is no picture {sweep}/{name}. Run: {_command(sweep)}")
+        return None
+    return SVG(data=data.decode())  # type: ignore[no-untyped-call]
+
+
+def dictionary(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """Return what columns of a loaded table mean, one row each, with their units; all of them where none is named."""
+    known: dict[str, dict[str, str]] = frame.attrs["columns"]
+    return pd.DataFrame.from_dict({name: known[name] for name in names or known}, orient="index")
+
+
+def about(*frames: pd.DataFrame) -> str:
+    """Return in a few words what loaded tables are of: preset and data, or that there is nothing."""
+    found = dict.fromkeys(frame.attrs["about"] for frame in frames if frame.attrs["about"])
+    return "; ".join(found) or "no table here"
+
+
+def labelled(table: pd.DataFrame, ball: Sequence[str] = ("norm", "epsilon")) -> pd.DataFrame:
+    """Return rows about models with a column `label` in words, which names the ball of the construction."""
+    norm, epsilon = ball
+    labels = [f"{model_text(row)} {ball_text(row[norm], row[epsilon])}".strip() for row in table.to_dict("records")]
+    return table.assign(label=labels)
+
+
+def readable(table: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """Return rows of `nrf_ray.evidence.summarise` as people read them: shares with three digits, intervals beside them.
+
+    `names` are the columns kept as they are; those of `paper.beside` follow where the table has them.
+    """
+    rows = [_readable(row) for row in table.to_dict("records")]
+    kept = table[list(names)].reset_index(drop=True).astype(object)
+    return pd.concat([kept.where(kept.notna(), ""), pd.DataFrame(rows, index=kept.index)], axis=1)
+
+
+def _readable(row: dict[Any, Any]) -> dict[str, Any]:
+    cells = {
+        "mean [95% over seeds]": _with_interval(row["mean"], row["low"], row["high"]),
+        "seeds": row["seeds"],
+        "models": row["models"],
+        "n": row["n"],
+        "95% over test images": _interval(row["test_low"], row["test_high"]),
+    }
+    if "paper" in row:
+        cells["paper"] = "" if pd.isna(row["paper"]) else f"{share_text(row['paper'])} ({row['paper_source']})"
+        cells["re-runs"] = _interval(row["reruns_low"], row["reruns_high"])
+    return cells
+
+
+def _with_interval(estimate: float, low: float, high: float) -> str:
+    return f"{share_text(estimate)} {_interval(low, high)}".strip()
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if pd.isna(low) else f"[{share_text(low)}, {share_text(high)}]"
+
+
+def _missing(sweep: str, table: str, why: str) -> pd.DataFrame:
+    """Say how the table comes about, and return it empty."""
+    print(f"There is no table {sweep}/{table}: {why}.")
+    print(f"Run: {_command(sweep)}")
+    declared = DECLARED.get(table)
+    if declared is None:
+        frame, columns = pd.DataFrame(), {}
+    else:
+        frame, columns = to_arrow(declared, []).to_pandas(), _columns(schema(declared))
+    frame.attrs = {"about": "", "columns": columns}
+    return frame
+
+
+def _command(sweep: str) -> str:
+    return f"python sweeps/{sweep}.py --store {store_uri()}"
+
+
+def _chosen(datasets: list[str]) -> tuple[str, list[str]]:
+    """Return the dataset to show and the others."""
+    wanted = os.environ.get("NRF_DATASET")
+    first = wanted if wanted in datasets else sorted(datasets)[0]
+    return first, [name for name in sorted(datasets) if name != first]
+
+
+def _columns(schema: pa.Schema) -> dict[str, dict[str, str]]:
+    """Return description and unit of every column, as they stand in a file."""
+    texts = {
+        field.name: {key.decode(): value.decode() for key, value in (field.metadata or {}).items()} for field in schema
+    }
+    return {
+        name: {"description": text.get("description", ""), "unit": text.get("unit", "")} for name, text in texts.items()
+    }

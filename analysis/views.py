@@ -1,0 +1,74 @@
+"""Tables reshaped for one figure or one display each, so that a notebook's cell only names what it shows."""
+
+from collections import Counter
+
+import pandas as pd
+
+from nrf_ray import evidence
+from nrf_ray.grille import ORIGIN, ball_text
+from nrf_ray.trust import CHECKS, LEVELS, read_checks
+from tables import labelled
+
+VERDICTS_OF_MODELS = {
+    "fooling_rate": "the source says t",
+    "second_seed_says_target": "a second seed says t",
+    "judge_says_label": "the judge says y",
+    "judge_says_target": "the judge says t",
+}
+"""From a column of `datasets` to what it measures."""
+
+
+def shares_of_sets(datasets: pd.DataFrame) -> pd.DataFrame:
+    """Return what models say of each constructed set: one row a set and kind of verdict (`series`)."""
+    rows = [
+        labelled(evidence.summarise(datasets, ORIGIN, column).assign(role="student")).assign(series=words)
+        for column, words in VERDICTS_OF_MODELS.items()
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
+def failed_checks(robustness: pd.DataFrame) -> pd.DataFrame:
+    """Return how many models got which verdict on each check of an attack, and what holds where it passes."""
+    counts: dict[str, Counter[str]] = {}
+    for text in robustness["checks"].dropna():
+        for name, verdict in read_checks(text).items():
+            counts.setdefault(name, Counter())[verdict] += 1
+    rows = [(name, CHECKS[name], *(counts[name][verdict] for verdict in ("FAIL", "WARN", "PASS"))) for name in counts]
+    return pd.DataFrame(rows, columns=["check", "passes if", "FAIL", "WARN", "PASS"])
+
+
+def trust_levels(robustness: pd.DataFrame) -> pd.DataFrame:
+    """Return how many robust accuracies have which level of trust, and what it stands for."""
+    levels: dict[str, str] = {str(level): meaning for level, meaning in LEVELS.items()}
+    counts = robustness["trust_level"].value_counts().sort_index()
+    return pd.DataFrame(
+        [(level, n, levels[str(level)]) for level, n in counts.items()], columns=["level", "n", "meaning"]
+    )
+
+
+def largest_radius(points: pd.DataFrame, *, targeted: bool) -> pd.DataFrame:
+    """Return the points of Figure 3 (or 13, targeted) of the largest radius of the set and, for it, of the attack."""
+    found = points[points["targeted"].astype(bool) == targeted]
+    found = found[found["epsilon"] == found["epsilon"].max()]
+    strongest: pd.DataFrame = found[found["radius"] == found["radius"].max()].reset_index(drop=True)
+    return strongest
+
+
+def kinds_of_units(usefulness: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each kind of model, the mean shares of its penultimate units that are robust, useful, useless."""
+    kinds = ["robust", "useful_non_robust", "useless"]
+    shares = usefulness.assign(**{kind: usefulness[kind] / usefulness["units"] for kind in kinds})
+    means = shares.groupby(evidence.MODEL, dropna=False)[kinds].mean().reset_index()
+    return labelled(means)
+
+
+def leaked(leakage: pd.DataFrame) -> pd.DataFrame:
+    """Return what is learnt of each set through each kind of features (`series`), certified in the smallest ball."""
+    certified = leakage["ball_epsilon"].isna() | (leakage["ball_epsilon"] == leakage["ball_epsilon"].min())
+    keys = ["features", "feature_norm", "feature_epsilon", "meets_spec", *ORIGIN]
+    summary = labelled(evidence.summarise(leakage[certified], keys, "accuracy").assign(role="student"))
+    series = [
+        f"{row['features']} features, {ball_text(row['feature_norm'], row['feature_epsilon'])}"
+        for row in summary.to_dict("records")
+    ]
+    return summary.assign(series=series)
