@@ -10,17 +10,25 @@ from typing import Any
 import pandas as pd
 
 from nrf_ray.grille import share_text
+from nrf_ray.statistics.intervals import LEVEL
 
 NOTHING = "*Nothing can be said: the table is not there, or lacks the rows for it.*"
 
 
 def of_contrasts(contrasts: pd.DataFrame) -> str:
     """Say of every set whether it teaches more than its control (`nrf_ray.evidence.contrasts`, labelled)."""
-    return _bullets(
-        f"**{row['label']}** teaches {_difference(row['difference'])} **{row['against']}** "
-        f"{_interval(row['low'], row['high'])}: {_verdict(row)}."
+    statements = [
+        f"**{row['label']}** teaches {share_text(abs(row['difference']))} {_more(row['difference'])} than "
+        f"{row['against']} {_interval(row['low'], row['high'])}{_verdict(row)}"
         for row in contrasts.to_dict("records")
-    )
+    ]
+    hopeless = contrasts[contrasts["smallest_p"] >= 1 - LEVEL]
+    if len(hopeless):
+        statements.append(
+            f"{hopeless['seeds'].max()} seeds allow no sign-flip test below p = {hopeless['smallest_p'].min():.2g}, so "
+            "nothing here is shown by it: intervals of so few seeds hold only if differences are normal."
+        )
+    return _bullets(statements)
 
 
 def of_paper(beside: pd.DataFrame) -> str:
@@ -81,11 +89,11 @@ def of_theory(theory: pd.DataFrame) -> str:
     return _bullets([f"{len(theory)} checks of {theory['statement'].nunique()} statements: {verdict}."])
 
 
-def of_leakage(leaked: pd.DataFrame, chance: float = 0.1) -> str:
-    """Say what leaks through features meant to be robust (`views.leaked`)."""
+def of_leakage(leaked: pd.DataFrame, chance: float | None) -> str:
+    """Say what leaks through features meant to be robust (`views.leaked`), beside chance where it is known."""
     return _bullets(
-        f"**{row['label']}** through {row['series']} ({_spec(row['meets_spec'])}): {share_text(row['mean'])}, "
-        f"{_beside_chance(row, chance)}."
+        f"**{row['label']}** through {row['series']} ({_spec(row['meets_spec'])}): {share_text(row['mean'])} "
+        f"{_interval(row['test_low'], row['test_high'])}{_beside_chance(row, chance)}."
         for row in leaked.to_dict("records")
     )
 
@@ -112,8 +120,8 @@ def _interval(low: float, high: float) -> str:
     return "" if pd.isna(low) else f"[{share_text(low)}, {share_text(high)}]"
 
 
-def _difference(value: float) -> str:
-    return f"{share_text(abs(value))} {'more' if value >= 0 else 'less'} than"
+def _more(difference: float) -> str:
+    return "more" if difference >= 0 else "less"
 
 
 def _spec(meets: Any) -> str:
@@ -122,11 +130,13 @@ def _spec(meets: Any) -> str:
     return "they meet Goh's specification" if meets else "they miss Goh's specification"
 
 
-def _beside_chance(row: dict[Any, Any], chance: float) -> str:
+def _beside_chance(row: dict[Any, Any], chance: float | None) -> str:
     """Word a share by whether the interval over test images, the models held fixed, holds chance."""
+    if chance is None:
+        return ""
     if row["test_low"] > chance:
-        return "above chance"
-    return "below chance" if row["test_high"] < chance else "not told from chance"
+        return ", above chance"
+    return ", below chance" if row["test_high"] < chance else ", not told from chance"
 
 
 def _direction(row: dict[Any, Any]) -> str:
@@ -136,13 +146,10 @@ def _direction(row: dict[Any, Any]) -> str:
 
 
 def _verdict(row: dict[Any, Any]) -> str:
-    seeds = f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
     if row["shown"]:
-        return f"shown ({seeds}, corrected p = {row['holm_p']:.3g})"
-    if row["smallest_p"] < 0.05:
-        return f"not shown ({seeds}, corrected p = {row['holm_p']:.3g})"
-    clear = "its interval excludes 0, but " if row["low"] > 0 or row["high"] < 0 else ""
-    return f"{clear}{seeds} cannot show it (their smallest p is {row['smallest_p']:.2g})"
+        return f": shown, corrected p = {row['holm_p']:.3g}."
+    excluded = row["low"] > 0 or row["high"] < 0
+    return ", whose interval excludes 0." if excluded else "."
 
 
 def _order(known: pd.DataFrame) -> str:

@@ -94,11 +94,13 @@ def timeline(stages: pd.DataFrame, *, title: str, note: str) -> Figure:
 
 
 def lanes(begins: list[float], seconds: list[float]) -> list[int]:
-    """Return for each stage, in the order of their begins, the first lane that is free by then."""
+    """Return for each stage, in the order of their begins, the lane that has been free for longest, or a new one."""
     free: list[float] = []
     found = []
     for begin, took in zip(begins, seconds, strict=True):
-        lane = next((index for index, until in enumerate(free) if until <= begin + CLOCK), len(free))
+        lane = min(range(len(free)), key=free.__getitem__, default=0)
+        if not free or free[lane] > begin + CLOCK:
+            lane = len(free)
         free[lane : lane + 1] = [begin + took]
         found.append(lane)
     return found

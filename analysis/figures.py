@@ -46,7 +46,7 @@ def dots(table: pd.DataFrame, *, title: str, xlabel: str, note: str, chance: flo
     if table.empty:
         return nothing(EMPTY)
     labels, kinds = list(dict.fromkeys(table["label"])), list(dict.fromkeys(table["series"]))
-    figure, (ax,) = blank(8, 1.6 + 0.2 * len(labels) * max(2, len(kinds)))
+    figure, (ax,) = blank(8, 1.6 + len(labels) * (0.12 + 0.15 * len(kinds)))
     for index, kind in enumerate(kinds):
         rows = table[table["series"] == kind]
         y = np.array([labels.index(label) for label in rows["label"]]) + _offset(index, len(kinds))
@@ -54,12 +54,13 @@ def dots(table: pd.DataFrame, *, title: str, xlabel: str, note: str, chance: flo
         ax.errorbar(
             rows["mean"], y, xerr=_arms(rows), fmt=marker, color=colour, elinewidth=1.5, capsize=2, label=str(kind)
         )
-        if "paper" in rows and rows["paper"].notna().any():
-            ax.plot(rows["paper"], y, "D", mfc="none", mec=BLACK, ms=8, linestyle="none", label="paper")
+        known = rows["paper"].notna().to_numpy() if "paper" in rows else np.zeros(len(rows), bool)
+        if known.any():
+            ax.plot(rows["paper"][known], y[known], "D", mfc="none", mec=BLACK, ms=8, linestyle="none", label="paper")
     if chance is not None:
         ax.axvline(chance, color=GREY, linestyle="--", linewidth=1, label=f"chance, {chance:g}")
     ax.set_yticks(range(len(labels)), labels)
-    ax.invert_yaxis()
+    ax.set_ylim(len(labels) - 0.5, -0.5)
     shares(ax, "x", xlabel)
     quiet(ax, grid="x")
     return _finished(figure, ax, title, note)
@@ -77,7 +78,9 @@ def bars(table: pd.DataFrame, *, title: str, ylabel: str, note: str) -> Figure:
         x = np.array([labels.index(label) for label in rows["label"]]) + _offset(index, len(kinds))
         ax.bar(x, rows["mean"], width * 0.92, color=COLOURS[index], label=str(kind))
         ax.errorbar(x, rows["mean"], yerr=_arms(rows), fmt="none", ecolor=BLACK, elinewidth=1, capsize=2)
-        ax.plot(x, rows["paper"], "D", mfc="white", mec=BLACK, ms=5, linestyle="none", label="paper")
+        known = rows["paper"].notna().to_numpy()
+        if known.any():
+            ax.plot(x[known], rows["paper"][known], "D", mfc="white", mec=BLACK, ms=5, linestyle="none", label="paper")
     ax.set_xticks(range(len(labels)), ["\n".join(label.split(" ", 1)) for label in labels], fontsize=9)
     shares(ax, "y", ylabel)
     ax.set_ylim(0, 1.02)

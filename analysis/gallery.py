@@ -159,9 +159,10 @@ def matched_from(shown: Shown, *, title: str, note: str) -> Figure:
     if not sets:
         return nothing(EMPTY)
     columns = [("original", shown.images, shown.labels)]
-    for made in sets:
-        start_labels = [int(label) for label in shown.pool_labels[made.starts]]
-        columns += [("start", shown.pool[made.starts], start_labels), (made.title, made.images, made.labels)]
+    for made, before in zip(sets, [None, *sets], strict=False):
+        if before is None or made.starts != before.starts:
+            columns.append(("start", shown.pool[made.starts], [int(label) for label in shown.pool_labels[made.starts]]))
+        columns.append((made.title, made.images, made.labels))
     return _columns(columns, title, note)
 
 

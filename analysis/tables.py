@@ -89,10 +89,14 @@ def picture(sweep: str, name: str) -> "SVG | None":
     return SVG(data=data.decode())  # type: ignore[no-untyped-call]
 
 
-def dictionary(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
-    """Return what columns of a loaded table mean, one row each, with their units; all of them where none is named."""
+def dictionary(frame: pd.DataFrame, *names: str) -> str:
+    """Return in Markdown what columns of a loaded table mean, with their units; all of them where none is named."""
     known: dict[str, dict[str, str]] = frame.attrs["columns"]
-    return pd.DataFrame.from_dict({name: known[name] for name in names or known}, orient="index")
+    lines = []
+    for name in names or known:
+        unit = f" ({known[name]['unit']})" if known[name]["unit"] else ""
+        lines.append(f"- `{name}`{unit}: {known[name]['description']}")
+    return "\n".join(lines)
 
 
 def about(*frames: pd.DataFrame) -> str:

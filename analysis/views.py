@@ -5,6 +5,8 @@ from collections import Counter
 import pandas as pd
 
 from nrf_ray import evidence
+from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.errors import NrfError
 from nrf_ray.grille import ORIGIN, ball_text
 from nrf_ray.trust import CHECKS, LEVELS, read_checks
 from tables import labelled
@@ -37,13 +39,20 @@ def failed_checks(robustness: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["check", "passes if", "FAIL", "WARN", "PASS"])
 
 
+def chance(frame: pd.DataFrame) -> float | None:
+    """Return the accuracy of guessing on a table's dataset; None where its files are not here to tell."""
+    try:
+        return 1 / dataset_named(frame["dataset"].iloc[0]).num_classes if len(frame) else None
+    except NrfError:
+        return None
+
+
 def trust_levels(robustness: pd.DataFrame) -> pd.DataFrame:
     """Return how many robust accuracies have which level of trust, and what it stands for."""
     levels: dict[str, str] = {str(level): meaning for level, meaning in LEVELS.items()}
     counts = robustness["trust_level"].value_counts().sort_index()
-    return pd.DataFrame(
-        [(level, n, levels[str(level)]) for level, n in counts.items()], columns=["level", "n", "meaning"]
-    )
+    rows = [(level, n, levels[str(level)]) for level, n in counts.items()]
+    return pd.DataFrame(rows, columns=["level", "rows", "meaning"])
 
 
 def largest_radius(points: pd.DataFrame, *, targeted: bool) -> pd.DataFrame:

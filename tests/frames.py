@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 
 from nrf_ray.parquet import to_arrow
-from nrf_ray.tables import RESULTS, TRANSFER, Table
+from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, TRANSFER, Table
+from nrf_ray.theory_tables import LEAKAGE
 
 MODEL = {
     "sweep": "s", "dataset": "digits", "construction": "d_det", "norm": "l2", "epsilon": 1.0, "source_arch": "resnet_m",
@@ -22,9 +23,27 @@ TRIED = {
 }  # fmt: skip
 
 
+ATTACKED = {
+    **{name: value for name, value in MODEL.items() if name not in ("norm", "epsilon", "precision")},
+    "trained_norm": None, "trained_epsilon": None, "tested_on": "test", "attack": "pgd-20", "steps": 20, "restarts": 1,
+    "norm": "l2", "epsilon": 0.5, "robust_accuracy": 0.5, "ci_low": 0.45, "ci_high": 0.55, "trust_level": "L0",
+    "checks": "logits:PASS noise:FAIL",
+}  # fmt: skip
+
+LEAKED = {
+    "sweep": "s", "dataset": "digits", "construction": "d_rand", "norm": "l2", "epsilon": 1.0, "storage": "uint8",
+    "source_arch": "resnet_m", "source_training": "standard", "seed": 0, "features": "linear", "feature_norm": "l2",
+    "feature_epsilon": 0.25, "units": 10, "accuracy": 0.2, "ci_low": 0.15, "ci_high": 0.25, "source_accuracy": 0.9,
+    "ball_epsilon": 0.25, "certified": 0.85, "lowest_gamma": 0.01, "meets_spec": True, "n": 360, "key": "k",
+}  # fmt: skip
+
+
 def filled(table: Table, rows: list[dict[str, Any]], base: dict[str, Any]) -> pd.DataFrame:
     """Return rows of a table, in the order of its file; what neither `base` nor a row gives is null."""
-    return to_arrow(table, [dict.fromkeys(table.column_names()) | base | row for row in rows]).to_pandas()
+    known = dict.fromkeys(table.column_names())
+    return to_arrow(
+        table, [known | {name: base[name] for name in known if name in base} | row for row in rows]
+    ).to_pandas()
 
 
 def results(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -33,3 +52,15 @@ def results(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def transfers(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return filled(TRANSFER, [{**row, "targeted": bool(row.get("targeted", False))} for row in rows], TRIED)
+
+
+def robustness(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return filled(ROBUSTNESS, rows, ATTACKED)
+
+
+def leakages(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return filled(LEAKAGE, rows, LEAKED)
+
+
+def datasets(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return filled(DATASETS, rows, MODEL)

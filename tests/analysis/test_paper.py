@@ -1,0 +1,186 @@
+"""The paper's numbers: typed in rightly, found for the right rows, and for no others."""
+
+import math
+
+import pandas as pd
+import pytest
+
+import conclusions
+import paper
+import views
+from nrf_ray import evidence
+from nrf_ray.crafts import CONSTRUCTIONS
+from tests.frames import leakages, results, robustness
+
+
+def value(**wanted):
+    """Return the one published number of a setting; what is not named is null."""
+    found = paper.PUBLISHED
+    for name, wish in (
+        {"attack_epsilon": None, "start": None, "data": "CIFAR-10", "who": paper.ILYAS} | wanted
+    ).items():
+        found = found[found[name].isna() if wish is None else found[name] == wish]
+    assert len(found) == 1, found
+    return found["value"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "percent"),
+    [
+        ({"construction": "d", "training": "standard", "source": "Table 7"}, 95.25),
+        ({"construction": "d", "training": "adversarial", "attack_epsilon": 0.5}, 70.90),
+        ({"construction": "d_nonrobust", "start": "image", "attack_epsilon": 0.25}, 0.82),
+        ({"construction": "d_robust", "start": "image", "attack_epsilon": 0.5}, 21.85),
+        ({"construction": "d_robust", "start": "noise", "attack_epsilon": 0.5}, 29.40),
+        ({"construction": "d_rand", "source": "Table 1"}, 63.3),
+        ({"construction": "d_det", "source": "Table 9"}, 5.8),
+        ({"construction": "d_det", "source": "Table 10", "source_training": "standard"}, 16.2),
+        ({"construction": "d_det", "source": "Table 10", "source_training": "adversarial"}, 65.5),
+        ({"construction": "d_rand", "data": "Restricted ImageNet"}, 87.9),
+        ({"construction": "d_det", "tested_on": "cifar10.1"}, 44.0),
+    ],
+)
+def test_numbers_are_those_of_the_paper(wanted, percent):
+    assert value(**wanted) == pytest.approx(percent / 100)
+
+
+def test_every_number_is_a_share_of_a_known_kind_with_a_source():
+    published = paper.PUBLISHED
+    assert published["value"].between(0, 1).all()
+    assert set(published["construction"]) <= {"d", *CONSTRUCTIONS}
+    assert published[["who", "source", "data", "arch", "measure", "tested_on"]].notna().all(axis=None)
+    assert (published["attack_norm"].notna() == (published["measure"] == "robust_accuracy")).all()
+    settings = published[published["who"] == paper.ILYAS][[name for name in paper.COLUMNS if name != "value"]]
+    assert not settings.duplicated().any(), "a setting has one number in the paper"
+
+
+def test_the_papers_numbers_stand_beside_the_same_kind_of_set():
+    frame = results(
+        [
+            {"construction": "d_det", "seed": 0, "clean_accuracy": 0.3},
+            {"construction": "d_det", "seed": 1, "clean_accuracy": 0.5},
+            {"construction": "d_det", "source_training": "adversarial"},
+            {"construction": "leak_other", "source_training": None},
+            {"construction": "d", "role": "victim", "norm": None, "epsilon": None, "source_training": None},
+        ]
+    )
+    table = paper.compared(frame, "clean_accuracy").set_index("label")
+    assert table.loc["d_det l2 1", "paper"] == 0.437
+    assert table.loc["d_det l2 1", "paper_source"] == "Table 1"
+    assert table.loc["d_det l2 1", "mean"] == pytest.approx(0.4)
+    assert table.loc["d_det l2 1", ["reruns_low", "reruns_high", "reruns"]].tolist() == [0.1981, 0.4354, 6]
+    assert table.loc["d_det of robust source l2 1", "paper"] == 0.058
+    assert table.loc["standard victim on d", "paper"] == 0.9525
+    assert math.isnan(table.loc["leak_other l2 1", "paper"])
+    assert table.loc["leak_other l2 1", "reruns"] == 0
+    assert set(table["series"]) == {"right on (x, y)"}
+
+
+def test_the_relabelled_accuracy_has_numbers_of_its_own_and_other_data_have_others():
+    frame = results([{"construction": "d_det"}])
+    assert paper.compared(frame, "relabelled_accuracy")["paper"].tolist() == [0.162]
+    assert paper.compared(frame, "clean_accuracy", data=paper.IMAGENET)["paper"].tolist() == [0.644]
+    assert paper.compared(frame, "clean_accuracy", data="text")["paper"].isna().all()
+
+
+def test_robust_accuracies_are_beside_those_of_the_same_radius():
+    made = {"construction": "d_robust", "start": "image", "source_training": "adversarial"}
+    table = paper.compared(
+        robustness([made | {"epsilon": 0.25}, made | {"epsilon": 0.5}, made | {"epsilon": 1.0}]), "robust_accuracy"
+    )
+    assert table["paper"].fillna(-1).tolist() == [0.482, 0.2185, -1]
+    assert table["series"].tolist() == [f"right under pgd-20, l2 {eps}" for eps in ("0.25", "0.5", "1")]
+
+
+def test_a_note_tells_n_seeds_and_data_and_mentions_diamonds_only_where_there_are_any():
+    table = paper.compared(results([{"seed": 0}, {"seed": 1}]), "clean_accuracy")
+    assert paper.note(table, "preset laptop, digits") == (
+        "Ours: preset laptop, digits; n = 360 test images; mean over architectures, then over 2 seeds; 95% t interval "
+        "over them, cut at 0 and 1. Hollow diamonds: Ilyas et al. 2019, CIFAR-10, ResNet-50, l2 .5: other data and another "
+        "network."
+    )
+    alone = paper.compared(results([{"construction": "d_other"}]), "clean_accuracy")
+    assert "diamonds" not in paper.note(alone, "digits")
+    assert "one seed has no interval" in paper.note(alone, "digits")
+
+
+def test_goh_stands_beside_the_narrowest_linear_features():
+    rows = [
+        {
+            "construction": made,
+            "features": kind,
+            "feature_epsilon": eps,
+            "ball_epsilon": 0.25 if kind == "linear" else None,
+        }
+        for made in ("d_rand", "d_det", "d_other")
+        for kind in ("linear", "penultimate")
+        for eps in (0.25, 0.5)
+    ]
+    table = paper.leaked(views.leaked(leakages(rows)))
+    known = table.dropna(subset="paper")
+    assert dict(zip(known["construction"], known["paper"], strict=True)) == {"d_rand": 0.235, "d_det": 0.0681}
+    assert set(known["series"]) == {"linear features, l2 0.25"}
+
+
+def contrast(**changes):
+    base = {
+        "label": "d_det l2 1", "against": "leak_det", "difference": 0.2, "low": 0.1, "high": 0.3, "seeds": 3,
+        "smallest_p": 0.25, "holm_p": 0.5, "shown": False,
+    }  # fmt: skip
+    return pd.DataFrame([base | changes])
+
+
+def test_a_difference_is_worded_by_what_was_shown():
+    few = conclusions.of_contrasts(contrast())
+    assert "**d_det l2 1** teaches .200 more than leak_det [.100, .300], whose interval excludes 0." in few
+    assert "3 seeds allow no sign-flip test below p = 0.25" in few
+    many = conclusions.of_contrasts(contrast(seeds=8, smallest_p=1 / 128, holm_p=0.01, shown=True, difference=-0.2))
+    assert "teaches .200 less than leak_det" in many
+    assert "shown, corrected p = 0.01" in many
+    assert "sign-flip" not in many
+
+
+def test_conclusions_of_nothing_say_so():
+    nothing = conclusions.NOTHING
+    assert conclusions.of_contrasts(evidence.contrasts(results([]))) == nothing
+    assert conclusions.of_figure_3(pd.DataFrame()) == nothing
+    assert conclusions.of_theory(pd.DataFrame()) == nothing
+    assert conclusions.of_paper(paper.compared(results([]), "clean_accuracy")) == nothing
+    assert conclusions.of_robust_features(paper.compared(robustness([]), "robust_accuracy")) == nothing
+    assert conclusions.of_leakage(views.leaked(leakages([])), 0.1) == nothing
+
+
+def model(construction, accuracy, seed, **changes):
+    source = {"d_robust": "adversarial", "d_nonrobust": "standard"}.get(construction)
+    start = "image" if source else None
+    role = "student" if source else "victim"
+    return {
+        "construction": construction, "source_training": source, "start": start, "role": role, "seed": seed,
+        "robust_accuracy": accuracy + 0.001 * seed, **changes,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("d_robust", "verdict"), [(0.8, "more robust"), (0.2, "less robust"), (0.5, "not shown to differ")]
+)
+def test_robustness_is_compared_by_intervals(d_robust, verdict):
+    rows = [
+        model(name, share, seed) for seed in (0, 1, 2) for name, share in (("d_robust", d_robust), ("d_nonrobust", 0.5))
+    ]
+    text = conclusions.of_robust_features(paper.compared(robustness(rows), "robust_accuracy"))
+    assert f"D_NR .501 [.499, .503]: {verdict}." in text
+
+
+def test_correlations_failures_and_leaks_are_worded_by_their_intervals():
+    row = {"attack": "targeted l2 1", "d_det": "l2 1", "r": 0.9, "low": 0.5, "high": 1.0, "archs": 5, "p": 0.0167}
+    assert "they rise together" in conclusions.of_figure_3(pd.DataFrame([row]))
+    assert "nothing is shown" in conclusions.of_figure_3(pd.DataFrame([row | {"low": -0.5}]))
+    theory = pd.DataFrame({"statement": ["theorem_1", "theorem_3"], "holds": [True, False]})
+    assert "1 do not hold: theorem_3" in conclusions.of_theory(theory)
+    leaks = views.leaked(leakages([{"accuracy": 0.3}, {"construction": "d_det", "accuracy": 0.01, "meets_spec": None}]))
+    text = conclusions.of_leakage(leaks, 0.1)
+    assert "meet Goh's specification): .300" in text
+    assert "above chance" in text
+    assert "(not certified): .010" in text
+    assert "below chance" in text
+    assert "chance" not in conclusions.of_leakage(leaks, None)

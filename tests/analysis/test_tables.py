@@ -1,0 +1,176 @@
+"""Loading and reshaping of tables: from the files that sweeps write, from files that are wrong, and from none."""
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from IPython.display import SVG
+
+import gallery
+import tables
+import views
+from nrf_ray.graph.blobs import Blobs
+from nrf_ray.parquet import to_arrow, write_table
+from nrf_ray.tables import RESULTS
+from tests import frames
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """Return the blobs of an empty store that the notebooks read."""
+    monkeypatch.setenv("NRF_STORE", str(tmp_path))
+    monkeypatch.delenv("NRF_DATASET", raising=False)
+    blobs = Blobs(str(tmp_path), create=True)
+    blobs.put_new("nrf-store.json", b'{"schema": 1}')
+    return blobs
+
+
+def put_results(store, *rows):
+    frame = [dict.fromkeys(RESULTS.column_names()) | frames.MODEL | {"parameters": 1, "macs": 1} | row for row in rows]
+    write_table(store, "sweeps/transfer_grid/results.parquet", RESULTS, frame, preset="laptop")
+
+
+def test_a_table_comes_with_what_it_is_about_and_what_its_columns_mean(store, capsys):
+    put_results(store, {}, {"seed": 1})
+    frame = tables.load("transfer_grid", "results")
+    assert capsys.readouterr().out == "transfer_grid/results: 2 rows; preset laptop, digits\n"
+    assert tables.about(frame) == "preset laptop, digits"
+    assert tables.dictionary(frame, "n") == "- `n` (images): number of test images behind each share of this row"
+    assert len(tables.dictionary(frame).splitlines()) == len(RESULTS.columns)
+
+
+def test_one_of_several_datasets_is_chosen_and_the_others_are_named(store, capsys, monkeypatch):
+    put_results(store, {"dataset": "digits"}, {"dataset": "cifar10"})
+    assert tables.load("transfer_grid", "results")["dataset"].tolist() == ["cifar10"]
+    assert "also here: digits; choose one with the environment variable NRF_DATASET" in capsys.readouterr().out
+    monkeypatch.setenv("NRF_DATASET", "digits")
+    assert tables.load("transfer_grid", "results")["dataset"].tolist() == ["digits"]
+
+
+def test_a_missing_table_is_empty_with_its_columns_and_names_the_command(store, capsys):
+    frame = tables.load("nrf", "results")
+    assert frame.empty
+    assert list(frame.columns) == RESULTS.column_names()
+    assert f"Run: python sweeps/nrf.py --store {store.uri}" in capsys.readouterr().out
+    assert "share" in tables.dictionary(frame, "clean_accuracy")
+    assert tables.about(frame) == "no table here"
+    unknown = tables.load("planted_features", "planted")
+    assert unknown.empty
+    assert tables.dictionary(unknown) == ""
+
+
+def test_a_table_of_another_nrf_ray_is_as_good_as_missing(store, capsys):
+    sink = store.root / "sweeps" / "transfer_grid"
+    sink.mkdir(parents=True)
+    made = to_arrow(RESULTS, [dict.fromkeys(RESULTS.column_names())])
+    pq.write_table(made.drop_columns(["macs"]), sink / "results.parquet")
+    assert tables.load("transfer_grid", "results").empty
+    assert "is of another nrf_ray and lacks macs" in capsys.readouterr().out
+    (sink / "results.parquet").write_bytes(b"not parquet")
+    assert tables.load("transfer_grid", "results").empty
+    assert "Run: python sweeps/transfer_grid.py" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("marker", [b'{"schema": 99}', None], ids=["of a newer nrf_ray", "no store at all"])
+def test_what_is_no_store_of_ours_is_told(store, capsys, marker):
+    store.replace("nrf-store.json", marker) if marker else store.delete("nrf-store.json")
+    store.put_new("notes.txt", b"mine")
+    assert tables.load("transfer_grid", "results").empty
+    out = capsys.readouterr().out
+    assert "newer nrf_ray" in out or "no nrf_ray store" in out
+
+
+def test_the_store_is_beside_the_folder_by_default(monkeypatch):
+    monkeypatch.delenv("NRF_STORE", raising=False)
+    assert tables.store_uri().endswith("/runs")
+
+
+def test_tables_of_two_sweeps_are_put_together(store, capsys):
+    put_results(store, {})
+    there, missing = tables.load("transfer_grid", "results"), tables.load("robust_features", "results")
+    both = tables.together(there, missing)
+    assert len(both) == 1
+    assert tables.about(both) == "preset laptop, digits"
+    assert tables.about(tables.together(missing, missing)) == "no table here"
+
+
+def test_shares_are_written_as_the_field_does():
+    summary = pd.DataFrame(
+        [
+            {
+                "label": "a", "mean": 0.5, "low": 0.25, "high": 0.75, "seeds": 3, "models": 6, "n": 360,
+                "test_low": 0.4, "test_high": 0.6, "paper": 0.437, "paper_source": "Table 1", "reruns_low": np.nan,
+                "reruns_high": np.nan,
+            },
+        ]
+    )  # fmt: skip
+    (row,) = tables.readable(summary, "label").to_dict("records")
+    assert row == {
+        "label": "a", "mean [95% over seeds]": ".500 [.250, .750]", "seeds": 3, "models": 6, "n": 360,
+        "95% over test images": "[.400, .600]", "paper": ".437 (Table 1)", "re-runs": "",
+    }  # fmt: skip
+
+
+def test_pictures_are_shown_where_they_are(store, capsys):
+    assert tables.picture("gaussian_theory", "figure_4.svg") is None
+    assert "Run: python sweeps/gaussian_theory.py" in capsys.readouterr().out
+    store.put_new("sweeps/gaussian_theory/figure_4.svg", b'<svg xmlns="http://www.w3.org/2000/svg"/>')
+    assert isinstance(tables.picture("gaussian_theory", "figure_4.svg"), SVG)
+
+
+def test_what_models_say_of_sets_is_one_row_a_set_and_verdict():
+    says = {"fooling_rate": 0.9, "second_seed_says_target": 0.5, "judge_says_label": 0.8, "judge_says_target": 0.1}
+    table = views.shares_of_sets(frames.datasets([says | {"seed": seed} for seed in (0, 1)]))
+    found = dict(zip(table["series"], table["mean"], strict=True))
+    assert found == pytest.approx(dict(zip(views.VERDICTS_OF_MODELS.values(), says.values(), strict=True)))
+    assert set(table["label"]) == {"d_det l2 1"}
+    assert views.shares_of_sets(frames.datasets([])).empty
+
+
+def test_checks_and_levels_are_counted():
+    frame = frames.robustness([{}, {"checks": "logits:PASS noise:PASS"}, {"checks": None, "trust_level": "L3"}])
+    counts = views.failed_checks(frame).set_index("check")[["FAIL", "WARN", "PASS"]]
+    assert counts.loc["noise"].tolist() == [1, 0, 1]
+    assert counts.loc["logits"].tolist() == [0, 0, 2]
+    assert views.trust_levels(frame)[["level", "rows"]].to_numpy().tolist() == [["L0", 2], ["L3", 1]]
+
+
+def test_the_largest_radius_is_of_the_set_and_then_of_the_attack():
+    points = pd.DataFrame(
+        {"targeted": [True, True, False, True], "epsilon": [1, 1.5, 1.5, 1.5], "radius": [1.5, 1, 2, 1.5]}
+    )
+    assert views.largest_radius(points, targeted=True).to_numpy().tolist() == [[True, 1.5, 1.5]]
+
+
+def test_chance_is_known_of_datasets_that_are_here():
+    assert views.chance(frames.results([{}])) == 0.1
+    assert views.chance(frames.results([{"dataset": "cifar10:/nowhere"}])) is None
+    assert views.chance(frames.results([])) is None
+
+
+def test_one_set_is_picked_of_each_construction():
+    table = gallery.one_each(
+        frames.datasets(
+            [
+                {"construction": "d_det", "epsilon": 1.0, "key": "small"},
+                {"construction": "d_det", "epsilon": 1.5, "seed": 1, "key": "second seed"},
+                {"construction": "d_det", "epsilon": 1.5, "key": "this one"},
+                {"construction": "d_det", "epsilon": 1.5, "source_training": "adversarial", "key": "robust source"},
+                {"construction": "d_robust", "epsilon": None, "start": "noise", "source_training": "adversarial"},
+                {
+                    "construction": "d_robust",
+                    "epsilon": None,
+                    "start": "image",
+                    "source_training": "adversarial",
+                    "key": "r",
+                },
+            ]
+        ),
+        ["d_robust", "d_det", "d_rand"],
+    )
+    assert table[["construction", "key"]].to_numpy().tolist() == [["d_robust", "r"], ["d_det", "this one"]]
+
+
+def test_changes_are_magnified_until_the_largest_just_fits():
+    assert gallery.magnification([np.array([0.1, -0.25]), np.array([0.2])]) == 2.0
+    assert gallery.magnification([np.zeros(3)]) == 1.0
