@@ -106,8 +106,9 @@ def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataF
 def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """Return the points of Figures 3 and 13: what each architecture learns of d_det, and how often it is fooled.
 
-    One row for each d_det set of a standard source, attack and architecture, with the radii of both, the means `learnt` and `fooled` and
-    their t intervals over seeds (`learnt_low` and so on); `fooled` is null where no victim has the architecture.
+    One row for each d_det set of a standard source, attack and architecture: the radii of both, the means `learnt` and
+    `fooled`, and their t intervals over seeds (`learnt_low` and so on); `fooled` is null where no victim has the
+    architecture.
     """
     points = []
     learnt = results[(results["construction"] == "d_det") & (results["source_training"] != "adversarial")]
@@ -129,7 +130,9 @@ def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
                 }
             )
     measured = [f"{what}{end}" for what in ("learnt", "fooled") for end in ("", "_low", "_high")]
-    return pd.DataFrame(points, columns=["d_det", "attack", "epsilon", "radius", "targeted", "arch", "seeds", *measured])
+    return pd.DataFrame(
+        points, columns=["d_det", "attack", "epsilon", "radius", "targeted", "arch", "seeds", *measured]
+    )
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:

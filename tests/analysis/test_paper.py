@@ -96,8 +96,8 @@ def test_a_note_tells_n_seeds_and_data_and_mentions_diamonds_only_where_there_ar
     table = paper.compared(results([{"seed": 0}, {"seed": 1}]), "clean_accuracy")
     assert paper.note(table, "preset laptop, digits") == (
         "Ours: preset laptop, digits; n = 360 test images; mean over architectures, then over 2 seeds; 95% t interval "
-        "over them, cut at 0 and 1. Hollow diamonds: Ilyas et al. 2019, CIFAR-10, ResNet-50, l2 .5: other data and another "
-        "network."
+        "over them, cut at 0 and 1. Hollow diamonds: Ilyas et al. 2019, CIFAR-10, ResNet-50, l2 .5: other data and "
+        "another network."
     )
     alone = paper.compared(results([{"construction": "d_other"}]), "clean_accuracy")
     assert "diamonds" not in paper.note(alone, "digits")

@@ -1,0 +1,56 @@
+"""A store with a small real run of every sweep that the notebooks read, made in this process, without Ray."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.store import Store
+from nrf_ray.options import Options, TheoryOptions
+from nrf_ray.presets import Preset
+from nrf_ray.recipes import Recipe
+from nrf_ray.report import write_tables
+from nrf_ray.sweep import Sweep
+from tests import sweeps
+
+SHORT = Recipe(epochs=1, lr=0.05)
+
+
+def shortened(preset: Preset) -> Preset:
+    """Return the smoke preset with trainings of one epoch, attacked on few images."""
+    students = {name: SHORT for name in ("source", "victim", "student", "weak", "matching_source", "matched_student")}
+    return replace(preset, **students, attack_steps=3, craft_steps=3, test_examples=32, check_examples=8)
+
+
+def small_sweeps() -> list[Sweep]:
+    """Return the sweeps, as their files build them."""
+    grids = {
+        "transfer_grid": Options(
+            preset="smoke", arch="resnet_s,vgg_s,densenet_s", construction="d_det,d_other,leak_det", seeds="0,1"
+        ),
+        "robust_features": Options(preset="smoke", seeds="0,1"),
+        "nonrobust_features": Options(preset="smoke", construction="d_rand,d_det,leak_det", seeds="0,1"),
+        "feature_usefulness": Options(preset="smoke", construction="d_rand,d_det,d_nonrobust"),
+    }
+    made = []
+    for name, options in grids.items():
+        module = sweeps.load(name)
+        grid = options.grid(getattr(module, "axes", lambda preset: {}))
+        sweep = getattr(module, name)(replace(grid, preset=shortened(grid.preset)))
+        made.append(replace(sweep, preset="smoke"))
+    theory = TheoryOptions(dimension="2", epsilon="0.5", seeds="0").grid()
+    return [*made, sweeps.load("gaussian_theory").gaussian_theory(theory)]
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the store; a minute of one core."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("small") / "runs"
+    store = Store.open(str(folder), create=True)
+    for sweep in small_sweeps():
+        assert run_inline(sweep.goals, store).errors == {}
+        write_tables(sweep, store)
+    return folder

@@ -1,0 +1,169 @@
+"""The notebooks: what they may hold, and that they run, on a small store and on none.
+
+By default their code runs in one bare process on an empty store: every table is missing then, and each has to be told
+with its command. The slow tier makes a small store and executes them as Jupyter does.
+"""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from nrf_ray.graph.store import Store
+
+FOLDER = Path(__file__).resolve().parents[2] / "analysis"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+OURS = {path.stem for path in FOLDER.glob("*.py")}
+MAY_IMPORT = {*OURS, "pandas", "os", "IPython.display", "nrf_ray", "nrf_ray.statistics"}
+LATER = {"text_features", "planted_features"}
+"""Sweeps whose files may not be there yet."""
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells(path: Path, kind: str) -> list[str]:
+    """Return the sources of the cells of one kind."""
+    return ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == kind]
+
+
+def code(path: Path) -> str:
+    """Return the code of a notebook as Python, without magics."""
+    lines = "\n".join(cells(path, "code")).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("%"))
+
+
+def sweeps_of(path: Path) -> set[str]:
+    """Return the sweeps that a notebook reads."""
+    calls = [node for node in ast.walk(ast.parse(code(path))) if isinstance(node, ast.Call)]
+    loads = [call for call in calls if ast.unparse(call.func) in ("tables.load", "tables.picture")]
+    return {call.args[0].value for call in loads if isinstance(call.args[0], ast.Constant)}
+
+
+def test_there_are_nine_questions() -> None:
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"0{number}" for number in range(1, 10)]
+
+
+@every_notebook
+def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
+    notebook = json.loads(path.read_text())
+    nbformat.validate(notebook)
+    for cell in notebook["cells"]:
+        assert not cell.get("outputs"), f"{path.name} is stored with outputs; clear them"
+        assert cell.get("execution_count") is None
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+
+
+@every_notebook
+def test_a_notebook_opens_with_its_question_and_what_it_reads(path: Path) -> None:
+    first = cells(path, "markdown")[0]
+    title = first.splitlines()[0]
+    assert title.startswith("# ")
+    assert title.endswith("?")
+    assert "**Question.**" in first
+    assert "**Reads**" in first
+    assert "NRF_STORE" in first
+    for sweep in sweeps_of(path):
+        assert f"sweeps/{sweep}.py" in first
+
+
+@every_notebook
+def test_a_notebook_imports_only_what_reads_and_draws(path: Path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(code(path))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            imported.add(node.module)
+    assert imported <= MAY_IMPORT
+    assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.walk(ast.parse(code(path))))
+
+
+@every_notebook
+def test_no_conclusion_is_written_by_hand(path: Path) -> None:
+    """Prose explains; numbers come from the tables. Names of tables, sections, years and radii are no results."""
+    prose = "\n".join(cells(path, "markdown"))
+    assert not [word for word in prose.replace("[", " ").split() if word.strip("().,;").startswith(("0.", ".0", "±"))]
+
+
+def test_the_sweeps_that_notebooks_read_exist() -> None:
+    named = {sweep for path in NOTEBOOKS for sweep in sweeps_of(path)}
+    assert {sweep for sweep in named if not (FOLDER.parent / "sweeps" / f"{sweep}.py").exists()} <= LATER
+
+
+RUN_ALL = """
+import sys
+import matplotlib
+matplotlib.use("agg")
+for path, code in __import__("json").load(sys.stdin).items():
+    print("##", path)
+    exec(compile(code, path, "exec"), {})
+assert "ray" not in sys.modules
+"""
+
+
+def test_on_an_empty_store_every_notebook_runs_and_names_the_commands(tmp_path: Path) -> None:
+    environment = {**os.environ, "NRF_STORE": str(tmp_path / "none"), "PYTHONPATH": f"{FOLDER}:{FOLDER.parent}"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUN_ALL],
+        input=json.dumps({path.stem: code(path) for path in NOTEBOOKS}),
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = dict(part.split("\n", 1) for part in done.stdout.split("## ")[1:])
+    for path in NOTEBOOKS:
+        for sweep in sweeps_of(path):
+            assert f"Run: python sweeps/{sweep}.py --store {tmp_path / 'none'}" in said[path.stem]
+    assert not (tmp_path / "none").exists(), "reading makes no store"
+
+
+def executed(path: Path) -> Any:
+    """Return a notebook as Jupyter executes it; a cell that raises fails the test with its traceback."""
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(FOLDER)}}
+    return NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@every_notebook
+def test_executed_on_a_small_store(path: Path, small_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NRF_STORE", str(small_store))
+    outputs = [output for cell in executed(path).cells for output in cell.get("outputs", [])]
+    text = "\n".join(output.text for output in outputs if output.output_type == "stream")
+    absent = [line for line in text.splitlines() if line.startswith("There is no")]
+    excused = ("extra_tests", "recipe_search/", *(f"{sweep}/" for sweep in LATER))
+    assert not [line for line in absent if not any(name in line for name in excused)]
+    assert any("image/png" in output.get("data", {}) for output in outputs), "it shows no figure"
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+@pytest.mark.slow
+def test_the_gallery_shows_the_pixels_that_are_stored(small_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    import gallery
+    import tables
+
+    monkeypatch.setenv("NRF_STORE", str(small_store))
+    made = gallery.one_each(tables.load("nonrobust_features", "datasets"), ["d_det", "leak_det"])
+    shown = gallery.same_images(Store.open(str(small_store), create=False), made, classes=4)
+    assert shown.labels == [0, 1, 2, 3]
+    assert [picked.labels for picked in shown.sets] == [[1, 2, 3, 4]] * 2
+    for row, picked in zip(made.to_dict("records"), shown.sets, strict=True):
+        stored = pq.read_table(small_store / "construct" / row["key"] / "part-00000.parquet")
+        pixels = stored["image"].to_pylist()
+        for index, image in zip(shown.indices, picked.images, strict=True):
+            assert (image.ravel() * 255).round().tolist() == pixels[index]
+    drawn = gallery.sets_side_by_side(shown, title="t", note=gallery.note(shown)).axes
+    assert len(drawn) == 4 * 3
+    assert np.asarray(drawn[1].images[0].get_array()) == pytest.approx(shown.sets[0].images[0][0])
+    changes = gallery.perturbations(shown, title="t", note="").axes
+    largest = max(abs(np.asarray(ax.images[0].get_array()) - 0.5).max() for ax in changes)
+    assert largest == pytest.approx(0.5), "the largest change just fits"
