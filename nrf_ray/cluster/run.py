@@ -37,14 +37,14 @@ class Outcome:
 
     frontier: Frontier
     seconds: Mapping[Key, float]
-    """What the work of each stage took that this run did, in seconds of one slot; not what others did meanwhile."""
+    """What the work of each stage took that this run did, counted as its cost is: shards one after the other."""
     slots: float
     """Stages that could run at once, on average over the run."""
 
     @property
     def work_seconds(self) -> float:
-        """Sum over the stages that ran."""
-        return sum(self.seconds.values())
+        """Sum over the stages that this run did and over the slots that each had; not what others did meanwhile."""
+        return sum(seconds * workers_of(self.frontier.stages[key]) for key, seconds in self.seconds.items())
 
     def overhead(self, wall_seconds: float) -> float:
         """Return the share of the slots' time in which no stage worked: start-up, orchestration, the tail."""

@@ -21,7 +21,7 @@ from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.execute import to_rebuild
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
-from nrf_ray.graph.pools import pool_size
+from nrf_ray.graph.pools import width
 from nrf_ray.graph.stage import Resources, Stage, workers_of
 from nrf_ray.graph.store import Store
 
@@ -50,7 +50,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         self.live: dict[str, Stage] = {}
         """Stages that are handed out, by trial."""
         self.seconds: dict[Key, float] = {}
-        """What the work of each stage took that this run did, in seconds of one slot."""
+        """What the work of each stage took that this run did, counted as its cost is: shards one after the other."""
         self._store, self._leases, self._capacity, self._crashes = store, leases, capacity, crashes
         self._requests = {stage.resources for stage in frontier.stages.values()}
         self._pools: dict[str, int] = {}
@@ -84,7 +84,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         self.live[trial_id] = stage
         self._waiting.add(trial_id)
         self._began[trial_id] = self._capacity.moment()
-        actors = self._pool_for(stage)
+        actors = width(stage, self.frontier, self._capacity.now().slots(stage.resources))
         if actors > 1:
             self._pools[trial_id] = actors
         return {
@@ -126,12 +126,6 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
             note_lost(self._store, stage)
         return True
 
-    def _pool_for(self, stage: Stage) -> int:
-        """Return how many actors make the shards of `stage`, or train it together."""
-        if workers_of(stage) > 1:
-            return workers_of(stage)
-        return pool_size(stage, self.frontier, self._capacity.now().slots(stage.resources))
-
     def _held(self, trial_id: str) -> int:
         """Return how many slots a trial has or waits for."""
         return self._pools.get(trial_id, 1)
@@ -157,7 +151,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         """Take note of how a stage ended."""
         stage = self.live.pop(trial_id)
         self._waiting.discard(trial_id)
-        self._pools.pop(trial_id, None)
+        actors = self._pools.pop(trial_id, 1)
         began = self._began.pop(trial_id)
         if error:
             note_lost(self._store, stage)
@@ -170,7 +164,8 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
             self.frontier.reopen(stage.key, to_rebuild(stage, self._store), str(result["error"]))
         elif result["end"] == DONE:
             if result["seconds"] is not None:
-                self.seconds[stage.key] = self.seconds.get(stage.key, 0.0) + result["seconds"]
+                pool = actors if workers_of(stage) == 1 else 1
+                self.seconds[stage.key] = self.seconds.get(stage.key, 0.0) + result["seconds"] * pool
             self.frontier.done(stage.key)
         else:
             self.frontier.fail(stage.key, str(result["error"]))

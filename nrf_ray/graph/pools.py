@@ -1,4 +1,4 @@
-"""On how many slots the shards of one set are made.
+"""On how many slots a stage runs: those of its workers, or a pool for the shards of a set.
 
 A pool gets all of its slots at once, and while it waits for them others stand empty; so a pool is no larger than it
 has to be. Two things say what it has to be. The work that is left: a set must be done, twice as early as need be,
@@ -12,7 +12,7 @@ one at a time, took 27.4 hours and these 18.8.
 import math
 
 from nrf_ray.graph.frontier import Frontier
-from nrf_ray.graph.stage import Stage, shards_of
+from nrf_ray.graph.stage import Stage, shards_of, workers_of
 
 MARGIN = 2.0
 """How much faster a set is made than would do if every estimate were right."""
@@ -31,3 +31,8 @@ def pool_size(stage: Stage, frontier: Frontier, slots: int) -> int:
     like_others = math.ceil(frontier.seconds(stage.key) / others)
     size = min(most, max(1, in_time, like_others))
     return math.ceil(shards / math.ceil(shards / size))
+
+
+def width(stage: Stage, frontier: Frontier, slots: int) -> int:
+    """Return how many slots `stage` takes at once: one for each of its workers, or for each actor of its pool."""
+    return workers_of(stage) if workers_of(stage) > 1 else pool_size(stage, frontier, slots)

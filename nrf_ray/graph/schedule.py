@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.frontier import Frontier
-from nrf_ray.graph.pools import pool_size
-from nrf_ray.graph.stage import Stage, shards_of
+from nrf_ray.graph.pools import width
+from nrf_ray.graph.stage import Stage, shards_of, workers_of
 
 Seconds = Callable[[Stage], float]
 """What a stage takes on one slot."""
@@ -81,7 +81,8 @@ def simulate(
     `cost` is what they are expected to take, by which the frontier orders them; `takes` what they take in truth, where
     that differs. The driver needs `handout` seconds for each stage and does one after the other; a slot waits for it.
     So many stages are chosen `ahead` of a free slot, as Tune does: what gets ready later cannot overtake them. A stage
-    of several shards takes the slots of its pool at once; until it has them nothing else starts.
+    of several shards takes the slots of its pool at once, and one of several workers a slot for each (or all there
+    are); until it has them nothing else starts.
     """
     takes = cost if takes is None else takes
     frontier = Frontier(todo, cost)
@@ -90,11 +91,11 @@ def simulate(
     while True:
         while len(chosen) < ahead + bool(free) and (stage := frontier.next_ready()) is not None:
             chosen.append(stage)
-        if chosen and (width := pool_size(chosen[0], frontier, slots)) <= len(free):
+        if chosen and (wide := min(slots, width(chosen[0], frontier, slots))) <= len(free):
             stage = chosen.popleft()
             driver = max(driver, now) + handout
-            where = tuple(heapq.heappop(free) for _ in range(width))
-            end = driver + takes(stage) * _rounds(shards_of(stage), width)
+            where = tuple(heapq.heappop(free) for _ in range(wide))
+            end = driver + takes(stage) * _rounds(shards_of(stage), wide)
             spans.append(Span(stage=stage, slots=where, start=driver, end=end))
             heapq.heappush(running, (end, len(spans), spans[-1]))
         elif running:
@@ -111,7 +112,8 @@ def lower_bound(todo: list[Stage], slots: int, cost: Seconds = Stage.cost) -> fl
 
     It is the longest chain of stages, each set made on as many slots as it has shards, or all work spread evenly.
     """
-    return max(longest_chain(todo, slots, cost), sum(map(cost, todo)) / slots)
+    work = sum(cost(stage) * min(slots, workers_of(stage)) for stage in todo)
+    return max(longest_chain(todo, slots, cost), work / slots)
 
 
 def longest_chain(todo: Iterable[Stage], slots: int, cost: Seconds = Stage.cost) -> float:

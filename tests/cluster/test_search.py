@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nrf_ray.cluster.capacity import Capacity, Node
+from nrf_ray.cluster.run import Outcome
 from nrf_ray.cluster.search import MAX_MOVES, MAX_RETRIES, RAISED, StageSearcher
 from nrf_ray.cluster.trial import BAD_INPUT
 from nrf_ray.graph.attempts import lost_attempts
@@ -15,7 +16,7 @@ from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Resources, Stage, walk
 from nrf_ray.graph.store import LEASE, Store, place_of
-from tests.cluster.toys import Toy, place, place_on_gpu, sweep_of, toy, wide
+from tests.cluster.toys import Toy, place, place_on_gpu, sweep_of, together, toy, wide
 
 DIED = (
     "ray.exceptions.ActorDiedError: it died\nThe actor is dead because its worker process has died. Some common causes"
@@ -142,6 +143,17 @@ def test_a_pool_that_waits_for_a_node_that_died_is_made_smaller(store: Store, le
     assert isinstance(config, dict)
     assert config["actors"] == 2
     assert lost_attempts(store) == {}, "it had not begun"
+
+
+def test_what_a_pool_did_is_the_work_of_all_its_actors(store: Store, leases: Leases) -> None:
+    shards, pair = wide(Toy(name="shards", num_shards=12)), together(Toy(name="pair", num_workers=2))
+    bench = Bench(store, leases, {"a": Node(6, 0)}, shards, pair)
+    given = bench.hand_out()
+    for trial in given:
+        bench.searcher.on_trial_complete(trial, {"end": "done", "seconds": 2.0})
+    assert bench.searcher.seconds == {shards.key: 12.0, pair.key: 2.0}, "costs of a pair are of both at once"
+    outcome = Outcome(frontier=bench.searcher.frontier, seconds=bench.searcher.seconds, slots=6)
+    assert (outcome.work_seconds, outcome.overhead(4.0)) == (16.0, pytest.approx(1 / 3))
 
 
 def test_what_a_killed_run_had_begun_is_counted(store: Store, leases: Leases, tmp_path: Path) -> None:

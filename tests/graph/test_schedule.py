@@ -115,6 +115,28 @@ def test_nothing_starts_while_a_pool_waits_for_its_slots():
     assert begun["shards"] == (0, 2)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """A training by several workers."""
+
+    num_workers: int
+    seed: int
+
+
+@stage(version=1, cost=lambda handle: 10.0)
+def together(config: Together, context: Context) -> Metrics:
+    """Never run."""
+    raise AssertionError((config, context))
+
+
+def test_a_training_by_several_workers_takes_a_slot_for_each():
+    """Regression: it was planned on one, so that two of them seemed to run side by side."""
+    pair = [together(Together(num_workers=2, seed=seed)) for seed in range(2)]
+    assert [(s.slots, s.start, s.end) for s in simulate(pair, slots=2).spans] == [((0, 1), 0, 10), ((0, 1), 10, 20)]
+    assert (lower_bound(pair, 2), lower_bound(pair, 4), simulate(pair, slots=4).wall) == (20, 10, 10)
+    assert simulate([together(Together(num_workers=8, seed=0))], slots=2).wall == 10, "a forecast, if no run"
+
+
 def test_the_bound_counts_chains_and_work():
     assert lower_bound(chain("a", "b", "c"), 8) == 3
     assert lower_bound([node(str(i)) for i in range(10)], 4) == 2.5
