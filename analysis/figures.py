@@ -5,6 +5,8 @@ are intervals, hollow diamonds are published numbers, and the footnote says what
 figure that says so.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -161,21 +163,18 @@ def spread_of_seeds(table: pd.DataFrame, *, title: str, note: str) -> Figure:
     return _finished(figure, ax, title, note)
 
 
-def unit_kinds(table: pd.DataFrame, *, title: str, note: str) -> Figure:
-    """Draw the shares of penultimate units of each kind as one stacked bar a `label`."""
+def stacked(table: pd.DataFrame, parts: Mapping[str, str], *, title: str, xlabel: str, note: str) -> Figure:
+    """Draw one bar a `label`, stacked of the shares in the columns `parts`, which are called as it says."""
     if table.empty:
         return nothing(EMPTY)
-    figure, (ax,) = blank(8, 1.6 + 0.36 * len(table))
+    figure, (ax,) = blank(8, 1.6 + 0.3 * len(table))
     left = np.zeros(len(table))
-    kinds = (("robust", GREEN), ("useful_non_robust", ORANGE), ("useless", GREY))
-    for kind, colour in kinds:
-        ax.barh(
-            range(len(table)), table[kind], left=left, color=colour, label=kind.replace("_", ", ", 1).replace("_", "-")
-        )
-        left = left + table[kind].to_numpy()
+    for (column, words), colour in zip(parts.items(), (GREEN, ORANGE, GREY), strict=True):
+        ax.barh(range(len(table)), table[column], left=left, color=colour, label=words)
+        left = left + table[column].to_numpy()
     ax.set_yticks(range(len(table)), list(table["label"]))
-    ax.invert_yaxis()
-    shares(ax, "x", "units of the penultimate layer, share")
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    shares(ax, "x", xlabel)
     ax.set_xlim(0, 1)
     quiet(ax, grid="x")
     return _finished(figure, ax, title, note)

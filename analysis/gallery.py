@@ -22,8 +22,9 @@ from nrf_ray.crafts import CONSTRUCTIONS, MATCHED
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.load import train_split
 from nrf_ray.errors import NrfError
+from nrf_ray.evidence import set_text
 from nrf_ray.graph.store import Place, Store
-from nrf_ray.grille import ORIGIN, ball_text, origin_text
+from nrf_ray.grille import ball_text
 from style import COLOURS, blank, footnote, nothing, outside_legend, quiet
 
 EMPTY = "There is no constructed set to show; see above which command makes one."
@@ -222,8 +223,7 @@ def _show(ax: Axes, image: Images, heading: str) -> None:
 
 
 def _title(made: Mapping[Hashable, Any]) -> str:
-    text = origin_text(made["construction"], *(made[name] for name in ORIGIN[3:]))
-    ball = ball_text(made["norm"], made["epsilon"])
+    text, ball = set_text(made), ball_text(made["norm"], made["epsilon"])
     return f"{text}, {ball}" if ball else text
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
-from nrf_ray import tables, theory_tables
+from nrf_ray import planted_tables, tables, theory_tables
 from nrf_ray.errors import NrfError
-from nrf_ray.evidence import model_text
+from nrf_ray.evidence import model_text, set_text
 from nrf_ray.graph.store import Store
 from nrf_ray.grille import ball_text, share_text
 from nrf_ray.parquet import read_table, schema, to_arrow
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DECLARED = {
     table.name: table
-    for module in (tables, theory_tables)
+    for module in (tables, theory_tables, planted_tables)
     for table in vars(module).values()
     if isinstance(table, tables.Table)
 }
@@ -43,8 +43,8 @@ def store() -> Store:
     return Store.open(store_uri(), create=False)
 
 
-def load(sweep: str, table: str) -> pd.DataFrame:
-    """Return a table of a sweep, of one dataset, and print what it is; empty where it is not in the store.
+def load(sweep: str, table: str, *, one_dataset: bool = True) -> pd.DataFrame:
+    """Return a table of a sweep, of one dataset or of all, and print what it is; empty where it is not in the store.
 
     `attrs` of the frame has `about`, a few words for captions, and `columns`, from the names of columns to their
     descriptions with units, as they stand in the file.
@@ -59,7 +59,7 @@ def load(sweep: str, table: str) -> pd.DataFrame:
     frame: pd.DataFrame = found.to_pandas()
     preset = (found.schema.metadata or {}).get(b"preset", b"").decode()
     named = [f"preset {preset}"] if preset else []
-    if "dataset" in frame and len(frame):
+    if one_dataset and "dataset" in frame and len(frame):
         dataset, others = _chosen(list(frame["dataset"].unique()))
         frame = frame[frame["dataset"] == dataset].reset_index(drop=True)
         named.append(dataset)
@@ -106,9 +106,10 @@ def about(*frames: pd.DataFrame) -> str:
 
 
 def labelled(table: pd.DataFrame, ball: Sequence[str] = ("norm", "epsilon")) -> pd.DataFrame:
-    """Return rows about models with a column `label` in words, which names the ball of the construction."""
+    """Return rows about models, or (without a `role`) about sets, with a column `label` in words and the set's ball."""
+    text = model_text if "role" in table else set_text
     norm, epsilon = ball
-    labels = [f"{model_text(row)} {ball_text(row[norm], row[epsilon])}".strip() for row in table.to_dict("records")]
+    labels = [f"{text(row)} {ball_text(row[norm], row[epsilon])}".strip() for row in table.to_dict("records")]
     return table.assign(label=labels)
 
 

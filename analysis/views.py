@@ -7,7 +7,7 @@ import pandas as pd
 from nrf_ray import evidence
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import NrfError
-from nrf_ray.grille import ORIGIN, ball_text
+from nrf_ray.grille import ORIGIN, ball_text, mode_text
 from nrf_ray.trust import CHECKS, LEVELS, read_checks
 from tables import labelled
 
@@ -20,10 +20,28 @@ VERDICTS_OF_MODELS = {
 """From a column of `datasets` to what it measures."""
 
 
+PARTS_USED = {
+    "human_alone": "human part alone",
+    "noise_alone": "noise part alone",
+    "follows_human": "contradicted: follows human",
+    "follows_noise": "contradicted: follows noise",
+}
+"""From a column of `planted` to what it measures."""
+
+KINDS_OF_UNITS = {"robust": "robust", "useful_non_robust": "useful, not robust", "useless": "useless"}
+"""From a column of `usefulness` to the kind of unit that it counts."""
+
+ENERGIES = {"energy_human": "along human parts", "energy_noise": "along noise parts", "energy_rest": "along neither"}
+"""From a column of `footprint` to where a perturbation goes."""
+
+PLANTED_MODEL = ["modality", "label", "p_human", "p_noise", "noise_norm", "labels", "training"]
+"""Columns that say on what planted set a model was trained, and how."""
+
+
 def shares_of_sets(datasets: pd.DataFrame) -> pd.DataFrame:
     """Return what models say of each constructed set: one row a set and kind of verdict (`series`)."""
     rows = [
-        labelled(evidence.summarise(datasets, ORIGIN, column).assign(role="student")).assign(series=words)
+        labelled(evidence.summarise(datasets, ORIGIN, column)).assign(series=words)
         for column, words in VERDICTS_OF_MODELS.items()
     ]
     return pd.concat(rows, ignore_index=True)
@@ -65,19 +83,45 @@ def largest_radius(points: pd.DataFrame, *, targeted: bool) -> pd.DataFrame:
 
 def kinds_of_units(usefulness: pd.DataFrame) -> pd.DataFrame:
     """Return, for each kind of model, the mean shares of its penultimate units that are robust, useful, useless."""
-    kinds = ["robust", "useful_non_robust", "useless"]
+    kinds = list(KINDS_OF_UNITS)
     shares = usefulness.assign(**{kind: usefulness[kind] / usefulness["units"] for kind in kinds})
-    means = shares.groupby(evidence.MODEL, dropna=False)[kinds].mean().reset_index()
-    return labelled(means)
+    return labelled(shares.groupby(evidence.MODEL, dropna=False)[kinds].mean().reset_index())
+
+
+def parts_used(planted: pd.DataFrame) -> pd.DataFrame:
+    """Return what models say by which part (`series`) of sets labelled by one; the phase diagram shows the others."""
+    one_part = planted[planted["label"] != "both"]
+    rows = [
+        evidence.summarise(one_part, PLANTED_MODEL, column).assign(series=words) for column, words in PARTS_USED.items()
+    ]
+    return _planted_labels(pd.concat(rows, ignore_index=True))
+
+
+def energies(footprint: pd.DataFrame) -> pd.DataFrame:
+    """Return where the perturbations go that attack models of planted sets, mean over seeds, for each radius."""
+    keys = [*PLANTED_MODEL, "attack", "norm", "epsilon"]
+    means = _planted_labels(footprint.groupby(keys)[list(ENERGIES)].mean().reset_index())
+    balls = [ball_text(row["norm"], row["epsilon"]) for row in means.to_dict("records")]
+    return means.assign(label=means["label"] + ", " + pd.Series(balls, index=means.index, dtype="str"))
+
+
+def _planted_labels(table: pd.DataFrame) -> pd.DataFrame:
+    labels = [
+        f"{row['modality']} by {row['label']}, noise {row['noise_norm']:g}: {row['training']}"
+        + ("" if row["labels"] == "planted" else f", labels {row['labels']}")
+        for row in table.to_dict("records")
+    ]
+    return table.assign(label=pd.Series(labels, index=table.index, dtype="str"))
 
 
 def leaked(leakage: pd.DataFrame) -> pd.DataFrame:
     """Return what is learnt of each set through each kind of features (`series`), certified in the smallest ball."""
     certified = leakage["ball_epsilon"].isna() | (leakage["ball_epsilon"] == leakage["ball_epsilon"].min())
-    keys = ["features", "feature_norm", "feature_epsilon", "meets_spec", *ORIGIN]
-    summary = labelled(evidence.summarise(leakage[certified], keys, "accuracy").assign(role="student"))
+    keys = ["features", "mode", "feature_norm", "feature_epsilon", "meets_spec", *ORIGIN]
+    summary = labelled(evidence.summarise(leakage[certified], keys, "accuracy"))
     series = [
         f"{row['features']} features, {ball_text(row['feature_norm'], row['feature_epsilon'])}"
+        + ("" if row["features"] == "linear" else mode_text(row["mode"]))
         for row in summary.to_dict("records")
     ]
     return summary.assign(series=series)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from nrf_ray.grille import ORIGIN, origin_text
+from nrf_ray.grille import ORIGIN, mode_text, origin_text
 from nrf_ray.statistics import Interval, correlation, holm, over_seeds, paired, seed_means, spread, wilson_interval
 from nrf_ray.statistics.intervals import ROUNDING
 
@@ -21,10 +21,13 @@ CONTRASTS = (*CONTROLS.items(), ("d_det", "leak_weak"), ("d_rand_changed", "leak
 
 `d_rand_changed` has no row that keeps its label, as `leak_other` has none."""
 
-MODEL = ["role", "training", *ORIGIN]
+MODEL = ["role", "training", "mode", *ORIGIN]
 """Columns of `results` that say what kind of model a row is about, whatever its architecture and seed."""
 
-ATTACKED = ["role", "training", "construction", "trained_norm", "trained_epsilon", *ORIGIN[3:], "tested_on", "attack"]
+ATTACKED = [{"norm": "trained_norm", "epsilon": "trained_epsilon"}.get(name, name) for name in MODEL] + [
+    "tested_on",
+    "attack",
+]
 """The same of `robustness`, with what it was tested on and attacked by; norm and epsilon are the attack's."""
 
 SAME = ["norm", "epsilon", "storage", "student_arch", "mode", "seed"]
@@ -55,11 +58,16 @@ def summarise(frame: pd.DataFrame, keys: Sequence[str], column: str) -> pd.DataF
     return pd.DataFrame(rows, columns=[*keys, *measured, "seed_std", "test_std", "beyond_std"])
 
 
+def set_text(made: Any) -> str:
+    """Return what a row's training set is, as in "d_det of robust source"."""
+    return origin_text(made["construction"], *(made[name] for name in ORIGIN[3:]))
+
+
 def model_text(model: Any) -> str:
     """Return what a row's model is and was trained on, as in "standard victim on d" or "d_det of robust source"."""
-    if model["role"] != "student":
-        return f"{model['training']} {model['role']} on {model['construction']}"
-    return origin_text(model["construction"], *(model[name] for name in ORIGIN[3:]))
+    if model["role"] == "student":
+        return set_text(model) + mode_text(model["mode"])
+    return f"{model['training']} {model['role']} on {model['construction']}{mode_text(model['mode'])}"
 
 
 def differences(cells: pd.DataFrame, against: pd.DataFrame, column: str = "clean_accuracy") -> "pd.Series[float]":
@@ -83,13 +91,14 @@ def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataF
     rows = []
     for made, control in CONTRASTS:
         others = students[students["construction"] == control]
-        for values, cells in students[students["construction"] == made].groupby(ORIGIN, dropna=False):
+        for values, cells in students[students["construction"] == made].groupby(["mode", *ORIGIN], dropna=False):
             found = differences(cells, others, column)
             if len(found):
                 result, archs = paired(found), cells.merge(others, on=SAME)["student_arch"].nunique()
                 rows.append(
                     {
-                        "role": "student", **dict(zip(ORIGIN, values, strict=True)), "against": control, "archs": archs,
+                        "role": "student", **dict(zip(["mode", *ORIGIN], values, strict=True)),
+                        "against": control, "archs": archs,
                         "seeds": result.t.n, "difference": result.t.estimate, "low": result.t.low,
                         "high": result.t.high, "bootstrap_low": result.bootstrap.low,
                         "bootstrap_high": result.bootstrap.high, "p": result.test.p,
@@ -97,7 +106,7 @@ def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataF
                     }
                 )  # fmt: skip
     measured = ["difference", "low", "high", "bootstrap_low", "bootstrap_high", "p", "smallest_p", "excluded"]
-    found_all = pd.DataFrame(rows, columns=["role", *ORIGIN, "against", "archs", "seeds", *measured])
+    found_all = pd.DataFrame(rows, columns=["role", "mode", *ORIGIN, "against", "archs", "seeds", *measured])
     found_all["holm_p"] = holm(found_all["p"]) if rows else []
     found_all["shown"] = found_all.pop("excluded").astype(bool) & (found_all["holm_p"] < 0.05)
     return found_all
@@ -108,17 +117,18 @@ def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
 
     One row for each d_det set of a standard source, attack and architecture: the radii of both, the means `learnt` and
     `fooled`, and their t intervals over seeds (`learnt_low` and so on); `fooled` is null where no victim has the
-    architecture.
+    architecture and was trained in the same mode.
     """
     points = []
     learnt = results[(results["construction"] == "d_det") & (results["source_training"] != "adversarial")]
-    for (norm, epsilon, arch), students in learnt.groupby(["norm", "epsilon", "student_arch"]):
-        tried = transfer[(transfer["norm"] == norm) & (transfer["construction"] == "d")]
+    for (mode, norm, epsilon, arch), students in learnt.groupby(["mode", "norm", "epsilon", "student_arch"]):
+        of_norm = (transfer["norm"] == norm) & (transfer["construction"] == "d")
+        tried = transfer[of_norm & (transfer["mode"] == mode) & (transfer["source_mode"] == mode)]
         for (targeted, radius), victims in tried.groupby(["targeted", "epsilon"]):
             same = victims[victims["victim_arch"] == arch]
             points.append(
                 {
-                    "d_det": f"{norm} {epsilon:g}",
+                    "d_det": f"{norm} {epsilon:g}{mode_text(mode)}",
                     "attack": f"{'targeted' if targeted else 'untargeted'} {norm} {radius:g}",
                     "epsilon": epsilon,
                     "radius": radius,

@@ -9,10 +9,10 @@ from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, TRANSFER, Table
 from nrf_ray.theory_tables import LEAKAGE
 
 MODEL = {
-    "sweep": "s", "dataset": "digits", "construction": "d_det", "norm": "l2", "epsilon": 1.0, "source_arch": "resnet_m",
-    "source_training": "standard", "storage": "uint8", "student_arch": "vgg_s", "role": "student",
-    "training": "standard", "mode": "faithful", "seed": 0, "precision": "fp32", "clean_accuracy": 0.5,
-    "relabelled_accuracy": 0.25, "train_accuracy": 0.75, "n": 360, "key": "k",
+    "sweep": "s", "dataset": "digits", "construction": "d_det", "norm": "l2", "epsilon": 1.0, "storage": "uint8",
+    "source_arch": "resnet_m", "source_training": "standard", "craft_mode": "faithful", "student_arch": "vgg_s",
+    "role": "student", "training": "standard", "mode": "faithful", "seed": 0, "precision": "fp32",
+    "clean_accuracy": 0.5, "relabelled_accuracy": 0.25, "train_accuracy": 0.75, "n": 360, "key": "k",
 }  # fmt: skip
 
 TRIED = {

@@ -149,11 +149,16 @@ def test_the_spread_of_seeds_stands_beside_that_of_the_test_set():
     assert widths(ax) == [[0.03], [0.01]], "one seed has no spread"
 
 
-def test_kinds_of_units_add_up():
+PARTS = {"robust": "robust", "useful_non_robust": "useful, not robust", "useless": "useless"}
+
+
+def test_stacked_shares_add_up():
     table = pd.DataFrame({"label": ["a"], "robust": [0.5], "useful_non_robust": [0.3], "useless": [0.2]})
-    ax = figures.unit_kinds(table, **WORDS).axes[0]
+    figure = figures.stacked(table, PARTS, xlabel="units, share", **WORDS)
+    ax = figure.axes[0]
     assert widths(ax) == [pytest.approx([share]) for share in (0.5, 0.3, 0.2)]
     assert [bar.get_x() for box in ax.containers for bar in box] == pytest.approx([0.0, 0.5, 0.8])
+    assert set(PARTS.values()) <= set(words(figure))
 
 
 def recipe(lr, constructed, clean, test):
@@ -250,7 +255,7 @@ EMPTY = {
     "differences": lambda: figures.differences(pd.DataFrame(), **WORDS),
     "learning and transfer": lambda: figures.learning_and_transfer(POINTS[:0], published=PAPER, **WORDS),
     "spread": lambda: figures.spread_of_seeds(pd.DataFrame({"seed_std": [math.nan]}), **WORDS),
-    "units": lambda: figures.unit_kinds(pd.DataFrame(), **WORDS),
+    "stacked": lambda: figures.stacked(pd.DataFrame(), PARTS, xlabel="x", **WORDS),
     "recipes": lambda: figures.recipes(pd.DataFrame(), **WORDS),
     "margins": lambda: figures.statement_margins(THEORY[:0], **WORDS),
     "figure 4": lambda: figures.robust_gaussians(THEORY[:0], **WORDS),

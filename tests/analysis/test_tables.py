@@ -47,6 +47,13 @@ def test_one_of_several_datasets_is_chosen_and_the_others_are_named(store, capsy
     assert tables.load("transfer_grid", "results")["dataset"].tolist() == ["digits"]
 
 
+def test_a_table_of_many_datasets_may_be_read_whole(store):
+    put_results(store, {"dataset": "digits"}, {"dataset": "cifar10"})
+    frame = tables.load("transfer_grid", "results", one_dataset=False)
+    assert len(frame) == 2
+    assert tables.about(frame) == "preset laptop"
+
+
 def test_a_missing_table_is_empty_with_its_columns_and_names_the_command(store, capsys):
     frame = tables.load("nrf", "results")
     assert frame.empty
@@ -54,7 +61,7 @@ def test_a_missing_table_is_empty_with_its_columns_and_names_the_command(store, 
     assert f"Run: python sweeps/nrf.py --store {store.uri}" in capsys.readouterr().out
     assert "share" in tables.dictionary(frame, "clean_accuracy")
     assert tables.about(frame) == "no table here"
-    unknown = tables.load("planted_features", "planted")
+    unknown = tables.load("nrf", "a_table_of_ones_own")
     assert unknown.empty
     assert tables.dictionary(unknown) == ""
 
@@ -133,6 +140,37 @@ def test_checks_and_levels_are_counted():
     assert counts.loc["noise"].tolist() == [1, 0, 1]
     assert counts.loc["logits"].tolist() == [0, 0, 2]
     assert views.trust_levels(frame)[["level", "rows"]].to_numpy().tolist() == [["L0", 2], ["L3", 1]]
+
+
+PLANTED = {
+    "modality": "image", "label": "noise", "p_human": 0.25, "p_noise": 1.0, "noise_norm": 0.5, "labels": "planted",
+    "training": "standard", "seed": 0, "n": 100,
+}  # fmt: skip
+
+
+def test_planted_sets_show_which_part_is_used_and_which_is_changed():
+    used = {"human_alone": 0.1, "noise_alone": 0.9, "follows_human": 0.2, "follows_noise": 0.8}
+    planted = pd.DataFrame([PLANTED | used, PLANTED | used | {"label": "both"}])
+    table = views.parts_used(planted)
+    assert table["mean"].tolist() == [0.1, 0.9, 0.2, 0.8]
+    assert table["series"].tolist() == list(views.PARTS_USED.values())
+    assert set(table["label"]) == {"image by noise, noise 0.5: standard"}
+    gone = {
+        "energy_human": 0.2,
+        "energy_noise": 0.7,
+        "energy_rest": 0.1,
+        "attack": "pgd-5",
+        "norm": "l2",
+        "epsilon": 0.5,
+    }
+    read = {"labels": "read by a linear model", "seed": 1}
+    changed = views.energies(pd.DataFrame([PLANTED | gone, PLANTED | gone | read]))
+    assert changed[list(views.ENERGIES)].to_numpy().tolist() == [[0.2, 0.7, 0.1]] * 2
+    assert changed["label"].tolist() == [
+        "image by noise, noise 0.5: standard, l2 0.5",
+        "image by noise, noise 0.5: standard, labels read by a linear model, l2 0.5",
+    ]
+    assert views.parts_used(planted[:0]).empty
 
 
 def test_the_largest_radius_is_of_the_set_and_then_of_the_attack():
