@@ -5,6 +5,7 @@ are intervals, hollow diamonds are published numbers, and the footnote says what
 figure that says so.
 """
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -36,6 +37,9 @@ from style import (
 
 Array = npt.NDArray[np.float64]
 
+LABEL_WIDTH = 44
+"""Characters of a label's line."""
+
 EMPTY = "There are no rows to draw; see above which command makes the table."
 
 
@@ -61,7 +65,7 @@ def dots(table: pd.DataFrame, *, title: str, xlabel: str, note: str, chance: flo
             ax.plot(rows["paper"][known], y[known], "D", mfc="none", mec=BLACK, ms=8, linestyle="none", label="paper")
     if chance is not None:
         ax.axvline(chance, color=GREY, linestyle="--", linewidth=1, label=f"chance, {chance:g}")
-    ax.set_yticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)), map(_wrapped, labels))
     ax.set_ylim(len(labels) - 0.5, -0.5)
     shares(ax, "x", xlabel)
     quiet(ax, grid="x")
@@ -167,12 +171,12 @@ def stacked(table: pd.DataFrame, parts: Mapping[str, str], *, title: str, xlabel
     """Draw one bar a `label`, stacked of the shares in the columns `parts`, which are called as it says."""
     if table.empty:
         return nothing(EMPTY)
-    figure, (ax,) = blank(8, 1.6 + 0.3 * len(table))
+    figure, (ax,) = blank(8, 1.6 + 0.36 * len(table))
     left = np.zeros(len(table))
     for (column, words), colour in zip(parts.items(), (GREEN, ORANGE, GREY), strict=True):
         ax.barh(range(len(table)), table[column], left=left, color=colour, label=words)
         left = left + table[column].to_numpy()
-    ax.set_yticks(range(len(table)), list(table["label"]))
+    ax.set_yticks(range(len(table)), map(_wrapped, table["label"]), fontsize=9)
     ax.set_ylim(len(table) - 0.5, -0.5)
     shares(ax, "x", xlabel)
     ax.set_xlim(0, 1)
@@ -261,6 +265,10 @@ def _arms(rows: pd.DataFrame, of: str = "") -> Array:
     arms = np.stack([middle - np.clip(low, 0, 1), np.clip(high, 0, 1) - middle])
     found: Array = np.clip(np.nan_to_num(arms), 0, None)
     return found
+
+
+def _wrapped(label: str) -> str:
+    return "\n".join(textwrap.wrap(label, LABEL_WIDTH))
 
 
 def _offset(index: int, count: int) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 
 from nrf_ray.graph.store import Store
@@ -126,7 +127,8 @@ def executed(path: Path) -> Any:
     """Return a notebook as Jupyter executes it; a cell that raises fails the test with its traceback."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(FOLDER)}}
-    return NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")
+    return NotebookClient(notebook, km=kernel, timeout=120, resources=resources).execute()
 
 
 @pytest.mark.slow
