@@ -34,8 +34,8 @@ class KeptSweep:
     """The rows of its table of stages."""
     records: Mapping[Key, Record]
     """Those of its stages that are committed and sound, by key."""
-    pictures: tuple[str, ...]
-    """File names of its pictures."""
+    shown: tuple[str, ...]
+    """File names of its pictures and its page."""
 
     @property
     def preset(self) -> str:
@@ -95,8 +95,8 @@ def find_sweep(store: Store, name: str) -> KeptSweep:
     stages = tuple(tables.pop(STAGES).to_pylist())
     places = [Place(row["stage"], Key(row["key"])) for row in stages]
     records = {record.key: record for record in store.sound_records(places) if record is not None}
-    pictures = tuple(file for file in files if file.endswith(".svg"))
-    return KeptSweep(name=name, store=store, tables=tables, stages=stages, records=records, pictures=pictures)
+    shown = tuple(file for file in files if file.endswith((".svg", ".html")) and "/" not in file)
+    return KeptSweep(name=name, store=store, tables=tables, stages=stages, records=records, shown=shown)
 
 
 def _is_table(file: str) -> bool:

@@ -31,6 +31,7 @@ PROFILES = {
 PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
 WORKFLOW = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 PARQUET = "application/vnd.apache.parquet"
+MEDIA = {".svg": "image/svg+xml", ".html": "text/html"}
 NO_LICENCE = "No licence is stated: ask whoever gave you this crate."
 DONE, FAILED = "http://schema.org/CompletedActionStatus", "http://schema.org/FailedActionStatus"
 
@@ -262,8 +263,8 @@ class _Writer:
         name = f"{STAGES}.parquet"
         stages = {"name": STAGES, "description": "one row is one stage of the sweep", "encodingFormat": PARQUET}
         results.append(self._file(name, self.sweep.read(name), **stages))
-        for picture in self.sweep.pictures:
-            results.append(self._file(picture, self.sweep.read(picture), name=picture, encodingFormat="image/svg+xml"))
+        for name in self.sweep.shown:
+            results.append(self._file(name, self.sweep.read(name), name=name, encodingFormat=MEDIA[Path(name).suffix]))
         return results
 
     def _control(self, action: "Entity", record: Record) -> "Entity":

@@ -26,7 +26,10 @@ FAILING = toy(Toy(name="failing", fault="raises")).named("the third")
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """Return a store with a sweep of two stages that ran and one that failed."""
-    return made_up(tmp_path_factory.mktemp("crate") / "store", ROWS, [SECOND, FAILING])
+    store = made_up(tmp_path_factory.mktemp("crate") / "store", ROWS, [SECOND, FAILING])
+    for name in ("picture.svg", "report.html", "tensorboard/events"):
+        store.blobs.replace(f"sweeps/made_up/{name}", name.encode())
+    return store
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +90,7 @@ def test_a_stage_that_failed_is_an_action_that_failed(crate) -> None:
 
 def test_the_whole_run_made_the_tables_and_ray_ran_it(crate, folder, store) -> None:
     made = {entity.id for entity in crate.get("#sweep")["result"]}
-    assert made == {"toys.parquet", "stages.parquet"}
+    assert made == {"toys.parquet", "stages.parquet", "picture.svg", "report.html"}
     for name in made:
         assert (folder / name).read_bytes() == store.blobs.get(f"sweeps/made_up/{name}")
     assert crate.get("#orchestration")["result"].id == "#sweep"
