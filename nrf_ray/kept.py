@@ -38,6 +38,12 @@ class KeptSweep:
     """File names of its pictures and its page."""
 
     @property
+    def command(self) -> str:
+        """The command of its last run, without secrets; empty where the store does not tell."""
+        told = self.store.blobs.get_json(f"sweeps/{self.name}/run.json") or {}
+        return str(told.get("command", ""))
+
+    @property
     def preset(self) -> str:
         """Name of the preset that its grid was made from; empty where its tables name none."""
         named = ((table.schema.metadata or {}).get(b"preset", b"") for table in self.tables.values())

@@ -238,7 +238,8 @@ class _Writer:
             "#sweep",
             "CreateAction",
             name=f"the sweep {self.sweep.name}",
-            description="from the first start to the last end of a stage; pauses between runs count",
+            description=f"{self.sweep.command or 'command not known'} (times: from the first start to the last end of "
+            "a stage; pauses between runs count)",
             startTime=started.isoformat(),
             endTime=max(map(_end, records)).isoformat(),
         )

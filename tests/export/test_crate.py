@@ -27,6 +27,7 @@ FAILING = toy(Toy(name="failing", fault="raises")).named("the third")
 def store(tmp_path_factory):
     """Return a store with a sweep of two stages that ran and one that failed."""
     store = made_up(tmp_path_factory.mktemp("crate") / "store", ROWS, [SECOND, FAILING])
+    store.blobs.replace("sweeps/made_up/run.json", b'{"command": "python sweeps/made_up.py --seeds 0,1"}')
     for name in ("picture.svg", "report.html", "tensorboard/events"):
         store.blobs.replace(f"sweeps/made_up/{name}", name.encode())
     return store
@@ -96,6 +97,7 @@ def test_the_whole_run_made_the_tables_and_ray_ran_it(crate, folder, store) -> N
     assert crate.get("#orchestration")["result"].id == "#sweep"
     assert len(crate.get("#orchestration")["object"]) == 2
     assert crate.get("#sweep")["instrument"].id == "made_up.py"
+    assert "python sweeps/made_up.py --seeds 0,1" in crate.get("#sweep")["description"]
 
 
 def test_what_cannot_be_exported_is_said_and_nothing_is_left(store, workflow, tmp_path) -> None:
