@@ -38,7 +38,7 @@ def run(block: Block, folder: Path, environment: dict[str, str]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_newcomer_gets_from_nothing_to_a_construction_of_their_own(tmp_path: Path) -> None:
     for name in ("nrf_ray", "sweeps"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
