@@ -29,6 +29,12 @@ COLUMNS: Mapping[str, str] = {
 }
 """What the columns beside the image mean."""
 
+READABLE: Mapping[str, str] = {
+    "text": "the text with words replaced, as people read it; its vectors are the image",
+    "original": "the text that it was made of",
+}
+"""What the further columns of texts mean whose words were replaced."""
+
 PAPER = (
     "Andrew Ilyas, Shibani Santurkar, Dimitris Tsipras, Logan Engstrom, Brandon Tran, Aleksander Madry. Adversarial "
     "Examples Are Not Bugs, They Are Features. NeurIPS 2019. arXiv:1905.02175"
@@ -55,6 +61,13 @@ class AboutSet:
     """Images whose label t is the label y of the original."""
     moved: int
     """Images that differ from their start at 8 bits."""
+    texts: tuple[str, ...] = ()
+    """Names of the columns that people can read; none for images."""
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Every column beside the image, and what it means."""
+        return {**COLUMNS, **{name: READABLE[name] for name in self.texts}}
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -107,4 +120,5 @@ def about_set(store: Store, record: Record, rows: "Shard") -> AboutSet:
         labels=dict(sorted(Counter(labels.tolist()).items())),
         kept_labels=int((labels == true_labels).sum()),
         moved=int(rows.columns["moved"].sum()),
+        texts=tuple(rows.texts),
     )

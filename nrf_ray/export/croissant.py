@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nrf_ray.export.about import COLUMNS, PAPER, AboutSet
+from nrf_ray.export.about import COLUMNS, PAPER, READABLE, AboutSet
 from nrf_ray.export.extra import needed
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _parquet(library: Any, about: AboutSet, folder: Path) -> "tuple[list[mlc.Fil
     # Hugging Face's datasets keep a picture as a struct of its bytes and a path.
     parts = [] if about.floating else [library.Transform(json_path="bytes")]
     fields = [_field(library, "image", what, parts, **image)]
-    fields += [_field(library, name, meaning, [], data_types=kinds[name]) for name, meaning in COLUMNS.items()]
+    fields += [_field(library, name, meaning, [], data_types=kinds[name]) for name, meaning in about.columns.items()]
     file = _file(library, folder / "train.parquet", library.EncodingFormat.PARQUET)
     return [file], [library.RecordSet(id="rows", name="rows", description="one row an image", fields=fields)]
 
@@ -72,7 +72,7 @@ def _field(library: Any, name: str, description: str, transforms: "list[mlc.Tran
 
 def _kinds(library: Any) -> Mapping[str, Any]:
     """Return the data type of every column beside the image."""
-    kinds = dict.fromkeys(COLUMNS, library.DataType.FLOAT32)
+    kinds = {**dict.fromkeys(COLUMNS, library.DataType.FLOAT32), **dict.fromkeys(READABLE, library.DataType.TEXT)}
     return {**kinds, **dict.fromkeys(WHOLE, library.DataType.INT64), "moved": library.DataType.BOOL}
 
 

@@ -7,7 +7,7 @@ as the licence of the original images, is said to be unknown and not left out.
 import json
 from collections.abc import Mapping
 
-from nrf_ray.export.about import COLUMNS, PAPER, AboutSet
+from nrf_ray.export.about import PAPER, AboutSet
 from nrf_ray.graph.record import Record
 
 UNKNOWN = "Not known: the record does not say."
@@ -51,7 +51,7 @@ def _composition(about: AboutSet) -> dict[str, str]:
     shape = " x ".join(map(str, about.shape))
     pixels = "float32 in [0, 1]" if about.floating else "8 bits"
     labels = ", ".join(f"{label}: {count}" for label, count in about.labels.items())
-    columns = "\n".join(f"- `{name}`: {meaning}" for name, meaning in COLUMNS.items())
+    columns = "\n".join(f"- `{name}`: {meaning}" for name, meaning in about.columns.items())
     return {
         "What does an instance represent?": f"One image (channels x height x width: {shape}; {pixels}) with a label.",
         "How many instances are there?": f"{about.count}; by label: {labels}.",

@@ -90,6 +90,7 @@ def write_hf(rows: "Shard", folder: Path) -> None:
     import pyarrow.parquet as pq
 
     columns = {name: pa.array(values.numpy()) for name, values in rows.columns.items()}
+    columns |= {name: pa.array(values, pa.string()) for name, values in rows.texts.items()}
     image, feature = _lists(rows) if rows.images.is_floating_point() else _pictures(rows)
     table = pa.table({"image": image, **columns})
     features = {

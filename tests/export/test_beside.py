@@ -7,16 +7,17 @@ from dataclasses import replace
 
 import mlcroissant
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import ConfigError
-from nrf_ray.export import FORMS, export_set
-from nrf_ray.export.about import COLUMNS
+from nrf_ray.export import FORMS, export_set, sets
+from nrf_ray.export.about import COLUMNS, READABLE
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.stages.construct import COLUMNS as STORED
-from nrf_ray.stages.construct import ConstructSpec, construct
+from nrf_ray.stages.construct import TEXTS, ConstructSpec, construct
 from nrf_ray.stages.constructed import constructed_rows
 from nrf_ray.threat import ThreatModel
 
@@ -89,6 +90,19 @@ def test_digests_of_files_are_theirs(store, tmp_path) -> None:
 
 def test_every_stored_column_has_a_meaning() -> None:
     assert set(COLUMNS) == set(STORED)
+    assert set(READABLE) == set(TEXTS)
+
+
+def test_texts_are_exported_as_people_read_them(store, tmp_path, monkeypatch) -> None:
+    """Sets whose words were replaced have columns of text; here a set of images is given some."""
+    rows = sets._rows(store, store.artifact(FLOATS).record)
+    texts = {"text": [f"text {i}" for i in range(1437)], "original": ["before"] * 1437}
+    monkeypatch.setattr(sets, "_rows", lambda store, record: rows._replace(texts=texts))
+    out = exported(store, tmp_path / "out", "hf", FLOATS)
+    assert pq.read_table(out / "train.parquet")["text"].to_pylist() == texts["text"]
+    record = next(iter(mlcroissant.Dataset(str(out / "croissant.json")).records("rows")))
+    assert (record["rows/text"], record["rows/original"]) == (b"text 0", b"before")
+    assert "- `original`: the text that it was made of" in (out / "datasheet.md").read_text()
 
 
 def test_the_datasheet_answers_from_the_record_and_says_what_is_not_known(store, rows, tmp_path) -> None:
