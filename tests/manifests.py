@@ -33,7 +33,7 @@ def pins() -> dict[str, str]:
 
 def commands(readme: Path) -> list[list[str]]:
     """Return every command that stands in a code block of `readme`, split as a shell does, without its variables."""
-    blocks = re.findall(r"^```\n(.*?)^```$", readme.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```sh\n(.*?)^```$", readme.read_text(), re.MULTILINE | re.DOTALL)
     inline = re.findall(
         r"`((?:RAY_AUTH_MODE=token )?(?:ray|python sweeps/|nrf|tensorboard) [^`\n]*)`", readme.read_text()
     )
