@@ -7,11 +7,10 @@ title and a description for those who cannot see it, every mark its own words on
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from nrf_ray.graph.canonical import digest
 from nrf_ray.page.html import Html, el, join
-from nrf_ray.page.snapshot import Curve, ResultTable, Scatter
+from nrf_ray.page.snapshot import Curve, Estimate, ResultTable, Scatter
 from nrf_ray.svg import ticks
 
 MOST_ROWS = 60
@@ -25,14 +24,6 @@ WIDTH = 976.0
 _DECIMAL = r"-?\d*\.\d+"
 _ESTIMATE = re.compile(rf"({_DECIMAL})(?: ± ({_DECIMAL}))?")
 _INTERVAL = re.compile(rf"({_DECIMAL}), ({_DECIMAL})")
-
-
-class Estimate(NamedTuple):
-    """A number of a table."""
-
-    value: float
-    ends: tuple[float, float] | None
-    """Of its interval, where it has one."""
 
 
 def estimate(cell: str, interval: str = "") -> Estimate | None:
@@ -177,28 +168,39 @@ def _say(table: ResultTable, columns: Sequence[int], rows: Sequence[tuple[str, .
 
 def scatter(shown: Scatter) -> Html:
     """Return a scatter with the name of every point beside it."""
-    x = Scale(**_padded(spot.x for spot in shown.spots), start=46, end=318)
-    y = Scale(**_padded(spot.y for spot in shown.spots), start=196, end=30)
+    x = Scale(**_padded(spot.x.value for spot in shown.spots), start=46, end=318)
+    y = Scale(**_padded(spot.y.value for spot in shown.spots), start=196, end=30)
     parts = _axes(x, y, marks=y.ticks())
     parts.append(el("text", shown.x, x=182, y=232, text_anchor="middle", cls="tick"))
     parts.append(el("text", shown.y, x=4, y=16, cls="tick"))
     placed: list[float] = []
-    for spot in sorted(shown.spots, key=lambda spot: -spot.y):
+    for spot in sorted(shown.spots, key=lambda spot: -spot.y.value):
+        across, up = x(spot.x.value), y(spot.y.value)
         # Names move down where they would lie on those above them; the dots stay where they are.
-        line = y(spot.y) + 4
+        line = up + 4
         while any(abs(line - other) < 12 for other in placed):
             line += 1
         placed.append(line)
-        right = x(spot.x) > 240
-        name = el(
-            "text", spot.name, x=x(spot.x) + (-9 if right else 9), y=line, text_anchor="end" if right else None,
-            cls="tick",
-        )  # fmt: skip
-        words = f"{spot.name}: {spot.x:.3f}, {spot.y:.3f}"
-        dot = el("circle", el("title", words), cx=x(spot.x), cy=y(spot.y), r=5)
-        parts.append(el("g", dot, name, cls="constructed"))
-    said = "; ".join(f"{spot.name} at {spot.x:.3f}, {spot.y:.3f}" for spot in shown.spots)
+        right = across > 240
+        at = across + (-9 if right else 9)
+        words = f"{spot.name}: {_with_ends(spot.x)}, {_with_ends(spot.y)}"
+        parts.append(
+            el(
+                "g",
+                _line(x(spot.x.ends[0]), up, x(spot.x.ends[1]), up, "whisker") if spot.x.ends else None,
+                _line(across, y(spot.y.ends[0]), across, y(spot.y.ends[1]), "whisker") if spot.y.ends else None,
+                el("circle", el("title", words), cx=across, cy=up, r=5),
+                el("text", spot.name, x=at, y=line, text_anchor="end" if right else None, cls="tick"),
+                cls="constructed",
+            )
+        )
+    said = "; ".join(f"{spot.name} at {_with_ends(spot.x)}, {_with_ends(spot.y)}" for spot in shown.spots)
     return chart((330, 240), shown.title, f"{shown.y} over {shown.x}. {said}. {shown.note}", parts, fluid=True)
+
+
+def _with_ends(number: Estimate) -> str:
+    ends = f" [{number.ends[0]:.3f}, {number.ends[1]:.3f}]" if number.ends else ""
+    return f"{number.value:.3f}{ends}"
 
 
 def curves(title: str, quantity: str, lines: Sequence[tuple[int, Curve]], shares: bool) -> Html:

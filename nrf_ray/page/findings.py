@@ -11,11 +11,11 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table as Grille
 
-from nrf_ray.evidence import figure_3
+from nrf_ray.evidence import figure_3, learnt_and_fooled
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Metrics
 from nrf_ray.grille import share_text
-from nrf_ray.page.snapshot import ResultTable, Scatter, Spot
+from nrf_ray.page.snapshot import Estimate, ResultTable, Scatter, Spot
 from nrf_ray.parquet import to_arrow
 from nrf_ray.summary import print_tables
 from nrf_ray.sweep import Sweep
@@ -70,40 +70,35 @@ def scatters(frames: Mapping[str, pd.DataFrame]) -> tuple[Scatter, ...]:
     results, transfer = frames[RESULTS.name], frames[TRANSFER.name]
     found: list[Scatter] = []
     for dataset in sorted(set(results["dataset"])):
-        own = results[results["dataset"] == dataset]
-        found += _scatters_of(dataset, own, transfer[transfer["dataset"] == dataset])
+        own = transfer[transfer["dataset"] == dataset], results[results["dataset"] == dataset]
+        correlations = {(c["d_det"], c["attack"]): c for c in figure_3(*own).to_dict("records")}
+        points = learnt_and_fooled(*own).dropna(subset=["learnt", "fooled"])
+        for (ball, attack), cells in points.groupby(["d_det", "attack"], sort=False):
+            if str(attack).endswith(f" {ball}"):
+                spots = tuple(map(_spot, cells.to_dict("records")))
+                note = _note(correlations.get((ball, attack)), len(spots))
+                found.append(
+                    Scatter(
+                        title=f"{dataset}: {attack}",
+                        x=f"accuracy of students of d_det {ball}",
+                        y="victims fooled",
+                        spots=spots,
+                        note=note,
+                    )
+                )
     return tuple(found)
 
 
-def _scatters_of(dataset: str, results: pd.DataFrame, transfer: pd.DataFrame) -> list[Scatter]:
-    found = []
-    points = figure_3(transfer, results).to_dict("records")
-    known = {(point["d_det"], point["attack"]): point for point in points}
-    learnt = results[results["construction"] == "d_det"]
-    on_original = transfer[transfer["construction"] == "d"]
-    for (norm, epsilon), sets in learnt.groupby(["norm", "epsilon"]):
-        x = sets.groupby("student_arch")["clean_accuracy"].mean()
-        tried = on_original[(on_original["norm"] == norm) & (on_original["epsilon"] == epsilon)]
-        for targeted, cells in tried.groupby("targeted"):
-            y = cells.groupby("victim_arch")["success_rate"].mean()
-            ball, goal = f"{norm} {epsilon:g}", "targeted" if targeted else "untargeted"
-            spots = tuple(Spot(name=str(arch), x=float(x[arch]), y=float(y[arch])) for arch in x.index if arch in y)
-            if not spots:
-                continue
-            found.append(
-                Scatter(
-                    title=f"{dataset}: {ball}, {goal}",
-                    x=f"accuracy of students of d_det {ball}",
-                    y="victims fooled",
-                    spots=spots,
-                    note=_note(known.get((ball, f"{goal} {ball}")), len(spots)),
-                )
-            )
-    return found
+def _spot(point: Mapping[Any, Any]) -> Spot:
+    x, y = (
+        Estimate(point[name], None if pd.isna(point[f"{name}_low"]) else (point[f"{name}_low"], point[f"{name}_high"]))
+        for name in ("learnt", "fooled")
+    )
+    return Spot(name=point["arch"], x=x, y=y)
 
 
-def _note(point: Mapping[Any, Any] | None, archs: int) -> str:
-    if point is None:
+def _note(found: Mapping[Any, Any] | None, archs: int) -> str:
+    if found is None:
         return f"{archs} architectures: too few, or too much alike, for a correlation."
-    low, high = share_text(point["low"]), share_text(point["high"])
-    return f"r = {share_text(point['r'])} [{low}, {high}], {archs} architectures, {point['seeds']} seeds."
+    low, high = share_text(found["low"]), share_text(found["high"])
+    return f"r = {share_text(found['r'])} [{low}, {high}], {archs} architectures, {found['seeds']} seeds."

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nrf_ray.data.catalogue import DatasetRef
+from nrf_ray.data.catalogue import DATASETS, DatasetRef, info_of
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
@@ -42,7 +42,7 @@ def chosen_sets(stages: Iterable[Stage]) -> list[Stage]:
     """Return the sets that are shown: of those that differ in their seed alone, the first."""
     sets: dict[str, Stage] = {}
     for stage in stages:
-        if stage.kind.name == "construct":
+        if stage.kind.name == "construct" and info_of(stage.config.dataset).kind == "images":
             sets.setdefault(re.sub(r", seed \d+", "", stage.title), stage)
     return list(sets.values())[:MOST_GALLERIES]
 
@@ -114,17 +114,21 @@ def _pick(labels: "npt.NDArray[np.int64]", moved: "npt.NDArray[np.float32]") -> 
 
 
 def _originals(ref: DatasetRef, split: str) -> "npt.NDArray[Any]":
-    """Return all images of a split, [n, c, h, w], without torch, which the driver of a run has no other use for."""
+    """Return all images of a split, [n, c, h, w]; without torch where that can be: the driver has no use for it."""
     if ref.location:
         from nrf_ray.data.located import locate
         from nrf_ray.data.prepared import prepared
 
         arrays = prepared(locate(ref.location))
         return arrays.train_images if split == "train" else arrays.test_images
-    from nrf_ray.data.digits import arrays as digits
+    if ref.name in DATASETS:
+        from nrf_ray.data.digits import arrays as digits
 
-    train, test = digits()
-    return train.images if split == "train" else test.images
+        train, test = digits()
+        return train.images if split == "train" else test.images
+    from nrf_ray.data.load import test_split, train_split
+
+    return (train_split if split == "train" else test_split)(ref).images.numpy()
 
 
 def _as_floats(images: "npt.NDArray[Any]", rows: "npt.NDArray[np.int64]") -> "Floats":

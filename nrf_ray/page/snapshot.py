@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from nrf_ray.graph.canonical import Key
 
@@ -93,13 +94,21 @@ class ResultTable:
     """What the numbers are."""
 
 
+class Estimate(NamedTuple):
+    """A number that is shown with its interval."""
+
+    value: float
+    ends: tuple[float, float] | None
+    """Of its interval, where it has one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spot:
     """One point of a scatter."""
 
     name: str
-    x: float
-    y: float
+    x: Estimate
+    y: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,6 +84,25 @@ def test_a_run_ends_well_and_shows_no_noise_of_ray(
     assert list(Path(folder).glob("*/events.*"))
 
 
+def page(store: Path) -> str:
+    return (store / "sweeps" / "transfer_grid" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_leaves_a_page_of_all_that_it_did(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    store, done = finished
+    assert f"report       {store}/sweeps/transfer_grid/report.html" in done.stdout
+    text = page(store)
+    assert 'class="state">Finished<' in text
+    assert "27 of 27 stages are in the store; 12 of 12 rows" in text
+    assert "python sweeps/transfer_grid.py --preset smoke" in text
+    for part in ("results", "curves", "images", "progress", "provenance", "commands"):
+        assert f'<h2 id="{part}">' in text
+    assert "student on d_other" in text
+    assert text.count("data:image/png") == 2 * 3 * 8, "two sets, eight images each, before, after and the change"
+
+
 def test_the_same_command_again_starts_no_ray(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     store, _ = finished
     before = tables(store)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from nrf_ray.graph.canonical import Key
 from nrf_ray.page.snapshot import (
     Curve,
+    Estimate,
     Failure,
     Gallery,
     Host,
@@ -39,6 +40,9 @@ TABLE = ResultTable(
     ),
     notes=("clean: share of (x, y) that is right.",),
 )
+
+
+SPOT = Spot(name="vgg_s", x=Estimate(0.1, None), y=Estimate(0.2, (0.1, 0.3)))
 
 
 def fact(
@@ -83,10 +87,10 @@ def running(**changes: object) -> Snapshot:
         tables=(TABLE,),
         scatters=(
             Scatter(
-                title="digits: l2 1, targeted",
+                title="digits: targeted l2 1",
                 x="accuracy",
                 y="fooled",
-                spots=(Spot(name="vgg_s", x=0.1, y=0.2), Spot(name="resnet_s", x=0.3, y=0.6)),
+                spots=(SPOT, replace(SPOT, name="resnet_s", x=Estimate(0.3, (0.2, 0.5)))),
                 note="r = 1.00.",
             ),
         ),
@@ -150,7 +154,7 @@ def hostile() -> Snapshot:
         failures=(Failure(fact=nasty, trace=HOSTILE, blocks=1),),
         working=(Working(fact=nasty, since=1.0, expected=None),),
         tables=(replace(TABLE, title=HOSTILE, rows=((HOSTILE, *TABLE.rows[1][1:]),), notes=(HOSTILE,)),),
-        scatters=(replace(known.scatters[0], title=HOSTILE, x=HOSTILE, spots=(Spot(name=HOSTILE, x=0.1, y=0.2),)),),
+        scatters=(replace(known.scatters[0], title=HOSTILE, x=HOSTILE, spots=(replace(SPOT, name=HOSTILE),)),),
         curves=tuple(replace(curve, group=HOSTILE, line=HOSTILE, title=HOSTILE) for curve in known.curves),
         curves_at=HOSTILE,
         galleries=(replace(known.galleries[0], title=HOSTILE, first=HOSTILE),),

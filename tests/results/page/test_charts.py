@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nrf_ray.page.charts import Estimate, Scale, bounds, charted, curves, dots, estimate, estimates, family, scatter
+from nrf_ray.page.charts import Scale, bounds, charted, curves, dots, estimate, estimates, family, scatter
 from nrf_ray.page.flow import flow, graph_of
-from nrf_ray.page.snapshot import Curve, Scatter, Spot, Standing
+from nrf_ray.page.snapshot import Curve, Estimate, Scatter, Spot, Standing
 from tests.results.page.known import FACTS, FAILED, TABLE
 
 
@@ -113,7 +113,14 @@ def test_an_axis_of_shares_goes_from_0_to_1() -> None:
 
 def test_a_scatter_has_a_point_an_architecture() -> None:
     shown = Scatter(
-        title="t", x="x", y="y", note="n", spots=(Spot(name="a", x=0.0, y=1.0), Spot(name="b", x=1.0, y=0.0))
+        title="t",
+        x="x",
+        y="y",
+        note="n",
+        spots=(
+            Spot(name="a", x=Estimate(0.0, (-0.1, 0.1)), y=Estimate(1.0, None)),
+            Spot(name="b", x=Estimate(1.0, None), y=Estimate(0.0, None)),
+        ),
     )
     drawn = scatter(shown)
     # 15% room on both sides of the range, on axes from 46 to 318 and from 196 up to 30.
@@ -121,11 +128,12 @@ def test_a_scatter_has_a_point_an_architecture() -> None:
     found = {name: (float(x), float(y)) for x, y, name in dots_drawn}
     assert found["a"] == pytest.approx((46 + 272 * 0.15 / 1.3, 196 - 166 * 1.15 / 1.3), abs=0.06)
     assert found["b"] == pytest.approx((46 + 272 * 1.15 / 1.3, 196 - 166 * 0.15 / 1.3), abs=0.06)
-    assert "a at 0.000, 1.000; b at 1.000, 0.000. n" in drawn
+    assert "a at 0.000 [-0.100, 0.100], 1.000; b at 1.000, 0.000. n" in drawn
+    assert drawn.count("whisker") == 1
 
 
 def test_names_of_equal_points_do_not_lie_on_each_other() -> None:
-    spots = tuple(Spot(name=f"arch_{i}", x=0.5, y=0.5) for i in range(5))
+    spots = tuple(Spot(name=f"arch_{i}", x=Estimate(0.5, None), y=Estimate(0.5, None)) for i in range(5))
     drawn = scatter(Scatter(title="t", x="x", y="y", note="n", spots=spots))
     lines = sorted(float(y) for y in re.findall(r'y="([\d.]+)"[^>]*class="tick">arch_', drawn))
     assert all(after - before >= 12 for before, after in pairwise(lines))

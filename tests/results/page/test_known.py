@@ -33,9 +33,10 @@ from nrf_ray.report import write_tables
 from nrf_ray.summary import print_summary
 from nrf_ray.sweep import Sweep
 from tests.cluster.toys import Toy, sweep_of, toy
+from tests.frames import results, transfers
 from tests.results.page.known import fact
-from tests.results.test_report import ARCHS, results, transfers
 
+ARCHS = ("vgg_s", "inception_s", "resnet_s", "resnet_m", "densenet_s")
 FIRST = toy(Toy(name="first")).named("first")
 BROKEN = toy(Toy(name="broken", fault="raises")).named("broken")
 SECOND = toy(Toy(name="second"), first=FIRST).named("second")
@@ -179,9 +180,9 @@ def test_a_scatter_shows_what_its_correlation_is_of() -> None:
     fooled = [{"victim_arch": a, "success_rate": y} for a, y in zip(ARCHS, successes, strict=True)]
     fooled += [{"victim_arch": ARCHS[0], "epsilon": 1.5, "success_rate": 0.0}]
     (shown,) = scatters({"results": learnt, "transfer": transfers(fooled)})
-    assert {(s.name, s.x, s.y) for s in shown.spots} == set(zip(ARCHS, accuracies, successes, strict=True))
+    assert {(s.name, s.x.value, s.y.value) for s in shown.spots} == set(zip(ARCHS, accuracies, successes, strict=True))
     assert f"r = {np.corrcoef(accuracies, successes)[0, 1]:.3f}".replace("0.", ".") in shown.note
-    assert shown.title == "digits: l2 1, untargeted"
+    assert shown.title == "digits: untargeted l2 1"
     assert scatters({"results": learnt}) == ()
 
 
