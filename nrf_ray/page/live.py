@@ -37,7 +37,7 @@ LOCAL_SECONDS, REMOTE_SECONDS = 5.0, 30.0
 """From one page to the next, in a local store and in an object store."""
 PAGE_SHARE, TABLE_SHARE = 50, 100
 """The next page, and the next look at the tables, wait for so many times what the one before took."""
-PATIENCE = 1.0
+PATIENCE = 0.5
 """Seconds that the end of a run waits for a page that is being written."""
 
 Say = Callable[[str], None]

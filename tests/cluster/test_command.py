@@ -156,6 +156,7 @@ def test_a_stopped_run_ends_in_time_and_says_how_to_go_on(number: signal.Signals
     assert (process.returncode, errors.count("\n")) == (130, 1), errors
     assert "run the same command again" in errors
     assert "stopped at once" in errors or not list(store.glob("*/*/lease.json"))
+    assert "stopped at once" in errors or 'class="state">Interrupted<' in page(store)
 
 
 def test_a_damaged_model_is_found_rebuilt_and_said(

@@ -169,6 +169,12 @@ def test_large_sweeps_are_summarised() -> None:
     assert len(data) < 400_000
 
 
+def test_a_store_without_curves_says_why() -> None:
+    page = Page(document(finished(curves=(), curves_at=None)))
+    assert "Curves are kept in local stores only." in page.text("p")
+    assert "tensorboard" not in page.text("code")
+
+
 def test_pictures_are_in_the_page() -> None:
     page = Page(document(finished()))
     sources = [attributes["src"] for attributes in page.all("img")]
