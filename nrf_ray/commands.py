@@ -131,8 +131,8 @@ def _finish(
 
     former = replaced_keys(sweep, store)
     tables = write_tables(sweep, store, outcome.frontier if outcome else None)
-    page.finish(tables)
     print_summary(console, sweep, store, tables)
+    page.finish(tables)
     seconds = time.monotonic() - began
     if former:
         console.print(

@@ -84,12 +84,19 @@ class Scale:
         return ticks(self.low, self.high)
 
 
-def bounds(values: Iterable[float]) -> tuple[float, float]:
-    """Return the range of an axis: 0 to 1 for shares, else what holds all values with a little room."""
-    found = list(values)
-    low, high = min(found), max(found)
-    if low >= 0 and high <= 1:
+def bounds(numbers: Iterable[Estimate]) -> tuple[float, float]:
+    """Return the range of an axis: 0 to 1 for shares, else what holds all numbers and intervals with a little room.
+
+    Of differences of shares, intervals that leave the possible range of -1 to 1 are cut there.
+    """
+    found = list(numbers)
+    values = [number.value for number in found]
+    if min(values) >= 0 and max(values) <= 1:
         return 0.0, 1.0
+    ends = [end for number in found for end in number.ends or ()]
+    if min(values) >= -1 and max(values) <= 1:
+        ends = [min(max(end, -1.0), 1.0) for end in ends]
+    low, high = min(*values, *ends, values[0]), max(*values, *ends, values[0])
     room = 0.08 * (high - low) or 1.0
     return (0.0 if low >= 0 else low - room), high + room
 
@@ -111,7 +118,7 @@ def dots(table: ResultTable) -> Html | None:
     for position, column in enumerate(columns):
         start = left + position * (wide + gap)
         shown = {i: number for i, number in estimates(table, column).items() if i < len(rows)}
-        low, high = bounds(number.value for number in shown.values())
+        low, high = bounds(shown.values())
         scale = Scale(low=low, high=high, start=start, end=start + wide)
         parts.append(_panel(table.columns[column], scale, top, bottom))
         for i, number in shown.items():
@@ -168,8 +175,8 @@ def _say(table: ResultTable, columns: Sequence[int], rows: Sequence[tuple[str, .
 
 def scatter(shown: Scatter) -> Html:
     """Return a scatter with the name of every point beside it."""
-    x = Scale(**_padded(spot.x.value for spot in shown.spots), start=46, end=318)
-    y = Scale(**_padded(spot.y.value for spot in shown.spots), start=196, end=30)
+    x = Scale(**_near(spot.x for spot in shown.spots), start=46, end=318)
+    y = Scale(**_near(spot.y for spot in shown.spots), start=196, end=30)
     parts = _axes(x, y, marks=y.ticks())
     parts.append(el("text", shown.x, x=182, y=232, text_anchor="middle", cls="tick"))
     parts.append(el("text", shown.y, x=4, y=16, cls="tick"))
@@ -245,10 +252,12 @@ def _axes(x: Scale, y: Scale, *, marks: Sequence[float], steps: bool = False) ->
     return [*across, *under]
 
 
-def _padded(values: Iterable[float]) -> dict[str, float]:
-    found = list(values)
-    room = 0.15 * (max(found) - min(found)) or 0.05
-    return {"low": min(found) - room, "high": max(found) + room}
+def _near(shares: Iterable[Estimate]) -> dict[str, float]:
+    """Return the part of an axis of shares that holds all of `shares` and their intervals, with a little room."""
+    found = [end for share in shares for end in (share.value, *(share.ends or ()))]
+    low, high = max(0.0, min(found)), min(1.0, max(found))
+    room = 0.15 * (high - low) or 0.05
+    return {"low": low - room, "high": high + room}
 
 
 def _tick(value: float) -> str:

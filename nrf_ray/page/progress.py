@@ -44,10 +44,7 @@ def heading(known: Snapshot) -> Html:
     counts = known.counts()
     held, total = sum(counts[standing] for standing in HELD), len(known.stages)
     done, cells = known.cells
-    went = [f"{held:,} of {count(total, 'stage')} are in the store"]
-    if counts[Standing.KEPT]:
-        went[0] += f", {counts[Standing.KEPT]:,} of them from before"
-    went.append(f"{done:,} of {count(cells, 'row')} of the tables are complete")
+    before = f", {counts[Standing.KEPT]:,} from before" if counts[Standing.KEPT] else ""
     return el(
         "header",
         el("p", "nrf_ray sweep", cls="eyebrow"),
@@ -55,7 +52,8 @@ def heading(known: Snapshot) -> Html:
         el("p", el("strong", known.state.value.capitalize(), cls="state"), f" {_time(known)}", cls="lede"),
         el("p", known.why, cls="why") if known.why else None,
         bar(counts, "All stages"),
-        el("p", "; ".join(went), ".", cls="note"),
+        el("p", f"In the store: {held:,} of {count(total, 'stage')}{before}. ",
+           f"Complete: {done:,} of {count(cells, 'row')} of the tables.", cls="note"),
         el(
             "p", "Written ", el("time", moment(known.written), datetime=known.written.isoformat()), ". ",
             el("span", id="refresh"), cls="note",
@@ -164,7 +162,7 @@ def failures(known: Snapshot) -> Html | None:
     if not known.failures and not blocked:
         return None
     failed = known.counts()[Standing.FAILED]
-    lede = f"{count(failed, 'stage')} failed; {count(len(blocked), 'stage')} that need them were left out."
+    lede = f"Failed: {count(failed, 'stage')}. Left out because of that: {count(len(blocked), 'stage')}."
     cause = "Mend the cause and run the same command again: what is done stays done."
     left_out = more("blocked", "What was left out", el("p", _titles(blocked))) if blocked else None
     shown = len(known.failures)

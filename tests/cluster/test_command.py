@@ -95,7 +95,7 @@ def test_a_run_leaves_a_page_of_all_that_it_did(
     assert f"report       {store}/sweeps/transfer_grid/report.html" in done.stdout
     text = page(store)
     assert 'class="state">Finished<' in text
-    assert "27 of 27 stages are in the store; 12 of 12 rows" in text
+    assert "In the store: 27 of 27 stages. Complete: 12 of 12 rows" in text
     assert "python sweeps/transfer_grid.py --preset smoke" in text
     for part in ("results", "curves", "images", "progress", "provenance", "commands"):
         assert f'<h2 id="{part}">' in text

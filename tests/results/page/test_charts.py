@@ -97,18 +97,27 @@ def test_a_table_without_numbers_has_no_chart() -> None:
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1), st.floats(-1e3, 1e3))
 def test_a_scale_holds_its_values_and_clips_others(values: list[float], other: float) -> None:
-    low, high = bounds(values)
+    low, high = bounds(Estimate(value, None) for value in values)
     scale = Scale(low=low, high=high, start=10, end=110)
     assert low <= min(values) <= max(values) <= high
     assert 10 <= scale(other) <= 110
     assert (scale(low), scale(high)) == (10, 110)
 
 
-def test_an_axis_of_shares_goes_from_0_to_1() -> None:
-    assert bounds([0.2, 0.4]) == (0, 1)
-    assert bounds([-0.1, 0.1]) == pytest.approx((-0.116, 0.116))
-    assert bounds([3.0, 5.0]) == pytest.approx((0, 5.16))
-    assert bounds([-1.0]) == (-2.0, 0.0)
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([Estimate(0.2, (-0.1, 0.5)), Estimate(0.4, None)], (0, 1)),
+        ([Estimate(-0.1, None), Estimate(0.1, None)], (-0.116, 0.116)),
+        ([Estimate(-0.1, (-0.2, 0.0)), Estimate(0.1, (-0.1, 0.3))], (-0.24, 0.34)),
+        ([Estimate(-0.1, (-9.0, 9.0))], (-1.16, 1.16)),
+        ([Estimate(3.0, None), Estimate(5.0, None)], (0, 5.16)),
+        ([Estimate(-1.0, None)], (-2.0, 0.0)),
+    ],
+    ids=["shares", "differences", "with intervals", "wide intervals", "positive", "one number"],
+)
+def test_an_axis_holds_what_is_possible(numbers: list[Estimate], expected: tuple[float, float]) -> None:
+    assert bounds(numbers) == pytest.approx(expected)
 
 
 def test_a_scatter_has_a_point_an_architecture() -> None:
@@ -123,7 +132,7 @@ def test_a_scatter_has_a_point_an_architecture() -> None:
         ),
     )
     drawn = scatter(shown)
-    # 15% room on both sides of the range, on axes from 46 to 318 and from 196 up to 30.
+    # 15% room on both sides of the range from 0 to 1, on axes from 46 to 318 and from 196 up to 30.
     dots_drawn = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="5"><title>(\w)', drawn)
     found = {name: (float(x), float(y)) for x, y, name in dots_drawn}
     assert found["a"] == pytest.approx((46 + 272 * 0.15 / 1.3, 196 - 166 * 1.15 / 1.3), abs=0.06)

@@ -150,7 +150,7 @@ def test_a_failure_has_its_cause_and_the_command_that_shows_it_all() -> None:
     assert "It blocks 1 other stage." in page.text("p")
     assert "Traceback (most recent call last)" in page.text("pre")
     assert f"nrf show {failed().failures[0].fact.key[:12]} --store /store" in page.text("code")
-    assert "1 stage failed; 1 stage that need them were left out." in page.text("p")
+    assert "Failed: 1 stage. Left out because of that: 1 stage." in page.text("p")
 
 
 def test_tracebacks_show_their_ends() -> None:

@@ -71,7 +71,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 def test_a_page_keeps_up_with_its_run(bench: Bench) -> None:
     with bench.page:
         with bench.page.watching(bench, bench.said.append):
-            bench.wait_for("0 of 2 stages are in the store")
+            bench.wait_for("In the store: 0 of 2 stages")
             assert bench.state() == "Running"
             assert "1 min expected" in bench.text()
             bench.runs.append(bench.frontier.next_ready())
@@ -80,11 +80,11 @@ def test_a_page_keeps_up_with_its_run(bench: Bench) -> None:
             execute(FIRST, bench.store)
             bench.runs.clear()
             bench.frontier.done(FIRST.key)
-            bench.wait_for("1 of 2 stages are in the store; 1 of 2 rows")
+            bench.wait_for("In the store: 1 of 2 stages. Complete: 1 of 2 rows")
             bench.run_one()
         bench.page.finish(write_tables(SWEEP, bench.store, bench.frontier))
     assert bench.state() == "Finished"
-    assert "2 of 2 stages are in the store; 2 of 2 rows" in bench.text()
+    assert "In the store: 2 of 2 stages. Complete: 2 of 2 rows" in bench.text()
     assert "data-refresh" not in bench.text().partition("<style>")[0]
     assert bench.said == []
     told = json.loads(bench.store.blobs.get("sweeps/toys/run.json"))
@@ -98,7 +98,7 @@ def test_everything_in_the_store_makes_a_finished_page(tmp_path: Path) -> None:
     with bench.page:
         bench.page.finish(write_tables(SWEEP, bench.store))
     assert bench.state() == "Finished"
-    assert "2 of 2 stages are in the store, 2 of them from before" in bench.text()
+    assert "In the store: 2 of 2 stages, 2 from before" in bench.text()
 
 
 def test_a_run_with_failures_ends_in_a_page_that_names_them(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_run_with_failures_ends_in_a_page_that_names_them(tmp_path: Path) -> N
             bench.frontier.fail(stage.key, "ValueError: no")
         bench.page.finish(write_tables(bench.sweep, bench.store, bench.frontier))
     assert bench.state() == "Failed"
-    assert "1 stage failed; 1 stage that need them were left out." in bench.text()
+    assert "Failed: 1 stage. Left out because of that: 1 stage." in bench.text()
     assert "Traceback: no" in bench.text()
 
 

@@ -51,7 +51,7 @@ def test_the_page_of_a_killed_run_is_made_again(killed: Store, monkeypatch, caps
     assert out == f"report  {killed.path_of('sweeps/toys/report.html')}\n"
     page = killed.blobs.get(page_name("toys")).decode()
     assert 'class="state">Interrupted<' in page
-    assert "1 of 1 stage are in the store" in page
+    assert "In the store: 1 of 1 stage" in page
 
 
 def test_tables_that_are_of_this_grid_are_shown(tiny, monkeypatch, capsys) -> None:
