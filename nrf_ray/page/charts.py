@@ -173,36 +173,44 @@ def _say(table: ResultTable, columns: Sequence[int], rows: Sequence[tuple[str, .
     return f"{len(rows)} rows, one dot with its interval each: {'; '.join(parts)}. The table has every number."
 
 
-def scatter(shown: Scatter) -> Html:
-    """Return a scatter with the name of every point beside it."""
+MARKS = (
+    "M-5,0a5,5 0 1 0 10,0a5,5 0 1 0 -10,0Z",
+    "M-4.5,-4.5H4.5V4.5H-4.5Z",
+    "M0,-6L6,0L0,6L-6,0Z",
+    "M0,-6L5.5,4.5H-5.5Z",
+    "M0,6L5.5,-4.5H-5.5Z",
+    "M-2,-5.5H2V-2H5.5V2H2V5.5H-2V2H-5.5V-2H-2Z",
+    "M-5.5,-2.5H5.5V2.5H-5.5Z",
+)
+"""Outlines of the marks of the series, around (0, 0): disc, square, diamond, two triangles, cross, bar."""
+
+
+def mark(series: int, x: float, y: float, words: str = "") -> Html:
+    """Return the mark of a series; colour and shape both tell it."""
+    number = min(series, SERIES - 1)
+    title = el("title", words) if words else None
+    return el("path", title, d=MARKS[number], transform=f"translate({x:g} {y:g})", cls=f"mark series{number}")
+
+
+def scatter(shown: Scatter, series: Sequence[str]) -> Html:
+    """Return a scatter; a point looks as its name's place in `series` says."""
     x = Scale(**_near(spot.x for spot in shown.spots), start=46, end=318)
     y = Scale(**_near(spot.y for spot in shown.spots), start=196, end=30)
     parts = _axes(x, y, marks=y.ticks())
     parts.append(el("text", shown.x, x=182, y=232, text_anchor="middle", cls="tick"))
     parts.append(el("text", shown.y, x=4, y=16, cls="tick"))
-    placed: list[float] = []
-    for spot in sorted(shown.spots, key=lambda spot: -spot.y.value):
-        across, up = x(spot.x.value), y(spot.y.value)
-        # Names move down where they would lie on those above them; the dots stay where they are.
-        line = up + 4
-        while any(abs(line - other) < 12 for other in placed):
-            line += 1
-        placed.append(line)
-        right = across > 240
-        at = across + (-9 if right else 9)
-        words = f"{spot.name}: {_with_ends(spot.x)}, {_with_ends(spot.y)}"
-        parts.append(
-            el(
-                "g",
-                _line(x(spot.x.ends[0]), up, x(spot.x.ends[1]), up, "whisker") if spot.x.ends else None,
-                _line(across, y(spot.y.ends[0]), across, y(spot.y.ends[1]), "whisker") if spot.y.ends else None,
-                el("circle", el("title", words), cx=across, cy=up, r=5),
-                el("text", spot.name, x=at, y=line, text_anchor="end" if right else None, cls="tick"),
-                cls="constructed",
-            )
-        )
+    whiskers, marks = [], []
+    for spot in shown.spots:
+        number, across, up = series.index(spot.name), x(spot.x.value), y(spot.y.value)
+        kind = f"whisker series{min(number, SERIES - 1)}"
+        if spot.x.ends:
+            whiskers.append(_line(x(spot.x.ends[0]), up, x(spot.x.ends[1]), up, kind))
+        if spot.y.ends:
+            whiskers.append(_line(across, y(spot.y.ends[0]), across, y(spot.y.ends[1]), kind))
+        marks.append(mark(number, across, up, f"{spot.name}: {_with_ends(spot.x)}, {_with_ends(spot.y)}"))
     said = "; ".join(f"{spot.name} at {_with_ends(spot.x)}, {_with_ends(spot.y)}" for spot in shown.spots)
-    return chart((330, 240), shown.title, f"{shown.y} over {shown.x}. {said}. {shown.note}", parts, fluid=True)
+    description = f"{shown.y} over {shown.x}. {said}. {shown.note}"
+    return chart((330, 240), shown.title, description, [*parts, *whiskers, *marks], fluid=True)
 
 
 def _with_ends(number: Estimate) -> str:

@@ -2,8 +2,9 @@
 
 import base64
 from collections import defaultdict
+from collections.abc import Sequence
 
-from nrf_ray.page.charts import SERIES, charted, curves, dots, family, scatter
+from nrf_ray.page.charts import SERIES, charted, curves, dots, family, mark, scatter
 from nrf_ray.page.html import Html, el
 from nrf_ray.page.pieces import grid, more, note, scrolling, section
 from nrf_ray.page.snapshot import HELD, Curve, Gallery, ResultTable, RunState, Snapshot, Specimen
@@ -78,12 +79,17 @@ def _mark(name: str) -> Html:
 def _scatters(known: Snapshot) -> Html | None:
     if not known.scatters:
         return None
+    names = series_of(known)
+    present = {spot.name for shown in known.scatters for spot in shown.spots}
+    keys = [(name, mark(i, 9, 7)) for i, name in enumerate(names) if name in present]
     figures = [
-        el("figure", el("h4", shown.title), scatter(shown), el("figcaption", shown.note)) for shown in known.scatters
+        el("figure", el("h4", shown.title), scatter(shown, names), el("figcaption", shown.note))
+        for shown in known.scatters
     ]
     return el(
         "article",
         el("h3", "Learning from d_det and being fooled"),
+        _keys(keys),
         el("div", *figures, cls="panels"),
         note(
             "One point an architecture, means over seeds (Figure 3 of the paper; Figure 13 where targeted). r: "
@@ -98,19 +104,26 @@ def learning_curves(known: Snapshot) -> Html | None:
         return section("curves", "Learning curves", el("p", "Curves are kept in local stores only."))
     if not known.curves:
         return None
-    lines = sorted({curve.line for curve in known.curves})
+    lines = series_of(known)
+    present = {curve.line for curve in known.curves}
+    keys = [(name, _stroke(i)) for i, name in enumerate(lines) if name in present]
     quantities: dict[str, dict[str, list[Curve]]] = defaultdict(lambda: defaultdict(list))
     for curve in known.curves:
         quantities[curve.quantity][curve.group].append(curve)
     ordered = sorted(quantities, key=lambda quantity: ("accuracy" not in quantity, quantity))
     parts = [_quantity(quantity, quantities[quantity], lines, shown=i == 0) for i, quantity in enumerate(ordered)]
-    return section("curves", "Learning curves", _series(lines), *parts)
+    return section("curves", "Learning curves", _keys(keys), *parts)
 
 
-def _series(lines: list[str]) -> Html:
+def series_of(known: Snapshot) -> list[str]:
+    """Return the architectures of curves and scatters in one order, so that each looks the same everywhere."""
+    return sorted({curve.line for curve in known.curves} | {spot.name for s in known.scatters for spot in s.spots})
+
+
+def _keys(keys: Sequence[tuple[str, Html]]) -> Html:
+    """Return a legend of names and how they are drawn."""
     entries = [
-        el("li", el("svg", _stroke(i), cls="key", viewBox="0 0 18 14", aria_hidden="true"), name)
-        for i, name in enumerate(lines)
+        el("li", el("svg", drawn, cls="key", viewBox="0 0 18 14", aria_hidden="true"), name) for name, drawn in keys
     ]
     return el("ul", *entries, cls="legend")
 
