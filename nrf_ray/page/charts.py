@@ -194,10 +194,10 @@ def mark(series: int, x: float, y: float, words: str = "") -> Html:
 
 def scatter(shown: Scatter, series: Sequence[str]) -> Html:
     """Return a scatter; a point looks as its name's place in `series` says."""
-    x = Scale(**_near(spot.x for spot in shown.spots), start=46, end=318)
-    y = Scale(**_near(spot.y for spot in shown.spots), start=196, end=30)
+    x = Scale(**_near(spot.x for spot in shown.spots), start=46, end=428)
+    y = Scale(**_near(spot.y for spot in shown.spots), start=216, end=30)
     parts = _axes(x, y, marks=y.ticks())
-    parts.append(el("text", shown.x, x=182, y=232, text_anchor="middle", cls="tick"))
+    parts.append(el("text", shown.x, x=237, y=252, text_anchor="middle", cls="tick"))
     parts.append(el("text", shown.y, x=4, y=16, cls="tick"))
     whiskers, marks = [], []
     for spot in shown.spots:
@@ -210,7 +210,7 @@ def scatter(shown: Scatter, series: Sequence[str]) -> Html:
         marks.append(mark(number, across, up, f"{spot.name}: {_with_ends(spot.x)}, {_with_ends(spot.y)}"))
     said = "; ".join(f"{spot.name} at {_with_ends(spot.x)}, {_with_ends(spot.y)}" for spot in shown.spots)
     description = f"{shown.y} over {shown.x}. {said}. {shown.note}"
-    return chart((330, 240), shown.title, description, [*parts, *whiskers, *marks], fluid=True)
+    return chart((440, 260), shown.title, description, [*parts, *whiskers, *marks], fluid=True)
 
 
 def _with_ends(number: Estimate) -> str:

@@ -131,12 +131,12 @@ def test_a_scatter_has_a_point_an_architecture() -> None:
         ),
     )
     drawn = scatter(shown, ["a", "b"])
-    # 15% room on both sides of the range from 0 to 1, on axes from 46 to 318 and from 196 up to 30.
+    # 15% room on both sides of the range from 0 to 1, on axes from 46 to 428 and from 216 up to 30.
     marks = re.findall(r'translate\(([\d.]+) ([\d.]+)\)" class="mark series(\d)"><title>(\w)', drawn)
     found = {name: (float(x), float(y)) for x, y, _, name in marks}
     assert [(name, series) for _, _, series, name in marks] == [("a", "0"), ("b", "1")]
-    assert found["a"] == pytest.approx((46 + 272 * 0.15 / 1.3, 196 - 166 * 1.15 / 1.3), abs=0.06)
-    assert found["b"] == pytest.approx((46 + 272 * 1.15 / 1.3, 196 - 166 * 0.15 / 1.3), abs=0.06)
+    assert found["a"] == pytest.approx((46 + 382 * 0.15 / 1.3, 216 - 186 * 1.15 / 1.3), abs=0.06)
+    assert found["b"] == pytest.approx((46 + 382 * 1.15 / 1.3, 216 - 186 * 0.15 / 1.3), abs=0.06)
     assert "a at 0.000 [-0.100, 0.100], 1.000; b at 1.000, 0.000. n" in drawn
     assert drawn.count("whisker") == 1
 
