@@ -7,13 +7,15 @@ from cyclopts import Parameter
 from nrf_ray.console import make_console
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.store import Store
+from nrf_ray.kept import open_store
+from nrf_ray.options import StoreUri
 from nrf_ray.page.outline import driver_of, page_name, read_outline
 
 
 def report(
     sweep: str | None = None,
     *,
-    store: Annotated[str, Parameter(name="--store")] = "./runs",
+    store: StoreUri = "./runs",
     serve: Annotated[bool, Parameter(negative=())] = False,
     port: int = 8710,
 ) -> None:
@@ -28,9 +30,7 @@ def report(
         nrf report transfer_grid
         nrf report transfer_grid --store /shared/runs --serve --port 8710
     """
-    opened = Store.open(store, create=False)
-    if not opened.is_there:
-        raise ConfigError(f"there is no store at {store}; name one with --store")
+    opened = open_store(store)
     name = sweep or _only_sweep(opened)
     console = make_console()
     if serve:
