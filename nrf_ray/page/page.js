@@ -29,6 +29,7 @@
   const upgrade = () => {
     for (const table of document.querySelectorAll("table")) {
       [...table.tHead.rows[0].cells].forEach((cell, column) => {
+        if (!cell.textContent) return;
         const button = document.createElement("button");
         button.type = "button";
         button.textContent = cell.textContent;

@@ -19,7 +19,10 @@ def scrolling(what: str, content: Html) -> Html:
 def grid(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str | None]], *, names: int = 1) -> Html:
     """Return a table that scrolls; its first `names` columns are names, the first of them heads each row."""
     kinds = ["name" if i < names else "number" for i in range(len(columns))]
-    head = [el("th", column, scope="col", cls=kind) for column, kind in zip(columns, kinds, strict=True)]
+    head = [
+        el("th", column, scope="col", cls=kind) if column else el("td", cls=kind)
+        for column, kind in zip(columns, kinds, strict=True)
+    ]
     body = []
     for row in rows:
         first, *others = [

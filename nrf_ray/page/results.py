@@ -1,8 +1,10 @@
 """Results so far, as HTML: every table of the summary with a chart of its numbers, scatters, curves, images."""
 
 import base64
+import re
 from collections import defaultdict
 from collections.abc import Sequence
+from html import unescape
 
 from nrf_ray.page.charts import SERIES, charted, curves, dots, family, mark, scatter
 from nrf_ray.page.html import Html, el
@@ -152,7 +154,7 @@ def images(known: Snapshot) -> Html | None:
     """Return a few images of each constructed set, and the pictures that stages drew."""
     parts = [_gallery(gallery) for gallery in known.galleries]
     parts += [
-        el("figure", el("img", src=_uri("image/svg+xml", data), alt=f"{name}, drawn by a stage of this sweep"),
+        el("figure", el("img", src=_uri("image/svg+xml", data), alt=_title(data) or name),
            el("figcaption", name), cls="drawn")
         for name, data in known.pictures.items()
     ]  # fmt: skip
@@ -160,6 +162,12 @@ def images(known: Snapshot) -> Html | None:
         return None
     lede = "Made of real images of the training set; the change is shown around grey, magnified as it says."
     return section("images", "Images", el("p", lede) if known.galleries else None, *parts)
+
+
+def _title(svg: bytes) -> str:
+    """Return the title of a picture, for those who cannot see it; nothing where it has none."""
+    found = re.search(r"<title>(.*?)</title>", svg.decode(errors="replace"), flags=re.DOTALL)
+    return unescape(found[1]) if found else ""
 
 
 def _gallery(gallery: Gallery) -> Html:

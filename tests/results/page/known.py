@@ -42,6 +42,15 @@ TABLE = ResultTable(
 )
 
 
+STATEMENTS = ResultTable(
+    title="statements",
+    columns=("statement", "", "instances", "error"),
+    names=2,
+    rows=(("theorem_1", ">=", "36", "1.1e-02"),),
+    notes=(),
+)
+"""A table with a column that has no heading, and without numbers to draw."""
+
 SPOT = Spot(name="vgg_s", x=Estimate(0.1, None), y=Estimate(0.2, (0.1, 0.3)))
 
 
@@ -84,7 +93,7 @@ def running(**changes: object) -> Snapshot:
         cells=(3, 9),
         stages=FACTS,
         working=(Working(fact=FACTS[2], since=12.0, expected=15.0),),
-        tables=(TABLE,),
+        tables=(TABLE, STATEMENTS),
         scatters=(
             Scatter(
                 title="digits: targeted l2 1",
@@ -116,7 +125,9 @@ def running(**changes: object) -> Snapshot:
                 specimens=(Specimen(label="3 → 4", original=PNG, constructed=PNG, change=PNG),),
             ),
         ),
-        pictures={"figure_4.svg": b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"},
+        pictures={"figure_4.svg": b"<svg xmlns='http://www.w3.org/2000/svg'><title>a &lt; b</title></svg>"},
+            "figure_4.svg": b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><title>a &lt; b</title></svg>"
+        },
         origin=Origin(
             versions=(("torch", "2.14.1"),),
             commits=("0123456789ab",),

@@ -180,6 +180,7 @@ def test_pictures_are_in_the_page() -> None:
     sources = [attributes["src"] for attributes in page.all("img")]
     assert f"data:image/png;base64,{base64.b64encode(PNG).decode()}" in sources
     assert sum(source.startswith("data:image/svg+xml;base64,") for source in sources) == 1
+    assert "a < b" in {attributes["alt"] for attributes in page.all("img")}
 
 
 def test_a_page_of_a_sweep_without_anything_is_a_page() -> None:
