@@ -58,7 +58,9 @@ def pretrained_named(name: str) -> Pretrained:
     if name.startswith(PREFIX):
         folder = encoder_folder(name.removeprefix(PREFIX))
         return Pretrained(
-            name=f"{PREFIX}{folder.name}", sha256=_digest([folder / file for file in FILES]), location=str(folder)
+            name=f"{PREFIX}{Path(name.removeprefix(PREFIX)).name}",
+            sha256=_digest([folder / file for file in FILES]),
+            location=str(folder),
         )
     raise ConfigError(f"unknown reader {name!r}; known: {VISION} (of images), {PREFIX}NAME (of texts)")
 
