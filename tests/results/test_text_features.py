@@ -1,0 +1,155 @@
+"""The sweep over texts, run whole on a small language: its tables, its readable sets, and a second look at them."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nrf_ray import cli
+from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.data.shards import read_shard, write_shard
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.store import Store
+from nrf_ray.presets import PRESETS
+from nrf_ray.recompute import recompute
+from nrf_ray.specs import Substitution
+from nrf_ray.stages.construct import TEXTS, ConstructSpec
+from nrf_ray.stages.constructed import shard_name
+from nrf_ray.sweep import Sweep
+from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS
+from tests.results.conftest import Run, grid_of
+from tests.sweeps import load, nonrobust_features, robust_features
+from tests.texts import corpus, write_texts
+
+SWEEP = load("text_features")
+WORDS = Substitution(budget=2, candidates=8, among=30, tries=2)
+SHORT = replace(PRESETS["text"].source, epochs=3, batch_size=20)
+HARD = replace(PRESETS["text"].robust_source, epochs=1, batch_size=20)
+TINY = replace(
+    PRESETS["text"],
+    source=SHORT, victim=SHORT, student=SHORT, robust_source=HARD, judge=HARD, matching_source=SHORT,
+    craft_steps=3, attack_steps=3, check_examples=4, test_examples=20, substitution=WORDS,
+    matching=replace(PRESETS["text"].matching, steps=3),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("texts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NRF_DATA", str(folder / "home"))
+        yield f"text-csv:{write_texts(folder / 'reviews.csv', *corpus(180))}"
+
+
+@pytest.fixture(scope="module")
+def run(dataset, tmp_path_factory) -> Run:
+    grid = grid_of(TINY, datasets=(dataset,), seeds=(0,), constructions=("d_det", "leak_det", "d_robust"))
+    store = Store.open(str(tmp_path_factory.mktemp("runs")), create=True)
+    sweep: Sweep = SWEEP.text_features(grid)
+    assert run_inline(sweep.goals, store).errors == {}
+    return Run(sweep, store)
+
+
+def test_a_set_is_made_in_the_space_of_vectors_and_with_whole_words(run):
+    made = [(row["construction"], row["norm"], row["epsilon"]) for row in run.sweep.collect(run.store)[DATASETS]]
+    assert made == [("d_det", "l2", 0.5), ("d_det", "words", 2.0), ("leak_det", "l2", 0.5), ("d_robust", None, None)]
+
+
+def test_students_of_every_set_are_measured_clean_in_a_ball_and_under_replaced_words(run):
+    tables = run.sweep.collect(run.store)
+    assert len(tables[RESULTS]) == 8, "judge, two sources, victim, a student of each of four sets"
+    attacks = {(row["attack"], row["norm"], row["epsilon"]) for row in tables[ROBUSTNESS]}
+    assert attacks == {("pgd-3", "l2", 0.1), ("hotflip-2", "words", 2.0)}
+    for row in tables[ROBUSTNESS]:
+        assert 0 <= row["ci_low"] <= row["robust_accuracy"] <= row["clean_accuracy"] <= 1
+        assert (row["checks"] is None) == (row["norm"] == "words")
+        assert row["trust_level"] == "L0"
+
+
+def test_a_standard_model_learns_the_language(run):
+    source = next(row for row in run.sweep.collect(run.store)[RESULTS] if row["role"] == "source")
+    assert source["clean_accuracy"] > 0.8
+
+
+def discrete(run):
+    """Return the stage that replaced words."""
+    stages = [stage for stage in run.sweep.stages() if isinstance(stage.config, ConstructSpec)]
+    return next(stage for stage in stages if isinstance(stage.config.craft, Substitution))
+
+
+def test_a_person_can_read_what_was_replaced(run, dataset):
+    artifact = run.store.artifact(discrete(run))
+    table = pq.read_table(pa.BufferReader(artifact.read(shard_name(0))))
+    assert table["original"].to_pylist() == [corpus(180)[0][row] for row in training_rows(dataset)]
+    changed = [
+        sum(one != other for one, other in zip(new.split(), old.split(), strict=True))
+        for new, old in zip(table["text"].to_pylist(), table["original"].to_pylist(), strict=True)
+    ]
+    assert max(changed) == 2
+    assert sum(changed) > len(changed), "most texts have words that help"
+    moved = table["moved"].to_pylist()
+    assert [count > 0 for count in changed] == moved
+    assert [norm > 0 for norm in table["norm"].to_pylist()] == moved
+
+
+def training_rows(dataset):
+    from nrf_ray.data.located import locate
+
+    return locate(dataset).train.rows().tolist()
+
+
+def test_the_texts_of_a_shard_survive_a_round_trip(run):
+    data = run.store.artifact(discrete(run)).read(shard_name(0))
+    shard = read_shard(data)
+    assert tuple(shard.texts) == TEXTS
+    assert write_shard(shard) == data
+
+
+def test_shards_of_vectors_hold_no_texts(run):
+    for stage in run.sweep.stages():
+        if isinstance(stage.config, ConstructSpec) and stage is not discrete(run):
+            assert read_shard(run.store.artifact(stage).read(shard_name(0))).texts == {}
+
+
+def test_every_set_passes_a_second_look(run, dataset):
+    ref = dataset_named(dataset).ref
+    for stage in run.sweep.stages():
+        if isinstance(stage.config, ConstructSpec):
+            assert recompute(run.store, run.store.artifact(stage).record, {ref.digest: ref}).problems == ()
+
+
+def test_a_control_leaves_padding_alone(run):
+    for stage in run.sweep.stages():
+        if isinstance(stage.config, ConstructSpec) and stage.config.is_control:
+            rows = read_shard(run.store.artifact(stage).read(shard_name(0)))
+            words = rows.images.float().mean(dim=3) > 0
+            originals = [len(text.split()) for text in read_shard(
+                run.store.artifact(discrete(run)).read(shard_name(0))).texts["original"]]  # fmt: skip
+            assert words.sum(dim=(1, 2)).tolist() == originals
+
+
+def test_the_other_sweeps_take_texts_too(dataset):
+    for build in (nonrobust_features.nonrobust_features, robust_features.robust_features):
+        names = ("d_det",) if build is nonrobust_features.nonrobust_features else ("d_robust",)
+        assert build(grid_of(TINY, datasets=(dataset,), seeds=(0,), constructions=names)).goals
+
+
+def test_pictures_are_refused():
+    with pytest.raises(ConfigError, match="text_features is about texts, and digits holds images"):
+        SWEEP.text_features(grid_of(TINY, datasets=("digits",)))
+
+
+def test_networks_for_pictures_are_refused_for_texts(dataset):
+    with pytest.raises(ConfigError, match="resnet_s reads images, and reviews holds texts; take one of text_cnn"):
+        nonrobust_features.nonrobust_features(grid_of(PRESETS["smoke"], datasets=(dataset,)))
+
+
+def test_the_command_plans_with_its_own_preset(dataset, tmp_path, monkeypatch, capsys):
+    words = ["text_features.py", "--dataset", dataset, "--seeds", "0", "--plan", "--store", str(tmp_path / "runs")]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as exit_:
+        cli.sweep_main(SWEEP.text_features, preset="text")
+    assert exit_.value.code == 0
+    assert "d_det 2 words of reviews, seed 0" in capsys.readouterr().out
