@@ -199,9 +199,11 @@ def gc(*, store: StoreUri = "./runs", dry_run: bool = False) -> None:
 def fetch(name: str) -> None:
     """Download the dataset NAME (fashion-mnist, cifar10, cifar100) to where sweeps look for it.
 
-    Nothing else in nrf_ray downloads data. What arrives is checked against its digest.
+    Nothing else in nrf_ray downloads data. What arrives is checked against its digest. texts:NAME are those of a set on
+    the Hugging Face hub, in a folder that sweeps take as text-parquet:FOLDER.
 
         nrf fetch cifar10
+        nrf fetch texts:cornell-movie-review-data/rotten_tomatoes
     """
     from nrf_ray.data.fetch import fetch_dataset
 

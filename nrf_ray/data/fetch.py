@@ -1,20 +1,29 @@
-"""Download a known dataset to its default place, by torchvision's addresses and checksums.
+"""Download a known dataset to its default place, by torchvision's addresses and checksums; or texts from a hub.
 
 Only `nrf fetch` does this: no plan and no run downloads anything. What arrives is checked against torchvision's digest
-and neither unpacked nor unpickled; the readers take it as it is.
+and neither unpacked nor unpickled; the readers take it as it is. Of a set of texts on the Hugging Face hub the parquet
+files are taken, and no code.
 """
 
+import importlib.util
 from pathlib import Path
 
 from nrf_ray.data.places import data_home
 from nrf_ray.errors import ConfigError, lookup
 
+TEXTS = "texts:"
+"""What the name of a set of texts on the hub starts with."""
+
 
 def fetch_dataset(name: str) -> Path:
     """Return the folder that holds the dataset `name`, after downloading what is missing there.
 
+    The texts of `texts:NAME` are then called text-parquet:FOLDER.
+
     Raises ConfigError where the dataset is none that can be downloaded, or the download does not succeed.
     """
+    if name.startswith(TEXTS):
+        return _fetch_texts(name.removeprefix(TEXTS))
     lookup(dict.fromkeys(("fashion-mnist", "cifar10", "cifar100")), name, "dataset to fetch")
     from torchvision.datasets.utils import download_url
 
@@ -27,6 +36,26 @@ def fetch_dataset(name: str) -> Path:
                 f"{address} cannot be downloaded: {error}; put the file into {folder} by hand, or say where the set "
                 f"is as {name}:PATH"
             ) from error
+    return folder
+
+
+def _fetch_texts(name: str) -> Path:
+    """Return the folder with the parquet files of the set `name` on the hub."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise ConfigError("texts are fetched by the library of the hub: pip install 'nrf_ray[text]'")
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    folder = data_home() / "texts" / name.replace("/", "--")
+    try:
+        huggingface_hub.snapshot_download(name, repo_type="dataset", allow_patterns="*.parquet", local_dir=folder)
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise ConfigError(
+            f"the texts {name} cannot be downloaded: {' '.join(str(error).split())}; put their parquet files into a "
+            "folder by hand, and name it as text-parquet:FOLDER"
+        ) from error
+    if not any(folder.rglob("*.parquet")):
+        raise ConfigError(f"the texts {name} are not kept as parquet on the hub; convert them by hand")
     return folder
 
 

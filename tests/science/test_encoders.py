@@ -11,7 +11,7 @@ import torch
 from nrf_ray.attacks import run_attack
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.encoders import encoder_folder
-from nrf_ray.data.facts import _remembered
+from nrf_ray.data.fetch import fetch_dataset
 from nrf_ray.data.load import load, word_table
 from nrf_ray.errors import ConfigError
 from nrf_ray.recipes import Recipe
@@ -106,7 +106,6 @@ def test_other_weights_make_another_dataset(dataset, encoder, tmp_path):
     weights[-1] ^= 1
     (folder / "model.safetensors").write_bytes(weights)
     assert dataset_named(f"{texts}#hf:{folder}").ref.digest != dataset.ref.digest
-    assert _remembered is not None
 
 
 @pytest.mark.parametrize("name", ["google-bert/bert-base-uncased", "no-such-encoder"])
@@ -165,6 +164,38 @@ def test_longer_texts_than_it_takes_are_refused(tmp_path, dataset):
         ConfigError, match="the encoder takes up to 32 vectors of 16 numbers, and the texts are 82 of 16"
     ):
         new_model("hf", info.ref, seed=0)
+
+
+def test_texts_of_the_hub_are_its_parquet_files(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    def snapshot_download(name, *, repo_type, allow_patterns, local_dir):
+        assert (name, repo_type, allow_patterns) == ("someone/reviews", "dataset", "*.parquet")
+        write_texts(local_dir / "data" / "train-00000.parquet", TEXTS[:40], LABELS[:40])
+        write_texts(local_dir / "data" / "test-00000.parquet", TEXTS[40:], LABELS[40:])
+
+    monkeypatch.setenv("NRF_DATA", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    info = dataset_named(f"text-parquet:{fetch_dataset('texts:someone/reviews')}")
+    assert (info.ref.name, info.num_train, info.num_test) == ("someone--reviews", 40, 20)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no route\nto host"), ValueError("offline mode is enabled")], ids=["net", "off"]
+)
+def test_texts_that_cannot_be_downloaded_are_refused_in_one_line(tmp_path, monkeypatch, error):
+    import huggingface_hub
+
+    def snapshot_download(*given, **more):
+        raise error
+
+    monkeypatch.setenv("NRF_DATA", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    with pytest.raises(
+        ConfigError, match=r"the texts a/b cannot be downloaded: .*; put their parquet files"
+    ) as refused:
+        fetch_dataset("texts:a/b")
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """Texts: a column `text`, a column `label`, and perhaps a column `split` with train and test; as parquet or as CSV.
 
-The path is one file, or a folder whose files are called train..., and test... or validation..., as on Hugging Face. CSV
-is UTF-8 with the names of its columns in the first line. A text is cut where 19 of 20 training texts are at their end.
+The path is one file, or a folder whose files, at any depth, are called train..., and test... or validation..., as on
+the Hugging Face hub. CSV is UTF-8 with the names of its columns in the first line. A text is cut where 19 of 20
+training texts are at their end.
 """
 
 import csv
@@ -46,7 +47,7 @@ def format_of(ending: str, embedding: Embedding = LEARNT) -> Format:
 
 def files(path: Path, *, ending: str) -> Sequence[Path]:
     """Return the file at `path`, or the files in it, by name."""
-    found = sorted(path.glob(f"*.{ending}")) if path.is_dir() else [path]
+    found = sorted(path.rglob(f"*.{ending}")) if path.is_dir() else [path]
     if not found:
         raise ConfigError(f"there is no file *.{ending} in {path}")
     return found
