@@ -10,6 +10,7 @@ from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.models.catalogue import ENCODER
 from nrf_ray.stages.costs import OVERHEAD
 
 
@@ -33,6 +34,11 @@ class ImportSpec:
     """Path of the file, on every machine that may run the stage; no part of its identity."""
 
     def __post_init__(self) -> None:
+        if info_of(self.dataset).kind == "texts":
+            raise ConfigError(
+                f"weights are imported for images, and {self.dataset.name} holds texts; a pretrained encoder is the "
+                f"architecture {ENCODER}"
+            )
         channels = {len(self.mean), len(self.std)}
         if channels not in ({0}, {info_of(self.dataset).shape[0]}):
             raise ConfigError(

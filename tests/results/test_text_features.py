@@ -17,6 +17,7 @@ from nrf_ray.recompute import recompute
 from nrf_ray.specs import Substitution
 from nrf_ray.stages.construct import TEXTS, ConstructSpec
 from nrf_ray.stages.constructed import shard_name
+from nrf_ray.stages.import_weights import ImportSpec
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS
 from tests.results.conftest import Run, grid_of
@@ -134,6 +135,11 @@ def test_the_other_sweeps_take_texts_too(dataset):
     for build in (nonrobust_features.nonrobust_features, robust_features.robust_features):
         names = ("d_det",) if build is nonrobust_features.nonrobust_features else ("d_robust",)
         assert build(grid_of(TINY, datasets=(dataset,), seeds=(0,), constructions=names)).goals
+
+
+def test_weights_from_elsewhere_are_not_taken_for_texts(dataset):
+    with pytest.raises(ConfigError, match="imported for images, and reviews holds texts; a pretrained encoder is the"):
+        ImportSpec(arch="text_cnn", dataset=dataset_named(dataset).ref, training="standard", sha256="0", location="x")
 
 
 def test_pictures_are_refused():
