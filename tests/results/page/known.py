@@ -126,8 +126,6 @@ def running(**changes: object) -> Snapshot:
             ),
         ),
         pictures={"figure_4.svg": b"<svg xmlns='http://www.w3.org/2000/svg'><title>a &lt; b</title></svg>"},
-            "figure_4.svg": b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><title>a &lt; b</title></svg>"
-        },
         origin=Origin(
             versions=(("torch", "2.14.1"),),
             commits=("0123456789ab",),
