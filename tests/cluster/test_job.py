@@ -27,6 +27,7 @@ class Head:
     """A head node on the loopback interface, and the commands that a person types to use it."""
 
     def __init__(self) -> None:
+        # Also of the agent, which takes jobs: by itself it takes one port, and a second Ray on the machine gets none.
         self.gcs, self.dashboard = free_port(), free_port()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -34,7 +35,8 @@ class Head:
         self.process = subprocess.Popen(
             [
                 *RAY, "start", "--head", "--node-ip-address=127.0.0.1", f"--port={self.gcs}", "--num-cpus=2",
-                f"--dashboard-port={self.dashboard}", "--disable-usage-stats", "--block",
+                f"--dashboard-port={self.dashboard}", f"--dashboard-agent-listen-port={free_port()}",
+                "--disable-usage-stats", "--block",
             ],
             env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
@@ -55,12 +57,17 @@ class Head:
         )  # fmt: skip
 
     def submit(self, *flags: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        """Submit the main job in its smallest form."""
+        """Submit the main job in its smallest form; the head's agent, which takes it, may start after the dashboard."""
         submit = ("job", "submit", "--address", f"http://127.0.0.1:{self.dashboard}", "--working-dir", ".")
-        return subprocess.run(
-            [*RAY, *submit, *options, "--", sys.executable, "sweeps/transfer_grid.py", "--preset", "smoke", *flags],
-            cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=400,
-        )  # fmt: skip
+        deadline = time.monotonic() + 90
+        while True:
+            done = subprocess.run(
+                [*RAY, *submit, *options, "--", sys.executable, "sweeps/transfer_grid.py", "--preset", "smoke", *flags],
+                cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=400,
+            )  # fmt: skip
+            if "No available agent to submit job" not in done.stderr or time.monotonic() > deadline:
+                return done
+            time.sleep(1)
 
     def stop(self) -> None:
         """End this head, and nothing else."""
