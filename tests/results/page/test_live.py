@@ -19,6 +19,7 @@ from nrf_ray.page.live import RunPage
 from nrf_ray.report import write_tables
 from nrf_ray.sweep import Sweep
 from tests.cluster.toys import Toy, sweep_of, toy
+from tests.graph import s3
 
 FIRST = toy(Toy(name="first")).named("the first")
 SECOND = toy(Toy(name="second"), first=FIRST).named("the second")
@@ -28,7 +29,7 @@ SWEEP = sweep_of(FIRST, SECOND)
 class Bench:
     """A run whose progress a test decides."""
 
-    def __init__(self, root: Path, sweep: Sweep = SWEEP) -> None:
+    def __init__(self, root: Path | str, sweep: Sweep = SWEEP) -> None:
         self.store = Store.open(str(root), create=True)
         self.sweep = sweep
         plan = make_plan(sweep.goals, self.store)
@@ -122,6 +123,26 @@ def test_a_run_that_ended_too_early_is_no_success(bench: Bench) -> None:
         bench.page.finish({})
     assert bench.state() == "Failed"
     assert "It ended before all stages had run" in bench.text()
+
+
+@pytest.mark.slow
+def test_a_bucket_has_pages_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "REMOTE_SECONDS", 0.01)
+    monkeypatch.setattr(live, "PAGE_SHARE", 0)
+    with s3.running() as address:
+        for name, value in s3.environment(address).items():
+            monkeypatch.setenv(name, value)
+        bench = Bench(f"s3://{s3.BUCKET}/runs")
+        with bench.page:
+            with bench.page.watching(bench, bench.said.append):
+                bench.wait_for("In the store: 0 of 2 stages")
+                bench.run_one()
+                bench.run_one()
+            bench.page.finish(write_tables(SWEEP, bench.store, bench.frontier))
+        assert bench.state() == "Finished"
+        assert "Curves are kept in local stores only." in bench.text()
+        assert f"nrf status --store s3://{s3.BUCKET}/runs" in bench.text()
+        assert bench.said == []
 
 
 @pytest.mark.parametrize(
