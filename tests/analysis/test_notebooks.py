@@ -14,7 +14,6 @@ from typing import Any
 
 import nbformat
 import pytest
-from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 
 from nrf_ray.graph.store import Store
@@ -127,8 +126,7 @@ def executed(path: Path) -> Any:
     """Return a notebook as Jupyter executes it; a cell that raises fails the test with its traceback."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(FOLDER)}}
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")
-    return NotebookClient(notebook, km=kernel, timeout=120, resources=resources).execute()
+    return NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
 
 
 @pytest.mark.slow
