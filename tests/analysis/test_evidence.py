@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from nrf_ray.evidence import contrasts, differences, learnt_and_fooled, model_text, summarise
+from nrf_ray.evidence import MODEL, contrasts, differences, learnt_and_fooled, model_text, summarise
 from nrf_ray.statistics import wilson_interval
 from tests.frames import results, transfers
 
@@ -113,3 +113,19 @@ def test_pandas_nulls_make_groups_too():
     frame = results([{"norm": None}, {"norm": "l2"}])
     assert len(summarise(frame, ["norm", "epsilon"], "clean_accuracy")) == 2
     assert pd.isna(summarise(frame, ["norm"], "clean_accuracy")["norm"]).sum() == 1
+
+
+def test_networks_of_two_modes_are_never_averaged():
+    rows = [
+        {"mode": mode, "seed": s, "clean_accuracy": x} for mode, x in (("faithful", 0.2), ("fast", 0.8)) for s in (0, 1)
+    ]
+    frame = results(rows)
+    assert summarise(frame, MODEL, "clean_accuracy")["mean"].tolist() == pytest.approx([0.2, 0.8])
+    fooled = [{"mode": mode, "source_mode": mode, "success_rate": x} for mode, x in (("faithful", 0.3), ("fast", 0.9))]
+    mixed = [{"mode": "fast", "source_mode": "faithful", "success_rate": 0.0}]
+    found = learnt_and_fooled(transfers(fooled + mixed), frame)
+    assert found[["d_det", "learnt", "fooled"]].to_numpy().tolist() == [
+        ["l2 1", 0.2, 0.3],
+        ["l2 1, trained fast", 0.8, 0.9],
+    ]
+    assert [model_text(row) for row in frame.to_dict("records")][::2] == ["d_det", "d_det, trained fast"]
