@@ -19,7 +19,6 @@ VERDICTS_OF_MODELS = {
 }
 """From a column of `datasets` to what it measures."""
 
-
 PARTS_USED = {
     "human_alone": "human part alone",
     "noise_alone": "noise part alone",
