@@ -15,6 +15,11 @@ def modules() -> set[Path]:
     return {file.with_suffix(".html") for file in named if not file.stem.startswith("_")}
 
 
+def test_packages_name_what_is_public_as_x_as_x() -> None:
+    """By `__all__`, which would do as well for programs, pdoc leaves the modules of a package out."""
+    assert [str(file) for file in (ROOT / "nrf_ray").rglob("__init__.py") if "__all__" in file.read_text()] == []
+
+
 @pytest.mark.slow
 def test_every_public_module_has_a_page_and_nothing_is_warned_of(tmp_path: Path) -> None:
     pytest.importorskip("pdoc")
