@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import runpy
+import sys
 import xml.etree.ElementTree as ET
 
 import pandas as pd
@@ -53,6 +55,16 @@ def test_marks_lie_where_the_scale_says(module, results) -> None:
     assert circles == pytest.approx([module.LEFT + module.WIDTH * share for share in (0.9, 0.4)], abs=0.06)
     assert len(list(svg.iter("{http://www.w3.org/2000/svg}rect"))) == 2, "the page and the square of the control"
     assert module.draw(results) == module.draw(results)
+
+
+def test_the_command_of_readme_writes_the_picture(module, results, tmp_path, monkeypatch) -> None:
+    table = tmp_path / "results.parquet"
+    results[results["seed"] == 0].to_parquet(table)
+    monkeypatch.setattr(sys, "argv", [str(FILE), str(table), str(tmp_path / "picture.svg")])
+    runpy.run_path(str(FILE), run_name="__main__")
+    drawn = (tmp_path / "picture.svg").read_text()
+    assert drawn == module.draw(pd.read_parquet(table))
+    assert "±" not in drawn, "a single seed has no interval"
 
 
 def test_the_committed_picture_shows_the_numbers_of_the_claims() -> None:
