@@ -37,6 +37,14 @@ def run(block: Block, folder: Path, environment: dict[str, str]) -> str:
     return done.stdout
 
 
+def test_what_the_tutorial_changes_is_still_there_to_be_changed() -> None:
+    (change,) = (block.text for block in blocks(TUTORIAL) if block.language == "diff")
+    done = subprocess.run(
+        ["git", "apply", "--check", "-"], cwd=ROOT, input=change, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_newcomer_gets_from_nothing_to_a_construction_of_their_own(tmp_path: Path) -> None:
