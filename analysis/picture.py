@@ -99,4 +99,4 @@ if __name__ == "__main__":
     parser.add_argument("results", type=Path, help="results.parquet of the transfer grid, one dataset")
     parser.add_argument("picture", type=Path, help="the SVG file to write")
     chosen = parser.parse_args()
-    chosen.picture.write_text(draw(pd.read_parquet(chosen.results)))
+    chosen.picture.write_text(draw(pd.read_parquet(chosen.results)), encoding="utf-8")

@@ -60,7 +60,7 @@ def _write(sweep: KeptSweep, destination: Path, ending: str, text: Callable[[Res
     with new_folder(destination) as folder:
         tables = list(results_tables(sweep))
         for table in tables:
-            (folder / f"{table.name}{ending}").write_text(text(table))
+            (folder / f"{table.name}{ending}").write_text(text(table), encoding="utf-8")
     return f"{', '.join(table.name + ending for table in tables) or 'no table'}"
 
 

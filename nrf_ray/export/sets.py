@@ -49,7 +49,7 @@ def export_set(store: Store, record: Record, destination: Path, form: str, *, cr
         write(rows, folder)
         if croissant:
             write_croissant(about, folder, form)
-        (folder / "datasheet.md").write_text(datasheet(about))
+        (folder / "datasheet.md").write_text(datasheet(about), encoding="utf-8")
     return len(rows.images)
 
 
