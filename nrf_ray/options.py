@@ -124,8 +124,6 @@ class Options(RunOptions):
             preset = preset.trained_by(self.workers_per_training)
         own = defaults(preset)
         datasets = axis(self.dataset, str, preset.datasets)
-        if not datasets:
-            raise ConfigError(f"the preset {preset.name} comes without a dataset; name one with --dataset")
         return Grid(
             preset=preset,
             datasets=tuple(map(planning_name, datasets)) if self.plan else datasets,

@@ -23,9 +23,6 @@ LOADERS: dict[str, Callable[[], tuple[LabelledImages, LabelledImages]]] = {"digi
 NORMALISATION: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {"digits": ((0.3,), (0.35,))}
 """Mean and std per channel of the built-in datasets; of texts, per coordinate."""
 
-WORDS: dict[str, Callable[[], WordTable]] = {}
-"""The words of the built-in datasets of texts."""
-
 
 @lru_cache(maxsize=2)
 def load(ref: DatasetRef) -> tuple[LabelledImages, LabelledImages]:
@@ -77,8 +74,8 @@ def normalisation(ref: DatasetRef) -> tuple[tuple[float, ...], tuple[float, ...]
 
 def word_table(ref: DatasetRef) -> WordTable:
     """Return the words that the texts of `ref` are made of. Raises ConfigError where it holds no texts."""
-    if not ref.location and ref.name in WORDS:
-        return WORDS[ref.name]()
+    if is_planted(ref.name) and parse_planted(ref.name).modality == "text":
+        return planted.words(parse_planted(ref.name))
     if not ref.location or locate(ref.location).kind != "texts":
         raise ConfigError(f"dataset {ref.name} holds no texts")
     located = locate(ref.location)

@@ -1,10 +1,13 @@
 """Planted sets as tensors; see `nrf_ray.planted`."""
 
+import numpy as np
 import torch
 
 from nrf_ray.data.images import LabelledImages
-from nrf_ray.planted import Planted
+from nrf_ray.data.words import Scaling, WordTable, table_of
+from nrf_ray.planted import Planted, grammar
 from nrf_ray.planted.generate import generate
+from nrf_ray.planted.texts import word_vectors
 
 NORMALISATION = {"image": (0.5, 0.3), "text": (0.5, 0.3)}
 """Mean and std of each modality, to one digit: the same for all of its sets."""
@@ -17,6 +20,13 @@ def load(spec: Planted) -> tuple[LabelledImages, LabelledImages]:
         for made in (generate(spec, "train"), generate(spec, "test"))
     )
     return train, test
+
+
+def words(spec: Planted) -> WordTable:
+    """Return the words of planted texts, at 8 bits; one that is put in place of another bears no mark."""
+    mean, std = normalisation(spec)
+    embedding = (word_vectors(spec) - np.array(mean)) / np.array(std)
+    return table_of(grammar.WORDS, embedding, Scaling(mean, std))
 
 
 def normalisation(spec: Planted) -> tuple[tuple[float, ...], tuple[float, ...]]:

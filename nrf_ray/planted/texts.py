@@ -31,11 +31,17 @@ APART = 4
 def human_parts(spec: Planted, classes: Ints, split: str) -> Floats:
     """Return the readable part of one text a row, [n, 1, 10, 32], about the topics `classes` [n]."""
     number = {word: index for index, word in enumerate(grammar.WORDS)}
-    vectors = CENTRE + on_lattice(spec.human / np.sqrt(WIDTH)) * np.repeat(codes(), 2, axis=1)
+    vectors = word_vectors(spec)
     parts = np.zeros((len(classes), 1, LENGTH, WIDTH))
     for row, words in enumerate(grammar.write(spec.seed, classes.tolist(), split)):
         parts[row, 0, : len(words)] = vectors[[number[word] for word in words]]
     return parts
+
+
+def word_vectors(spec: Planted) -> Floats:
+    """Return the vector of every word of the vocabulary, without a mark, [v, 32]."""
+    vectors: Floats = CENTRE + on_lattice(spec.human / np.sqrt(WIDTH)) * np.repeat(codes(), 2, axis=1)
+    return vectors
 
 
 def blank(human: Array) -> Array:

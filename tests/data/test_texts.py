@@ -16,6 +16,8 @@ from nrf_ray.data.load import load, normalisation, word_table
 from nrf_ray.data.words import LEVELS, UNKNOWN, WORD_MEAN, Scaling, WordTable, table_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.classifier import WORD_FROM
+from nrf_ray.planted import grammar, parse_planted
+from nrf_ray.planted.generate import generate
 from tests.texts import corpus, write_texts
 
 TEXTS, LABELS = corpus(60)
@@ -231,6 +233,22 @@ def test_a_split_of_another_name_is_refused(tmp_path):
 def test_a_vocabulary_of_one_word_is_refused():
     with pytest.raises(ConfigError, match="have 1 different words"):
         learn_words([["film"], ["film"]])
+
+
+def test_planted_texts_are_read_back_word_by_word():
+    ref = dataset_named("planted-text").ref
+    levels = (load(ref)[0].images[:20] * LEVELS).round().byte().numpy()
+    read = word_table(ref).texts_of(levels)
+    assert read == [" ".join(words) for words in grammar_of(ref)[:20]]
+    with pytest.raises(ConfigError, match="dataset planted-image holds no texts"):
+        word_table(dataset_named("planted-image").ref)
+
+
+def grammar_of(ref):
+    """Return the sentences behind the planted texts `ref`, one a row."""
+    spec = parse_planted(ref.name)
+    made = generate(spec, "train")
+    return grammar.write(spec.seed, made.human.tolist(), "train")
 
 
 def test_a_table_without_an_unknown_word_has_every_token():

@@ -164,9 +164,8 @@ def test_texts_are_neither_cropped_nor_flipped():
         trained(BOOK, "text_cnn", Recipe(epochs=1, lr=0.1, augmentation=Augmentation(flip=True)), "source", 0)
 
 
-def test_the_preset_for_texts_needs_a_dataset():
-    with pytest.raises(ConfigError, match="the preset text comes without a dataset; name one with --dataset"):
-        Options().grid(default_preset="text")
+def test_a_sweep_has_a_preset_of_its_own_which_a_flag_overrides():
+    assert Options().grid(default_preset="text").preset.name == "text"
     assert Options(preset="smoke").grid(default_preset="text").preset.name == "smoke"
     assert isinstance(Options().grid(), Grid)
 
