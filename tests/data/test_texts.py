@@ -185,13 +185,16 @@ def test_bad_rows_are_refused_in_one_line(tmp_path, ending, texts, labels, said)
     assert re.search(said, refusal(f"text-{ending}:{path}"))
 
 
-def test_labels_out_of_range_are_refused(tmp_path):
+def test_labels_out_of_range_and_what_is_no_text_are_refused(tmp_path):
     path = write_texts(tmp_path / "a.csv", TEXTS[:12], [0, 1] * 5 + [5, 0], split=["train"] * 10 + ["test"] * 2)
     assert "has a row with label 5; the labels of its classes are 0 to 1" in refusal(f"text-csv:{path}")
     path = write_texts(tmp_path / "b.csv", TEXTS[:4], [0, 1, -1, 0])
     assert "row 2" in refusal(f"text-csv:{path}")
     path = write_texts(tmp_path / "c.parquet", TEXTS[:4], [0.0, 1.0, 0.0, 1.0])
     assert "labels of type double" in refusal(f"text-parquet:{path}")
+    path = write_texts(tmp_path / "d.parquet", [text.encode() for text in TEXTS[:4]], LABELS[:4])
+    assert "row 0 of" in (said := refusal(f"text-parquet:{path}"))
+    assert "is of type bytes and no text" in said
 
 
 def test_an_unknown_encoding_is_refused_with_the_remedy(tmp_path):

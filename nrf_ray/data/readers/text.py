@@ -98,7 +98,9 @@ def _parsed(path: Path, ending: str, stamp: object) -> dict[Split, Texts]:
         if len(texts) > MAX_ROWS:
             raise ConfigError(f"{file} has {len(texts)} rows; at most {MAX_ROWS} are read: write smaller files")
         for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
-            if not isinstance(text, str) or not text.strip():
+            if not isinstance(text, str | None):
+                raise ConfigError(f"row {number} of {file} is of type {type(text).__name__} and no text")
+            if not text or text.isspace():
                 raise ConfigError(f"row {number} of {file} is an empty text; leave it out")
             found = rows[_split(file, splits[number] if splits else None)]
             found.texts.append(text)
