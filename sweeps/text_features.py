@@ -7,6 +7,8 @@ columns `text` and `original` of its shards. D_R and D_NR match what the robust 
 each set of PGD stands its leakage-only control. All models are measured on clean texts, under PGD within the preset's
 radius, and with a few words replaced (attack hotflip-WORDS; norm words, epsilon their number).
 
+A shard of replaced words is itself a set of texts, text-parquet:SHARD, for networks with other embeddings.
+
 The preset says how eps relates to the distance of neighbouring words. Neighbours in such an embedding are words of like
 use, and may be opposites: a replaced word can change what a text says, and the robust judge only hints at how often.
 

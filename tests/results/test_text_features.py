@@ -95,6 +95,15 @@ def test_a_person_can_read_what_was_replaced(run, dataset):
     assert [norm > 0 for norm in table["norm"].to_pylist()] == moved
 
 
+def test_a_set_of_replaced_words_is_itself_a_set_of_texts(run, tmp_path, monkeypatch):
+    """So a student with another embedding, or an encoder, can be trained on it."""
+    monkeypatch.setenv("NRF_DATA", str(tmp_path / "home"))
+    data = run.store.artifact(discrete(run)).read(shard_name(0))
+    (tmp_path / "d_det.parquet").write_bytes(data)
+    info = dataset_named(f"text-parquet:{tmp_path / 'd_det.parquet'}")
+    assert (info.num_train + info.num_test, info.num_classes) == (150, 2)
+
+
 def training_rows(dataset):
     from nrf_ray.data.located import locate
 
