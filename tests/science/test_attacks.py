@@ -14,9 +14,7 @@ from nrf_ray.threat import NORMS, ThreatModel, perturbation_norm
 every_norm = pytest.mark.parametrize("norm", NORMS)
 both_goals = pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
 both_returns = pytest.mark.parametrize("returns", ["last", "worst_loss"])
-EPS = {"l2": 0.2, "linf": 0.05}
-DUAL = {"l2": 2, "linf": 1}
-"""Order of the dual norm: by how much a linear function can rise in the ball, over eps."""
+EPS = {"l2": 0.2, "linf": 0.05, "l2_token": 0.1}
 
 
 def settings_for(norm, eps=None, steps=10, **more):
@@ -24,9 +22,19 @@ def settings_for(norm, eps=None, steps=10, **more):
     return {"threat": ThreatModel(norm=norm, eps=eps), "steps": steps, "step_size": 2.5 * eps / steps, **more}
 
 
-def steepest(weights, norm):
-    """Return the unit direction in which x -> weights x rises fastest."""
-    return weights.sign() if norm == "linf" else weights / weights.norm(dim=-1, keepdim=True)
+def steepest(weights, norm, shape):
+    """Return the direction of size one in which x -> weights x rises fastest; x has `shape`, weights are flat."""
+    if norm == "linf":
+        return weights.sign()
+    rows = weights.view(*weights.shape[:-1], -1, shape[-1] if norm == "l2_token" else weights.shape[-1])
+    return (rows / rows.norm(dim=-1, keepdim=True)).view_as(weights)
+
+
+def dual_norm(weights, norm, shape):
+    """Return by how much x -> weights x can rise in the ball, over eps."""
+    if norm == "l2_token":
+        return weights.view(*weights.shape[:-1], -1, shape[-1]).norm(dim=-1).sum(dim=-1)
+    return weights.norm(p={"l2": 2, "linf": 1}[norm], dim=-1)
 
 
 def start_from(images, norm, seed):
@@ -47,11 +55,11 @@ def test_two_class_linear_optimum_is_reached(linear, norm, targeted, returns):
     settings = settings_for(norm, targeted=targeted, returns=returns)
     found = pgd(model, images, labels, **settings)
     rise = weight[labels] - weight[1 - labels] if targeted else weight[1 - labels] - weight[labels]
-    expected = images + EPS[norm] * steepest(rise, norm).view_as(images)
+    expected = images + EPS[norm] * steepest(rise, norm, images.shape).view_as(images)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
     margin = (model(images)[range(8), labels] - model(images)[range(8), 1 - labels]).detach()
-    change = EPS[norm] * rise.norm(p=DUAL[norm], dim=1)
+    change = EPS[norm] * dual_norm(rise, norm, images.shape)
     loss = F.softplus(-(margin + change)) if targeted else F.softplus(-(margin - change))
     torch.testing.assert_close(per_example_cross_entropy(model(found), labels).detach(), loss, rtol=1e-4, atol=1e-5)
 
@@ -70,7 +78,7 @@ def test_linear_optimum_of_a_loss_of_the_callers_own(linear, norm, targeted):
         **settings_for(norm, targeted=targeted),
     )
     sign = 1 if targeted else -1
-    expected = images + sign * EPS[norm] * steepest(weight, norm).view_as(images)
+    expected = images + sign * EPS[norm] * steepest(weight, norm, images.shape).view_as(images)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
@@ -131,7 +139,7 @@ def test_worst_loss_is_never_worse_than_last_or_start(trained, digits, norm, tar
     images, labels = digits[1].images[:128], digits[1].labels[:128]
     labels = (labels + 3) % 10 if targeted else labels
     sign = -1 if targeted else 1
-    settings = settings_for(norm, {"l2": 1.5, "linf": 0.3}[norm], steps=3, targeted=targeted)
+    settings = settings_for(norm, {"l2": 1.5, "linf": 0.3, "l2_token": 0.5}[norm], steps=3, targeted=targeted)
     settings["step_size"] = settings["threat"].eps
     last, worst = (pgd(trained, images, labels, returns=kind, **settings) for kind in ("last", "worst_loss"))
     with torch.no_grad():
@@ -222,7 +230,7 @@ def test_steps_do_not_shrink_with_the_gradient(linear, norm, scale):
     weight = torch.tensor([[1.0, -1.0, 0.5, 0.25], [-1.0, 1.0, -0.5, -0.25]])
     images = torch.tensor([0.6, 0.3, 0.5, 0.5]).view(1, 1, 2, 2)
     found = pgd(linear(scale * weight), images, torch.tensor([0]), **settings_for(norm))
-    expected = images - EPS[norm] * steepest(weight[0], norm).view_as(images)
+    expected = images - EPS[norm] * steepest(weight[0], norm, images.shape).view_as(images)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
