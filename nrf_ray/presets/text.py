@@ -1,8 +1,10 @@
 """The preset for texts: recipes that were tried on 8,899 training texts of rt-polarity before they were written down.
 
-Radii are in the units of the box. In the embedding learnt from those texts, a word lies .97 from the centre and,
-in the median, .64 from the word next to it; so at l2 .1, a sixth of the way for one word, a standard network loses half
-of what it knew, and at .5 everything.
+Radii are in the units of the box. In the embedding learnt from those texts, a word lies .97 from the centre and, in the
+median, .64 from the word next to it. At l2 .1, a sixth of the way for one word, a standard network loses more than half
+of what it knew; adversarial training is within that radius. Targeted PGD within .2 fools it on five of six texts, and
+the robust judge, right on 70% of clean texts, keeps the old label of 55%. Within .5 it is fooled on all, but the judge
+gives four of five their new label too: what a student learns there is not from non-robust features alone.
 """
 
 from dataclasses import replace
@@ -24,7 +26,7 @@ TEXT = Preset(
     control_archs=("text_cnn",),
     constructions=("d_rand", "d_det", "leak_rand", "leak_det", "d_robust", "d_nonrobust"),
     norms=("l2",),
-    epsilons=(0.5,),
+    epsilons=(0.2, 0.5),
     radii=(0.1,),
     seeds=(0, 1, 2),
     nonrobust_archs=("text_cnn",),
