@@ -53,18 +53,19 @@ def _panel(diagram: Diagram, left: float) -> Panel:
         x=(0, len(shares)),
         y=(0, len(norms)),
         title=diagram.title,
-        note=f"predictiveness of the noise part ({diagram.p_human:g} of the human part); upwards: its norm",
+        note=f"noise part: predictiveness (human {diagram.p_human:g}), norm",
         x_names=[(i + 0.5, f"{share:g}") for i, share in enumerate(shares)],
         y_names=[(i + 0.5, f"{norm:g}") for i, norm in enumerate(norms)],
     )
     for (share, norm), value in sorted(diagram.values.items()):
         i, j = shares.index(share), norms.index(norm)
         panel.band([(i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1)], colour=_colour(value), opacity=1)
-        panel.word((i + 0.5, j + 0.5), f"{value:+.2f}")
     below = sum(share < diagram.p_human for share in shares)
     equal = sum(share == diagram.p_human for share in shares)
     change = below + equal / 2
     panel.curve([(change, 0), (change, len(norms))], colour=LINE, width=2)
+    for (share, norm), value in sorted(diagram.values.items()):
+        panel.word((shares.index(share) + 0.5, norms.index(norm) + 0.5), f"{value:+.2f}")
     return panel
 
 
