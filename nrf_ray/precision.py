@@ -36,8 +36,9 @@ def bfloat16_instructions() -> tuple[str, ...]:
 
 
 def use_exact_float32() -> None:
-    """Let GPUs compute float32 as float32; by themselves they use TF32, ten bits of mantissa, for convolutions."""
+    """Let GPUs compute float32 as float32; by themselves they use TF32, of ten bits, for some layers."""
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"
 
 

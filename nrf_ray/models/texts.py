@@ -41,9 +41,8 @@ class BiLSTM(nn.Module):
 
     def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
         """Return representations [b, 2 * hidden]."""
-        # cuDNN gives no gradient of a recurrent network in eval mode, which attacks need.
-        with torch.backends.cudnn.flags(enabled=self.training):
-            states, _ = self.lstm(vectors)
+        # cuDNN gives gradients of a recurrent network in training mode alone; without dropout, it changes no number.
+        states, _ = self.lstm.train()(vectors)
         represented: Tensor = self.dropout((states + _nowhere(words).unsqueeze(2)).amax(dim=1))
         return represented
 

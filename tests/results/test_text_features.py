@@ -31,7 +31,7 @@ HARD = replace(PRESETS["text"].robust_source, epochs=1, batch_size=20)
 TINY = replace(
     PRESETS["text"],
     source=SHORT, victim=SHORT, student=SHORT, robust_source=HARD, judge=HARD, matching_source=SHORT,
-    craft_steps=3, attack_steps=3, check_examples=4, test_examples=20, substitution=WORDS,
+    epsilons=(0.5,), craft_steps=3, attack_steps=3, check_examples=4, test_examples=20, substitution=WORDS,
     matching=replace(PRESETS["text"].matching, steps=3),
 )  # fmt: skip
 

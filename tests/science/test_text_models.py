@@ -10,6 +10,7 @@ from nrf_ray.cells import trained
 from nrf_ray.data.catalogue import DATASETS, DatasetInfo, DatasetRef
 from nrf_ray.engine import twin
 from nrf_ray.errors import ConfigError
+from nrf_ray.graph.stage import Resources
 from nrf_ray.models.catalogue import ARCHITECTURES
 from nrf_ray.models.measure import forward_macs
 from nrf_ray.models.zoo import build
@@ -17,6 +18,7 @@ from nrf_ray.options import Options
 from nrf_ray.presets import PRESETS
 from nrf_ray.recipes import Augmentation, Recipe
 from nrf_ray.specs import AutoAttack, pgd_attack
+from nrf_ray.stages.runtime import prepare
 from nrf_ray.sweep import Grid
 from nrf_ray.threat import ThreatModel, l2_token_norm
 from tests.results.conftest import grid_of
@@ -90,6 +92,20 @@ def test_a_twin_gives_the_same_outputs_and_gradients_by_its_input(arch):
     torch.testing.assert_close(found(texts()), model.eval()(texts()))
     assert not any(parameter.requires_grad for parameter in found.parameters())
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@every_arch
+def test_it_works_in_the_state_of_torch_that_stages_have(arch):
+    """Deterministic, with precision set by torch's new interface, which does not mix with its old one."""
+    flags = (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads())
+    try:
+        prepare(Resources())
+        images = texts().requires_grad_(True)
+        twin(made(arch), texts())(images).sum().backward()
+        assert images.grad.isfinite().all()
+    finally:
+        torch.use_deterministic_algorithms(flags[0])
+        torch.set_num_threads(flags[1])
 
 
 @every_arch
