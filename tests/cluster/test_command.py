@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,7 @@ def test_the_same_command_again_starts_no_ray(finished: tuple[Path, subprocess.C
 def test_ray_and_one_process_give_the_same_bytes(
     finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    sweep = transfer_grid.transfer_grid(Options(preset="smoke").grid())
+    sweep = replace(transfer_grid.transfer_grid(Options(preset="smoke").grid()), preset="smoke")
     store = Store.open(str(tmp_path / "inline"), create=True)
     frontier = run_inline(sweep.goals, store)
     assert set(frontier.state.values()) == {Progress.DONE}
