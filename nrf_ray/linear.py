@@ -184,7 +184,7 @@ def containment(non_robust: Tensor, robust: Tensor, alpha: float) -> Tensor:
 def _pairwise(weights: Tensor, norm: Norm) -> Tensor:
     """Return the dual norm of w_j - w_i for all pairs, [k, k]; its gradient is 0 where they are equal."""
     differences = weights[None] - weights[:, None]
-    if norm == "linf":
+    if norm != "l2":
         return dual_norm(differences, norm)
     squares: Tensor = differences.square().sum(dim=-1)
     return (squares + torch.finfo(weights.dtype).tiny).sqrt()

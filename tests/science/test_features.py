@@ -12,7 +12,6 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.features import Questions, Units, Usefulness
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.specs import pgd_attack
-from nrf_ray.threat import NORMS
 
 
 def linear_model(weights, head=None):
@@ -35,7 +34,7 @@ def two_class_images(n, seed):
     return LabelledImages(images=images.clamp(0.4, 0.6), labels=labels)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["l2", "linf"])
 @pytest.mark.parametrize("eps", [0.01, 0.2])
 def test_the_closed_form_of_linear_features_is_what_pgd_finds(norm, eps):
     data = two_class_images(200, seed=0)

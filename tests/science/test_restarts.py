@@ -10,7 +10,7 @@ from nrf_ray.specs import fgsm_rs, n_fgsm, pgd_attack
 from nrf_ray.threat import NORMS, ThreatModel, perturbation_norm
 
 every_norm = pytest.mark.parametrize("norm", NORMS)
-EPS = {"l2": 0.5, "linf": 0.1}
+EPS = {"l2": 0.5, "linf": 0.1, "l2_token": 0.2}
 
 
 @every_norm
