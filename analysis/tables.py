@@ -14,23 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
-from nrf_ray import planted_tables, tables, theory_tables
 from nrf_ray.errors import NrfError
 from nrf_ray.evidence import model_text, set_text
 from nrf_ray.graph.store import Store
 from nrf_ray.grille import ball_text, share_text
+from nrf_ray.kept import DECLARED
 from nrf_ray.parquet import read_table, schema, to_arrow
 
 if TYPE_CHECKING:
     from IPython.display import SVG
-
-DECLARED = {
-    table.name: table
-    for module in (tables, theory_tables, planted_tables)
-    for table in vars(module).values()
-    if isinstance(table, tables.Table)
-}
-"""Every table that is declared, by name."""
 
 
 def store_uri() -> str:

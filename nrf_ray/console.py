@@ -10,6 +10,9 @@ FILE_WIDTH = 180
 
 
 def make_console(file: TextIO | None = None) -> Console:
-    """Return a console on `file` (stdout without one): as wide as the terminal, or `FILE_WIDTH` in a file or pipe."""
+    """Return a console on `file` (stdout without one): as wide as the terminal, or `FILE_WIDTH` in a file or pipe.
+
+    Square brackets are text: datasets have them in their names.
+    """
     out = file or sys.stdout
-    return Console(file=out, width=None if out.isatty() else FILE_WIDTH, highlight=False)
+    return Console(file=out, width=None if out.isatty() else FILE_WIDTH, highlight=False, markup=False)

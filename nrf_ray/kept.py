@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nrf_ray import planted_tables, tables, theory_tables
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.record import Record
@@ -15,6 +16,14 @@ from nrf_ray.graph.store import Place, Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+DECLARED = {
+    table.name: table
+    for module in (tables, theory_tables, planted_tables)
+    for table in vars(module).values()
+    if isinstance(table, tables.Table)
+}
+"""Every table that is declared, by name."""
 
 STAGES = "stages"
 """The table that tells how the stages of a sweep stand; all others are its results."""
@@ -95,14 +104,27 @@ def find_sweep(store: Store, name: str) -> KeptSweep:
     lookup({known: known for known in sweep_names(store)}, name, f"sweep of {store.uri}")
     folder = f"sweeps/{name}/"
     files = [blob.name.removeprefix(folder) for blob in store.blobs.under(folder.rstrip("/"))]
-    tables = {file.removesuffix(".parquet"): _table(store, folder + file) for file in files if _is_table(file)}
-    if STAGES not in tables:
+    found = {file.removesuffix(".parquet"): _table(store, folder + file) for file in files if _is_table(file)}
+    if STAGES not in found:
         raise ConfigError(f"the sweep {name} of {store.uri} has no {STAGES}.parquet; run its sweep again")
-    stages = tuple(tables.pop(STAGES).to_pylist())
+    found.pop(STAGES)
+    stages = tuple(kept_table(store, f"{folder}{STAGES}.parquet").to_pylist())
     places = [Place(row["stage"], Key(row["key"])) for row in stages]
     records = {record.key: record for record in store.sound_records(places) if record is not None}
     shown = tuple(file for file in files if file.endswith((".svg", ".html")) and "/" not in file)
-    return KeptSweep(name=name, store=store, tables=tables, stages=stages, records=records, shown=shown)
+    return KeptSweep(name=name, store=store, tables=found, stages=stages, records=records, shown=shown)
+
+
+def kept_table(store: Store, name: str) -> "pa.Table":
+    """Return the table at `name`, or raise ConfigError where it is damaged or lacks columns that are declared."""
+    table = _table(store, name)
+    declared = DECLARED.get(name.rsplit("/")[-1].removesuffix(".parquet"))
+    lacking = [column for column in declared.column_names() if column not in table.column_names] if declared else []
+    if lacking:
+        raise ConfigError(
+            f"{name} of {store.uri} is of another nrf_ray and lacks {', '.join(lacking)}; run its sweep again"
+        )
+    return table
 
 
 def _is_table(file: str) -> bool:

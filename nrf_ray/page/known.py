@@ -8,6 +8,7 @@ import pandas as pd
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Place, Store
+from nrf_ray.kept import kept_table
 from nrf_ray.page.curves import CurveReader
 from nrf_ray.page.findings import frames_so_far, result_tables, scatters
 from nrf_ray.page.gallery import kept_galleries, update_galleries
@@ -15,7 +16,6 @@ from nrf_ray.page.origin import Records, origin_of
 from nrf_ray.page.outline import Outline, driver_of, read_outline
 from nrf_ray.page.snapshot import HELD, Curve, Gallery, ResultTable, RunState, Scatter, Snapshot, StageFact, Working
 from nrf_ray.page.standing import by_store, failures_among
-from nrf_ray.parquet import read_table
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import STAGES
 
@@ -69,10 +69,10 @@ class Known:
         names = [blob.name.removeprefix(f"{folder}/") for blob in self._store.blobs.under(folder)]
         stages = f"{STAGES.name}.parquet"
         mine = {stage.key for stage in self.outline.stages}
-        if stages not in names or set(read_table(self._store.blobs, f"{folder}/{stages}")["key"].to_pylist()) != mine:
+        if stages not in names or set(kept_table(self._store, f"{folder}/{stages}")["key"].to_pylist()) != mine:
             return
         frames = {
-            name.removesuffix(".parquet"): read_table(self._store.blobs, f"{folder}/{name}").to_pandas()
+            name.removesuffix(".parquet"): kept_table(self._store, f"{folder}/{name}").to_pandas()
             for name in names
             if name.endswith(".parquet") and "/" not in name
         }

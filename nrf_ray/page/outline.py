@@ -84,9 +84,12 @@ class Outline:
             cells = tuple(tuple(cell) for cell in fields["cells"])
             state = RunState(fields["state"])
             found = cls(**{**fields, "stages": stages, "cells": cells, "state": state})
-            for positions in (*(stage.inputs for stage in stages), *cells):
-                assert all(0 <= position < len(stages) for position in positions)
-            datetime.fromisoformat(found.began)
+            for at, positions in (*enumerate(stage.inputs for stage in stages), *((len(stages), c) for c in cells)):
+                assert all(0 <= position < at for position in positions)
+            assert all(isinstance(text, str) for text in (found.sweep, found.command))
+            assert dict(found.process)
+            for moment in filter(None, (found.began, found.ended)):
+                assert datetime.fromisoformat(moment).tzinfo
         except (KeyError, TypeError, ValueError, AssertionError) as error:
             raise ConfigError("its run.json is damaged; run the sweep's command again, which writes it anew") from error
         return found

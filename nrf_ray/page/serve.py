@@ -4,6 +4,7 @@ Only this machine can connect. A page of another site that a browser here shows 
 must name this server as its host (against DNS rebinding), and nothing but this page can be read.
 """
 
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,8 +58,16 @@ def make_server(page: Callable[[], bytes], port: int) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: object) -> None:
             """Keep the terminal quiet."""
 
+    class Server(ThreadingHTTPServer):
+        """Says in one line what went wrong with a request; who went away before its end is no mistake."""
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            error = sys.exception()
+            if not isinstance(error, ConnectionError):
+                print(f"the page could not be made: {type(error).__name__}: {error}", file=sys.stderr)
+
     try:
-        server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+        server = Server((LOOPBACK, port), Handler)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"port {port} cannot be used ({error}); choose another with --port") from error
     at = server.server_port
