@@ -53,7 +53,9 @@ def _ilyas() -> Iterator[dict[str, object]]:
         yield _number(value, who=ILYAS, source="D.7", construction=construction, tested_on="cifar10.1")
     for tested_on, value in (("d_robust (train)", 0.7733), ("d_robust (test)", 0.6249)):
         of_set = {"construction": "d_robust", "start": "noise", "tested_on": tested_on}
-        yield _number(value, "robust_accuracy", 0.25, who=ILYAS, source="Table 8 (its .4827 is the from-noise row)", **of_set)
+        yield _number(
+            value, "robust_accuracy", 0.25, who=ILYAS, source="Table 8 (its .4827 is the from-noise row)", **of_set
+        )
     figure_12 = (
         ("d", "standard", 0.980, 0.185),
         ("d", "adversarial", 0.957, 0.928),

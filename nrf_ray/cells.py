@@ -8,8 +8,10 @@ from typing import Literal
 
 from nrf_ray.crafts import Construction, Craft, Matching, Storage, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
+from nrf_ray.data.naming import EMBEDDING
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Stage
+from nrf_ray.models.catalogue import ENCODER
 from nrf_ray.presets import Preset
 from nrf_ray.recipes import Augmentation, Recipe
 from nrf_ray.seeding import derive_seed
@@ -114,6 +116,11 @@ def trained(
     architecture or the augmentation is for another kind of data.
     """
     check_reads(arch, dataset)
+    if arch == ENCODER and EMBEDDING not in dataset.ref.name:
+        raise ConfigError(
+            f"{ENCODER} is the encoder that a dataset names, and {dataset.ref.name} names none; write it as "
+            f"text-parquet:PATH{EMBEDDING}hf:NAME"
+        )
     if dataset.kind == "texts" and recipe.augmentation != Augmentation():
         raise ConfigError(
             f"the {role} of {dataset.ref.name} would be trained on crops or flips, and {dataset.ref.name} holds texts; "

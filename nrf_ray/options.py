@@ -49,7 +49,7 @@ def number(text: str, flag: str = "--epsilon") -> float:
     """Return a number given for `flag`, also one written as a fraction (8/255)."""
     try:
         return float(Fraction(text)) if "/" in text else float(text)
-    except (ValueError, ZeroDivisionError) as error:
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise ConfigError(f"{flag} {text!r} is no number; write it as 1.5 or 8/255") from error
 
 

@@ -47,10 +47,19 @@ def planted_model(dataset: DatasetInfo, arch: str, recipe: Recipe, seed: int) ->
 
 
 def reader_of(dataset: DatasetInfo, preset: Preset) -> Model:
-    """Return a model trained on examples like those of `dataset` without a noise part; one serves all seeds."""
+    """Return a model trained on examples like those of `dataset`, and not on those, without a noise part.
+
+    One serves all seeds.
+    """
     spec = parse_planted(dataset.ref.name)
     bare = planted(spec.modality, classes=spec.classes, human=spec.human, noise=0.0, train=spec.train, test=spec.test)
-    return trained(set_of(replace(bare, seed=spec.seed)), preset.source_arch, preset.source, "reader", seed=0)
+    return trained(
+        set_of(replace(bare, seed=derive_seed(spec.seed, "reader") % 2**31)),
+        preset.source_arch,
+        preset.source,
+        "reader",
+        seed=0,
+    )
 
 
 def model_of_read_labels(

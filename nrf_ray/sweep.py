@@ -153,6 +153,11 @@ class PlantedGrid:
         ):
             for value in values:
                 lookup(dict.fromkeys(known), value, name)
+        if len(self.readers) > len(self.modalities):
+            raise ConfigError(
+                f"{len(self.readers)} readers ({', '.join(self.readers)}) for {' and '.join(self.modalities)}: one "
+                "reads images and one texts; leave out what is not used"
+            )
         for modality in self.modalities:
             if self.archs and not self.archs_for(modality):
                 raise ConfigError(f"{', '.join(self.archs)} reads no {modality}s; add an architecture that does")

@@ -48,8 +48,8 @@ def encoder_folder(name: str) -> Path:
     path = Path(name).expanduser().absolute()
     if path.is_dir():
         return _checked(path)
-    if name.isidentifier() and (spec := importlib.util.find_spec(name)) and spec.submodule_search_locations:
-        for place in sorted(Path(spec.submodule_search_locations[0]).rglob("config.json")):
+    if spec := _package(name):
+        for place in sorted(spec.rglob("config.json")):
             if (place.parent / FILES[1]).is_file():
                 return _checked(place.parent)
         raise ConfigError(f"the package {name} carries no encoder: no folder in it has {' and '.join(FILES)}")
@@ -65,6 +65,15 @@ def encoder_folder(name: str) -> Path:
             f"{PREFIX}{name} is neither a folder nor a package nor in this machine's cache of the hub, and no run "
             f"downloads anything; where there is a network, run `hf download {name}` first, or name a folder"
         ) from error
+
+
+def _package(name: str) -> Path | None:
+    """Return the folder of the installed package `name`; None where there is none."""
+    try:
+        spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    except ValueError:  # a module that was started rather than imported
+        return None
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
 
 
 def tokens_of(folder: Path, text: str) -> list[str]:
@@ -139,8 +148,10 @@ def _header(folder: Path) -> tuple[int, dict[str, Any]]:
             header = json.loads(opened.read(size)) if 0 < size <= MAX_HEADER else {}
         except ValueError as error:
             raise ConfigError(f"{file} is no safetensors file: {error}") from error
-    found = [entry for name, entry in header.items() if name.endswith(TABLES)]
-    if len(found) != 1 or len(found[0].get("shape", ())) != 2:
+    named = header.items() if isinstance(header, dict) else ()
+    found = [entry for name, entry in named if name.endswith(TABLES)]
+    wanted = {"dtype", "shape", "data_offsets"}
+    if len(found) != 1 or not isinstance(found[0], dict) or wanted - set(found[0]) or len(found[0]["shape"]) != 2:
         raise ConfigError(f"{file} has {len(found)} tables of words ({', '.join(TABLES)}) where one is expected")
     return 8 + size, found[0]
 

@@ -72,6 +72,7 @@ def normalisation(ref: DatasetRef) -> tuple[tuple[float, ...], tuple[float, ...]
     return arrays.mean, arrays.std
 
 
+@lru_cache(maxsize=2)
 def word_table(ref: DatasetRef) -> WordTable:
     """Return the words that the texts of `ref` are made of. Raises ConfigError where it holds no texts."""
     if is_planted(ref.name) and parse_planted(ref.name).modality == "text":

@@ -121,7 +121,7 @@ def _files(text: str) -> Files:
     listed = {name: form for name, form in FORMATS.items() if form.listed}
     form = FORMATS.get(kind) or lookup({BUILT_IN: None, **listed, **dict.fromkeys(SETS)}, text, "dataset")
     assert form, "what is built in is handled above"
-    if mark and (form.embedding is None or not embedding.startswith(PREFIX)):
+    if mark and (form.embedding is None or not embedding.startswith(PREFIX) or embedding == PREFIX):
         raise ConfigError(f"dataset {text}{mark}{embedding}: behind {mark} stands {PREFIX}NAME, and only for texts")
     if path:
         found = Path(path).expanduser().absolute()

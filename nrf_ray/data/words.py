@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 UNKNOWN = "<unk>"
 """Stands for every word that the training texts do not have."""
+BEGINS = ("Ġ", "▁")
+"""What stands before the first piece of a word, in byte-level and in sentencepiece vocabularies."""
 WORD_MEAN = 0.35
 """The coordinates of a word have at least this mean; a model takes what is far below it for padding."""
 LEVELS = 255
@@ -72,8 +74,15 @@ class WordTable:
         return [self.text(row[row >= 0].tolist()) for row in self.places_of(levels)[:, 0]]
 
     def text(self, places: Sequence[int]) -> str:
-        """Return the words at `places` as one text; pieces of words (##ing) join the one before."""
-        return " ".join(self.words[place] for place in places).replace(" ##", "")
+        """Return the words at `places` as one text, without the marks that an encoder puts around it.
+
+        Pieces of words (##ing) join the one before; so do those of encoders that mark where a word begins instead.
+        """
+        words = [self.words[place] for place in places if not self.is_mark[place] or self.words[place] == UNKNOWN]
+        for begins in BEGINS:
+            if any(word.startswith(begins) for word in words):
+                return "".join(words).replace(begins, " ").strip()
+        return " ".join(words).replace(" ##", "")
 
     def neighbours(self, count: int, among: int | None = None) -> "npt.NDArray[np.int64]":
         """Return for each word the places of the `count` nearest words by l2 distance, nearest first, [v, count].

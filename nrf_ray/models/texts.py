@@ -25,14 +25,17 @@ class ConvolutionOverTime(nn.Module):
 
     def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
         """Return representations [b, 3 * filters]."""
-        del words  # a window without words gives every text the same value
+        del words  # a window without words has the same value in every text that has one
         channels = vectors.transpose(1, 2)
         represented: Tensor = self.rest(torch.cat([conv(channels).amax(dim=2) for conv in self.convs], dim=1))
         return represented
 
 
 class BiLSTM(nn.Module):
-    """A long short-term memory read both ways, the largest value of each unit over the words."""
+    """A long short-term memory read both ways, the largest value of each unit over the words.
+
+    Read backwards it begins with what stands behind the text: zeros, whose number is that of the box less the words.
+    """
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()

@@ -74,7 +74,7 @@ def planted_digest(spec: Planted) -> str:
 def _number(name: str, parameter: str, text: str) -> int | float:
     try:
         value = float(Fraction(text)) if "/" in text else float(text)
-    except (ValueError, ZeroDivisionError) as error:
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise ConfigError(f"{parameter}={text!r} in dataset {name!r} is no number; write it as 0.5 or 1/4") from error
     if parameter not in WHOLE:
         return value

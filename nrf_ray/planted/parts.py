@@ -42,6 +42,7 @@ def on_lattice(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def energy(parts: Parts) -> Energy:
-    """Return how the squared length of each perturbation is shared out; no row may be all zeros."""
+    """Return how the squared length of each perturbation is shared out; NaN for a row of zeros."""
     squares = np.stack([np.square(part.astype(np.float64)).sum(axis=(1, 2, 3)) for part in parts])
-    return Energy(*squares / squares.sum(axis=0))
+    with np.errstate(invalid="ignore"):
+        return Energy(*squares / squares.sum(axis=0))

@@ -1,7 +1,7 @@
 """Which part of planted examples a model uses: what it says when one is removed, and when the two contradict."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
@@ -13,6 +13,8 @@ from nrf_ray.specs import Attack, check_measures
 from nrf_ray.stages.costs import OVERHEAD, attack_seconds, passes
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
     from torch import Tensor
 
@@ -136,12 +138,13 @@ def footprint(config: FootprintSpec, context: Context, *, model: Artifact, reade
     clean = generate(parse_planted(config.dataset.name), "test").rows(right.cpu().numpy())
     parts = swaps.take_apart(clean, found.cpu().numpy())
     before = swaps.parts_of(clean)
-    moved = energy(swaps.take_apart(clean, found.cpu().numpy().astype(np.float64) - clean.images))
+    change = found.cpu().numpy().astype(np.float64) - clean.images
+    moved = energy(swaps.take_apart(clean, change))
     judge = load_model(reader, device)
     read, read_before = (predict(judge, torch.from_numpy(seen).to(device)) for seen in (parts.human, before.human))
     kept = swaps.read_noise(clean, parts.noise) == swaps.read_noise(clean, before.noise)
     values = (
-        *(float(share.mean()) for share in moved),
+        *(_mean_of_moved(share) for share in moved),
         float((read == read_before).double().mean()),
         float(kept.mean()),
     )
@@ -167,3 +170,9 @@ def _scores(network: "torch.nn.Module", test: "Examples", device: str) -> tuple[
     gradient = torch.cat(gradients)
     human, unread = (abs(float((gradient * part).double().flatten(1).sum(dim=1).mean())) for part in (readable, noise))
     return human, unread
+
+
+def _mean_of_moved(shares: "npt.NDArray[np.floating[Any]]") -> float | None:
+    """Return the mean over the rows that an attack moved, the others being NaN; None where it moved none."""
+    moved = shares[shares == shares]  # NaN equals nothing
+    return float(moved.mean()) if len(moved) else None

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nrf_ray.data.catalogue import dataset_named
@@ -203,6 +205,18 @@ def test_an_unknown_encoding_is_refused_with_the_remedy(tmp_path):
     assert "is not UTF-8 (byte 14: invalid continuation byte); convert it, as with iconv" in refusal(f"text-csv:{path}")
 
 
+def test_texts_of_a_parquet_that_are_no_utf_8_are_refused(tmp_path):
+    made = pa.array([b"caf\xe9", b"good"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": made, "label": [0, 1]}), tmp_path / "a.parquet")
+    assert "has texts that are not UTF-8 (byte 3" in refusal(f"text-parquet:{tmp_path / 'a.parquet'}")
+
+
+def test_a_label_of_many_digits_is_no_label(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f"text,label\ngood,{'1' * 5000}\n")
+    assert "labels are whole numbers" in refusal(f"text-csv:{path}")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [("review,label\ngood,1\n", "has no column text; it has review, label"), ("", "has no column label or text"),
@@ -225,6 +239,7 @@ def test_what_is_no_parquet_of_texts_is_refused(tmp_path):
 def test_an_embedding_is_named_for_texts_alone_and_before_the_at(tmp_path, csv_set):
     assert "behind # stands hf:NAME, and only for texts" in refusal(f"parquet:{tmp_path}#hf:x")
     assert "behind # stands hf:NAME, and only for texts" in refusal(f"{csv_set}#glove")
+    assert "behind # stands hf:NAME, and only for texts" in refusal(f"{csv_set}#hf:"), "not the learnt embedding"
     assert "name the embedding before the @ alone" in refusal(f"{csv_set}@{csv_set}#hf:x")
 
 

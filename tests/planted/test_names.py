@@ -95,6 +95,7 @@ def test_a_set_of_another_generator_is_refused():
         ("planted-image[noise]", "'noise' in dataset .* is no parameter; write NAME=VALUE"),
         ("planted-image[noise=0.5,noise=0.5]", "gives noise twice; give it once"),
         ("planted-image[noise=low]", "noise='low' in dataset .* is no number; write it as 0.5 or 1/4"),
+        (f"planted-image[noise={'9' * 400}/1]", "is no number"),
         ("planted-image[p_human=1/0]", "p_human='1/0' in dataset .* is no number"),
         ("planted-image[noise=nan]", "noise=nan is no norm of a planted image's noise part: it is from 0 to 1 over"),
         ("planted-image[noise=-1]", "noise=-1 is no norm"),

@@ -146,7 +146,9 @@ def test_labels_are_read_in_the_part_that_was_asked_for(modality, part, monkeypa
 def test_what_is_read_by_whom_is_in_the_key_and_in_the_name():
     dataset, preset = set_of(planted("image")), preset_of("image")
     reader = reader_of(dataset, preset)
-    assert reader.train.config.dataset.name == "planted-image[noise=0]"
+    bare = parse_planted(reader.train.config.dataset.name)
+    assert (bare.modality, bare.noise) == ("image", 0)
+    assert bare.seed != parse_planted(dataset.ref.name).seed, "a reader is not shown what it was trained on"
     of_noise, of_human = (
         model_of_read_labels(dataset, part, reader, "vgg_s", preset.student, 0) for part in ("noise", "human")
     )

@@ -20,7 +20,7 @@ from nrf_ray.recipes import Recipe
 from nrf_ray.report import stage_rows, write_tables
 from nrf_ray.rows import wilson
 from nrf_ray.statistics import correlation, seed_means
-from nrf_ray.summary import print_summary
+from nrf_ray.summary import print_summary, print_tables
 from nrf_ray.tables import DATASETS, EXTRA, RESULTS, ROBUSTNESS, STAGES, TRANSFER
 from nrf_ray.theory_tables import USEFULNESS
 from tests.frames import results, transfers
@@ -306,3 +306,11 @@ def test_the_table_of_stages_tells_what_each_was_made_from(tiny):
     for stage in walk(tiny.sweep.goals):
         assert rows[stage.key]["inputs"].split() == sorted(handle.key for handle in stage.inputs.values())
     assert any(len(row["inputs"].split()) == 2 for row in rows.values())
+
+
+def test_names_in_brackets_are_printed_as_they_are():
+    names = ("planted-image[label=both,noise=0.25]", "planted-image[label=noise]", "shelf[/bold]")
+    shown = io.StringIO()
+    frames = {"results": results([{"dataset": name} for name in names])}
+    print_tables(make_console(shown), frames)
+    assert all(name in shown.getvalue() for name in names)

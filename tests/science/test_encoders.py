@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from nrf_ray.attacks import run_attack
+from nrf_ray.cells import trained
 from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.data.encoders import encoder_folder
+from nrf_ray.data.encoders import encoder_embedding, encoder_folder
 from nrf_ray.data.fetch import fetch_dataset
 from nrf_ray.data.load import load, word_table
 from nrf_ray.errors import ConfigError
@@ -64,10 +65,15 @@ def dataset(encoder, tmp_path_factory):
         yield dataset_named(f"text-csv:{write_texts(place / 'a.csv', TEXTS, LABELS)}#hf:{encoder[0]}")
 
 
-def test_texts_are_cut_by_the_encoders_own_tokenizer(dataset):
+def test_texts_are_cut_by_the_encoders_own_tokenizer(dataset, encoder):
     assert dataset.shape == (1, 11, 16), "nine words and two marks"
     assert dataset.ref.name == "a#tiny-bert"
-    assert word_table(dataset.ref).texts_of(load(dataset.ref)[0].images.numpy())[0].startswith("[CLS] ")
+    table, embedding = word_table(dataset.ref), encoder_embedding(str(encoder[0]))
+    images = load(dataset.ref)[0].images.numpy()
+    shown = table.texts_of(images)
+    assert "[CLS]" not in shown[0]
+    again = table.embed([embedding.tokenise(text) for text in shown], images.shape[2])
+    assert (again == images).all(), "what people read is read again as the same text"
 
 
 def test_an_untrained_model_represents_texts_as_the_encoder_does(dataset, encoder):
@@ -127,15 +133,20 @@ def test_a_folder_without_an_encoder_is_refused(tmp_path):
 def test_a_package_without_an_encoder_is_refused():
     with pytest.raises(ConfigError, match="the package json carries no encoder"):
         encoder_folder("json")
+    with pytest.raises(ConfigError, match="is neither a folder nor a package"):
+        encoder_folder("__main__")
 
 
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [("tokenizer.json", b"{}", "tokenizer.json cannot be read"),
+     ("model.safetensors", (2).to_bytes(8, "little") + b"[]", "has 0 tables of words"),
+     ("model.safetensors", (41).to_bytes(8, "little") + b'{"embeddings.word_embeddings.weight": []}',
+      "one is expected"),
      ("model.safetensors", b"", "has 0 tables of words"),
      ("model.safetensors", (9).to_bytes(8, "little") + b"no header", "is no safetensors file"),
      ("config.json", b"{}", "cannot be built")],
-    ids=["tokenizer", "no weights", "other weights", "config"],
+    ids=["tokenizer", "a list", "an entry that is a list", "no weights", "other weights", "config"],
 )  # fmt: skip
 def test_damaged_encoders_are_refused_in_one_line(tmp_path, dataset, file, content, said):
     save_encoder(tmp_path / "bert")
@@ -148,6 +159,8 @@ def test_damaged_encoders_are_refused_in_one_line(tmp_path, dataset, file, conte
 
 def test_an_encoder_needs_texts_in_its_own_vectors(dataset):
     plain = dataset_named(dataset.ref.location.partition("#")[0])
+    with pytest.raises(ConfigError, match="a names none; write it as text-parquet:PATH#hf:NAME"):
+        trained(plain, "hf", Recipe(epochs=1, lr=0.1), "source", 0)
     with pytest.raises(
         ConfigError, match="reads its own word vectors, and a has others; name the dataset with #hf:NAME"
     ):

@@ -21,6 +21,8 @@ MAX_BYTES = 2**30
 MAX_ROWS = 2**22
 MAX_LENGTH = 128
 """Tokens of a text that are read at most."""
+MOST_DIGITS = 9
+"""Of a label."""
 CUT = 0.95
 """Share of the training texts that are not cut."""
 csv.field_size_limit(2**24)
@@ -148,8 +150,14 @@ def _parquet(file: Path) -> Columns:
         raise ConfigError(
             f"{file} has labels of type {table['label'].type}; they have to be whole numbers 0, 1, 2, ..."
         )
-    split = table["split"].to_pylist() if "split" in names else None
-    return table["text"].to_pylist(), table["label"].to_pylist(), split
+    try:
+        split = table["split"].to_pylist() if "split" in names else None
+        return table["text"].to_pylist(), table["label"].to_pylist(), split
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file} has texts that are not UTF-8 (byte {error.start} of one: {error.reason}); write it again from "
+            "texts that were decoded by their own encoding"
+        ) from error
 
 
 def _csv(file: Path) -> Columns:
@@ -167,7 +175,7 @@ def _csv(file: Path) -> Columns:
     labels = []
     for number, row in enumerate(listed):
         label = (row["label"] or "").strip()
-        if not label.isdecimal():
+        if not label.isdecimal() or len(label) > MOST_DIGITS:
             raise ConfigError(f"row {number} of {file} has the label {label!r}; labels are whole numbers 0, 1, 2, ...")
         labels.append(int(label))
     splits = [row["split"] or "" for row in listed] if listed and "split" in listed[0] else None
