@@ -4,8 +4,8 @@ A `Classifier` takes images in [0, 1] and normalises them itself, so that attack
 `representation` is the penultimate layer, the features F_C of the paper's section 2.
 
 An embedded text is an image [1, length, width] whose rows are words, in the box [0, 1] as pixels are; a row near the
-corner 0 is none. A `TextClassifier` passes those over, so no gradient reaches them, and an attack that starts at the text
-leaves them alone. A random start does not: part of its ball goes to rows that no network reads.
+corner 0 is none. A `TextClassifier` passes those over, so no gradient reaches them, and an attack that starts at the
+text leaves them alone. A random start does not: part of its ball goes to rows that no network reads.
 """
 
 from collections.abc import Sequence
