@@ -74,7 +74,8 @@ def of_figure_3(figure_3: pd.DataFrame) -> str:
     """Say how learning from D_det goes with being fooled (`nrf_ray.evidence.figure_3`)."""
     return _bullets(
         f"{row['attack']}, d_det at {row['d_det']}: r = {row['r']:.2f} {_interval(row['low'], row['high'])} over "
-        f"{row['archs']} architectures, permutation p = {row['p']:.3g}: {_direction(row)}."
+        f"{row['archs']} architectures, permutation p = {row['p']:.3g}, corrected "
+        f"{row['holm_p']:.3g}: {_direction(row)}."
         for row in figure_3.to_dict("records")
     )
 
@@ -140,9 +141,10 @@ def _beside_chance(row: dict[Any, Any], chance: float | None) -> str:
 
 
 def _direction(row: dict[Any, Any]) -> str:
-    if row["low"] > 0:
-        return "they rise together"
-    return "one falls as the other rises" if row["high"] < 0 else "nothing is shown"
+    """Word a correlation: it is shown where its interval and the corrected test both exclude none."""
+    if row["holm_p"] >= 0.05 or row["low"] <= 0 <= row["high"]:
+        return "nothing is shown"
+    return "they rise together" if row["r"] > 0 else "one falls as the other rises"
 
 
 def _verdict(row: dict[Any, Any]) -> str:
@@ -167,9 +169,9 @@ def _mean(row: "pd.Series[Any]") -> str:
 
 
 def _apart(one: "pd.Series[Any]", other: "pd.Series[Any]") -> str:
-    """Word a comparison by whether the intervals overlap; one seed has none and shows nothing."""
+    """Word a comparison by whether the intervals overlap, which is no test; one seed has none and shows nothing."""
     if one["low"] > other["high"]:
-        return "more robust"
+        return "more robust by intervals apart, not tested"
     if one["high"] < other["low"]:
-        return "less robust"
+        return "less robust by intervals apart, not tested"
     return "not shown to differ"

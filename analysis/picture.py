@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 
 import pandas as pd
 
+from nrf_ray.errors import ConfigError
 from nrf_ray.grille import share_text
 from nrf_ray.statistics import Interval, over_seeds
 
@@ -29,7 +30,13 @@ LEFT, WIDTH, ROW, TOP = 270, 430, 24, 64
 
 
 def lines(results: pd.DataFrame) -> list[tuple[str, bool, Interval]]:
-    """Return name, whether it is a control, and accuracy of each line of the picture, from the top."""
+    """Return name, whether it is a control, and accuracy of each line of the picture, from the top.
+
+    Raises ConfigError where rows differ in more than their sets, radii, architectures and seeds.
+    """
+    for column in ("dataset", "norm", "storage", "mode"):
+        if len(found := sorted(results[column].dropna().unique())) > 1:
+            raise ConfigError(f"the table has more than one {column} ({', '.join(found)}); keep the rows of one")
     victims = results[(results["construction"] == "d") & (results["role"] == "victim")]
     found = [("the original data", False, over_seeds(victims, "clean_accuracy"))]
     students = results[results["role"] == "student"]

@@ -121,14 +121,16 @@ def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
     """
     points = []
     learnt = results[(results["construction"] == "d_det") & (results["source_training"] != "adversarial")]
-    for (mode, norm, epsilon, arch), students in learnt.groupby(["mode", "norm", "epsilon", "student_arch"]):
+    stored = learnt["storage"].nunique() > 1
+    made = ["mode", "norm", "epsilon", "storage", "student_arch"]
+    for (mode, norm, epsilon, storage, arch), students in learnt.groupby(made):
         of_norm = (transfer["norm"] == norm) & (transfer["construction"] == "d")
         tried = transfer[of_norm & (transfer["mode"] == mode) & (transfer["source_mode"] == mode)]
         for (targeted, radius), victims in tried.groupby(["targeted", "epsilon"]):
             same = victims[victims["victim_arch"] == arch]
             points.append(
                 {
-                    "d_det": f"{norm} {epsilon:g}{mode_text(mode)}",
+                    "d_det": f"{norm} {epsilon:g}{f', {storage}' if stored else ''}{mode_text(mode)}",
                     "attack": f"{'targeted' if targeted else 'untargeted'} {norm} {radius:g}",
                     "epsilon": epsilon,
                     "radius": radius,
@@ -154,9 +156,9 @@ def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
 def figure_3(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """Return how learning from each d_det set goes with being fooled by each attack (Figures 3, 13).
 
-    One row each with `d_det`, `attack`, Pearson's `r` over architectures with its bootstrap interval `low`, `high` and
-    the permutation test's `p`, and the numbers of `archs` and `seeds`. Left out where an architecture has no victim, or
-    where fewer than three or no spread leave a correlation undefined.
+    One row each with `d_det`, `attack`, Pearson's `r` over architectures with its bootstrap interval `low`, `high`, the
+    permutation test's `p` and `holm_p`, corrected for the number of rows, and the numbers of `archs` and `seeds`. Left
+    out where an architecture has no victim, or where fewer than three or no spread leave a correlation undefined.
     """
     rows = []
     for (d_det, attack), points in learnt_and_fooled(transfer, results).groupby(["d_det", "attack"], sort=False):
@@ -166,4 +168,5 @@ def figure_3(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
         found = correlation(x, y)
         ends = found.r.estimate, found.r.low, found.r.high, found.test.p
         rows.append((d_det, attack, *ends, len(x), points["seeds"].max()))
-    return pd.DataFrame(rows, columns=["d_det", "attack", "r", "low", "high", "p", "archs", "seeds"])
+    found_all = pd.DataFrame(rows, columns=["d_det", "attack", "r", "low", "high", "p", "archs", "seeds"])
+    return found_all.assign(holm_p=holm(found_all["p"]) if len(found_all) else [])

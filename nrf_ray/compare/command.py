@@ -25,6 +25,10 @@ def compare(first: str, second: str, *, sweep: str | None = None, output: Path |
 
     if output is not None and output.exists():
         raise ConfigError(f"there is something at {output}; name a file that is not there")
+    if output is not None and not output.parent.is_dir():
+        raise ConfigError(f"there is no folder {output.parent} for {output.name}; make it first")
+    if rows < 0:
+        raise ConfigError(f"--rows {rows} is below 0; give the number of changes that are printed of each table")
     stores = open_store(first), open_store(second)
     names = sweep_names(stores[0]), sweep_names(stores[1])
     if sweep is not None:

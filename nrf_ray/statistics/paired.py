@@ -6,7 +6,6 @@ import numpy as np
 from scipy import stats
 
 from nrf_ray.statistics.intervals import (
-    LEVEL,
     RESAMPLES,
     Array,
     Interval,
@@ -41,11 +40,6 @@ class Paired:
     """Over seeds; assumes nothing of their shape, and is too narrow for few of them."""
     test: PermutationTest
     """Sign flips: were there no difference, each would be as likely with the other sign."""
-
-    @property
-    def shown(self) -> bool:
-        """Whether a difference may be claimed: the bootstrap interval and the test at 5% both exclude none."""
-        return self.bootstrap.excludes(0.0) and self.test.p < 1 - LEVEL
 
 
 def sign_flip_test(differences: Values) -> PermutationTest:

@@ -161,7 +161,12 @@ def model(construction, accuracy, seed, **changes):
 
 
 @pytest.mark.parametrize(
-    ("d_robust", "verdict"), [(0.8, "more robust"), (0.2, "less robust"), (0.5, "not shown to differ")]
+    ("d_robust", "verdict"),
+    [
+        (0.8, "more robust by intervals apart, not tested"),
+        (0.2, "less robust by intervals apart, not tested"),
+        (0.5, "not shown to differ"),
+    ],
 )
 def test_robustness_is_compared_by_intervals(d_robust, verdict):
     rows = [
@@ -173,7 +178,9 @@ def test_robustness_is_compared_by_intervals(d_robust, verdict):
 
 def test_correlations_failures_and_leaks_are_worded_by_their_intervals():
     row = {"attack": "targeted l2 1", "d_det": "l2 1", "r": 0.9, "low": 0.5, "high": 1.0, "archs": 5, "p": 0.0167}
+    row["holm_p"] = 0.0167
     assert "they rise together" in conclusions.of_figure_3(pd.DataFrame([row]))
+    assert "nothing is shown" in conclusions.of_figure_3(pd.DataFrame([row | {"holm_p": 0.13}])), "eight were tried"
     assert "nothing is shown" in conclusions.of_figure_3(pd.DataFrame([row | {"low": -0.5}]))
     theory = pd.DataFrame({"statement": ["theorem_1", "theorem_3"], "holds": [True, False]})
     assert "1 do not hold: theorem_3" in conclusions.of_theory(theory)

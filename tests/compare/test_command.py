@@ -97,7 +97,10 @@ def test_the_written_table_has_every_change(stores, tmp_path, monkeypatch, capsy
         pytest.param(("FIRST", "/nowhere/at/all"), "there is no store at /nowhere/at/all", id="no store"),
         pytest.param(("FIRST", "SECOND", "--sweep", "x"), "unknown sweep of ", id="no such sweep"),
         pytest.param(("FIRST", "EMPTY"), "there is none in both", id="nothing in common"),
-        pytest.param(("FIRST", "SECOND", "--output", "/nowhere/x.parquet"), "cannot write /nowhere", id="no folder"),
+        pytest.param(
+            ("FIRST", "SECOND", "--output", "/nowhere/x.parquet"), "there is no folder /nowhere", id="no folder"
+        ),
+        pytest.param(("FIRST", "SECOND", "--rows", "-3"), "--rows -3 is below 0", id="rows below 0"),
     ],
 )
 def test_a_mistake_is_one_line(words, message, stores, tmp_path, monkeypatch, capsys) -> None:

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 import pandas as pd
 import pytest
 
+from nrf_ray.errors import ConfigError
 from tests.docs.pages import ROOT
 
 FILE = ROOT / "analysis" / "picture.py"
@@ -32,9 +33,17 @@ def results():
     for construction, epsilon, role, accuracy in rows:
         for seed in (0, 1, 2):
             one = {"construction": construction, "epsilon": epsilon, "role": role, "seed": seed}
+            one |= {"norm": "l2", "storage": "uint8", "mode": "faithful"}
             drift = seed / 10 if role == "student" else 0.0
             made += [{**one, "dataset": "made", "clean_accuracy": accuracy + drift, "n": 50}] * 2
     return pd.DataFrame(made)
+
+
+@pytest.mark.parametrize("column", ["dataset", "norm", "storage", "mode"])
+def test_what_cannot_stand_in_one_picture_is_refused(module, results, column) -> None:
+    results.loc[0, column] = "another"
+    with pytest.raises(ConfigError, match=f"more than one {column} \\(another, "):
+        module.draw(results)
 
 
 def test_lines_are_means_over_architectures_with_intervals_over_seeds(module, results) -> None:
