@@ -5,7 +5,7 @@
 All do the same batches on one thread a worker, by the same crafting code. The bare loops start warm, with the images
 and the source loaded, and keep nothing. Ray Data starts its actors for every build, as it does in a trial; they load
 images and source and write the shards, and the trial reads them back and commits. So `first is` says what is left
-after all that Ray Data and the store cost, in builds of about a minute.
+after all that Ray Data and the store cost, in builds of more than a minute.
 """
 
 from contextlib import ExitStack
@@ -14,9 +14,9 @@ from functools import partial
 from tests.benchmarks.builds import BareLoops, Build, through_ray_data, workshop
 from tests.benchmarks.harness import Case, Contender, main
 
-MINUTE = Build(images=16384, arch="resnet_m", steps=20, shards=16)
-"""About a minute of two cores of a server."""
-HALF = Build(images=8192, arch="resnet_m", steps=20, shards=8)
+MINUTE = Build(images=24576, arch="resnet_m", steps=20, shards=24)
+"""More than a minute of two cores of a server."""
+HALF = Build(images=12288, arch="resnet_m", steps=20, shards=12)
 """As long on one core."""
 
 

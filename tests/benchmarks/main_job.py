@@ -32,6 +32,8 @@ class GridSize:
     archs: tuple[str, ...]
     epsilons: tuple[float, ...]
     seeds: tuple[int, ...]
+    beside_sharing: bool = True
+    """Whether the script that shares is measured too: it takes minutes for large grids."""
 
     @property
     def flags(self) -> list[str]:
@@ -50,8 +52,8 @@ ALL = ("vgg_s", "inception_s", "resnet_s", "resnet_m", "densenet_s")
 SIZES = (
     GridSize(name="one", archs=("resnet_s",), epsilons=(1.0,), seeds=(0,)),
     GridSize(name="archs", archs=ALL, epsilons=(1.0,), seeds=(0,)),
-    GridSize(name="radii", archs=ALL, epsilons=(1.0, 1.5), seeds=(0,)),
-    GridSize(name="default", archs=ALL, epsilons=(1.0, 1.5), seeds=(0, 1, 2)),
+    GridSize(name="radii", archs=ALL, epsilons=(1.0, 1.5), seeds=(0,), beside_sharing=False),
+    GridSize(name="default", archs=ALL, epsilons=(1.0, 1.5), seeds=(0, 1, 2), beside_sharing=False),
 )
 
 
@@ -79,7 +81,7 @@ class Script:
 
 
 def rivals(size: GridSize) -> list[Contender]:
-    """Return the sweep, the script, and the script that shares what it can."""
+    """Return the sweep, the script and, beside small grids, the script that shares what it can."""
 
     def sweep(folder: Path) -> list[str]:
         return [sys.executable, "sweeps/transfer_grid.py", "--store", str(folder / "runs"), *size.flags]
@@ -88,11 +90,9 @@ def rivals(size: GridSize) -> list[Contender]:
         out = str(folder / "cells.csv")
         return [sys.executable, "-m", "tests.benchmarks.sequential", "--out", out, *size.flags, *more]
 
-    scripts = {
-        "main job": Script(sweep),
-        "sequential": Script(script),
-        "sequential, sharing": Script(lambda folder: script(folder, "--share")),
-    }
+    scripts = {"main job": Script(sweep), "sequential": Script(script)}
+    if size.beside_sharing:
+        scripts["sequential, sharing"] = Script(lambda folder: script(folder, "--share"))
     return [Contender(name=name, run=each.run, work=size.cells, check=each.check) for name, each in scripts.items()]
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.benchmarks.bare import InBfloat16, bare_loop, folded
+from tests.benchmarks.kernels import Layer, of_a_layer
 from tests.benchmarks.main_job import SIZES
 from tests.benchmarks.networks import network
 from tests.benchmarks.processes import MemoryWatch, memory_of
@@ -42,6 +43,13 @@ def test_folding_and_bfloat16_leave_the_network_what_it_is(subject):
     assert in_bfloat16.dtype == torch.float32
     assert torch.allclose(in_bfloat16, expected, atol=0.05)
     assert not torch.equal(in_bfloat16, expected)
+
+
+def test_the_ways_of_a_convolution_do_the_same_work():
+    ways = {way.name: way.run for way in of_a_layer(Layer(channels=8, side=6, batch=3), torch.float32)[1:]}
+    assert torch.allclose(ways["forward with ReLU"](), ways["forward"]().relu(), atol=1e-5)
+    gradient, _, _ = ways["gradient by the input"]()
+    assert torch.allclose(ways["the same as a forward pass"](), gradient, atol=1e-4)
 
 
 def test_memory_of_a_child_is_seen_while_it_lives():
