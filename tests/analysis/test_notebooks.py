@@ -22,7 +22,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "analysis"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 OURS = {path.stem for path in FOLDER.glob("*.py")}
 MAY_IMPORT = {*OURS, "pandas", "os", "IPython.display", "nrf_ray", "nrf_ray.statistics"}
-NOT_RUN = {"text_features", "planted_features", "recipe_search"}
+NOT_RUN = {"recipe_search"}
 """Sweeps that the small store has no run of."""
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
