@@ -166,7 +166,7 @@ def test_planted_sets_show_which_part_is_used_and_which_is_changed():
     read = {"labels": "read by a linear model", "seed": 1}
     changed = views.energies(pd.DataFrame([PLANTED | gone, PLANTED | gone | read]))
     assert changed[list(views.ENERGIES)].to_numpy().tolist() == [[0.2, 0.7, 0.1]] * 2
-    assert changed["label"].tolist() == [
+    assert changed["label"].str.replace("\N{NO-BREAK SPACE}", " ").tolist() == [
         "image by noise, noise 0.5: standard, l2 0.5",
         "image by noise, noise 0.5: standard, labels read by a linear model, l2 0.5",
     ]
