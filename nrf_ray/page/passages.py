@@ -43,13 +43,13 @@ def by_nearest_words(shard: "pa.Table", ref: DatasetRef, split: str, *, title: s
 def to_json(reading: Reading) -> dict[str, Any]:
     """Return a reading without its key, as it is kept."""
     passages = [[passage.label, passage.original, passage.constructed] for passage in reading.passages]
-    return {"title": reading.title, "first": reading.first, "nearest": reading.nearest, "passages": passages}
+    return {"title": reading.title, "matched": reading.matched, "nearest": reading.nearest, "passages": passages}
 
 
 def from_json(key: Key, value: Mapping[str, Any]) -> Reading:
     """Return the reading that `to_json` made `value` of."""
     passages = tuple(Passage(label=label, original=old, constructed=new) for label, old, new in value["passages"])
-    return Reading(title=value["title"], key=key, first=value["first"], nearest=value["nearest"], passages=passages)
+    return Reading(title=value["title"], key=key, matched=value["matched"], nearest=value["nearest"], passages=passages)
 
 
 def _reading(
@@ -67,8 +67,7 @@ def _reading(
         Passage(label=arrow(true, target), original=original, constructed=text)
         for true, target, original, text in zip(*labels, originals, constructed, strict=True)
     )
-    first = "text whose features it has" if is_matched(shard, rows) else "original"
-    return Reading(title=title, key=key, first=first, nearest=nearest, passages=passages)
+    return Reading(title=title, key=key, matched=is_matched(shard, rows), nearest=nearest, passages=passages)
 
 
 def _words_of(ref: DatasetRef) -> WordTable:

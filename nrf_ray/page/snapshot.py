@@ -188,8 +188,8 @@ class Reading:
     """What people call the set."""
     key: Key
     """Of its stage."""
-    first: str
-    """What the originals are to the constructed texts."""
+    matched: bool
+    """Whether the constructed texts were made of others than the originals, whose features they have."""
     nearest: bool
     """Whether nothing is written in the set, and the texts are the words nearest to its vectors."""
     passages: tuple[Passage, ...]

@@ -13,10 +13,9 @@ from nrf_ray.page.words import count, listed
 MOST_TOLD = 8
 """Changes of one text that are named."""
 
-NEAREST = (
-    "There is nothing to read in this set: its vectors lie between words. Shown is the word nearest to each vector; "
-    "where none is marked, every vector is still nearest to the word it was."
-)
+NEAREST = "There is nothing to read in this set: its vectors lie between words. Shown is the word nearest to each."
+UNMARKED = "Where no word is marked, every vector is still nearest to the word that it was."
+MATCHED = "Each was made of another text, so no word is marked."
 
 
 def texts(known: Snapshot) -> Html | None:
@@ -29,22 +28,27 @@ def texts(known: Snapshot) -> Html | None:
 
 def reading(shown: Reading) -> Html:
     """Return the texts of one set as a table, a row a text."""
-    rows = [_row(passage) for passage in shown.passages]
+    about = (NEAREST, MATCHED if shown.matched else UNMARKED) if shown.nearest else ()
+    first = "text whose features it has" if shown.matched else "original"
+    rows = [(passage.label, *_pair(passage, marked=not shown.matched)) for passage in shown.passages]
     return el(
         "figure",
         el("h3", shown.title),
-        el("p", NEAREST) if shown.nearest else None,
-        grid(f"texts of {shown.title}", ("label", shown.first, "constructed"), rows, names=3),
+        el("p", " ".join(about)) if about else None,
+        grid(f"texts of {shown.title}", ("label", first, "constructed"), rows, names=3),
         el("figcaption", "true label → new label. ", el("code", f"nrf show {shown.key[:12]}")),
         cls="texts",
     )
 
 
-def _row(passage: Passage) -> tuple[str, Html, Html]:
+def _pair(passage: Passage, *, marked: bool) -> tuple[Html, Html]:
+    """Return original and constructed text; where they are `marked`, with the words that differ and what they were."""
+    if not marked:
+        return el("span", passage.original, dir="auto"), el("span", passage.constructed, dir="auto")
     found = stretches(passage.original, passage.constructed)
     before = el("span", join(_words(stretch.before, stretch, "del") for stretch in found), dir="auto")
     after = el("span", join(_words(stretch.after, stretch, "ins") for stretch in found), dir="auto")
-    return passage.label, before, join((after, el("p", _told(found), cls="note")))
+    return before, join((after, el("p", _told(found), cls="note")))
 
 
 def _words(words: str, stretch: Stretch, tag: str) -> Html:

@@ -97,7 +97,7 @@ def test_galleries_of_the_page_show_what_is_stored_and_name_what_is_nearest(run,
     shown = gallery.update_galleries(run.store, run.sweep.name, sets)
     assert [one.key for one in shown] == [stage.key for stage in sets]
     assert [one.nearest for one in shown] == [stage is not discrete(run) for stage in sets]
-    assert [one.first for one in shown] == ["original"] * 3 + ["text whose features it has"]
+    assert [one.matched for one in shown] == [False, False, False, True]
     stored = pq.read_table(pa.BufferReader(run.store.artifact(discrete(run)).read(shard_name(0))))
     pairs = list(zip(stored["original"].to_pylist(), stored["text"].to_pylist(), strict=True))
     for one in shown:

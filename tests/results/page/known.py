@@ -59,7 +59,7 @@ SPOT = Spot(name="vgg_s", x=Estimate(0.1, None), y=Estimate(0.2, (0.1, 0.3)))
 WORDS = Reading(
     title="d_det 2 words of reviews",
     key=Key("f" * 64),
-    first="original",
+    matched=False,
     nearest=False,
     passages=(
         Passage(label="0 → 1", original="a dull film", constructed="a bright film"),

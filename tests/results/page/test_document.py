@@ -194,7 +194,16 @@ def test_texts_stand_beside_what_they_were_made_of_and_changes_are_marked_and_to
 
 
 def test_of_vectors_it_is_said_that_there_is_nothing_to_read() -> None:
-    assert "There is nothing to read in this set" in Page(document(finished(readings=(VECTORS,)))).text("p")
+    page = Page(document(finished(readings=(VECTORS,))))
+    assert "There is nothing to read in this set" in page.text("p")
+    assert "still nearest to the word that it was" in page.text("p")
+
+
+def test_a_text_that_was_made_of_another_has_no_changes() -> None:
+    page = Page(document(finished(readings=(replace(VECTORS, matched=True),))))
+    assert "text whose features it has" in page.text("th")
+    assert {"a dull film", "a bright film"} <= set(page.words["span"])
+    assert "ins" not in page.words
 
 
 def test_a_page_of_a_sweep_without_anything_is_a_page() -> None:
