@@ -33,6 +33,7 @@ def small_sweeps() -> list[Sweep]:
         ),
         "robust_features": Options(preset="smoke", seeds="0,1"),
         "nonrobust_features": Options(preset="smoke", construction="d_rand,d_det,leak_det", seeds="0,1"),
+        "recipe_search": Options(preset="smoke", construction="d_other", seeds="0"),
         "feature_usefulness": Options(preset="smoke", construction="d_rand,d_det,d_nonrobust"),
     }
     made = []
