@@ -40,6 +40,9 @@ Array = npt.NDArray[np.float64]
 LABEL_WIDTH = 44
 """Characters of a label's line."""
 
+NAME_HEIGHT = 0.02
+"""Published points of Figure 3 whose shares of fooled images are as near as this have names on one height."""
+
 EMPTY = "There are no rows to draw; see above which command makes the table."
 
 
@@ -108,7 +111,7 @@ def differences(table: pd.DataFrame, *, title: str, note: str) -> Figure:
     ax.axvline(0, color=GREY, linewidth=1)
     pairs = [f"{row['label']} - {row['against']}" for row in table.to_dict("records")]
     ax.set_yticks(range(len(table)), pairs)
-    ax.invert_yaxis()
+    ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set_xlabel("difference in accuracy on (x, y), share of test images")
     quiet(ax, grid="x")
     return _finished(figure, ax, title, note)
@@ -138,10 +141,10 @@ def learning_and_transfer(points: pd.DataFrame, *, published: pd.DataFrame, titl
             label=row["arch"],
         )  # fmt: skip
     ax.plot(published["learnt"], published["fooled"], "D", mfc="none", mec=BLACK, linestyle="none", label="paper")
-    for row in published.to_dict("records"):
-        place = (row["learnt"], row["fooled"])
-        ax.annotate(row["arch"], place, xytext=(-6, 2), textcoords="offset points", ha="right", fontsize=7, color=GREY)
+    _name_apart(ax, published)
     ax.margins(0.12)
+    for limit, (low, high) in ((ax.set_xlim, ax.get_xlim()), (ax.set_ylim, ax.get_ylim())):
+        limit(max(low, -0.05), min(high, 1.05))
     ax.set_xlabel("accuracy on (x, y) after training on D_det, share")
     ax.set_ylabel("adversarial images that transfer, share")
     quiet(ax, grid="both")
@@ -265,6 +268,18 @@ def _arms(rows: pd.DataFrame, of: str = "") -> Array:
     arms = np.stack([middle - np.clip(low, 0, 1), np.clip(high, 0, 1) - middle])
     found: Array = np.clip(np.nan_to_num(arms), 0, None)
     return found
+
+
+def _name_apart(ax: Axes, published: pd.DataFrame) -> None:
+    """Write the names of published points on their left; on the right of one that is as high as the one below it."""
+    below = -1.0
+    for row in published.sort_values("fooled").to_dict("records"):
+        left = row["fooled"] - below > NAME_HEIGHT
+        ax.annotate(
+            row["arch"], (row["learnt"], row["fooled"]), xytext=(-6 if left else 6, 2), textcoords="offset points",
+            ha="right" if left else "left", fontsize=7, color=GREY,
+        )  # fmt: skip
+        below = row["fooled"] if left else below
 
 
 def _wrapped(label: str) -> str:

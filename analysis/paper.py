@@ -196,13 +196,14 @@ def beside(ours: pd.DataFrame, measure: str, data: str = CIFAR) -> pd.DataFrame:
     return pd.concat([ours.reset_index(drop=True), found.astype(numbers)], axis=1)
 
 
-def note(table: pd.DataFrame, about: str) -> str:
+def note(table: pd.DataFrame, about: str, *, examples: str = "images") -> str:
     """Return the footnote of a compared table: what ours are of, n, the interval, and what the published are of."""
     if table.empty:
         return ""
     n, seeds = (_several(table[name]) for name in ("n", "seeds"))
     interval = "95% t interval over them, cut at 0 and 1" if table["seeds"].max() > 1 else "one seed has no interval"
-    text = f"Ours: {about}; n = {n} test images; mean over architectures, then over {seeds} seeds; {interval}."
+    over = f"{seeds} {'seed' if seeds == '1' else 'seeds'}"
+    text = f"Ours: {about}; n = {n} test {examples}; mean over architectures, then over {over}; {interval}."
     if table["paper"].notna().any():
         text += f" Hollow diamonds: {ILYAS}, {CIFAR}, ResNet-50, l2 .5: other data and another network."
     return text

@@ -1,13 +1,16 @@
 """README's picture: what students learn of each constructed set, beside its control, from a table of results.
 
-    python analysis/picture.py runs/sweeps/transfer_grid/results.parquet transfer_grid.svg
+    python analysis/picture.py runs/sweeps/transfer_grid/results.parquet analysis/transfer_grid.svg
 
 One line a training set: mean accuracy on untouched test images over architectures, then over seeds, with the 95% t
-interval over seeds. Written as SVG text, so the same table gives the same bytes.
+interval over seeds. Written as SVG text, so the same table gives the same bytes. What the picture shows stands in it in
+words too, and is printed: README's alternative text, which tests compare with it.
 """
 
 import argparse
 import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -50,6 +53,23 @@ def lines(results: pd.DataFrame) -> list[tuple[str, bool, Interval]]:
     return found
 
 
+def told(shown: Sequence[tuple[str, bool, Interval]]) -> str:
+    """Return in words what `lines` show, for those who cannot see them: means alone, in the order of radii.
+
+    Rounded from what stands in the picture, so that the two can be compared.
+    """
+    means: dict[str, list[str]] = {}
+    for name, _, accuracy in shown:
+        mean = float(share_text(accuracy.estimate))
+        means.setdefault(re.split(r" \(|,", name)[0], []).append(f"{mean:.2f}".removeprefix("0"))
+    radii = dict.fromkeys(name.partition("eps ")[2] for name, _, _ in shown if "eps " in name)
+    words = "; ".join(f"{name} {' and '.join(values)}" for name, values in means.items())
+    return (
+        "Share of untouched test images that are right, by training set (leak_...: controls), at eps "
+        f"{' and '.join(radii)}: {words}"
+    )
+
+
 def draw(results: pd.DataFrame) -> str:
     """Return the picture as SVG."""
     shown = lines(results)
@@ -60,6 +80,7 @@ def draw(results: pd.DataFrame) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDTH + 120} {height}" font-size="13" '
         'font-family="Helvetica, Arial, sans-serif">',
         f"<title>{escape(words)}</title>",
+        f"<desc>{escape(told(shown))}</desc>",
         '<rect width="100%" height="100%" fill="white"/>',
         _text(16, 24, words, size=15),
         _text(16, 44, f"mean over architectures, 95% t interval over {seeds} seeds, n = {n} images; dashed: chance"),
@@ -106,4 +127,6 @@ if __name__ == "__main__":
     parser.add_argument("results", type=Path, help="results.parquet of the transfer grid, one dataset")
     parser.add_argument("picture", type=Path, help="the SVG file to write")
     chosen = parser.parse_args()
-    chosen.picture.write_text(draw(pd.read_parquet(chosen.results)), encoding="utf-8")
+    table = pd.read_parquet(chosen.results)
+    chosen.picture.write_text(draw(table), encoding="utf-8")
+    print(told(lines(table)))

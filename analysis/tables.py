@@ -19,10 +19,11 @@ from nrf_ray.evidence import model_text, set_text
 from nrf_ray.graph.store import Store
 from nrf_ray.grille import ball_text, share_text
 from nrf_ray.kept import DECLARED
+from nrf_ray.page.pieces import drawn
 from nrf_ray.parquet import read_table, schema, to_arrow
 
 if TYPE_CHECKING:
-    from IPython.display import SVG
+    from IPython.display import HTML
 
 
 def store_uri() -> str:
@@ -70,15 +71,18 @@ def together(*frames: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def picture(sweep: str, name: str) -> "SVG | None":
-    """Return a picture that a sweep put beside its tables, to be shown; print what is missing where it is not there."""
-    from IPython.display import SVG
+def picture(sweep: str, name: str) -> "HTML | None":
+    """Return a picture that a sweep put beside its tables, to be shown; print what is missing where it is not there.
+
+    It is an image with its title as alternative text: SVG put into the page itself would share its ids with others.
+    """
+    from IPython.display import HTML
 
     data = store().blobs.get(f"sweeps/{sweep}/{name}")
     if data is None:
         print(f"There is no picture {sweep}/{name}. Run: {_command(sweep)}")
         return None
-    return SVG(data=data.decode())  # type: ignore[no-untyped-call]
+    return HTML(drawn(name, data))  # type: ignore[no-untyped-call]
 
 
 def dictionary(frame: pd.DataFrame, *names: str) -> str:

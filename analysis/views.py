@@ -100,7 +100,9 @@ def energies(footprint: pd.DataFrame) -> pd.DataFrame:
     """Return where the perturbations go that attack models of planted sets, mean over seeds, for each radius."""
     keys = [*PLANTED_MODEL, "attack", "norm", "epsilon"]
     means = _planted_labels(footprint.groupby(keys)[list(ENERGIES)].mean().reset_index())
-    balls = [ball_text(row["norm"], row["epsilon"]) for row in means.to_dict("records")]
+    balls = [
+        ball_text(row["norm"], row["epsilon"]).replace(" ", "\N{NO-BREAK SPACE}") for row in means.to_dict("records")
+    ]
     return means.assign(label=means["label"] + ", " + pd.Series(balls, index=means.index, dtype="str"))
 
 

@@ -7,6 +7,8 @@ from nrf_ray.svg import Panel, picture
 
 HUMAN, NOISE, LINE = (46, 109, 164), (192, 57, 43), "#222222"
 CELL, LEFT, TOP, BOTTOM, GAP = 74.0, 70.0, 50.0, 92.0, 70.0
+NOTE = 260.0
+"""Pixels of the words under a panel, which stand in its middle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +32,10 @@ def draw_phases(diagrams: Sequence[Diagram]) -> bytes:
     panels: list[Panel] = []
     left = LEFT
     for diagram in diagrams:
-        panel = _panel(diagram, left)
-        panels.append(panel)
-        left += panel.width + GAP
+        cells = CELL * len({share for share, _ in diagram.values})
+        aside = max(0.0, NOTE - cells) / 2
+        panels.append(_panel(diagram, left + aside))
+        left += cells + 2 * aside + GAP
     height = TOP + max(panel.height for panel in panels) + BOTTOM
     legend = [
         (_colour(-1.0), "follows the human part"),

@@ -18,6 +18,8 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from tests.chromium import WIDTHS, axe_script, launched, load_milliseconds, opened, unfold, violations
+
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 TABLES = ("results", "datasets", "robustness", "transfer")
@@ -141,6 +143,32 @@ def test_the_closing_line_says_what_orchestration_cost(main_job: tuple[Path, str
     found = re.search(r"(\d+) s wall; (\d+) s of work on \d+ slots; start-up and orchestration (\d+)%", closing)
     assert found is not None, closing
     assert int(found[3]) <= 25
+
+
+def page_of(main_job: tuple[Path, str, float]) -> Path:
+    return main_job[0] / "sweeps" / "transfer_grid" / "report.html"
+
+
+def test_its_page_is_below_5_mb_and_has_some_of_everything(main_job: tuple[Path, str, float]) -> None:
+    page = page_of(main_job)
+    assert 100_000 < page.stat().st_size < 5e6
+    text = page.read_text(encoding="utf-8")
+    for part in ("results", "images", "curves", "progress", "provenance", "commands"):
+        assert f'href="#{part}"' in text
+    assert "Learning from d_det and being fooled" in text
+
+
+@pytest.mark.parametrize(("width", "scheme"), [("desktop", "light"), ("phone", "dark")])
+def test_its_page_is_for_everyone(width: str, scheme: str, main_job: tuple[Path, str, float]) -> None:
+    """Runs where NRF_AXE says where axe-core is; how long the page took to load is said and not judged here."""
+    axe = axe_script()
+    with launched() as browser:
+        page, errors = opened(browser, page_of(main_job), width=width, color_scheme=scheme)
+        print(f"\nthe page of the main job loads in {load_milliseconds(page):.0f} ms ({width})")
+        unfold(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width][0]
+        assert violations(page, axe) == []
+        assert errors == []
 
 
 def test_killed_again_and_again_it_ends_with_the_same_bytes(main_job: tuple[Path, str, float], tmp_path: Path) -> None:

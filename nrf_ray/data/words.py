@@ -65,8 +65,10 @@ class WordTable:
         different, inverse = np.unique(flat, axis=0, return_inverse=True)
         found = np.array([self._exact.get(vector.tobytes(), -2) for vector in different], np.int64)
         found[~different.any(axis=1)] = -1
-        for place in np.flatnonzero(found == -2):
-            found[place] = _distances(self.vectors, different[place : place + 1])[0].argmin()
+        moved = np.flatnonzero(found == -2)
+        for start in range(0, len(moved), BLOCK):
+            block = moved[start : start + BLOCK]
+            found[block] = _distances(self.vectors, different[block]).argmin(axis=1)
         return found[inverse.reshape(-1)].reshape(levels.shape[:-1])
 
     def texts_of(self, levels: "npt.NDArray[np.uint8]") -> list[str]:

@@ -14,6 +14,7 @@ from nrf_ray.page.html import Html, el
 from nrf_ray.page.progress import failures, heading, progress
 from nrf_ray.page.results import images, learning_curves, results
 from nrf_ray.page.snapshot import RunState, Snapshot
+from nrf_ray.page.texts import texts
 
 REFRESH_SECONDS = 5
 """How often a page of a running sweep loads itself again."""
@@ -24,6 +25,7 @@ LINKS = {
     "results": "Results",
     "curves": "Learning curves",
     "images": "Images",
+    "texts": "Texts",
     "provenance": "Provenance",
     "commands": "Commands",
 }
@@ -38,12 +40,12 @@ def document(known: Snapshot) -> bytes:
         "results": results(known),
         "curves": learning_curves(known),
         "images": images(known),
+        "texts": texts(known),
         "provenance": provenance(known),
         "commands": commands(known),
     }
-    order = (
-        list(parts) if running else ["failures", "results", "images", "curves", "progress", "provenance", "commands"]
-    )
+    ended = ["failures", "results", "images", "texts", "curves", "progress", "provenance", "commands"]
+    order = list(parts) if running else ended
     shown = [name for name in order if parts[name] is not None]
     links = el(
         "nav", el("ul", *(el("li", el("a", LINKS[name], href=f"#{name}")) for name in shown)), aria_label="Parts"

@@ -11,10 +11,21 @@ from nrf_ray.graph.store import Place, Store
 from nrf_ray.kept import kept_table
 from nrf_ray.page.curves import CurveReader
 from nrf_ray.page.findings import frames_so_far, result_tables, scatters
-from nrf_ray.page.gallery import kept_galleries, update_galleries
+from nrf_ray.page.gallery import Shown, kept_galleries, update_galleries
 from nrf_ray.page.origin import Records, origin_of
 from nrf_ray.page.outline import Outline, driver_of, read_outline
-from nrf_ray.page.snapshot import HELD, Curve, Gallery, ResultTable, RunState, Scatter, Snapshot, StageFact, Working
+from nrf_ray.page.snapshot import (
+    HELD,
+    Curve,
+    Gallery,
+    Reading,
+    ResultTable,
+    RunState,
+    Scatter,
+    Snapshot,
+    StageFact,
+    Working,
+)
 from nrf_ray.page.standing import by_store, failures_among
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import STAGES
@@ -39,7 +50,7 @@ class Known:
         self._tables: tuple[ResultTable, ...] = ()
         self._scatters: tuple[Scatter, ...] = ()
         self._curves: tuple[Curve, ...] = ()
-        self._galleries: tuple[Gallery, ...] = ()
+        self._examples: tuple[Shown, ...] = ()
         self._pictures: Mapping[str, bytes] = {}
         self._shown: list[Key] = []
 
@@ -80,14 +91,14 @@ class Known:
         drawn = {name: self._store.blobs.get(f"{folder}/{name}") for name in names if name.endswith(".svg")}
         self._pictures = {name: data for name, data in drawn.items() if data is not None}
         keys = [stage.key for stage in self.outline.stages]
-        self._galleries = tuple(kept_galleries(self._store, self.outline.sweep, keys))
+        self._examples = tuple(kept_galleries(self._store, self.outline.sweep, keys))
 
     def show_sets(self, sets: list[Stage]) -> None:
-        """Show images of the committed `sets`."""
+        """Show examples of the committed `sets`."""
         keys = [stage.key for stage in sets]
         if keys != self._shown:
             self._shown = keys
-            self._galleries = tuple(update_galleries(self._store, self.outline.sweep, sets))
+            self._examples = tuple(update_galleries(self._store, self.outline.sweep, sets))
 
     def snapshot(
         self,
@@ -121,7 +132,8 @@ class Known:
             scatters=self._scatters,
             curves=self._curves,
             curves_at=self._reader.folder,
-            galleries=self._galleries,
+            galleries=tuple(shown for shown in self._examples if isinstance(shown, Gallery)),
+            readings=tuple(shown for shown in self._examples if isinstance(shown, Reading)),
             pictures=self._pictures,
             origin=origin_of(self._records.by_key.values()),
         )

@@ -1,6 +1,9 @@
 """Pieces that several parts of the page are made of."""
 
+import base64
+import re
 from collections.abc import Iterable, Sequence
+from html import unescape
 
 from nrf_ray.page.html import Html, el, join
 
@@ -47,6 +50,17 @@ def more(name: str, summary: str, *content: str | None, shown: bool = False) -> 
 def command(text: str) -> Html:
     """Return a command to copy."""
     return scrolling(f"command: {text}", el("pre", el("code", text)))
+
+
+def embedded(kind: str, data: bytes) -> str:
+    """Return a file of a media type `kind` as an address that holds it."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def drawn(name: str, svg: bytes) -> Html:
+    """Return an SVG file as an image; its title, or else its name, is for those who cannot see it."""
+    title = re.search(r"<title>(.*?)</title>", svg.decode(errors="replace"), flags=re.DOTALL)
+    return el("img", src=embedded("image/svg+xml", svg), alt=unescape(title[1]) if title else name)
 
 
 def note(text: str) -> Html:

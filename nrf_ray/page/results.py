@@ -1,14 +1,11 @@
 """Results so far, as HTML: every table of the summary with a chart of its numbers, scatters, curves, images."""
 
-import base64
-import re
 from collections import defaultdict
 from collections.abc import Sequence
-from html import unescape
 
 from nrf_ray.page.charts import SERIES, charted, curves, dots, family, mark, scatter
 from nrf_ray.page.html import Html, el
-from nrf_ray.page.pieces import grid, more, note, scrolling, section
+from nrf_ray.page.pieces import drawn, embedded, grid, more, note, scrolling, section
 from nrf_ray.page.snapshot import HELD, Curve, Gallery, ResultTable, RunState, Snapshot, Specimen
 
 MOST_ROWS = 200
@@ -154,20 +151,12 @@ def images(known: Snapshot) -> Html | None:
     """Return a few images of each constructed set, and the pictures that stages drew."""
     parts = [_gallery(gallery) for gallery in known.galleries]
     parts += [
-        el("figure", el("img", src=_uri("image/svg+xml", data), alt=_title(data) or name),
-           el("figcaption", name), cls="drawn")
-        for name, data in known.pictures.items()
-    ]  # fmt: skip
+        el("figure", drawn(name, data), el("figcaption", name), cls="drawn") for name, data in known.pictures.items()
+    ]
     if not parts:
         return None
     lede = "Made of real images of the training set; the change is shown around grey, magnified as it says."
     return section("images", "Images", el("p", lede) if known.galleries else None, *parts)
-
-
-def _title(svg: bytes) -> str:
-    """Return the title of a picture, for those who cannot see it; nothing where it has none."""
-    found = re.search(r"<title>(.*?)</title>", svg.decode(errors="replace"), flags=re.DOTALL)
-    return unescape(found[1]) if found else ""
 
 
 def _gallery(gallery: Gallery) -> Html:
@@ -186,9 +175,7 @@ def _gallery(gallery: Gallery) -> Html:
 
 def _specimen(specimen: Specimen, gallery: Gallery) -> Html:
     shown = ((gallery.first, specimen.original), ("constructed", specimen.constructed), ("change", specimen.change))
-    pictures = [el("img", src=_uri("image/png", data), alt=f"{what}, {specimen.label}") for what, data in shown if data]
+    pictures = [
+        el("img", src=embedded("image/png", data), alt=f"{what}, {specimen.label}") for what, data in shown if data
+    ]
     return el("div", *pictures, el("span", specimen.label), cls="specimen")
-
-
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -171,6 +171,31 @@ class Gallery:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Passage:
+    """One constructed text with the one that it was made of."""
+
+    label: str
+    """Its class, and the class that it is to show."""
+    original: str
+    constructed: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A few texts of one constructed set."""
+
+    title: str
+    """What people call the set."""
+    key: Key
+    """Of its stage."""
+    matched: bool
+    """Whether the constructed texts were made of others than the originals, whose features they have."""
+    nearest: bool
+    """Whether nothing is written in the set, and the texts are the words nearest to its vectors."""
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Host:
     """A machine that did some of the work."""
 
@@ -230,6 +255,7 @@ class Snapshot:
     curves_at: str | None = None
     """Folder of the learning curves, if they can be kept."""
     galleries: tuple[Gallery, ...] = ()
+    readings: tuple[Reading, ...] = ()
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     """SVG files that stages drew, by name."""
     origin: Origin = Origin(versions=(), commits=(), digests=(), hosts=())

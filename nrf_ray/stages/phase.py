@@ -44,7 +44,7 @@ class PhaseSpec:
     """Side by side."""
 
 
-@stage(version=1, cost=lambda handle: OVERHEAD, on_gpu=False)
+@stage(version=2, cost=lambda handle: OVERHEAD, on_gpu=False)
 def phase_diagram(config: PhaseSpec, context: Context, **reliances: Artifact) -> Metrics:
     """Write `phase_diagram.svg`; measure MODALITY.NORM.PREDICTIVENESS: mean over seeds of noise followed minus human.
 

@@ -13,7 +13,8 @@ from nrf_ray.presets import Preset
 from nrf_ray.recipes import Recipe
 from nrf_ray.report import write_tables
 from nrf_ray.sweep import Sweep
-from tests import sweeps
+from tests import small, sweeps
+from tests.texts import corpus, write_texts
 
 SHORT = Recipe(epochs=1, lr=0.05)
 
@@ -25,13 +26,14 @@ def shortened(preset: Preset) -> Preset:
 
 
 def small_sweeps() -> list[Sweep]:
-    """Return the sweeps, as their files build them."""
+    """Return the sweeps over images and Gaussians, as their files build them."""
     grids = {
         "transfer_grid": Options(
             preset="smoke", arch="resnet_s,vgg_s,densenet_s", construction="d_det,d_other,leak_det", seeds="0,1"
         ),
         "robust_features": Options(preset="smoke", seeds="0,1"),
         "nonrobust_features": Options(preset="smoke", construction="d_rand,d_det,leak_det", seeds="0,1"),
+        "recipe_search": Options(preset="smoke", construction="d_other", seeds="0"),
         "feature_usefulness": Options(preset="smoke", construction="d_rand,d_det,d_nonrobust"),
     }
     made = []
@@ -46,11 +48,14 @@ def small_sweeps() -> list[Sweep]:
 
 @pytest.fixture(scope="session")
 def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the store; a minute of one core."""
+    """Return the folder of the store; a minute and a half of one core."""
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("small") / "runs"
-    store = Store.open(str(folder), create=True)
-    for sweep in small_sweeps():
-        assert run_inline(sweep.goals, store).errors == {}
-        write_tables(sweep, store)
-    return folder
+    home = tmp_path_factory.mktemp("small")
+    store = Store.open(str(home / "runs"), create=True)
+    reviews = write_texts(home / "reviews.csv", *corpus(180))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NRF_DATA", str(home / "data"))
+        for sweep in (*small_sweeps(), small.planted_sweep(), small.text_sweep(f"text-csv:{reviews}")):
+            assert run_inline(sweep.goals, store).errors == {}
+            write_tables(sweep, store)
+    return home / "runs"

@@ -108,6 +108,7 @@ def test_differences_show_both_intervals_and_are_filled_where_shown():
     drawn = [np.column_stack(line.get_data()).tolist() for line in ax.lines]
     assert drawn[:3] == [[[0.1, 0], [0.5, 0]], [[0.2, 0], [0.4, 0]], [[0.3, 0]]]
     assert [ax.lines[i].get_markerfacecolor() for i in (2, 5)] == [style.BLUE, "white"]
+    assert ax.get_ylim() == (1.5, -0.5), "marks of the first and of the last row are whole"
     assert {"d_det - leak_det", "d_other - leak_other", "t interval", "BCa bootstrap"} <= set(words(figure))
 
 
@@ -134,6 +135,13 @@ def test_figure_3_is_a_point_an_architecture_with_both_intervals_and_the_regress
     assert line_data(ax)["paper"] == [[0.279, 0.657]]
     assert words(figure)[0] == "a title: l2 1, r = 1.00 [1.00, 1.00]"
     assert {"a", "b", "c"} <= set(words(figure))
+
+
+def test_published_names_do_not_hide_each_other_and_shares_end_at_1():
+    near = pd.DataFrame({"arch": ["a", "b", "c"], "learnt": 0.4, "fooled": [0.9, 0.905, 0.95]})
+    ax = figures.learning_and_transfer(POINTS.assign(fooled_high=1.0), published=near, **WORDS).axes[0]
+    assert {text.get_text(): text.get_ha() for text in ax.texts} == {"a": "right", "b": "left", "c": "right"}
+    assert ax.get_ylim()[1] <= 1.05
 
 
 def test_two_architectures_have_no_regression_and_missing_victims_no_point():

@@ -101,7 +101,8 @@ def test_a_note_tells_n_seeds_and_data_and_mentions_diamonds_only_where_there_ar
     )
     alone = paper.compared(results([{"construction": "d_other"}]), "clean_accuracy")
     assert "diamonds" not in paper.note(alone, "digits")
-    assert "one seed has no interval" in paper.note(alone, "digits")
+    assert "then over 1 seed; one seed has no interval" in paper.note(alone, "digits")
+    assert "n = 360 test texts" in paper.note(alone, "reviews", examples="texts")
 
 
 def test_goh_stands_beside_the_narrowest_linear_features():

@@ -1,10 +1,8 @@
 """The page in Chromium: no errors, nothing sideways, for the keyboard, without script, in light and dark, by axe-core.
 
-Needs Debian's chromium, the package playwright (extra `browser`) and, for accessibility, the script of the npm package
-axe-core, whose path NRF_AXE says; `.ci/run` installs all three. What is missing is skipped by name.
+`tests/chromium.py` says what it needs. The page of the real main job is looked at by `tests/test_main_job.py`.
 """
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -16,17 +14,11 @@ import pytest
 from nrf_ray.page.document import document
 from nrf_ray.page.serve import make_server
 from nrf_ray.page.snapshot import Standing
+from tests.chromium import WIDTHS, axe_script, launched, load_milliseconds, opened, unfold, violations
 from tests.results.page.known import fact, failed, finished, hostile, running
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = os.environ.get("NRF_CHROMIUM", "/usr/bin/chromium")
-QUIET = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-"""Chromium looks for its makers' servers otherwise."""
-WIDTHS = {"desktop": (1280, 900), "phone": (360, 740)}
 PAGES = {
     "running": running,
     "finished": finished,
@@ -38,21 +30,13 @@ PAGES = {
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra browser)")
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}; apt-get install chromium, or say where it is with NRF_CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    with launched() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    path = os.environ.get("NRF_AXE")
-    if not path:
-        pytest.skip("NRF_AXE does not say where axe.min.js of the npm package axe-core is")
-    return Path(path).read_text(encoding="utf-8")
+    return axe_script()
 
 
 @pytest.fixture(scope="session")
@@ -64,20 +48,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / f"{name}.html" for name in PAGES}
 
 
-def opened(browser: Any, path: Path | str, *, width: str = "desktop", **how: Any) -> tuple[Any, list[str]]:
-    """Return a page in a new window, and where its errors will be."""
-    wide, high = WIDTHS[width]
-    page = browser.new_context(viewport={"width": wide, "height": high}, **how).new_page()
-    errors: list[str] = []
-    page.on("console", lambda message: errors.append(message.text) if message.type != "info" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("dialog", lambda dialog: errors.append(f"dialog {dialog.message}"))
-    page.on("request", lambda request: None if request.url.startswith(("file:", "data:", "http://127.")) else
-            errors.append(f"asked for {request.url}"))  # fmt: skip
-    page.goto(path if isinstance(path, str) else path.as_uri())
-    return page, errors
-
-
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
     [("running", "desktop", "light"), ("running", "phone", "dark"), ("finished", "phone", "light"),
@@ -86,12 +56,8 @@ def opened(browser: Any, path: Path | str, *, width: str = "desktop", **how: Any
 )  # fmt: skip
 def test_a_page_is_for_everyone(name: str, width: str, scheme: str, browser: Any, files: Any, axe: str) -> None:
     page, errors = opened(browser, files[name], width=width, color_scheme=scheme)
-    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
-    page.evaluate(axe)
-    found = page.evaluate(
-        "axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })"
-    )
-    assert [(wrong["id"], wrong["nodes"][0]["html"][:200]) for wrong in found["violations"]] == []
+    unfold(page)
+    assert violations(page, axe) == []
     assert errors == []
     page.context.close()
 
@@ -102,9 +68,8 @@ def test_a_page_loads_at_once_without_errors_and_is_as_wide_as_the_screen(
     name: str, width: str, browser: Any, files: Any
 ) -> None:
     page, errors = opened(browser, files[name], width=width)
-    took = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
-    assert took < 1000, "milliseconds; a page of the main job takes 200 on two busy cores"
-    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    assert load_milliseconds(page) < 1000, "milliseconds; a page of the main job takes 200 on two busy cores"
+    unfold(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width][0]
     assert errors == []
     page.context.close()
@@ -121,7 +86,7 @@ def test_a_page_is_whole_without_script(browser: Any, files: Any) -> None:
 
 def test_everything_is_reached_by_the_keyboard(browser: Any, files: Any) -> None:
     page, _ = opened(browser, files["finished"])
-    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    unfold(page)
     reached, first = set(), ""
     for _ in range(200):
         page.keyboard.press("Tab")

@@ -5,14 +5,17 @@ import re
 import runpy
 import sys
 import xml.etree.ElementTree as ET
+from xml.sax.saxutils import escape
 
 import pandas as pd
 import pytest
 
 from nrf_ray.errors import ConfigError
+from nrf_ray.statistics import Interval
 from tests.docs.pages import ROOT
 
 FILE = ROOT / "analysis" / "picture.py"
+SVG = "{http://www.w3.org/2000/svg}"
 PICTURE = ROOT / "analysis" / "transfer_grid.svg"
 
 
@@ -60,19 +63,22 @@ def test_lines_are_means_over_architectures_with_intervals_over_seeds(module, re
 
 def test_marks_lie_where_the_scale_says(module, results) -> None:
     svg = ET.fromstring(module.draw(results))
-    circles = [float(circle.get("cx")) for circle in svg.iter("{http://www.w3.org/2000/svg}circle")]
+    circles = [float(circle.get("cx")) for circle in svg.iter(f"{SVG}circle")]
     assert circles == pytest.approx([module.LEFT + module.WIDTH * share for share in (0.9, 0.4)], abs=0.06)
-    assert len(list(svg.iter("{http://www.w3.org/2000/svg}rect"))) == 2, "the page and the square of the control"
+    assert len(list(svg.iter(f"{SVG}rect"))) == 2, "the page and the square of the control"
     assert module.draw(results) == module.draw(results)
 
 
-def test_the_command_of_readme_writes_the_picture(module, results, tmp_path, monkeypatch) -> None:
+def test_the_command_of_readme_writes_the_picture_and_prints_its_words(
+    module, results, tmp_path, monkeypatch, capsys
+) -> None:
     table = tmp_path / "results.parquet"
     results[results["seed"] == 0].to_parquet(table)
     monkeypatch.setattr(sys, "argv", [str(FILE), str(table), str(tmp_path / "picture.svg")])
     runpy.run_path(str(FILE), run_name="__main__")
     drawn = (tmp_path / "picture.svg").read_text()
     assert drawn == module.draw(pd.read_parquet(table))
+    assert f"<desc>{escape(capsys.readouterr().out.strip())}</desc>" in drawn
     assert "±" not in drawn, "a single seed has no interval"
 
 
@@ -83,8 +89,28 @@ def test_the_committed_picture_shows_the_numbers_of_the_claims() -> None:
     assert all(number in claims for number in drawn)
 
 
-def test_readme_says_in_words_what_the_picture_shows() -> None:
+def test_the_committed_picture_says_in_words_what_its_lines_show(module) -> None:
+    svg = ET.fromstring(PICTURE.read_text())
+    words = [text.text for text in svg.iter(f"{SVG}text")]
+    numbers = [i for i, word in enumerate(words) if re.fullmatch(r"\.\d+ ± \.\d+", word)]
+    shown = [(words[i - 1], False, interval(float(words[i].split()[0]))) for i in numbers]
+    assert len(shown) == 13
+    assert svg.findtext(f"{SVG}desc") == module.told(shown)
+
+
+def test_readme_says_in_words_what_the_picture_says() -> None:
     told = re.search(r"!\[([^\]]*)\]", (ROOT / "README.md").read_text())
     assert told is not None
-    drawn = {f".{round(float(mean) * 100):02d}" for mean in re.findall(r">(\.\d+) ± ", PICTURE.read_text())}
-    assert set(re.findall(r"(?<!\d)\.\d\d", told[1])) <= drawn
+    assert " ".join(told[1].split()) == ET.fromstring(PICTURE.read_text()).findtext(f"{SVG}desc")
+
+
+def test_what_is_told_are_means_by_set_in_the_order_of_radii(module) -> None:
+    lines = [
+        ("the original data", False, interval(0.989)), ("d_det (t = y + 1), eps 1", False, interval(0.0861)),
+        ("leak_det, its control, eps 1", True, interval(0.0)), ("d_det (t = y + 1), eps 1.5", False, interval(0.33)),
+    ]  # fmt: skip
+    assert module.told(lines).endswith("at eps 1 and 1.5: the original data .99; d_det .09 and .33; leak_det .00")
+
+
+def interval(mean: float) -> Interval:
+    return Interval(estimate=mean, low=mean, high=mean, n=3, over="seeds", method="t")

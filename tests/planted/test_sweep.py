@@ -13,28 +13,20 @@ from nrf_ray import cli
 from nrf_ray.console import make_console
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
-from nrf_ray.options import PlantedOptions
-from nrf_ray.phase import Diagram, draw_phases
+from nrf_ray.phase import NOTE, Diagram, draw_phases
 from nrf_ray.planted_tables import FOOTPRINT, PLANTED
 from nrf_ray.report import write_tables
 from nrf_ray.summary import print_summary
-from tests.sweeps import load
+from tests.small import planted_features, planted_sweep
 
 ROOT = Path(__file__).parents[2]
-planted_features = load("planted_features")
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """Return the store, the tables and the printed summary of a sweep of seconds, whose numbers mean nothing."""
     torch.set_num_threads(1)
-    options = PlantedOptions(
-        label="human,noise", seeds="0", phase_share="0.9,1", phase_noise="1", train=128, test=40, brief=True
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planted_features, "UNIT_STEPS", 1)
-        patch.setattr(planted_features, "UNIT_EXAMPLES", 16)
-        sweep = planted_features.planted_features(options.grid())
+    sweep = planted_sweep()
     store = Store.open(str(tmp_path_factory.mktemp("planted")), create=True)
     assert run_inline(sweep.goals, store).errors == {}
     tables, out = write_tables(sweep, store), io.StringIO()
@@ -127,6 +119,15 @@ def test_a_diagram_is_blue_for_the_human_part_and_red_for_the_noise_part():
     assert int(above[1:3], 16) > int(above[5:7], 16)
     text = "".join(ElementTree.fromstring(drawn).itertext())
     assert all(word in text for word in ("<x>", "-1.00", "+1.00", "0.8", "0.5", "follows the noise part"))
+
+
+@pytest.mark.parametrize("shares", [(1.0,), (0.9, 1.0), (0.6, 0.8, 0.9, 1.0)], ids=len)
+def test_what_stands_under_neighbouring_panels_does_not_overlap(shares):
+    diagram = Diagram(title="t", p_human=0.9, values={(share, 0.5): 0.0 for share in shares})
+    notes = [e for e in ElementTree.fromstring(draw_phases([diagram, diagram])).iter() if "predict" in (e.text or "")]
+    first, second = (float(note.get("x")) for note in notes)
+    assert first - NOTE / 2 >= 0
+    assert second - first >= NOTE
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from nrf_ray.presets import PRESETS
 from nrf_ray.recipes import Recipe
 from nrf_ray.specs import pgd_attack
 from nrf_ray.sweep import Grid, Sweep
+from tests.small import grid_of
 
 SWEEP_FILE = Path(__file__).parents[2] / "sweeps" / "transfer_grid.py"
 
@@ -25,12 +26,6 @@ class Run(NamedTuple):
 
     sweep: Sweep
     store: Store
-
-
-def grid_of(preset, **changes) -> Grid:
-    """Return the grid of a preset's own axes, but for `changes`."""
-    axes = {name: getattr(preset, name) for name in Grid.__dataclass_fields__ if hasattr(preset, name)}
-    return Grid(preset=preset, **{**axes, **changes})
 
 
 @pytest.fixture(scope="session", autouse=True)

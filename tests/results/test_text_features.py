@@ -1,39 +1,29 @@
 """The sweep over texts, run whole on a small language: its tables, its readable sets, and a second look at them."""
 
-from dataclasses import replace
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import texts
 from nrf_ray import cli
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.shards import read_shard, write_shard
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
+from nrf_ray.page import gallery
 from nrf_ray.presets import PRESETS
 from nrf_ray.recompute import recompute
+from nrf_ray.report import write_tables
 from nrf_ray.specs import Substitution
 from nrf_ray.stages.construct import TEXTS, ConstructSpec
 from nrf_ray.stages.constructed import shard_name
 from nrf_ray.stages.import_weights import ImportSpec
-from nrf_ray.sweep import Sweep
 from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS
-from tests.results.conftest import Run, grid_of
-from tests.sweeps import load, nonrobust_features, robust_features
+from tests.results.conftest import Run
+from tests.small import TEXT, grid_of, text_features, text_sweep
+from tests.sweeps import nonrobust_features, robust_features
 from tests.texts import corpus, write_texts
-
-SWEEP = load("text_features")
-WORDS = Substitution(budget=2, candidates=8, among=30, tries=2)
-SHORT = replace(PRESETS["text"].source, epochs=3, batch_size=20)
-HARD = replace(PRESETS["text"].robust_source, epochs=1, batch_size=20)
-TINY = replace(
-    PRESETS["text"],
-    source=SHORT, victim=SHORT, student=SHORT, robust_source=HARD, judge=HARD, matching_source=SHORT,
-    epsilons=(0.5,), craft_steps=3, attack_steps=3, check_examples=4, test_examples=20, substitution=WORDS,
-    matching=replace(PRESETS["text"].matching, steps=3),
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +36,7 @@ def dataset(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def run(dataset, tmp_path_factory) -> Run:
-    grid = grid_of(TINY, datasets=(dataset,), seeds=(0,), constructions=("d_det", "leak_det", "d_robust"))
-    store = Store.open(str(tmp_path_factory.mktemp("runs")), create=True)
-    sweep: Sweep = SWEEP.text_features(grid)
+    sweep, store = text_sweep(dataset), Store.open(str(tmp_path_factory.mktemp("runs")), create=True)
     assert run_inline(sweep.goals, store).errors == {}
     return Run(sweep, store)
 
@@ -104,6 +92,50 @@ def test_a_set_of_replaced_words_is_itself_a_set_of_texts(run, tmp_path, monkeyp
     assert (info.num_train + info.num_test, info.num_classes) == (150, 2)
 
 
+def test_galleries_of_the_page_show_what_is_stored_and_name_what_is_nearest(run, monkeypatch):
+    sets = gallery.chosen_sets(run.sweep.stages())
+    shown = gallery.update_galleries(run.store, run.sweep.name, sets)
+    assert [one.key for one in shown] == [stage.key for stage in sets]
+    assert [one.nearest for one in shown] == [stage is not discrete(run) for stage in sets]
+    assert [one.matched for one in shown] == [False, False, False, True]
+    stored = pq.read_table(pa.BufferReader(run.store.artifact(discrete(run)).read(shard_name(0))))
+    pairs = list(zip(stored["original"].to_pylist(), stored["text"].to_pylist(), strict=True))
+    for one in shown:
+        assert len(one.passages) == 8
+        assert {passage.label for passage in one.passages} <= {"0", "1", "0 → 1", "1 → 0"}
+        assert {passage.original for passage in one.passages} <= {original for original, _ in pairs}
+    (words,) = (one for one in shown if not one.nearest)
+    assert {(passage.original, passage.constructed) for passage in words.passages} <= set(pairs)
+    assert all(passage.original != passage.constructed for passage in words.passages), "changed ones first"
+    monkeypatch.setattr(gallery, "_gallery_of", None)
+    assert gallery.update_galleries(run.store, run.sweep.name, sets) == shown, "read from what is kept"
+
+
+def test_a_notebook_shows_the_same_texts(run, tmp_path, capsys):
+    made = texts.one_each(write_tables(run.sweep, run.store)["datasets"])
+    assert list(zip(made["construction"], made["norm"].fillna(""), strict=True)) == [
+        ("d_det", "l2"), ("d_det", "words"), ("d_robust", ""), ("leak_det", "l2"),
+    ]  # fmt: skip
+    kept = gallery.update_galleries(run.store, run.sweep.name, gallery.chosen_sets(run.sweep.stages()))
+    (words,) = (one for one in kept if not one.nearest)
+    shown = texts.side_by_side(run.store, made).data
+    assert all(f"<ins>{new}</ins>" in shown for passage in words.passages for new in replaced(passage))
+    assert shown.count("There is nothing to read in this set") == 3
+    assert shown.count("<table>") == 4
+    run.store.blobs.delete(gallery.gallery_name(run.sweep.name))
+    assert texts.side_by_side(run.store, made).data.count("<table>") == 1
+    assert capsys.readouterr().out.count("has vectors and no texts, and its sweep has not written the words") == 3
+    assert texts.EMPTY in texts.side_by_side(run.store, made[:0]).data
+    texts.side_by_side(Store.open(str(tmp_path / "none"), create=False), made[:1])
+    assert "no longer in the store" in capsys.readouterr().out
+
+
+def replaced(passage):
+    """Return the words that came."""
+    pairs = zip(passage.original.split(), passage.constructed.split(), strict=True)
+    return [new for old, new in pairs if old != new]
+
+
 def training_rows(dataset):
     from nrf_ray.data.located import locate
 
@@ -143,7 +175,7 @@ def test_a_control_leaves_padding_alone(run):
 def test_the_other_sweeps_take_texts_too(dataset):
     for build in (nonrobust_features.nonrobust_features, robust_features.robust_features):
         names = ("d_det",) if build is nonrobust_features.nonrobust_features else ("d_robust",)
-        assert build(grid_of(TINY, datasets=(dataset,), seeds=(0,), constructions=names)).goals
+        assert build(grid_of(TEXT, datasets=(dataset,), seeds=(0,), constructions=names)).goals
 
 
 def test_weights_from_elsewhere_are_not_taken_for_texts(dataset):
@@ -153,7 +185,7 @@ def test_weights_from_elsewhere_are_not_taken_for_texts(dataset):
 
 def test_pictures_are_refused():
     with pytest.raises(ConfigError, match="text_features is about texts, and digits holds images"):
-        SWEEP.text_features(grid_of(TINY, datasets=("digits",)))
+        text_features.text_features(grid_of(TEXT, datasets=("digits",)))
 
 
 def test_networks_for_pictures_are_refused_for_texts(dataset):
@@ -165,6 +197,6 @@ def test_the_command_plans_with_its_own_preset(dataset, tmp_path, monkeypatch, c
     words = ["text_features.py", "--dataset", dataset, "--seeds", "0", "--plan", "--store", str(tmp_path / "runs")]
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as exit_:
-        cli.sweep_main(SWEEP.text_features, preset="text")
+        cli.sweep_main(text_features.text_features, preset="text")
     assert exit_.value.code == 0
     assert "d_det 2 words of reviews, seed 0" in capsys.readouterr().out

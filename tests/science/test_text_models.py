@@ -21,7 +21,7 @@ from nrf_ray.specs import AutoAttack, pgd_attack
 from nrf_ray.stages.runtime import prepare
 from nrf_ray.sweep import Grid
 from nrf_ray.threat import ThreatModel, l2_token_norm
-from tests.results.conftest import grid_of
+from tests.small import grid_of
 
 LENGTH, WIDTH = 7, 8
 ARCHS = [name for name, known in ARCHITECTURES.items() if known.reads == "texts"]

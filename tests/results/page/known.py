@@ -11,6 +11,8 @@ from nrf_ray.page.snapshot import (
     Gallery,
     Host,
     Origin,
+    Passage,
+    Reading,
     ResultTable,
     RunState,
     Scatter,
@@ -52,6 +54,19 @@ STATEMENTS = ResultTable(
 """A table with a column that has no heading, and without numbers to draw."""
 
 SPOT = Spot(name="vgg_s", x=Estimate(0.1, None), y=Estimate(0.2, (0.1, 0.3)))
+
+
+WORDS = Reading(
+    title="d_det 2 words of reviews",
+    key=Key("f" * 64),
+    matched=False,
+    nearest=False,
+    passages=(
+        Passage(label="0 → 1", original="a dull film", constructed="a bright film"),
+        Passage(label="1 → 0", original="so it is", constructed="so it is"),
+    ),
+)
+VECTORS = replace(WORDS, title="d_det l2 0.5 of reviews", nearest=True)
 
 
 def fact(
@@ -125,6 +140,7 @@ def running(**changes: object) -> Snapshot:
                 specimens=(Specimen(label="3 → 4", original=PNG, constructed=PNG, change=PNG),),
             ),
         ),
+        readings=(WORDS, VECTORS),
         pictures={"figure_4.svg": b"<svg xmlns='http://www.w3.org/2000/svg'><title>a &lt; b</title></svg>"},
         origin=Origin(
             versions=(("torch", "2.14.1"),),
@@ -167,6 +183,9 @@ def hostile() -> Snapshot:
         curves=tuple(replace(curve, group=HOSTILE, line=HOSTILE, title=HOSTILE) for curve in known.curves),
         curves_at=HOSTILE,
         galleries=(replace(known.galleries[0], title=HOSTILE, first=HOSTILE),),
+        readings=(
+            replace(WORDS, title=HOSTILE, passages=(Passage(label="0", original=HOSTILE, constructed=f"{HOSTILE} a"),)),
+        ),
         pictures={HOSTILE: b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(3)</script></svg>"},
         origin=Origin(
             versions=((HOSTILE, HOSTILE),),

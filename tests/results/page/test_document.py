@@ -14,7 +14,7 @@ from nrf_ray.page.html import Html, el, join
 from nrf_ray.page.progress import shortened
 from nrf_ray.page.snapshot import RunState, Snapshot, Standing
 from nrf_ray.page.words import count, listed, span
-from tests.results.page.known import FACTS, HOSTILE, PNG, fact, failed, finished, hostile, running
+from tests.results.page.known import FACTS, HOSTILE, PNG, VECTORS, WORDS, fact, failed, finished, hostile, running
 
 VOID = {"br", "hr", "img", "link", "meta"}
 
@@ -183,8 +183,32 @@ def test_pictures_are_in_the_page() -> None:
     assert "a < b" in {attributes["alt"] for attributes in page.all("img")}
 
 
+def test_texts_stand_beside_what_they_were_made_of_and_changes_are_marked_and_told() -> None:
+    page = Page(document(finished(readings=(WORDS,))))
+    assert (page.words["del"], page.words["ins"]) == (["dull"], ["bright"])
+    assert "1 change: dull → bright" in page.text("p")
+    assert "no word differs" in page.text("p")
+    assert "lie between words" not in page.text("p")
+    assert "#texts" in {attributes.get("href") for attributes in page.all("a")}
+    assert {"original", "constructed"} <= set(page.words["th"])
+
+
+def test_of_vectors_it_is_said_that_there_is_nothing_to_read() -> None:
+    page = Page(document(finished(readings=(VECTORS,))))
+    assert "There is nothing to read in this set" in page.text("p")
+    assert "still nearest to the word that it was" in page.text("p")
+
+
+def test_a_text_that_was_made_of_another_has_no_changes() -> None:
+    page = Page(document(finished(readings=(replace(VECTORS, matched=True),))))
+    assert "text whose features it has" in page.text("th")
+    assert {"a dull film", "a bright film"} <= set(page.words["span"])
+    assert "ins" not in page.words
+
+
 def test_a_page_of_a_sweep_without_anything_is_a_page() -> None:
-    nothing = replace(finished(), stages=(), tables=(), scatters=(), curves=(), galleries=(), pictures={}, cells=(0, 0))
+    nothing = replace(finished(), stages=(), tables=(), scatters=(), curves=(), galleries=(), cells=(0, 0))
+    nothing = replace(nothing, readings=(), pictures={})
     assert "0 of 0 rows are complete." in Page(document(nothing)).text("p")
     assert document(nothing) == document(nothing)
 

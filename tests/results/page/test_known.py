@@ -26,6 +26,7 @@ from nrf_ray.page.findings import frames_so_far, result_tables, scatters
 from nrf_ray.page.gallery import chosen_sets, kept_galleries, update_galleries
 from nrf_ray.page.known import KILLED, known_from_store
 from nrf_ray.page.origin import Records, origin_of
+from nrf_ray.page.originals import SHOWN
 from nrf_ray.page.outline import Outline, ended, outline_name, outline_of, read_outline
 from nrf_ray.page.snapshot import RunState, Standing
 from nrf_ray.page.standing import bottlenecks, by_frontier, by_store, failures_among
@@ -248,8 +249,8 @@ def test_images_are_those_of_the_set(tiny, tmp_path: Path, monkeypatch: pytest.M
     assert [one.key for one in shown] == [stage.key for stage in sets]
     originals = (arrays()[0].images[:, 0] * 255).round()
     for one in shown:
-        assert len(one.specimens) == gallery.SPECIMENS
-        assert len({specimen.label[0] for specimen in one.specimens}) == gallery.SPECIMENS, "one of each class"
+        assert len(one.specimens) == SHOWN
+        assert len({specimen.label[0] for specimen in one.specimens}) == SHOWN, "one of each class"
         for specimen in one.specimens:
             original, made = pixels(specimen.original), pixels(specimen.constructed)
             assert (originals == original).all(axis=(1, 2)).any()

@@ -1,0 +1,74 @@
+"""What the shown rows of a constructed set hold, and what they were made of, as arrays."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from nrf_ray.data.catalogue import DATASETS, DatasetRef
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    Floats = npt.NDArray[np.float32]
+
+SHOWN = 8
+"""Rows of one set."""
+
+
+def rows_shown(shard: "pa.Table") -> list[int]:
+    """Return the numbers of the rows of a shard that are shown: changed ones first, of as many classes as there are."""
+    labels, moved = (shard[name].to_pylist() for name in ("true_label", "moved"))
+    seen: dict[int, int] = {}
+    ranked = []
+    for row in sorted(range(len(labels)), key=lambda row: (not moved[row], row)):
+        label = labels[row]
+        seen[label] = seen.get(label, 0) + 1
+        ranked.append((not moved[row], seen[label], label, row))
+    return [row for *_, row in sorted(ranked)[:SHOWN]]
+
+
+def is_matched(shard: "pa.Table", rows: list[int]) -> bool:
+    """Return whether `rows` of a shard started from something else than what they have the features of."""
+    starts, indices = (shard[name].take(rows).to_pylist() for name in ("start", "index"))
+    return bool(starts != indices)
+
+
+def constructed_of(shard: "pa.Table", rows: list[int]) -> "Floats":
+    """Return what `rows` of a shard hold, [n, c, h, w] in [0, 1]."""
+    import numpy as np
+
+    meta = json.loads(shard.schema.metadata[b"nrf_ray"])
+    pixels = shard["image"].take(rows).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    shaped: Floats = pixels.reshape(-1, *meta["shape"]).astype(np.float32) / np.float32(meta["scale"])
+    return shaped
+
+
+def originals_of(ref: DatasetRef, split: str) -> "npt.NDArray[Any]":
+    """Return all examples of a split, [n, c, h, w]; without torch where that can be: the driver has no use for it."""
+    if ref.location:
+        from nrf_ray.data.located import locate
+        from nrf_ray.data.prepared import prepared
+
+        arrays = prepared(locate(ref.location))
+        return arrays.train_images if split == "train" else arrays.test_images
+    if ref.name in DATASETS:
+        from nrf_ray.data.digits import arrays as digits
+
+        train, test = digits()
+        return train.images if split == "train" else test.images
+    from nrf_ray.data.load import test_split, train_split
+
+    return (train_split if split == "train" else test_split)(ref).images.numpy()
+
+
+def as_floats(images: "npt.NDArray[Any]") -> "Floats":
+    """Return examples of a dataset as float32 in [0, 1]."""
+    import numpy as np
+
+    return (images / np.float32(255) if images.dtype == np.uint8 else images).astype(np.float32)
+
+
+def arrow(true: int, target: int) -> str:
+    """Return the true label of an example, and the one that it bears where that is another."""
+    return f"{true}" if true == target else f"{true} → {target}"

@@ -1,0 +1,88 @@
+"""A few texts of a constructed set, as people read them, beside those that they were made of.
+
+A set whose words were replaced has both as text. Where vectors were moved nothing is written: what is shown is then the
+word that lies nearest to each vector.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nrf_ray.data.catalogue import DatasetRef
+from nrf_ray.data.words import LEVELS, WordTable
+from nrf_ray.graph.canonical import Key
+from nrf_ray.page.originals import arrow, as_floats, constructed_of, is_matched, originals_of, rows_shown
+from nrf_ray.page.snapshot import Passage, Reading
+from nrf_ray.stages.construct import TEXTS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from nrf_ray.page.originals import Floats
+
+
+def is_written(shard: "pa.Table") -> bool:
+    """Return whether people can read the texts of a shard as they are."""
+    return set(TEXTS) <= set(shard.column_names)
+
+
+def written(shard: "pa.Table", *, title: str, key: Key) -> Reading:
+    """Return texts of a shard that `is_written`, of the set `title` under `key`."""
+    rows = rows_shown(shard)
+    constructed, originals = (shard[name].take(rows).to_pylist() for name in TEXTS)
+    return _reading(shard, rows, constructed, originals, title=title, key=key, nearest=False)
+
+
+def by_nearest_words(shard: "pa.Table", ref: DatasetRef, split: str, *, title: str, key: Key) -> Reading:
+    """Return texts of a shard of vectors, made of a `split` of `ref`, by the word nearest to each vector."""
+    rows, words = rows_shown(shard), _words_of(ref)
+    before = as_floats(originals_of(ref, split)[shard["index"].take(rows).to_numpy()])
+    constructed, originals = (_texts(vectors, words) for vectors in (constructed_of(shard, rows), before))
+    return _reading(shard, rows, constructed, originals, title=title, key=key, nearest=True)
+
+
+def to_json(reading: Reading) -> dict[str, Any]:
+    """Return a reading without its key, as it is kept."""
+    passages = [[passage.label, passage.original, passage.constructed] for passage in reading.passages]
+    return {"title": reading.title, "matched": reading.matched, "nearest": reading.nearest, "passages": passages}
+
+
+def from_json(key: Key, value: Mapping[str, Any]) -> Reading:
+    """Return the reading that `to_json` made `value` of."""
+    passages = tuple(Passage(label=label, original=old, constructed=new) for label, old, new in value["passages"])
+    return Reading(title=value["title"], key=key, matched=value["matched"], nearest=value["nearest"], passages=passages)
+
+
+def _reading(
+    shard: "pa.Table",
+    rows: list[int],
+    constructed: Sequence[str],
+    originals: Sequence[str],
+    *,
+    title: str,
+    key: Key,
+    nearest: bool,
+) -> Reading:
+    labels = (shard[name].take(rows).to_pylist() for name in ("true_label", "label"))
+    passages = tuple(
+        Passage(label=arrow(true, target), original=original, constructed=text)
+        for true, target, original, text in zip(*labels, originals, constructed, strict=True)
+    )
+    return Reading(title=title, key=key, matched=is_matched(shard, rows), nearest=nearest, passages=passages)
+
+
+def _words_of(ref: DatasetRef) -> WordTable:
+    """Return the words of a set of texts; without torch where that can be."""
+    if ref.location:
+        from nrf_ray.data.located import locate
+        from nrf_ray.data.prepared import prepared_words
+
+        return prepared_words(locate(ref.location))
+    from nrf_ray.data.load import word_table
+
+    return word_table(ref)
+
+
+def _texts(vectors: "Floats", words: WordTable) -> list[str]:
+    import numpy as np
+
+    return words.texts_of(np.rint(vectors * LEVELS).astype(np.uint8))

@@ -1,0 +1,67 @@
+"""Constructed texts as HTML: original and constructed side by side, the words that differ marked and named.
+
+A word that went is struck out, one that came is underlined and bold, and under each text a line says which became
+which; so nothing is told by colour, and by marks alone.
+"""
+
+from nrf_ray.page.changes import Stretch, stretches
+from nrf_ray.page.html import Html, el, join
+from nrf_ray.page.pieces import grid, section
+from nrf_ray.page.snapshot import Passage, Reading, Snapshot
+from nrf_ray.page.words import count, listed
+
+MOST_TOLD = 8
+"""Changes of one text that are named."""
+
+NEAREST = "There is nothing to read in this set: its vectors lie between words. Shown is the word nearest to each."
+UNMARKED = "Where no word is marked, every vector is still nearest to the word that it was."
+MATCHED = "Each was made of another text, so no word is marked."
+
+
+def texts(known: Snapshot) -> Html | None:
+    """Return a few texts of each constructed set; None where there are none."""
+    if not known.readings:
+        return None
+    lede = "Made of texts of the training set. Words that went are struck out, words that came are underlined."
+    return section("texts", "Texts", el("p", lede), *map(reading, known.readings))
+
+
+def reading(shown: Reading) -> Html:
+    """Return the texts of one set as a table, a row a text."""
+    about = (NEAREST, MATCHED if shown.matched else UNMARKED) if shown.nearest else ()
+    first = "text whose features it has" if shown.matched else "original"
+    rows = [(passage.label, *_pair(passage, marked=not shown.matched)) for passage in shown.passages]
+    return el(
+        "figure",
+        el("h3", shown.title),
+        el("p", " ".join(about)) if about else None,
+        grid(f"texts of {shown.title}", ("label", first, "constructed"), rows, names=3),
+        el("figcaption", "true label → new label. ", el("code", f"nrf show {shown.key[:12]}")),
+        cls="texts",
+    )
+
+
+def _pair(passage: Passage, *, marked: bool) -> tuple[Html, Html]:
+    """Return original and constructed text; where they are `marked`, with the words that differ and what they were."""
+    if not marked:
+        return el("span", passage.original, dir="auto"), el("span", passage.constructed, dir="auto")
+    found = stretches(passage.original, passage.constructed)
+    before = el("span", join(_words(stretch.before, stretch, "del") for stretch in found), dir="auto")
+    after = el("span", join(_words(stretch.after, stretch, "ins") for stretch in found), dir="auto")
+    return before, join((after, el("p", _told(found), cls="note")))
+
+
+def _words(words: str, stretch: Stretch, tag: str) -> Html:
+    """Return one side of a stretch with a space after it; nothing where it has no words."""
+    if not words:
+        return Html("")
+    return join((el(tag, words) if stretch.is_changed else words, " "))
+
+
+def _told(found: list[Stretch]) -> str:
+    """Return in words what was changed."""
+    changed = [stretch for stretch in found if stretch.is_changed]
+    if not changed:
+        return "no word differs"
+    pairs = [f"{stretch.before or 'nothing'} → {stretch.after or 'nothing'}" for stretch in changed]
+    return f"{count(len(changed), 'change')}: {listed(pairs, MOST_TOLD)}"
