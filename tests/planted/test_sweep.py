@@ -95,7 +95,7 @@ def test_the_picture_lies_beside_the_tables_and_shows_what_was_measured(done):
     assert drawn == store.artifact(figure).read("phase_diagram.svg")
     text = "".join(ElementTree.fromstring(drawn).itertext())
     metrics = store.artifact(figure).record.metrics
-    assert set(metrics) == {"image.0.25.0.9", "image.0.25.1", "text.0.125.0.9", "text.0.125.1"}
+    assert set(metrics) == {"image.0.25.0.9", "image.0.25.1", "text.0.075.0.9", "text.0.075.1"}
     planted = tables["planted"]
     for name, value in metrics.items():
         modality, norm, share = name.split(".", 1)[0], *(float(v) for v in _numbers(name))
