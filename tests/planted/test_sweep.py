@@ -146,7 +146,10 @@ def test_a_diagram_is_blue_for_the_human_part_and_red_for_the_noise_part():
         (("--epsilon", "99"), "l2 epsilon 99 is beyond the box"),
         (("--seeds", "0,0"), "seeds names a value twice"),
         (("--train", "2"), "train of a planted set is from 4"),
-        (("--train", "20"), "20 training examples are less than one batch of 64"),
+        (
+            ("--train", "20"),
+            "would be trained on 20 examples, less than one batch of 64; take a larger set (a planted one",
+        ),
         (("--dataset", "digits"), "--dataset"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -230,6 +230,12 @@ def test_autoattack_knows_no_token():
         AutoAttack(threat=ThreatModel(norm="l2_token", eps=0.1))
 
 
+@pytest.mark.parametrize("attack", ["apgd", "autoattack"])
+def test_autoattack_of_two_classes_is_refused_when_it_is_planned(attack):
+    with pytest.raises(ConfigError, match=f"{attack} needs 4 classes at least, and .* has 2; take pgd-50x10"):
+        grid_of(PRESETS["text"], datasets=("planted-text[classes=2]",), attacks=("pgd", attack))
+
+
 def test_a_token_norm_is_refused_for_pictures():
     with pytest.raises(ConfigError, match="l2_token bounds the tokens of texts, and digits holds images"):
         grid_of(PRESETS["laptop"], norms=("l2_token",))
@@ -241,6 +247,15 @@ def test_pictures_and_texts_have_architectures_of_their_own():
         trained(BOOK, "resnet_s", recipe, "source", 0)
     with pytest.raises(ConfigError, match="text_cnn reads texts, and digits holds images; take one of vgg_s"):
         trained(DATASETS["digits"], "text_cnn", recipe, "source", 0)
+
+
+def test_a_set_smaller_than_a_batch_is_refused_when_it_is_planned():
+    batch = Recipe(epochs=1, lr=0.1, batch_size=64)
+    assert trained(BOOK, "text_cnn", batch, "source", 0)
+    with pytest.raises(ConfigError, match="the source of book would be trained on 64 examples, less than one batch of"):
+        trained(BOOK, "text_cnn", replace(batch, batch_size=65), "source", 0)
+    with pytest.raises(ConfigError, match="would be trained on 48 examples"):
+        trained(BOOK, "text_cnn", batch, "source", 0, holdout=0.25)
 
 
 def test_texts_are_neither_cropped_nor_flipped():
