@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nrf_ray import meter
-from nrf_ray.engine import Twin, channels_last, twin
+from nrf_ray.engine import Twin, channels_last, original, twin
 from nrf_ray.errors import ConfigError
+from nrf_ray.models.classifier import rows_read
 from nrf_ray.seeding import derive_seed
 from nrf_ray.specs import Attack, Bounds, LossName, Mode, Returns
 from nrf_ray.threat import ThreatModel
@@ -118,11 +119,13 @@ class ExampleStarts:
     indices: Tensor
     """Which example each row is, [b]: its place in the data set."""
 
-    def draw(self, threat: ThreatModel, images: Tensor, restart: int) -> Tensor:
-        """Return one start per image, drawn on the CPU from (seed, index, restart) alone."""
+    def draw(self, threat: ThreatModel, images: Tensor, restart: int, rows: Tensor | None = None) -> Tensor:
+        """Return one start per image, drawn on the CPU from (seed, index, restart) alone, within `rows` of it."""
+        seeds = (derive_seed(self.seed, "start", index, restart) for index in self.indices.tolist())
+        ours = [None] * len(images) if rows is None else rows.cpu().unsqueeze(1)
         drawn = [
-            threat.random_start(row, torch.Generator().manual_seed(derive_seed(self.seed, "start", index, restart)))
-            for index, row in zip(self.indices.tolist(), images.cpu().unsqueeze(1), strict=True)
+            threat.random_start(image, torch.Generator().manual_seed(seed), its)
+            for seed, image, its in zip(seeds, images.cpu().unsqueeze(1), ours, strict=True)
         ]
         return torch.cat(drawn).to(images.device)
 
@@ -138,10 +141,10 @@ class RunStarts:
     generator: torch.Generator
     """Every draw moves it on."""
 
-    def draw(self, threat: ThreatModel, images: Tensor, restart: int) -> Tensor:
-        """Return one start per image; another call gives others."""
+    def draw(self, threat: ThreatModel, images: Tensor, restart: int, rows: Tensor | None = None) -> Tensor:
+        """Return one start per image, within `rows` of it; another call gives others."""
         del restart
-        return threat.random_start(images, self.generator)
+        return threat.random_start(images, self.generator, rows)
 
 
 def run_attack(
@@ -193,7 +196,7 @@ def _run(
     if attack.start != "image":
         if starts is None:
             raise ConfigError(f"attack {attack.name} starts at random points, and nothing here draws them")
-        start = starts.draw(attack.start_threat, images, restart)
+        start = starts.draw(attack.start_threat, images, restart, rows_read(original(model), images))
     return pgd(
         model,
         images,

@@ -24,8 +24,7 @@ TARGETS = 9
 def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int) -> Tensor:
     """Return adversarial images for `images` [n, c, h, w], float in [0, 1], all right when clean, as `attack` finds.
 
-    Raises ConfigError where the extra is not installed, or the model has fewer than four classes: the targeted loss
-    of APGD-T compares the four highest logits.
+    Raises ConfigError where the extra is not installed, or the model has too few classes.
     """
     try:
         import pyautoattack
@@ -33,8 +32,11 @@ def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels:
         raise ConfigError("AutoAttack is an extra; install it with: pip install 'nrf_ray[autoattack]'") from None
     with attack_mode(model), torch.no_grad():
         classes = model(images[:1]).shape[1]
-    if classes < 4:
-        raise ConfigError(f"AutoAttack needs a model of at least 4 classes, not {classes}; use PGD with restarts")
+    if classes < attack.fewest_classes:
+        raise ConfigError(
+            f"AutoAttack needs a model of at least {attack.fewest_classes} classes, not {classes}; "
+            "use PGD with restarts"
+        )
     devices = [images.device] if images.is_cuda else []
     logger = logging.getLogger("auto-attack")
     was_disabled, logger.disabled = logger.disabled, True

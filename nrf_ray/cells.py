@@ -113,7 +113,7 @@ def trained(
     """Return a model of the replicate `seed`; the same architecture in two roles gets two independent trainings.
 
     `holdout` is the share of rows that it is not trained on; `how` goes with its name. Raises ConfigError where the
-    architecture or the augmentation is for another kind of data.
+    architecture or the augmentation is for another kind of data, or the set is smaller than a batch.
     """
     check_reads(arch, dataset)
     if arch == ENCODER and EMBEDDING not in dataset.ref.name:
@@ -125,6 +125,13 @@ def trained(
         raise ConfigError(
             f"the {role} of {dataset.ref.name} would be trained on crops or flips, and {dataset.ref.name} holds texts; "
             "take a recipe without augmentation, as the preset text has"
+        )
+    # A constructed set has as many rows; how many of them are changed is not known before it is made.
+    rows = dataset.num_train - round(dataset.num_train * holdout)
+    if rows < recipe.batch_size:
+        raise ConfigError(
+            f"the {role} of {dataset.ref.name} would be trained on {rows} examples, less than one batch of "
+            f"{recipe.batch_size}; take a larger set (a planted one by --train), or a preset of smaller batches"
         )
     spec = TrainSpec(
         arch=arch,

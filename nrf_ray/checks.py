@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nrf_ray.attacks import LOSSES, ExampleStarts, input_gradient, pgd
 from nrf_ray.engine import twin
 from nrf_ray.evaluation import adversarial_images, batches, predict
+from nrf_ray.models.classifier import rows_read
 from nrf_ray.specs import Attack, fgsm
 from nrf_ray.threat import ThreatModel
 from nrf_ray.trust import CHECKS, Verdict
@@ -131,7 +132,8 @@ def _path(subject: Subject) -> dict[str, Check]:
     attack, loss = subject.attack, LOSSES[subject.attack.loss]
     current = subject.images
     if attack.start != "image":
-        current = ExampleStarts(seed=subject.seed, indices=subject.indices).draw(attack.threat, subject.images, 0)
+        starts = ExampleStarts(seed=subject.seed, indices=subject.indices)
+        current = starts.draw(attack.threat, subject.images, 0, rows_read(subject.model, subject.images))
     first, fooled = _losses(subject, current)
     ever = fooled
     network = twin(subject.model, current, attack.mode)
@@ -206,9 +208,11 @@ def _large_eps(subject: Subject) -> Check:
 def _fooled_by_noise(subject: Subject) -> Tensor:
     threat = subject.attack.threat
     generator = torch.Generator(subject.images.device).manual_seed(subject.seed % 2**63)
+    rows = rows_read(subject.model, subject.images)
     fooled = torch.zeros(len(subject.images), dtype=torch.bool)
     for _ in range(NOISE_DRAWS):
-        fooled |= (predict(subject.model, threat.random_start(subject.images, generator)) != subject.labels).cpu()
+        noisy = threat.random_start(subject.images, generator, rows)
+        fooled |= (predict(subject.model, noisy) != subject.labels).cpu()
     return fooled
 
 

@@ -102,7 +102,7 @@ class Options(RunOptions):
     seeds: str | None = None
     """Seeds of the replicates, as in 0,1,2."""
     attack: str = "pgd"
-    """What robust accuracy is measured with: pgd, fgsm, pgd-50x10, apgd, autoattack."""
+    """What robust accuracy is measured with: pgd, pgd-margin, fgsm, pgd-50x10, apgd, autoattack."""
     adversary: str | None = None
     """What robust models are trained against: pgd-7 (the paper's), fgsm-rs, n-fgsm."""
     mode: str = "faithful"

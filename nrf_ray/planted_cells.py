@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 from nrf_ray.cells import Model, trained
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
-from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Stage
 from nrf_ray.planted import Planted, parse_planted, planted, planted_name
 from nrf_ray.planted_readers import Pretrained
@@ -38,11 +37,7 @@ def set_of(spec: Planted) -> DatasetInfo:
 
 
 def planted_model(dataset: DatasetInfo, arch: str, recipe: Recipe, seed: int) -> PlantedModel:
-    """Return a model trained on a planted set, or raise ConfigError where the set is less than one batch."""
-    if dataset.num_train < recipe.batch_size:
-        raise ConfigError(
-            f"{dataset.num_train} training examples are less than one batch of {recipe.batch_size}; give --train more"
-        )
+    """Return a model trained on a planted set."""
     return PlantedModel(model=trained(dataset, arch, recipe, "source", seed), dataset=dataset)
 
 

@@ -227,6 +227,8 @@ class AutoAttack:
     """Gradient steps of each of its runs."""
     restarts: ClassVar[int] = 1
     """Runs of each of its attacks per target class."""
+    fewest_classes: ClassVar[int] = 4
+    """The targeted loss of APGD-T compares the four highest logits."""
 
     def __post_init__(self) -> None:
         if self.version not in ("standard", "apgd"):
@@ -240,18 +242,27 @@ class AutoAttack:
         return {"standard": "autoattack", "apgd": "apgd-ce+t"}[self.version]
 
 
-ATTACKS = ("pgd", "fgsm", "pgd-50x10", "apgd", "autoattack")
-"""Attacks on trained models that a sweep can name, from the cheap to the trusted."""
+ATTACKS = ("pgd", "pgd-margin", "fgsm", "pgd-50x10", "apgd", "autoattack")
+"""Attacks on trained models that a sweep can name, from the cheap to the trusted. Cross-entropy can stall between wrong
+classes that are equally likely; the margin does not. With two classes both losses have gradients of one direction."""
+
+LIBRARY_ATTACKS = ("apgd", "autoattack")
+"""Those of them that AutoAttack's library makes."""
 
 ADVERSARIES = ("pgd-7", "fgsm-rs", "n-fgsm")
 """Attacks that a sweep can train against: the paper's, and two cheap ones of a single step."""
 
 
 def attack_named(name: str, threat: ThreatModel, steps: int, mode: Mode = "faithful") -> Attack | AutoAttack:
-    """Return the untargeted attack `name` within `threat`; `steps` are those of "pgd". AutoAttack has no fast mode."""
+    """Return the untargeted attack `name` within `threat`; AutoAttack has no fast mode.
+
+    `steps` are those of "pgd" and "pgd-margin".
+    """
     match lookup({known: known for known in ATTACKS}, name, "attack"):
         case "pgd":
             return pgd_attack(threat.norm, threat.eps, steps=steps, mode=mode)
+        case "pgd-margin":
+            return pgd_attack(threat.norm, threat.eps, steps=steps, loss="margin", mode=mode)
         case "fgsm":
             return fgsm(threat.norm, threat.eps, mode=mode)
         case "pgd-50x10":

@@ -16,7 +16,7 @@ from nrf_ray.graph.stage import Metrics, Resources, Stage, walk
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.planted import KINDS, LABELS, MODALITIES
 from nrf_ray.presets import Preset
-from nrf_ray.specs import ATTACKS
+from nrf_ray.specs import ATTACKS, LIBRARY_ATTACKS, AutoAttack
 from nrf_ray.stages.costs import architecture_named
 from nrf_ray.tables import Row, Table
 from nrf_ray.threat import Norm, ThreatModel
@@ -69,6 +69,12 @@ class Grid:
             for norm in self.norms:
                 for eps in self.epsilons:
                     ThreatModel(norm=norm, eps=eps).check_fits(info.shape)
+            by_library = [name for name in self.attacks if name in LIBRARY_ATTACKS]
+            if by_library and info.num_classes < AutoAttack.fewest_classes:
+                raise ConfigError(
+                    f"{by_library[0]} needs {AutoAttack.fewest_classes} classes at least, and {info.ref.name} has "
+                    f"{info.num_classes}; take pgd-50x10"
+                )
             if info.kind == "images" and "l2_token" in self.norms:
                 raise ConfigError(
                     f"l2_token bounds the tokens of texts, and {info.ref.name} holds images; take l2 or linf"

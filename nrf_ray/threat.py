@@ -82,15 +82,23 @@ class ThreatModel:
         steepness = self.ball_norms(gradient, torch.float64)
         return gradient * (length / steepness.clamp_min(FLAT)).to(gradient.dtype)
 
-    def random_start(self, originals: "Tensor", generator: "torch.Generator") -> "Tensor":
-        """Return a uniform draw from the ball around each of `originals` (each row), clamped to the box."""
+    def random_start(self, originals: "Tensor", generator: "torch.Generator", rows: "Tensor | None" = None) -> "Tensor":
+        """Return a uniform draw from the ball around each of `originals` (each row), clamped to the box.
+
+        `rows` [b, 1, h, 1] says which rows the ball has room for: the others stay as they are, and are no dimensions of
+        it. None for all.
+        """
         if self.norm == "linf":
             noise = originals.new_empty(originals.shape).uniform_(-self.eps, self.eps, generator=generator)
-            return (originals + noise).clamp(0.0, 1.0)
-        direction = self.ascend(originals.new_empty(originals.shape).normal_(generator=generator))
+            return (originals + (noise if rows is None else noise * rows)).clamp(0.0, 1.0)
+        noise = originals.new_empty(originals.shape).normal_(generator=generator)
+        direction = self.ascend(noise if rows is None else noise * rows)
         balls = originals.shape[: len(originals.shape) - 1] if self.norm == "l2_token" else originals.shape[:1]
         uniform = originals.new_empty(balls).uniform_(generator=generator)
-        radius = self.eps * uniform.pow(uniform.numel() / originals.numel())
+        share: float | Tensor = uniform.numel() / originals.numel()
+        if rows is not None and self.norm == "l2":
+            share = share * rows.shape[2] / rows.flatten(1).sum(dim=1).clamp_min(1)
+        radius = self.eps * uniform.pow(share)
         return (originals + direction * _behind(radius, direction)).clamp(0.0, 1.0)
 
     def ball_norms(self, delta: "Tensor", dtype: "torch.dtype | None" = None) -> "Tensor":

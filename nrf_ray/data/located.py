@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from nrf_ray.data.facts import Facts, facts_of
 from nrf_ray.data.naming import Files, Name, parse_name
 from nrf_ray.data.outline import Kind, Split
+from nrf_ray.data.splitting import TEST_SHARE, mixed, split_rows
 from nrf_ray.errors import ConfigError
-from nrf_ray.seeding import derive_seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 RULE = 1
 """Version of how rows are split, kept and stored; part of every content digest."""
-
-TEST_SHARE = 6
-"""Of files that know no splits, one row in this many is for testing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +43,9 @@ class Portion:
 
         rows = np.arange(self.available)
         if self.part:
-            mixed = _mixed(self.available, "split")
-            tests = self.available // TEST_SHARE
-            rows = np.sort(mixed[:tests] if self.part == "test" else mixed[tests:])
-        return rows if self.count == len(rows) else np.sort(rows[_mixed(len(rows), "keep")[: self.count]])
+            train, test = split_rows(self.available)
+            rows = test if self.part == "test" else train
+        return rows if self.count == len(rows) else np.sort(rows[mixed(len(rows), "keep")[: self.count]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +131,3 @@ def _digest(name: Name, train: Facts, test: Facts) -> str:
     embedding = name.train.format.embedding
     parts += [["embedding", embedding.identity]] if embedding else []
     return hashlib.sha256(json.dumps([RULE, parts, name.keep]).encode()).hexdigest()
-
-
-def _mixed(n: int, use: str) -> "npt.NDArray[np.int64]":
-    """Return 0 .. n-1 in one fixed order, made of raw generator output, which numpy keeps the same for ever."""
-    import numpy as np
-
-    return np.argsort(np.random.PCG64(derive_seed(0, "datasets", use)).random_raw(n), kind="stable")

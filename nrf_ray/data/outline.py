@@ -104,7 +104,8 @@ def check_labels(labels: Iterable[int], num_classes: int, where: Path) -> None:
     wrong = set(labels) - set(range(num_classes))
     if wrong:
         raise ConfigError(
-            f"{where} has a row with label {min(wrong)}; the labels of its classes are 0 to {num_classes - 1}"
+            f"{where} has a row with label {min(wrong)}, which no training row has; the labels of its classes are 0 to "
+            f"{num_classes - 1}"
         )
 
 

@@ -4,8 +4,8 @@ A `Classifier` takes images in [0, 1] and normalises them itself, so that attack
 `representation` is the penultimate layer, the features F_C of the paper's section 2.
 
 An embedded text is an image [1, length, width] whose rows are words, in the box [0, 1] as pixels are; a row near the
-corner 0 is none. A `TextClassifier` passes those over, so no gradient reaches them, and an attack that starts at the
-text leaves them alone. A random start does not: part of its ball goes to rows that no network reads.
+corner 0 is none. A `TextClassifier` passes those over, so no gradient reaches them and attacks leave them alone; random
+starts ask `rows_read`, since what they drew there would be lost from their ball.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,15 @@ class TextClassifier(Classifier):
 
     def representation(self, images: Tensor) -> Tensor:
         """Return the penultimate activations g(x), as [b, width]."""
-        words = images.detach().mean(dim=3) >= WORD_FROM
-        vectors = self.normalise(images) * words.unsqueeze(3)
-        features: Tensor = self.body(vectors.squeeze(1), words.squeeze(1))
+        words = self.words(images)
+        features: Tensor = self.body((self.normalise(images) * words).squeeze(1), words.flatten(1))
         return features
+
+    def words(self, images: Tensor) -> Tensor:
+        """Return which rows of `images` are words, as [b, 1, length, 1]."""
+        return images.detach().mean(dim=3, keepdim=True) >= WORD_FROM
+
+
+def rows_read(network: nn.Module, images: Tensor) -> Tensor | None:
+    """Return which rows of `images` [b, c, h, w] the network reads, as [b, 1, h, 1]; None for all of them."""
+    return network.words(images) if isinstance(network, TextClassifier) else None

@@ -1,12 +1,14 @@
 """Small networks for embedded texts, trained from scratch.
 
 Each function takes the length and the width of a text, and returns a body and the width of its representation. A body
-takes word vectors [b, length, width], zero where there is no word, and says which are words, [b, length].
+takes word vectors [b, length, width], zero where there is no word, and which are words, [b, length]. What stands behind
+a text, and how much of it, changes nothing that it returns.
 """
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 DROPOUT = 0.5
@@ -14,39 +16,55 @@ DROPOUT = 0.5
 NOWHERE = -1e4
 """Added where no word is, before a maximum or a softmax; finite, so that a text without words gives no NaN."""
 
+LOWEST = -1.0
+"""Every state of an LSTM is above it."""
+
 
 class ConvolutionOverTime(nn.Module):
     """Convolutions over three, four and five words, the largest value of each over time (Kim 2014)."""
 
     def __init__(self, width: int, filters: int, spans: tuple[int, ...] = (3, 4, 5)) -> None:
         super().__init__()
+        self.spans = spans
         self.convs = nn.ModuleList(nn.Conv1d(width, filters, span, padding=span - 1) for span in spans)
         self.rest = nn.Sequential(nn.ReLU(), nn.Dropout(DROPOUT))
 
     def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
         """Return representations [b, 3 * filters]."""
-        del words  # a window without words has the same value in every text that has one
         channels = vectors.transpose(1, 2)
-        represented: Tensor = self.rest(torch.cat([conv(channels).amax(dim=2) for conv in self.convs], dim=1))
+        # A window without a word has the value of its bias, which would be the largest of all in some texts.
+        largest = [
+            (conv(channels) + _nowhere(_windows(words, span)).unsqueeze(1)).amax(dim=2)
+            for conv, span in zip(self.convs, self.spans, strict=True)
+        ]
+        represented: Tensor = self.rest(torch.cat(largest, dim=1))
         return represented
 
 
 class BiLSTM(nn.Module):
     """A long short-term memory read both ways, the largest value of each unit over the words.
 
-    Read backwards it begins with what stands behind the text: zeros, whose number is that of the box less the words.
+    Backwards too it begins at a word: the words are turned round, and what stands behind them stays there.
     """
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
+        self.ahead = nn.LSTM(width, hidden, batch_first=True)
+        self.back = nn.LSTM(width, hidden, batch_first=True)
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
         """Return representations [b, 2 * hidden]."""
+        places = torch.arange(words.shape[1], device=words.device)
+        turned = torch.where(words, -places, 1).argsort(dim=1, stable=True)
         # cuDNN gives gradients of a recurrent network in training mode alone; without dropout, it changes no number.
-        states, _ = self.lstm.train()(vectors)
-        represented: Tensor = self.dropout((states + _nowhere(words).unsqueeze(2)).amax(dim=1))
+        ahead, _ = self.ahead.train()(vectors)
+        back, _ = self.back.train()(vectors.take_along_dim(turned.unsqueeze(2), dim=1))
+        largest = [
+            states.masked_fill(~written.unsqueeze(2), LOWEST).amax(dim=1)
+            for states, written in ((ahead, words), (back, words.gather(1, turned)))
+        ]
+        represented: Tensor = self.dropout(torch.cat(largest, dim=1))
         return represented
 
 
@@ -113,6 +131,11 @@ def text_bilstm(length: int, width: int) -> tuple[nn.Module, int]:
 def text_transformer(length: int, width: int) -> tuple[nn.Module, int]:
     """Two blocks of four heads and 64 units."""
     return Transformer(length, width, 64, heads=4, depth=2), 64
+
+
+def _windows(words: Tensor, span: int) -> Tensor:
+    """Return which windows of `span` places hold a word, [b, length + span - 1], for `words` [b, length]."""
+    return F.max_pool1d(F.pad(words.float(), (span - 1, span - 1)).unsqueeze(1), span, stride=1).squeeze(1) > 0
 
 
 def _nowhere(words: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Kind:
     human: float
     """Default norm of the human part."""
     noise: float
-    """Default norm of the noise part."""
+    """Default norm of the noise part; in all words of a text together it is .25 at most, as in an image."""
     max_human: float
     """A larger human part would leave the box [0, 1]."""
     max_noise: float
@@ -38,7 +38,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "image": Kind(shape=(1, 16, 16), human=4.0, noise=0.25, max_human=4.5, max_noise=1.0, of="the image"),
-    "text": Kind(shape=(1, 10, 32), human=1.5, noise=0.125, max_human=2.0, max_noise=0.5, of="each word's vector"),
+    "text": Kind(shape=(1, 10, 32), human=1.5, noise=0.075, max_human=2.0, max_noise=0.5, of="each word's vector"),
 }
 """The modalities."""
 

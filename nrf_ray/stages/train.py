@@ -64,7 +64,7 @@ def _cost(handle: Stage) -> float:
     return OVERHEAD + config.recipe.epochs * info.num_train * per_image / config.recipe.workers
 
 
-@stage(version=3, cost=_cost)
+@stage(version=4, cost=_cost)
 def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Metrics:
     """Write `weights.safetensors`; measure how well the last epoch fitted what it was trained on."""
     from nrf_ray.stages.weights import FILE

@@ -1,5 +1,6 @@
 """Texts: read from parquet and CSV, embedded by words that lie well inside the box, and read back as they were."""
 
+import math
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.embeddings import LEARNT, WIDTH, learn_words, words_of
 from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.load import load, normalisation, word_table
+from nrf_ray.data.splitting import split_rows
 from nrf_ray.data.words import LEVELS, UNKNOWN, WORD_MEAN, Scaling, WordTable, table_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.classifier import WORD_FROM
@@ -88,6 +90,22 @@ def test_the_table_is_learnt_from_the_training_texts_alone(tmp_path):
         tables.append(word_table(dataset_named(f"text-csv:{path}").ref))
     assert tables[0].words == tables[1].words
     assert np.array_equal(tables[0].vectors, tables[1].vectors)
+
+
+def test_no_test_text_is_in_the_outline_where_no_column_says_which_they_are(tmp_path):
+    """Neither its length nor its label: the rows that the set is split into decide."""
+    tests = set(split_rows(len(TEXTS))[1].tolist())
+    longer = [f"{text} {'and ' * 20}" if row in tests else text for row, text in enumerate(TEXTS)]
+    path = write_texts(tmp_path / "a.csv", longer, LABELS)
+    info = dataset_named(f"text-csv:{path}")
+    known = sorted(len(text.split()) for row, text in enumerate(TEXTS) if row not in tests)
+    assert info.shape[1] == known[math.ceil(0.95 * len(known)) - 1] < 20
+    train, test = (split.images.numpy()[:, 0].any(axis=2) for split in load(info.ref))
+    assert (len(train), len(test)) == (info.num_train, info.num_test) == (50, 10)
+    assert test.all(), "the longer texts are the test texts, and are cut"
+    labels = [2 if row in tests else label for row, label in enumerate(LABELS)]
+    path = write_texts(tmp_path / "b.csv", TEXTS, labels)
+    assert "has a row with label 2, which no training row has" in refusal(f"text-csv:{path}")
 
 
 def test_words_lie_well_inside_the_box_and_apart_from_padding(csv_set):
@@ -189,7 +207,9 @@ def test_bad_rows_are_refused_in_one_line(tmp_path, ending, texts, labels, said)
 
 def test_labels_out_of_range_and_what_is_no_text_are_refused(tmp_path):
     path = write_texts(tmp_path / "a.csv", TEXTS[:12], [0, 1] * 5 + [5, 0], split=["train"] * 10 + ["test"] * 2)
-    assert "has a row with label 5; the labels of its classes are 0 to 1" in refusal(f"text-csv:{path}")
+    assert "has a row with label 5, which no training row has; the labels of its classes are 0 to 1" in refusal(
+        f"text-csv:{path}"
+    )
     path = write_texts(tmp_path / "b.csv", TEXTS[:4], [0, 1, -1, 0])
     assert "row 2" in refusal(f"text-csv:{path}")
     path = write_texts(tmp_path / "c.parquet", TEXTS[:4], [0.0, 1.0, 0.0, 1.0])

@@ -32,7 +32,7 @@ def test_labels_by_the_noise_part_give_accuracy_that_a_small_ball_destroys(modal
     for label in ("human", "noise"):
         dataset = set_of(planted(modality, label=label))
         model = planted_model(dataset, preset.source_arch, preset.source, seed=0)
-        attack, reader = pgd_attack("l2", EPS, steps=20), reader_of(dataset, preset)
+        attack, reader = pgd_attack("l2", EPS, steps=20, loss="margin"), reader_of(dataset, preset)
         used, changed = measured([planted_row("t", model), footprint_row("t", model, attack, reader)], store)
         found[label] = {**used, **changed}
     by_noise, by_human = found["noise"], found["human"]

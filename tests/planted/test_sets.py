@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nrf_ray.linear import Linear, certified, fit_linear
+from nrf_ray.options import PlantedOptions
 from nrf_ray.planted import KINDS, LABELS, MODALITIES, grammar, images, planted, swaps, texts
 from nrf_ray.planted.generate import generate
 from nrf_ray.planted.parts import energy
+from nrf_ray.planted_cells import preset_of
 
 both_modalities = pytest.mark.parametrize("modality", MODALITIES)
 
@@ -68,6 +70,15 @@ def test_each_part_has_the_norm_that_was_asked_for(spec):
         of_human, of_noise = (np.linalg.norm(part, axis=-1)[written] for part in (readable, parts.noise))
     np.testing.assert_allclose(of_human, spec.human, rtol=0, atol=1e-5)
     np.testing.assert_allclose(of_noise, spec.noise, rtol=0, atol=1e-5)
+
+
+@both_modalities
+def test_the_radius_of_the_sweep_is_enough_to_take_any_noise_part_away(modality):
+    """Else a model of the noise part might withstand the attack, whose success says nothing then."""
+    noise = swaps.parts_of(generate(planted(modality, label="noise"), "test")).noise
+    largest = np.linalg.norm(noise.reshape(len(noise), -1), axis=1).max()
+    assert {PlantedOptions().grid().epsilons, preset_of(modality).radii, preset_of(modality).epsilons} == {(0.25,)}
+    assert 0.15 < largest <= 0.25 + 1e-6
 
 
 @both_modalities
@@ -211,7 +222,7 @@ def test_glyphs_differ_and_have_two_sizes():
             "6fa9f106e2c8343dec103a68ec48333b939f699c6565f4586fdcc097af600ece",
         ),
         (
-            planted("text", label="conflict", classes=8, train=64, test=16, seed=3),
+            planted("text", label="conflict", classes=8, noise=0.125, train=64, test=16, seed=3),
             "f597c4d9bf088bb43500e6b560a0bb8be0fa478dce993994825b790241f11f8e",
         ),
     ],

@@ -9,17 +9,23 @@ import torch
 from torch import nn
 
 from nrf_ray.data.catalogue import DATASETS
+from nrf_ray.data.load import load as both_splits
 from nrf_ray.data.shards import read_shard
 from nrf_ray.errors import ConfigError
+from nrf_ray.evaluation import robust_accuracy
 from nrf_ray.graph.stage import Resources, Stage
+from nrf_ray.options import PlantedOptions
 from nrf_ray.planted import MODALITIES, generate, images, parse_planted, planted, swaps, texts
 from nrf_ray.planted_cells import model_of_read_labels, planted_model, preset_of, reader_of, set_of
 from nrf_ray.planted_readers import Pretrained, pretrained_named
-from nrf_ray.specs import fgsm, n_fgsm, pgd_attack
+from nrf_ray.specs import attack_named, fgsm, n_fgsm, pgd_attack
 from nrf_ray.stages import weights
 from nrf_ray.stages.constructed import constructed_set, shard_name
 from nrf_ray.stages.relabel import RelabelSpec, relabel
 from nrf_ray.stages.reliance import FootprintSpec, RelianceSpec, footprint, reliance
+from nrf_ray.stages.robustness import RobustnessSpec
+from nrf_ray.threat import ThreatModel
+from tests.sweeps import load
 
 NOISE_ONLY = {"image": images.weaves, "text": texts.marks}
 EPS = 0.4
@@ -106,6 +112,34 @@ def test_an_attack_changes_the_part_that_the_model_sees(modality, measured):
     assert found["energy_human"] > (0.99 if modality == "image" else 0.6)
     assert found["energy_noise"] < 0.01
     assert found["noise_kept"] == 1
+
+
+class SeesMarks(SeesNoise):
+    """The same of the words alone, which makes it a linear function of them."""
+
+    def forward(self, examples):
+        return super().forward(examples * (examples.detach().mean(dim=-1, keepdim=True) >= 0.25))
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_the_best_reader_of_noise_parts_does_not_withstand_the_attack_of_the_sweep(modality):
+    sweep = load("planted_features").planted_features(PlantedOptions(modality=modality, label="noise").grid())
+    (attack,) = {stage.config.attack for stage in sweep.stages() if isinstance(stage.config, FootprintSpec)}
+    (judging,) = {stage.config.attack for stage in sweep.stages() if isinstance(stage.config, RobustnessSpec)}
+    assert (attack, attack.name) == (judging, "pgd-10-margin")
+    tested = both_splits(set_of(planted(modality, label="noise", test=200)).ref)[1]
+    reader = SeesNoise("image") if modality == "image" else SeesMarks("text")
+    assert robust_accuracy(reader, tested, attack) <= 0.05
+
+
+def test_cross_entropy_stalls_between_equal_wrong_classes_where_the_margin_does_not():
+    """In planted texts of nine words, a noise part of .125 a word is about what the ball can turn: no more."""
+    tested = both_splits(set_of(planted("text", label="noise", noise=0.125, test=200)).ref)[1]
+    ball = ThreatModel(norm="l2", eps=0.25)
+    by_entropy, by_margin = (
+        robust_accuracy(SeesMarks("text"), tested, attack_named(name, ball, 10)) for name in ("pgd", "pgd-margin")
+    )
+    assert by_entropy > by_margin + 0.15
 
 
 def test_a_model_that_has_nothing_right_has_no_footprint(measured):

@@ -87,7 +87,7 @@ def test_the_picture_lies_beside_the_tables_and_shows_what_was_measured(done):
     assert drawn == store.artifact(figure).read("phase_diagram.svg")
     text = "".join(ElementTree.fromstring(drawn).itertext())
     metrics = store.artifact(figure).record.metrics
-    assert set(metrics) == {"image.0.25.0.9", "image.0.25.1", "text.0.125.0.9", "text.0.125.1"}
+    assert set(metrics) == {"image.0.25.0.9", "image.0.25.1", "text.0.075.0.9", "text.0.075.1"}
     planted = tables["planted"]
     for name, value in metrics.items():
         modality, norm, share = name.split(".", 1)[0], *(float(v) for v in _numbers(name))
@@ -147,7 +147,10 @@ def test_what_stands_under_neighbouring_panels_does_not_overlap(shares):
         (("--epsilon", "99"), "l2 epsilon 99 is beyond the box"),
         (("--seeds", "0,0"), "seeds names a value twice"),
         (("--train", "2"), "train of a planted set is from 4"),
-        (("--train", "20"), "20 training examples are less than one batch of 64"),
+        (
+            ("--train", "20"),
+            "would be trained on 20 examples, less than one batch of 64; take a larger set (a planted one",
+        ),
         (("--dataset", "digits"), "--dataset"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -89,6 +89,11 @@ def test_an_untrained_model_represents_texts_as_the_encoder_does(dataset, encode
             assert torch.nn.functional.cosine_similarity(model.representation(image[None]), expected).item() > 0.995
 
 
+def test_more_padding_changes_no_answer_of_an_encoder(dataset):
+    images, model = load(dataset.ref)[0].floats()[:8], new_model("hf", dataset.ref, seed=0).eval()
+    torch.testing.assert_close(model(torch.nn.functional.pad(images, (0, 0, 0, 5))), model(images), rtol=0, atol=1e-5)
+
+
 def test_it_is_trained_attacked_saved_and_built_again_without_its_folder(dataset):
     train, _ = load(dataset.ref)
     model = new_model("hf", dataset.ref, seed=0)

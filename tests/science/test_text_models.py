@@ -4,14 +4,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import kstest
 
-from nrf_ray.attacks import run_attack
+from nrf_ray.attacks import ExampleStarts, RunStarts, run_attack
 from nrf_ray.cells import trained
+from nrf_ray.checks import Subject, _fooled_by_noise
 from nrf_ray.data.catalogue import DATASETS, DatasetInfo, DatasetRef
 from nrf_ray.engine import twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Resources
 from nrf_ray.models.catalogue import ARCHITECTURES
+from nrf_ray.models.classifier import TextClassifier
 from nrf_ray.models.measure import forward_macs
 from nrf_ray.models.zoo import build
 from nrf_ray.options import Options
@@ -20,7 +26,7 @@ from nrf_ray.recipes import Augmentation, Recipe
 from nrf_ray.specs import AutoAttack, pgd_attack
 from nrf_ray.stages.runtime import prepare
 from nrf_ray.sweep import Grid
-from nrf_ray.threat import ThreatModel, l2_token_norm
+from nrf_ray.threat import NORMS, ThreatModel, l2_token_norm
 from tests.small import grid_of
 
 LENGTH, WIDTH = 7, 8
@@ -57,7 +63,7 @@ def test_shapes_and_seeds(arch):
 @every_arch
 def test_what_is_no_word_has_no_gradient_and_every_word_has_one(arch):
     images = texts().requires_grad_(True)
-    torch.nn.functional.cross_entropy(made(arch)(images), torch.arange(3)).backward()
+    F.cross_entropy(made(arch)(images), torch.arange(3)).backward()
     reached = images.grad[:, 0].abs().amax(dim=2) > 0
     behind = torch.arange(LENGTH) >= torch.tensor([[7], [4], [1]])
     assert not reached[behind].any()
@@ -75,6 +81,20 @@ def test_what_stands_behind_a_text_does_not_matter(arch):
 
 
 @every_arch
+@settings(max_examples=25, deadline=None)
+@given(lengths=st.lists(st.integers(0, LENGTH), min_size=1, max_size=4), more=st.integers(1, 6), seed=st.integers(0, 9))
+def test_more_padding_changes_no_answer(arch, lengths, more, seed):
+    """The same weights in a longer box, rounding apart: sums of other lengths are taken in another order."""
+    short, long = made(arch, seed=seed), made(arch, LENGTH + more)
+    weights = short.state_dict()
+    if arch == "text_transformer":  # the places behind have positions of their own, which must not matter
+        weights["body.positions"] = torch.cat([weights["body.positions"], long.body.positions[LENGTH:] + 9])
+    long.load_state_dict(weights)
+    embedded = texts(lengths)
+    torch.testing.assert_close(long(F.pad(embedded, (0, 0, 0, more))), short(embedded), rtol=0, atol=1e-6)
+
+
+@every_arch
 @pytest.mark.parametrize("norm", ["l2", "l2_token"])
 def test_an_attack_leaves_padding_alone_and_uses_its_radius(arch, norm):
     attack = pgd_attack(norm, 0.2, steps=4)
@@ -83,6 +103,54 @@ def test_an_attack_leaves_padding_alone_and_uses_its_radius(arch, norm):
     assert not moved[images == 0].any()
     torch.testing.assert_close(moved.flatten(1).norm(dim=1) if norm == "l2" else l2_token_norm(moved),
                                torch.full((3,), 0.2), rtol=1e-3, atol=0)  # fmt: skip
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("kind", ["of examples", "of a run"])
+def test_random_starts_spend_nothing_of_their_ball_on_padding(norm, kind):
+    """What is drawn is uniform in the ball of the words alone, whatever the box behind them."""
+    images = texts([1, 4, 7] * 200, length=LENGTH + 20)
+    examples = ExampleStarts(seed=0, indices=torch.arange(len(images)))
+    starts = examples if kind == "of examples" else RunStarts(generator=torch.Generator().manual_seed(0))
+    seen = []
+
+    class Seen(TextClassifier):
+        def forward(self, images):
+            seen.append(images.detach())
+            return super().forward(images)
+
+    model = made("text_cnn", length=LENGTH + 20)
+    model.__class__ = Seen
+    network = twin(model, images)
+    seen.clear()
+    run_attack(pgd_attack(norm, 0.1, steps=1, start="uniform"), network, images, torch.zeros(len(images)).long(),
+               starts=starts)  # fmt: skip
+    moved = (seen[0] - images).double()
+    assert not moved[images == 0].any()
+    for words, moves in zip((1, 4, 7), (moved[place::3, 0] for place in range(3)), strict=True):
+        uniform = {
+            "l2": (moves.flatten(1).norm(dim=1) / 0.1) ** (words * WIDTH),
+            "l2_token": (moves[:, 0].norm(dim=1) / 0.1) ** WIDTH,
+            "linf": moves[:, 0, 0] / 0.2 + 0.5,
+        }[norm]
+        assert kstest(uniform.numpy(), "uniform").pvalue > 0.01
+
+
+def test_noise_that_an_attack_is_compared_with_is_all_on_words(monkeypatch):
+    model, images, drawn = made("text_cnn"), texts((7, 4, 1)), []
+    monkeypatch.setattr("nrf_ray.checks.predict", lambda network, noisy: drawn.append(noisy) or torch.zeros(3).long())
+    subject = Subject(model=model, images=images, labels=torch.zeros(3).long(), indices=torch.arange(3),
+                      attack=pgd_attack("l2", 0.1), seed=0)  # fmt: skip
+    _fooled_by_noise(subject)
+    assert not torch.stack(drawn)[:, images == 0].any()
+    assert torch.stack(drawn)[:, images > 0].std(dim=0).min() > 0
+
+
+def test_a_text_without_words_starts_where_it_is():
+    nothing = torch.zeros(1, 1, LENGTH, WIDTH)
+    rows = made("text_cnn").words(nothing)
+    for norm in NORMS:
+        assert torch.equal(ThreatModel(norm=norm, eps=0.1).random_start(nothing, torch.Generator(), rows), nothing)
 
 
 @every_arch
@@ -162,6 +230,12 @@ def test_autoattack_knows_no_token():
         AutoAttack(threat=ThreatModel(norm="l2_token", eps=0.1))
 
 
+@pytest.mark.parametrize("attack", ["apgd", "autoattack"])
+def test_autoattack_of_two_classes_is_refused_when_it_is_planned(attack):
+    with pytest.raises(ConfigError, match=f"{attack} needs 4 classes at least, and .* has 2; take pgd-50x10"):
+        grid_of(PRESETS["text"], datasets=("planted-text[classes=2]",), attacks=("pgd", attack))
+
+
 def test_a_token_norm_is_refused_for_pictures():
     with pytest.raises(ConfigError, match="l2_token bounds the tokens of texts, and digits holds images"):
         grid_of(PRESETS["laptop"], norms=("l2_token",))
@@ -173,6 +247,15 @@ def test_pictures_and_texts_have_architectures_of_their_own():
         trained(BOOK, "resnet_s", recipe, "source", 0)
     with pytest.raises(ConfigError, match="text_cnn reads texts, and digits holds images; take one of vgg_s"):
         trained(DATASETS["digits"], "text_cnn", recipe, "source", 0)
+
+
+def test_a_set_smaller_than_a_batch_is_refused_when_it_is_planned():
+    batch = Recipe(epochs=1, lr=0.1, batch_size=64)
+    assert trained(BOOK, "text_cnn", batch, "source", 0)
+    with pytest.raises(ConfigError, match="the source of book would be trained on 64 examples, less than one batch of"):
+        trained(BOOK, "text_cnn", replace(batch, batch_size=65), "source", 0)
+    with pytest.raises(ConfigError, match="would be trained on 48 examples"):
+        trained(BOOK, "text_cnn", batch, "source", 0, holdout=0.25)
 
 
 def test_texts_are_neither_cropped_nor_flipped():
