@@ -31,10 +31,9 @@ class ConvolutionOverTime(nn.Module):
 
     def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
         """Return representations [b, 3 * filters]."""
-        channels = vectors.transpose(1, 2)
         # A window without a word has the value of its bias, which would be the largest of all in some texts.
         largest = [
-            (conv(channels) + _nowhere(_windows(words, span)).unsqueeze(1)).amax(dim=2)
+            (_over_time(vectors, conv) + _nowhere(_windows(words, span)).unsqueeze(1)).amax(dim=2)
             for conv, span in zip(self.convs, self.spans, strict=True)
         ]
         represented: Tensor = self.rest(torch.cat(largest, dim=1))
@@ -131,6 +130,21 @@ def text_bilstm(length: int, width: int) -> tuple[nn.Module, int]:
 def text_transformer(length: int, width: int) -> tuple[nn.Module, int]:
     """Two blocks of four heads and 64 units."""
     return Transformer(length, width, 64, heads=4, depth=2), 64
+
+
+def _over_time(vectors: Tensor, conv: nn.Conv1d) -> Tensor:
+    """Return what `conv` makes of `vectors` [b, length, width], as [b, filters, places]; it pads all but one place.
+
+    As an image of one row or one column, whose channels are last in memory as they are, so nothing is copied. On CPUs
+    a column has the quicker gradient by the image (1.2 times as many steps of an attack as `conv` itself takes), a row
+    the quicker one by the weights.
+    """
+    weight, bias, padding = conv.weight, conv.bias, conv.kernel_size[0] - 1
+    if weight.requires_grad:
+        row = vectors.unsqueeze(1).permute(0, 3, 1, 2)
+        return F.conv2d(row, weight.unsqueeze(2), bias, padding=(0, padding)).squeeze(2)
+    column = vectors.unsqueeze(2).permute(0, 3, 1, 2)
+    return F.conv2d(column, weight.unsqueeze(3), bias, padding=(padding, 0)).squeeze(3)
 
 
 def _windows(words: Tensor, span: int) -> Tensor:

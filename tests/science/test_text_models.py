@@ -19,6 +19,7 @@ from nrf_ray.graph.stage import Resources
 from nrf_ray.models.catalogue import ARCHITECTURES
 from nrf_ray.models.classifier import TextClassifier
 from nrf_ray.models.measure import forward_macs
+from nrf_ray.models.texts import _over_time
 from nrf_ray.models.zoo import build
 from nrf_ray.options import Options
 from nrf_ray.presets import PRESETS
@@ -275,3 +276,13 @@ def test_recipes_for_texts_have_no_views():
     assert {recipe.augmentation for recipe in recipes} == {Augmentation()}
     assert preset.substitution is not None
     assert replace(preset.substitution, targeted=True).name == "hotflip-2"
+
+
+def test_convolutions_over_time_are_those_of_torch_whether_weights_are_trained_or_frozen():
+    body = made("text_cnn").body
+    vectors = torch.randn(3, LENGTH, WIDTH)
+    for conv in body.convs:
+        expected = conv(vectors.transpose(1, 2))
+        for trained in (True, False):
+            conv.requires_grad_(trained)
+            assert torch.allclose(_over_time(vectors, conv), expected, atol=1e-5)
