@@ -283,6 +283,6 @@ def test_convolutions_over_time_are_those_of_torch_whether_weights_are_trained_o
     vectors = torch.randn(3, LENGTH, WIDTH)
     for conv in body.convs:
         expected = conv(vectors.transpose(1, 2))
-        for trained in (True, False):
-            conv.requires_grad_(trained)
+        for is_trained in (True, False):
+            conv.requires_grad_(is_trained)
             assert torch.allclose(_over_time(vectors, conv), expected, atol=1e-5)
