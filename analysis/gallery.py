@@ -86,12 +86,17 @@ def one_each(datasets: pd.DataFrame, constructions: Sequence[str]) -> pd.DataFra
 
 
 def same_images(store: Store, made: pd.DataFrame, classes: int = 10) -> Shown:
-    """Return the first image of each of the first `classes` classes as it is in every set of `made` (`one_each`)."""
+    """Return the first image of each of the first `classes` classes as it is in every set of `made` (`one_each`).
+
+    Raises ValueError where `made` is of several datasets: images of the same number would have nothing in common.
+    """
     nothing_there = np.zeros((0, 1, 1, 1), np.float32)
     empty = Shown(dataset="", indices=[], pool=nothing_there, pool_labels=np.zeros(0, np.int64), sets=[])
     if made.empty:
         return empty
-    dataset = made["dataset"].iloc[0]
+    dataset, *others = made["dataset"].unique()
+    if others:
+        raise ValueError(f"these sets are of several datasets, {dataset}, {', '.join(others)}: choose one")
     try:
         split = train_split(dataset_named(dataset).ref)
     except NrfError as error:

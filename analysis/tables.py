@@ -65,9 +65,20 @@ def load(sweep: str, table: str, *, one_dataset: bool = True) -> pd.DataFrame:
 
 
 def together(*frames: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of loaded tables of one kind as one table; it is about what those with rows are about."""
-    found = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
-    found.attrs = {"about": about(*(frame for frame in frames if len(frame))), "columns": frames[0].attrs["columns"]}
+    """Return the rows of loaded tables of one kind as one table, of one dataset, and print which others are left out.
+
+    Sweeps into one store may be of different data, and then each table was loaded with its own. The one kept is chosen
+    as by `load`. The table is about what those with rows of it are about.
+    """
+    datasets = {name for frame in frames if "dataset" in frame for name in frame["dataset"].unique()}
+    kept = list(frames)
+    if len(datasets) > 1:
+        dataset, others = _chosen(list(datasets))
+        kept = [frame[frame["dataset"] == dataset] for frame in frames]
+        print(f"kept: {dataset}; left out: {', '.join(others)}; choose with the environment variable NRF_DATASET")
+    filled = [frame for frame in kept if len(frame)]
+    found = pd.concat(filled or kept[:1], ignore_index=True)
+    found.attrs = {"about": about(*filled), "columns": frames[0].attrs["columns"]}
     return found
 
 

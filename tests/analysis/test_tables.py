@@ -102,6 +102,24 @@ def test_tables_of_two_sweeps_are_put_together(store, capsys):
     assert tables.about(tables.together(missing, missing)) == "no table here"
 
 
+def test_tables_of_two_datasets_are_not_mixed(store, capsys, monkeypatch):
+    digits, fashion = (pd.DataFrame({"dataset": [name], "key": [name]}) for name in ("digits", "fashion_mnist"))
+    for frame in (digits, fashion):
+        frame.attrs = {"about": frame["dataset"][0], "columns": {}}
+    found = tables.together(digits, fashion)
+    assert found["key"].tolist() == ["digits"]
+    assert tables.about(found) == "digits"
+    assert "kept: digits; left out: fashion_mnist" in capsys.readouterr().out
+    monkeypatch.setenv("NRF_DATASET", "fashion_mnist")
+    assert tables.together(digits, fashion)["key"].tolist() == ["fashion_mnist"]
+
+
+def test_images_of_two_datasets_are_not_paired_by_number(store):
+    made = frames.datasets([{"dataset": "digits"}, {"dataset": "fashion_mnist", "construction": "d_robust"}])
+    with pytest.raises(ValueError, match="several datasets, digits, fashion_mnist"):
+        gallery.same_images(tables.store(), made)
+
+
 def test_shares_are_written_as_the_field_does():
     summary = pd.DataFrame(
         [
