@@ -4,31 +4,37 @@ Each function returns Markdown, one bullet a statement. A claim is worded as sho
 where so few seeds could not have shown it, that is said instead.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
 
-from nrf_ray.grille import share_text
+from nrf_ray.grille import ball_text, share_text
+from nrf_ray.statistics import holm, seeds_needed
 from nrf_ray.statistics.intervals import LEVEL
 
 NOTHING = "*Nothing can be said: the table is not there, or lacks the rows for it.*"
 
 
 def of_contrasts(contrasts: pd.DataFrame) -> str:
-    """Say of every set whether it teaches more than its control (`nrf_ray.evidence.contrasts`, labelled)."""
+    """Say of every set whether it teaches more than its control or than the same set of a standard source.
+
+    `contrasts` is `nrf_ray.evidence.contrasts` or `source_contrasts`, labelled.
+    """
+    statements = [f"**{row['label']}** teaches {_difference(row)}" for row in contrasts.to_dict("records")]
+    return _bullets([*statements, *_out_of_reach(contrasts)])
+
+
+def of_robust_features(contrasts: pd.DataFrame) -> str:
+    """Say at which radii students of D_R are more robust than those of D_NR and than standard models of D.
+
+    `contrasts` is `nrf_ray.evidence.robust_contrasts`, labelled.
+    """
     statements = [
-        f"**{row['label']}** teaches {share_text(abs(row['difference']))} {_more(row['difference'])} than "
-        f"{row['against']} {_interval(row['low'], row['high'])}{_verdict(row)}"
+        f"Under {row['attack']}, {ball_text(row['norm'], row['epsilon'])}: **{row['label']}** gives {_difference(row)}"
         for row in contrasts.to_dict("records")
     ]
-    hopeless = contrasts[contrasts["smallest_p"] >= 1 - LEVEL]
-    if len(hopeless):
-        statements.append(
-            f"{hopeless['seeds'].max()} seeds allow no sign-flip test below p = {hopeless['smallest_p'].min():.2g}, so "
-            "nothing here is shown by it: intervals of so few seeds hold only if differences are normal."
-        )
-    return _bullets(statements)
+    return _bullets([*statements, *_out_of_reach(contrasts)])
 
 
 def of_paper(beside: pd.DataFrame) -> str:
@@ -45,29 +51,6 @@ def of_paper(beside: pd.DataFrame) -> str:
             _order(known),
         ]
     )
-
-
-def of_robust_features(robustness: pd.DataFrame) -> str:
-    """Say at which radii students of D_R are more robust than those of D_NR, and than models of D.
-
-    `robustness` is summarised by `nrf_ray.evidence.ATTACKED`, norm and epsilon, on the test set.
-    """
-    tested = robustness[
-        (robustness["tested_on"] == "test") & (robustness["start"].isna() | (robustness["start"] == "image"))
-    ]
-    statements = []
-    for (norm, epsilon), cells in tested.groupby(["norm", "epsilon"]):
-        robust, nonrobust = (_student(cells, name) for name in ("d_robust", "d_nonrobust"))
-        standard = cells[(cells["construction"] == "d") & (cells["training"] == "standard")]
-        if robust is None or nonrobust is None:
-            continue
-        verdict = _apart(robust, nonrobust)
-        text = f"At {norm} {epsilon:g}, D_R gives {_mean(robust)} and D_NR {_mean(nonrobust)}: {verdict}."
-        if len(standard):
-            best = standard.sort_values("mean").iloc[-1]
-            text += f" Standard training on D gives {_mean(best)}: D_R is {_apart(robust, best)}."
-        statements.append(text)
-    return _bullets(statements)
 
 
 def of_figure_3(figure_3: pd.DataFrame) -> str:
@@ -121,6 +104,31 @@ def _interval(low: float, high: float) -> str:
     return "" if pd.isna(low) else f"[{share_text(low)}, {share_text(high)}]"
 
 
+def _difference(row: dict[Any, Any]) -> str:
+    """Word a paired difference: how large, against what, and whether it is shown."""
+    return (
+        f"{share_text(abs(row['difference']))} {_more(row['difference'])} than {row['against']} "
+        f"{_interval(row['low'], row['high'])}{_verdict(row)}"
+    )
+
+
+def _out_of_reach(contrasts: pd.DataFrame) -> Iterator[str]:
+    """Say for which rows the seeds were too few: Holm's correction leaves them unshown though every p were the least.
+
+    Corrected p values never fall when others rise, so what the least ones cannot show, no outcome could have.
+    """
+    best = holm(contrasts["smallest_p"]) if len(contrasts) else []
+    hopeless = contrasts[[p >= 1 - LEVEL for p in best]]
+    if len(hopeless):
+        rows = f"{len(contrasts)} {'row' if len(contrasts) == 1 else 'rows'}"
+        which = "nothing here" if len(hopeless) == len(contrasts) else "not every row"
+        yield (
+            f"{hopeless['seeds'].max()} seeds allow no sign-flip test below p = {hopeless['smallest_p'].min():.2g}, "
+            f"which is corrected for {rows}: {which} can be shown by it; {seeds_needed(len(contrasts))} seeds are "
+            "needed. Intervals of so few seeds hold only if differences are normal."
+        )
+
+
 def _more(difference: float) -> str:
     return "more" if difference >= 0 else "less"
 
@@ -157,21 +165,3 @@ def _verdict(row: dict[Any, Any]) -> str:
 def _order(known: pd.DataFrame) -> str:
     ours, theirs = (list(known.sort_values(name)["label"]) for name in ("mean", "paper"))
     return f"From low to high, ours: {', '.join(ours)}. The paper's: {', '.join(theirs)}."
-
-
-def _student(cells: pd.DataFrame, construction: str) -> "pd.Series[Any] | None":
-    rows = cells[(cells["construction"] == construction) & (cells["role"] == "student")]
-    return rows.iloc[0] if len(rows) else None
-
-
-def _mean(row: "pd.Series[Any]") -> str:
-    return f"{share_text(row['mean'])} {_interval(row['low'], row['high'])}".strip()
-
-
-def _apart(one: "pd.Series[Any]", other: "pd.Series[Any]") -> str:
-    """Word a comparison by whether the intervals overlap, which is no test; one seed has none and shows nothing."""
-    if one["low"] > other["high"]:
-        return "more robust by intervals apart, not tested"
-    if one["high"] < other["low"]:
-        return "less robust by intervals apart, not tested"
-    return "not shown to differ"

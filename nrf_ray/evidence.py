@@ -11,7 +11,7 @@ import pandas as pd
 
 from nrf_ray.grille import ORIGIN, mode_text, origin_text
 from nrf_ray.statistics import Interval, correlation, holm, over_seeds, paired, seed_means, spread, wilson_interval
-from nrf_ray.statistics.intervals import ROUNDING
+from nrf_ray.statistics.intervals import LEVEL, ROUNDING
 
 CONTROLS = {"d_rand": "leak_rand", "d_det": "leak_det", "d_other": "leak_other"}
 """The control of each construction."""
@@ -32,6 +32,12 @@ ATTACKED = [{"norm": "trained_norm", "epsilon": "trained_epsilon"}.get(name, nam
 
 SAME = ["norm", "epsilon", "storage", "student_arch", "mode", "seed"]
 """What has to agree for two students to make a pair."""
+
+ROBUST_AGAINST = {"d_nonrobust": ["start", "storage"], "d": []}
+"""What D_R is compared with in robust accuracy, and what has to agree beside `UNDER_ATTACK`."""
+
+UNDER_ATTACK = ["tested_on", "attack", "norm", "epsilon", "student_arch", "mode", "seed"]
+"""What has to agree for two attacked models to make a pair."""
 
 
 def summarise(frame: pd.DataFrame, keys: Sequence[str], column: str) -> pd.DataFrame:
@@ -70,14 +76,21 @@ def model_text(model: Any) -> str:
     return f"{model['training']} {model['role']} on {model['construction']}{mode_text(model['mode'])}"
 
 
-def differences(cells: pd.DataFrame, against: pd.DataFrame, column: str = "clean_accuracy") -> "pd.Series[float]":
+def differences(
+    cells: pd.DataFrame, against: pd.DataFrame, column: str = "clean_accuracy", same: Sequence[str] = SAME
+) -> "pd.Series[float]":
     """Return, for each seed, how much higher `column` is in `cells` than `against`; empty where nothing makes a pair.
 
-    Students are paired by architecture, radius, storage, mode and seed; what has no partner does not enter.
+    Models are paired by what is named in `same`, students by architecture, radius, storage, mode and seed; what has no
+    partner does not enter.
     """
-    pairs = cells.merge(against, on=SAME, suffixes=("", "_against"))
+    pairs = cells.merge(against, on=list(same), suffixes=("", "_against"))
     pairs["difference"] = pairs[column] - pairs[f"{column}_against"]
     return seed_means(pairs, "difference")
+
+
+CONTRAST = ["role", "mode", *ORIGIN, "against"]
+"""Columns that say of what a row of `contrasts` and `source_contrasts` is."""
 
 
 def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataFrame:
@@ -92,24 +105,69 @@ def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataF
     for made, control in CONTRASTS:
         others = students[students["construction"] == control]
         for values, cells in students[students["construction"] == made].groupby(["mode", *ORIGIN], dropna=False):
-            found = differences(cells, others, column)
-            if len(found):
-                result, archs = paired(found), cells.merge(others, on=SAME)["student_arch"].nunique()
-                rows.append(
-                    {
-                        "role": "student", **dict(zip(["mode", *ORIGIN], values, strict=True)),
-                        "against": control, "archs": archs,
-                        "seeds": result.t.n, "difference": result.t.estimate, "low": result.t.low,
-                        "high": result.t.high, "bootstrap_low": result.bootstrap.low,
-                        "bootstrap_high": result.bootstrap.high, "p": result.test.p,
-                        "smallest_p": result.test.smallest_p, "excluded": result.bootstrap.excludes(0.0),
-                    }
-                )  # fmt: skip
+            of = dict(zip(CONTRAST, ["student", *values, control], strict=True))
+            rows += _contrast(of, cells, others, column, SAME)
+    return _judged(rows, CONTRAST)
+
+
+def source_contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataFrame:
+    """Return what sets of a robust source teach beyond the same sets of a standard one (Table 9), as `contrasts` does.
+
+    `against` is "a standard source"; the correction is for the number of these rows.
+    """
+    students = results[(results["role"] == "student") & results["construction"].isin(list(CONTROLS))]
+    standard = students[students["source_training"] == "standard"]
+    robust = students[students["source_training"] == "adversarial"]
+    rows = []
+    for values, cells in robust.groupby(["mode", *ORIGIN], dropna=False):
+        of = dict(zip(CONTRAST, ["student", *values, "a standard source"], strict=True))
+        rows += _contrast(of, cells, standard, column, ["construction", *SAME])
+    return _judged(rows, CONTRAST)
+
+
+def robust_contrasts(robustness: pd.DataFrame) -> pd.DataFrame:
+    """Return how much more robust students of D_R are than those of D_NR and than standard models of D (section 3.1).
+
+    One row for each D_R, attack and comparison, on the test set: columns as of `contrasts`, where `norm` and `epsilon`
+    are the attack's, and `attack` and `training` beside them. The correction is for the number of these rows.
+    """
+    tested = robustness[(robustness["tested_on"] == "test") & (robustness["training"] == "standard")]
+    of_d_robust = tested[(tested["construction"] == "d_robust") & (tested["role"] == "student")]
+    named = [*(name for name in ATTACKED if name != "tested_on"), "norm", "epsilon"]
+    rows = []
+    for construction, same in ROBUST_AGAINST.items():
+        others = tested[(tested["construction"] == construction) & (tested["role"] != "judge")]
+        for values, cells in of_d_robust.groupby(named, dropna=False):
+            of = {**dict(zip(named, values, strict=True)), "against": construction}
+            rows += _contrast(of, cells, others, "robust_accuracy", [*UNDER_ATTACK, *same])
+    return _judged(rows, [*named, "against"])
+
+
+def _contrast(
+    of: dict[str, Any], cells: pd.DataFrame, against: pd.DataFrame, column: str, same: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return one row of a table of contrasts, of what `of` names; none where nothing makes a pair."""
+    found = differences(cells, against, column, same)
+    if found.empty:
+        return []
+    result, archs = paired(found), cells.merge(against, on=list(same))["student_arch"].nunique()
+    return [
+        {
+            **of, "archs": archs, "seeds": result.t.n,
+            "difference": result.t.estimate, "low": result.t.low, "high": result.t.high,
+            "bootstrap_low": result.bootstrap.low, "bootstrap_high": result.bootstrap.high,
+            "p": result.test.p, "smallest_p": result.test.smallest_p, "excluded": result.bootstrap.excludes(0.0),
+        }
+    ]  # fmt: skip
+
+
+def _judged(rows: list[dict[str, Any]], named: Sequence[str]) -> pd.DataFrame:
+    """Return contrasts as a table, each with its p corrected for the number of rows and with what may be claimed."""
     measured = ["difference", "low", "high", "bootstrap_low", "bootstrap_high", "p", "smallest_p", "excluded"]
-    found_all = pd.DataFrame(rows, columns=["role", "mode", *ORIGIN, "against", "archs", "seeds", *measured])
-    found_all["holm_p"] = holm(found_all["p"]) if rows else []
-    found_all["shown"] = found_all.pop("excluded").astype(bool) & (found_all["holm_p"] < 0.05)
-    return found_all
+    found = pd.DataFrame(rows, columns=[*named, "archs", "seeds", *measured])
+    found["holm_p"] = holm(found["p"]) if rows else []
+    found["shown"] = found.pop("excluded").astype(bool) & (found["holm_p"] < 1 - LEVEL)
+    return found
 
 
 def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from nrf_ray.statistics.paired import Paired as Paired
 from nrf_ray.statistics.paired import PermutationTest as PermutationTest
 from nrf_ray.statistics.paired import holm as holm
 from nrf_ray.statistics.paired import paired as paired
+from nrf_ray.statistics.paired import seeds_needed as seeds_needed
 from nrf_ray.statistics.paired import sign_flip_test as sign_flip_test
 from nrf_ray.statistics.relating import Correlation as Correlation
 from nrf_ray.statistics.relating import Line as Line

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 from nrf_ray.statistics.intervals import (
+    LEVEL,
     RESAMPLES,
     Array,
     Interval,
@@ -55,6 +56,23 @@ def sign_flip_test(differences: Values) -> PermutationTest:
         (found,), np.mean, permutation_type="samples", vectorized=True, n_resamples=RESAMPLES, rng=0
     ).pvalue
     return as_test(p, n=len(found), outcomes=2 ** len(found))
+
+
+def seeds_needed(rows: int) -> int:
+    """Return how many seeds let a sign-flip test reach p < .05 after Holm's correction for a table of `rows`.
+
+    Raises ValueError where `RESAMPLES` draws of them could not resolve so small a p.
+
+    >>> seeds_needed(1), seeds_needed(10)
+    (6, 9)
+    """
+    for seeds in range(2, RESAMPLES):
+        test = as_test(1.0, n=seeds, outcomes=2**seeds)
+        if test.smallest_p * rows < 1 - LEVEL:
+            return seeds
+        if not test.exact:
+            break
+    raise ValueError(f"a table of {rows} rows is too large for {RESAMPLES} draws to show anything in it")
 
 
 def paired(differences: Values, over: str = "seeds") -> Paired:

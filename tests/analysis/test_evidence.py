@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from nrf_ray.evidence import MODEL, contrasts, differences, learnt_and_fooled, model_text, summarise
+from nrf_ray.evidence import MODEL, contrasts, differences, learnt_and_fooled, model_text, source_contrasts, summarise
 from nrf_ray.statistics import wilson_interval
 from tests.frames import results, transfers
 
@@ -78,6 +78,23 @@ def test_models_on_the_original_data_are_no_contrast():
     found = contrasts(frame)
     assert found.empty
     assert {"difference", "holm_p", "shown"} <= set(found.columns)
+
+
+def test_a_robust_source_is_compared_with_a_standard_one_at_the_same_seeds():
+    rows = [
+        {"construction": made, "source_training": source, "seed": seed, "clean_accuracy": share + 0.05 * seed}
+        for made in ("d_rand", "d_det")
+        for source, share in (("standard", 0.4), ("adversarial", 0.3))
+        for seed in range(8)
+    ]
+    found = source_contrasts(results(rows))
+    assert found[["construction", "source_training", "seeds"]].to_numpy().tolist() == [
+        ["d_det", "adversarial", 8],
+        ["d_rand", "adversarial", 8],
+    ]
+    assert found["difference"].tolist() == pytest.approx([-0.1, -0.1])
+    assert found["shown"].all()
+    assert source_contrasts(results(rows[:8])).empty, "no robust source, no contrast"
 
 
 @pytest.mark.parametrize(

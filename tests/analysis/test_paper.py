@@ -7,6 +7,7 @@ import pytest
 
 import conclusions
 import paper
+import tables
 import views
 from nrf_ray import evidence
 from nrf_ray.crafts import CONSTRUCTIONS
@@ -147,7 +148,7 @@ def test_conclusions_of_nothing_say_so():
     assert conclusions.of_figure_3(pd.DataFrame()) == nothing
     assert conclusions.of_theory(pd.DataFrame()) == nothing
     assert conclusions.of_paper(paper.compared(results([]), "clean_accuracy")) == nothing
-    assert conclusions.of_robust_features(paper.compared(robustness([]), "robust_accuracy")) == nothing
+    assert conclusions.of_robust_features(evidence.robust_contrasts(robustness([]))) == nothing
     assert conclusions.of_leakage(views.leaked(leakages([])), 0.1) == nothing
 
 
@@ -161,20 +162,28 @@ def model(construction, accuracy, seed, **changes):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("d_robust", "verdict"),
-    [
-        (0.8, "more robust by intervals apart, not tested"),
-        (0.2, "less robust by intervals apart, not tested"),
-        (0.5, "not shown to differ"),
-    ],
-)
-def test_robustness_is_compared_by_intervals(d_robust, verdict):
+def test_robustness_is_compared_at_the_same_seeds():
+    """Seeds move both models by far more than they differ: intervals overlap, and every difference is the same."""
     rows = [
-        model(name, share, seed) for seed in (0, 1, 2) for name, share in (("d_robust", d_robust), ("d_nonrobust", 0.5))
+        model(name, share + 0.04 * seed, seed)
+        for seed in range(8)
+        for name, share in (("d_robust", 0.5), ("d_nonrobust", 0.49), ("d", 0.51))
     ]
-    text = conclusions.of_robust_features(paper.compared(robustness(rows), "robust_accuracy"))
-    assert f"D_NR .501 [.499, .503]: {verdict}." in text
+    found = evidence.robust_contrasts(robustness(rows))
+    assert found[["against", "seeds", "shown"]].to_numpy().tolist() == [["d_nonrobust", 8, True], ["d", 8, True]]
+    assert found["difference"].tolist() == pytest.approx([0.01, -0.01])
+    assert found["holm_p"].tolist() == pytest.approx([4 / 2**8] * 2), "of a table of two rows"
+    text = conclusions.of_robust_features(tables.labelled(found, ("trained_norm", "trained_epsilon")))
+    assert "Under pgd-20, l2 0.5: **d_robust from image** gives .010 more than d_nonrobust" in text
+    assert ".010 less than d [" in text
+
+
+def test_a_table_of_many_rows_needs_more_seeds_than_one_of_one():
+    six = contrast(seeds=6, smallest_p=2 / 2**6)
+    assert "sign-flip" not in conclusions.of_contrasts(six)
+    table = pd.concat([six] * 4, ignore_index=True)
+    text = conclusions.of_contrasts(table)
+    assert "corrected for 4 rows: nothing here can be shown by it; 8 seeds are needed" in text
 
 
 def test_correlations_failures_and_leaks_are_worded_by_their_intervals():
