@@ -117,7 +117,7 @@ def _out_of_reach(contrasts: pd.DataFrame) -> Iterator[str]:
 
     Corrected p values never fall when others rise, so what the least ones cannot show, no outcome could have.
     """
-    best = holm(contrasts["smallest_p"]) if len(contrasts) else []
+    best = holm(contrasts["smallest_p"]).tolist() if len(contrasts) else []
     hopeless = contrasts[[p >= 1 - LEVEL for p in best]]
     if len(hopeless):
         rows = f"{len(contrasts)} {'row' if len(contrasts) == 1 else 'rows'}"
