@@ -7,6 +7,7 @@ is missing.
 """
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,7 +167,7 @@ def _missing(sweep: str, table: str, why: str) -> pd.DataFrame:
 
 
 def _command(sweep: str) -> str:
-    return f"python sweeps/{sweep}.py --store {store_uri()}"
+    return f"python sweeps/{sweep}.py --store {shlex.quote(store_uri())}"
 
 
 def _chosen(datasets: list[str]) -> tuple[str, list[str]]:

@@ -67,6 +67,12 @@ def test_a_missing_table_is_empty_with_its_columns_and_names_the_command(store, 
     assert tables.dictionary(unknown) == ""
 
 
+def test_the_command_of_a_store_in_a_folder_with_a_space_can_be_typed(capsys, monkeypatch):
+    monkeypatch.setenv("NRF_STORE", "/no such/store")
+    assert tables.load("nrf", "results").empty
+    assert "--store '/no such/store'" in capsys.readouterr().out
+
+
 def test_a_table_of_another_nrf_ray_is_as_good_as_missing(store, capsys):
     sink = store.root / "sweeps" / "transfer_grid"
     sink.mkdir(parents=True)
