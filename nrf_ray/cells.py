@@ -131,7 +131,8 @@ def trained(
     if rows < recipe.batch_size:
         raise ConfigError(
             f"the {role} of {dataset.ref.name} would be trained on {rows} examples, less than one batch of "
-            f"{recipe.batch_size}; take a larger set (a planted one by --train), or a preset of smaller batches"
+            f"{recipe.batch_size}; take a larger set (planted ones say their size in brackets, as in "
+            "planted-text[train=2000]), or a preset of smaller batches"
         )
     spec = TrainSpec(
         arch=arch,

@@ -133,7 +133,7 @@ def _path(subject: Subject) -> dict[str, Check]:
     current = subject.images
     if attack.start != "image":
         starts = ExampleStarts(seed=subject.seed, indices=subject.indices)
-        current = starts.draw(attack.threat, subject.images, 0, rows_read(subject.model, subject.images))
+        current = starts.draw(attack.start_threat, subject.images, 0, rows_read(subject.model, subject.images))
     first, fooled = _losses(subject, current)
     ever = fooled
     network = twin(subject.model, current, attack.mode)

@@ -5,8 +5,9 @@ pixels, or invisible variants of words. Labels go by the one, by the other, by b
 human part. For every set and seed models are trained in the standard and in the adversarial way, and measured: accuracy
 and robust accuracy, what they say with a part removed and where the parts contradict, and which part an attack on them
 changes. It climbs the margin, since cross-entropy can stall between equal wrong classes, and its radius is enough to
-take any noise part away. The phase diagram shows which part is learnt as the noise part gets more predictive and
-larger. Students are also trained on labels that models read in the parts, beside those that were planted.
+take any noise part of the default norm away. The phase diagram shows which part is learnt as the noise part gets more
+predictive and larger. Students are also trained on labels that models read in the parts, beside those that were
+planted.
 
     python sweeps/planted_features.py                    # images and texts: six minutes expected on two CPU cores
     python sweeps/planted_features.py --brief --seeds 0  # does everything run?

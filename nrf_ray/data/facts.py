@@ -40,17 +40,22 @@ class Facts(NamedTuple):
 _remembered: dict[str, Facts] = {}
 
 
-def facts_of(files: Files) -> Facts:
-    """Return the facts of `files`, or raise ConfigError where they cannot be read as what they should be."""
+def facts_of(files: Files, *, whole: bool = False) -> Facts:
+    """Return the facts of `files`, all rows of which are for training if `whole`, or no other set is tested on.
+
+    Raises ConfigError where they cannot be read as what they should be.
+    """
+    outline = (files.format.outline_whole if whole else None) or files.format.outline
     try:
         paths = files.format.files(files.path)
         stamp = stamp_of(files.path, paths)
         embedding = files.format.embedding
-        about = json.dumps([files.location, files.format.version, stamp, *([embedding.identity] if embedding else [])])
+        other = [*([embedding.identity] if embedding else []), *(["whole"] if outline != files.format.outline else [])]
+        about = json.dumps([files.location, files.format.version, stamp, *other])
         key = hashlib.sha256(about.encode()).hexdigest()
         facts = _remembered.get(key) or _read(key)
         if facts is None:
-            facts = Facts(_digest(files.path, paths), files.format.outline(files.path))
+            facts = Facts(_digest(files.path, paths), outline(files.path))
             _write(key, facts, stamp)
     except OSError as error:
         raise ConfigError(f"dataset {files.location} cannot be read: {error.strerror}: {error.filename}") from error

@@ -72,7 +72,8 @@ def locate(text: str) -> Located:
     """Return what the name `text` means here and now, or raise ConfigError that says what is wrong with the files."""
     name = parse_name(text)
     train_files, test_files = name.train, name.test or name.train
-    train, test = facts_of(train_files), facts_of(test_files)
+    elsewhere = name.test is not None
+    train, test = facts_of(train_files, whole=elsewhere), facts_of(test_files, whole=elsewhere)
     alike = train.outline.kind == test.outline.kind and (
         train.outline.shape == test.outline.shape or train.outline.kind == "texts"
     )  # texts of any length are cut or filled
@@ -81,7 +82,7 @@ def locate(text: str) -> Located:
             f"dataset {text!r} trains on {_about(train)} and tests on {_about(test)}; both have to be of one kind"
         )
     test_rows, made = test.outline.num_test, False
-    if name.test is None and test_rows == 0 and train_files.format.splits:
+    if not elsewhere and test_rows == 0 and train_files.format.splits:
         test_rows, made = train.outline.num_train // TEST_SHARE, True
     if test_rows == 0:
         raise ConfigError(

@@ -71,6 +71,8 @@ class Format:
     """Named in the list of what is known."""
     splits: bool = False
     """Without a test split of its own, one row in six becomes it."""
+    outline_whole: Callable[[Path], Outline] | None = None
+    """The outline where none does, because other files are tested on; None where that changes nothing."""
     places: tuple[Callable[[], Path], ...] = ()
     """Where a known set is looked for."""
     remedy: str = ""
@@ -105,7 +107,7 @@ def check_labels(labels: Iterable[int], num_classes: int, where: Path) -> None:
     if wrong:
         raise ConfigError(
             f"{where} has a row with label {min(wrong)}, which no training row has; the labels of its classes are 0 to "
-            f"{num_classes - 1}"
+            f"{num_classes - 1}. Take such rows out, or say in a column `split` which rows are for training"
         )
 
 

@@ -23,8 +23,10 @@ BEGINS = ("Ġ", "▁")
 WORD_MEAN = 0.35
 """The coordinates of a word have at least this mean; a model takes what is far below it for padding."""
 LEVELS = 255
-BLOCK = 1024
-"""Words whose distances to all others are worked out together."""
+BLOCK = 256
+"""Vectors whose distances to all words are worked out together: 30 MB for an encoder's 30,000."""
+MOVED = -2
+"""The place of a vector that is no word's."""
 
 
 class Scaling(NamedTuple):
@@ -62,14 +64,12 @@ class WordTable:
         import numpy as np
 
         flat = np.ascontiguousarray(levels).reshape(-1, levels.shape[-1])
-        different, inverse = np.unique(flat, axis=0, return_inverse=True)
-        found = np.array([self._exact.get(vector.tobytes(), -2) for vector in different], np.int64)
-        found[~different.any(axis=1)] = -1
-        moved = np.flatnonzero(found == -2)
+        found = np.array([self._exact.get(vector, MOVED) for vector in map(bytes, flat)], np.int64)
+        moved = np.flatnonzero(found == MOVED)
         for start in range(0, len(moved), BLOCK):
             block = moved[start : start + BLOCK]
-            found[block] = _distances(self.vectors, different[block]).argmin(axis=1)
-        return found[inverse.reshape(-1)].reshape(levels.shape[:-1])
+            found[block] = _distances(self.vectors, flat[block]).argmin(axis=1)
+        return found.reshape(levels.shape[:-1])
 
     def texts_of(self, levels: "npt.NDArray[np.uint8]") -> list[str]:
         """Return embedded texts [n, 1, length, width] as people read them: the nearest word of each vector."""
@@ -130,7 +130,8 @@ class WordTable:
 
     @cached_property
     def _exact(self) -> dict[bytes, int]:
-        return {vector.tobytes(): place for place, vector in enumerate(self.vectors)}
+        padding = {bytes(self.vectors.shape[1]): -1}
+        return padding | {vector.tobytes(): place for place, vector in enumerate(self.vectors)}
 
 
 def table_of(words: Sequence[str], embedding: "npt.NDArray[np.floating]", scaling: Scaling) -> WordTable:

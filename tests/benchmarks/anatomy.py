@@ -34,12 +34,12 @@ KINDS = {
 OTHERS = "all else"
 
 
-def shares(setting: Setting, *, fast: bool) -> dict[str, float]:
+def shares(setting: Setting) -> dict[str, float]:
     """Return the share of each kind in one attack, in [0, 1]."""
     torch.set_num_threads(1)
     keep_freed_memory()
     images, targets = attacked_rows(setting.batch)
-    attack = replace(setting.attack, mode=MODES["bf16" if fast else "fp32"])
+    attack = replace(setting.attack, mode=MODES[setting.precision])
     craft = ours(trained_network(setting.network), images, targets, attack)
     craft()
     with profile(activities=[ProfilerActivity.CPU]) as seen:
@@ -51,10 +51,10 @@ def shares(setting: Setting, *, fast: bool) -> dict[str, float]:
     return {kind: took[kind] / sum(took.values()) for kind in (*KINDS, OTHERS)}
 
 
-def measured(setting: Setting, repeats: int, *, fast: bool) -> Sequence[dict[str, float]]:
+def measured(setting: Setting, repeats: int) -> Sequence[dict[str, float]]:
     """Return the shares of so many attacks, in a process of one thread."""
     with pinned(1), ProcessPoolExecutor(1, get_context("spawn")) as process:
-        return [process.submit(shares, setting, fast=fast).result() for _ in range(repeats)]
+        return [process.submit(shares, setting).result() for _ in range(repeats)]
 
 
 def main() -> None:
@@ -62,11 +62,13 @@ def main() -> None:
     options = command_line(__doc__ or "")
     for (network, size), precision in product(NETWORKS.items(), MODES):
         case = f"{network}-{precision}-1"
-        if not fnmatch(case, options.case) or options.list:
+        if not fnmatch(case, options.case):
+            continue
+        if options.list:
             print(case)
             continue
         setting = Setting(network=network, norm="l2", precision=precision, batch=size["batch"], steps=STEPS)
-        found = measured(setting, options.repeats or REPEATS, fast=precision == "bf16")
+        found = measured(setting, options.repeats or REPEATS)
         rows = [
             result("anatomy", case, kind, [each[kind] for each in found], unit="share", threads=1)
             for kind in (*KINDS, OTHERS)

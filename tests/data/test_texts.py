@@ -294,3 +294,14 @@ def test_a_table_without_an_unknown_word_has_every_token():
     assert isinstance(made, WordTable)
     with pytest.raises(AssertionError):
         made.embed([["b"]], 2)
+
+
+def test_all_rows_are_for_training_where_another_set_is_tested_on(tmp_path):
+    """A class that only rows have which would else be set aside is one, and their length counts."""
+    aside = set(split_rows(len(TEXTS))[1].tolist())
+    texts = [f"{text} {'and ' * 20}".strip() if row in aside else text for row, text in enumerate(TEXTS)]
+    train = write_texts(tmp_path / "a.csv", texts, [2 if row in aside else LABELS[row] for row in range(len(TEXTS))])
+    test = write_texts(tmp_path / "b.csv", TEXTS[:4], LABELS[:4], split=["train", "train", "test", "test"])
+    info = dataset_named(f"text-csv:{train}@text-csv:{test}")
+    assert (info.num_classes, info.num_train, info.num_test) == (3, len(TEXTS), 2)
+    assert info.shape[1] > 20

@@ -3,7 +3,7 @@
 The path is one file, or a folder whose files, at any depth, are called train..., and test... or validation..., as on
 the Hugging Face hub. CSV is UTF-8 with the names of its columns in the first line. A text is cut where 19 of 20
 training texts are at their end. Length and classes are those of the training texts, also where one row in six is for
-testing because no column and no file says which: nothing about a test text is known before it is classified.
+testing because neither a column nor another set says which are: nothing of a test text is known beforehand.
 """
 
 import csv
@@ -42,6 +42,7 @@ def format_of(ending: str, embedding: Embedding = LEARNT) -> Format:
     return Format(
         files=partial(files, ending=ending),
         outline=partial(outline, ending=ending, embedding=embedding),
+        outline_whole=partial(outline, ending=ending, embedding=embedding, whole=True),
         read=partial(read, ending=ending),
         version=2,
         splits=True,
@@ -58,11 +59,11 @@ def files(path: Path, *, ending: str) -> Sequence[Path]:
     return found
 
 
-def outline(path: Path, *, ending: str, embedding: Embedding) -> Outline:
-    """Read everything: the longest training texts decide how long all texts are."""
+def outline(path: Path, *, ending: str, embedding: Embedding, whole: bool = False) -> Outline:
+    """Read everything: the longest training texts, all rows without a split if `whole`, decide how long texts are."""
     train, test = (split_of(path, split, ending=ending) for split in ("train", "test"))
     lengths, _ = (list(_lengths(rows.texts, embedding, path)) for rows in (train, test))
-    told = range(len(train.labels)) if test.labels else split_rows(len(train.labels))[0].tolist()
+    told = range(len(train.labels)) if whole or test.labels else split_rows(len(train.labels))[0].tolist()
     num_classes = count_classes((train.labels[row] for row in told), path)
     check_labels([*train.labels, *test.labels], num_classes, path)
     known = sorted(lengths[row] for row in told)
