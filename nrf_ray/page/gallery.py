@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nrf_ray.data.catalogue import info_of
+from nrf_ray.errors import CorruptArtifact, MissingArtifact
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
@@ -45,13 +46,21 @@ def kept_galleries(store: Store, sweep: str, keys: Iterable[Key]) -> list[Shown]
 
 
 def update_galleries(store: Store, sweep: str, sets: Iterable[Stage]) -> list[Shown]:
-    """Return the galleries of `sets`, which are committed; make those that are not kept yet, and keep them."""
+    """Return the galleries of `sets`, which are committed; make those that are not kept yet, and keep them.
+
+    Raises CorruptArtifact or MissingArtifact, after all others are kept, where a set cannot be read.
+    """
     sets = list(sets)
     kept = {shown.key: shown for shown in kept_galleries(store, sweep, [stage.key for stage in sets])}
     missing = [stage for stage in sets if stage.key not in kept]
     room = MOST_BYTES - sum(map(_size, kept.values()))
+    damaged = None
     for stage in missing:
-        shown = _gallery_of(stage, store)
+        try:
+            shown = _gallery_of(stage, store)
+        except (CorruptArtifact, MissingArtifact) as error:
+            damaged = damaged or error
+            continue
         room -= _size(shown)
         if room < 0:
             break
@@ -59,6 +68,8 @@ def update_galleries(store: Store, sweep: str, sets: Iterable[Stage]) -> list[Sh
     if missing:
         text = json.dumps({key: _to_json(shown) for key, shown in kept.items()})
         store.blobs.replace(gallery_name(sweep), text.encode())
+    if damaged is not None:
+        raise damaged
     return [kept[stage.key] for stage in sets if stage.key in kept]
 
 

@@ -75,7 +75,7 @@ class Known:
         self._pictures = {name: self._store.artifact(stage).read(name) for name, stage in pictures.items()}
 
     def take_from_store(self) -> None:
-        """Take over the tables, pictures and images that lie beside the page, where they are of this grid."""
+        """Take over the tables, pictures and examples that lie beside the page, where they are of this grid."""
         folder = f"sweeps/{self.outline.sweep}"
         names = [blob.name.removeprefix(f"{folder}/") for blob in self._store.blobs.under(folder)]
         stages = f"{STAGES.name}.parquet"
@@ -94,11 +94,14 @@ class Known:
         self._examples = tuple(kept_galleries(self._store, self.outline.sweep, keys))
 
     def show_sets(self, sets: list[Stage]) -> None:
-        """Show examples of the committed `sets`."""
+        """Show examples of the committed `sets`: of all that can be read, where it raises that one is damaged."""
         keys = [stage.key for stage in sets]
         if keys != self._shown:
-            self._shown = keys
-            self._examples = tuple(update_galleries(self._store, self.outline.sweep, sets))
+            try:
+                update_galleries(self._store, self.outline.sweep, sets)
+            finally:
+                self._shown = keys
+                self._examples = tuple(kept_galleries(self._store, self.outline.sweep, keys))
 
     def snapshot(
         self,

@@ -38,7 +38,7 @@ LOCAL_SECONDS, REMOTE_SECONDS = 5.0, 30.0
 PAGE_SHARE, TABLE_SHARE = 50, 100
 """The next page, and the next look at the tables, wait for so many times what the one before took."""
 PATIENCE = 0.5
-"""Seconds that the end of a run waits for a page that is being written."""
+"""Seconds that the end of a run which is cut short waits for a page that is being written."""
 
 Say = Callable[[str], None]
 
@@ -117,17 +117,19 @@ class RunPage:
         finally:
             stop.set()
             self._say = before
-        thread.join(PATIENCE)
+        thread.join()  # or it would still put the tables so far in place of the last ones
         self._facts = self._look(workers)[0]
 
     def finish(self, frames: Mapping[str, pd.DataFrame]) -> None:
         """Write the last page of a run that came to its end, with its tables `frames`."""
         held = all(fact.standing in HELD for fact in self._facts)
+        failed = any(fact.standing is Standing.FAILED for fact in self._facts)
+        why = "" if held or failed else "It ended before all stages had run; the same command goes on from here."
         with self._guarded():
             self._known.take(frames, self._sweep.pictures(self._store))
+        with self._guarded():
             self._learn(self._facts)
-            failed = any(fact.standing is Standing.FAILED for fact in self._facts)
-            why = "" if held or failed else "It ended before all stages had run; the same command goes on from here."
+        with self._guarded():
             self._end(RunState.FINISHED if held else RunState.FAILED, why)
 
     def _watch(self, workers: Workers, stop: threading.Event) -> None:
@@ -136,13 +138,14 @@ class RunPage:
         with self._guarded():
             self._store.blobs.replace(outline_name(self._sweep.name), self._outline.to_bytes())
         while not stop.wait(pages.seconds):
-            with self._guarded():
-                with pages:
-                    facts, working = self._look(workers)
-                    self._write(facts, working, workers.frontier.expected_left(self._elapsed()))
-                if tables.seconds <= 0 and not stop.is_set():
-                    with tables:
+            with self._guarded(), pages:
+                facts, working = self._look(workers)
+                self._write(facts, working, workers.frontier.expected_left(self._elapsed()))
+            if tables.seconds <= 0 and not stop.is_set():
+                with tables:
+                    with self._guarded():
                         self._learn(facts)
+                    with self._guarded():
                         self._known.fill(self._sweep, facts)
 
     def _look(self, workers: Workers) -> tuple[list[StageFact], tuple[Working, ...]]:
@@ -162,12 +165,10 @@ class RunPage:
         return facts, working
 
     def _learn(self, facts: list[StageFact]) -> None:
-        """Read what is new: records, curves, and images once all sets are there."""
+        """Read what is new: records, curves, and examples of the sets that are there."""
         self._known.read(facts)
         held = {fact.key for fact in facts if fact.standing in HELD}
-        ready = [stage for stage in self._sets if stage.key in held and self._store.has(stage)]
-        if len(ready) == len(self._sets):
-            self._known.show_sets(ready)
+        self._known.show_sets([stage for stage in self._sets if stage.key in held and self._store.has(stage)])
 
     def _stopped(self, error: BaseException) -> None:
         """Write the last page of a run that `error` ended, from what is known already; nothing where it is written."""

@@ -13,7 +13,7 @@ from PIL import Image
 from nrf_ray.cluster.curves import CurveWriter
 from nrf_ray.console import make_console
 from nrf_ray.data.digits import arrays
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, MissingArtifact
 from nrf_ray.graph.drivers import Heart
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Frontier
@@ -259,6 +259,22 @@ def test_images_are_those_of_the_set(tiny, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(gallery, "_gallery_of", None)
     assert update_galleries(store, tiny.sweep.name, sets) == shown, "read from what is kept"
     assert kept_galleries(store, tiny.sweep.name, [sets[0].key, "0" * 64]) == shown[:1]
+
+
+def test_a_damaged_set_leaves_the_others_their_examples(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets, read = chosen_sets(tiny.sweep.stages()), gallery._gallery_of
+
+    def refuse_first(stage, store):
+        if stage == sets[0]:
+            raise MissingArtifact("a shard is gone")
+        return read(stage, store)
+
+    monkeypatch.setattr(gallery, "_gallery_of", refuse_first)
+    with pytest.raises(MissingArtifact, match="a shard is gone"):
+        update_galleries(tiny.store, "another sweep", sets)
+    kept = kept_galleries(tiny.store, "another sweep", [stage.key for stage in sets])
+    assert [one.key for one in kept] == [stage.key for stage in sets[1:]]
+    assert kept
 
 
 def test_sets_that_differ_in_their_seed_alone_are_shown_once(tiny) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nrf_ray.errors import ClusterError, StoreFailed
+from nrf_ray.errors import ClusterError, MissingArtifact, StoreFailed
 from nrf_ray.graph.execute import execute, run_inline
 from nrf_ray.graph.frontier import Frontier, Progress
 from nrf_ray.graph.plan import make_plan
@@ -114,6 +114,24 @@ def test_a_run_with_failures_ends_in_a_page_that_names_them(tmp_path: Path) -> N
     assert bench.state() == "Failed"
     assert "Failed: 1 stage. Left out because of that: 1 stage." in bench.text()
     assert "Traceback: no" in bench.text()
+
+
+def test_examples_that_cannot_be_read_leave_a_finished_run_finished(bench: Bench, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise MissingArtifact("a shard is gone")
+
+    monkeypatch.setattr("nrf_ray.page.known.update_galleries", refuse)
+    monkeypatch.setattr(bench.page, "_sets", [FIRST, SECOND])
+    with bench.page:
+        with bench.page.watching(bench, bench.said.append):
+            bench.run_one()
+            bench.wait_for("In the store: 1 of 2 stages. Complete: 1 of 2 rows")
+            bench.run_one()
+        bench.page.finish(write_tables(SWEEP, bench.store, bench.frontier))
+    assert bench.state() == "Finished"
+    assert json.loads(bench.store.blobs.get("sweeps/toys/run.json"))["state"] == "finished"
+    assert len(bench.said) == 1
+    assert "a shard is gone" in bench.said[0]
 
 
 def test_a_run_that_ended_too_early_is_no_success(bench: Bench) -> None:
