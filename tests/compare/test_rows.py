@@ -122,7 +122,7 @@ SMALL = {
 def small_sweeps(monkeypatch, folder) -> Iterator[Sweep]:
     """Yield a small sweep of every sweep file."""
     monkeypatch.chdir(folder)
-    (folder / "texts.csv").write_text("text,label\n" + "good good film,1\nbad bad film,0\n" * 30)
+    (folder / "texts.csv").write_text("text,label\n" + "good good film,1\nbad bad film,0\n" * 60)
     for path in sorted(sweeps.FOLDER.glob("*.py")):
         code, (sweep,) = sweeps.planned(
             monkeypatch, str(path), *SMALL.get(path.stem, ("--preset", "smoke", "--seeds", "0"))

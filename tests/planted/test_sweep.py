@@ -149,7 +149,7 @@ def test_what_stands_under_neighbouring_panels_does_not_overlap(shares):
         (("--train", "2"), "train of a planted set is from 4"),
         (
             ("--train", "20"),
-            "would be trained on 20 examples, less than one batch of 64; take a larger set (a planted one",
+            "would be trained on 20 examples, less than one batch of 64; take a larger set (planted ones",
         ),
         (("--dataset", "digits"), "--dataset"),
     ],
