@@ -165,7 +165,7 @@ class PlantedOptions(RunOptions):
     """The flags of a sweep over planted sets. Lists are by comma."""
 
     modality: str = "image,text"
-    """What is planted: image, text."""
+    """What is planted: image (grey), colour, text."""
     label: str = "human,noise,both,conflict"
     """What labels go by: the human part, the noise part, both, or the noise part against the human part."""
     noise: str = "1"

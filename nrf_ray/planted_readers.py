@@ -40,8 +40,8 @@ class Pretrained:
 
     @property
     def reads(self) -> str:
-        """What it reads: image or text."""
-        return "image" if self.name == VISION else "text"
+        """What it reads: images or texts."""
+        return "images" if self.name == VISION else "texts"
 
 
 def pretrained_named(name: str) -> Pretrained:
@@ -68,15 +68,15 @@ def pretrained_named(name: str) -> Pretrained:
 def features_of(reader: Pretrained, examples: "Examples", split: str) -> "Tensor":
     """Return what `reader` sees in the human parts of `examples`, the whole of `split`, as [n, f].
 
-    Images are enlarged and shown in grey; texts are read as characters, without their marks. Raises ConfigError where
-    the files are not those that were meant.
+    Images are enlarged, grey ones in three equal channels; texts are read as characters, without their marks. Raises
+    ConfigError where the files are not those that were meant.
     """
     place = Path(reader.location)
     if _digest([place] if place.is_file() else [place / file for file in FILES]) != reader.sha256:
         raise ConfigError(
             f"the files of {reader.name} at {place} were changed after this run was planned; run it again"
         )
-    return _seen_by_vision(place, examples) if reader.reads == "image" else _seen_by_encoder(place, examples, split)
+    return _seen_by_vision(place, examples) if reader.reads == "images" else _seen_by_encoder(place, examples, split)
 
 
 def _seen_by_vision(weights: Path, examples: "Examples") -> "Tensor":

@@ -166,16 +166,17 @@ class PlantedGrid:
             )
         for modality in self.modalities:
             if self.archs and not self.archs_for(modality):
-                raise ConfigError(f"{', '.join(self.archs)} reads no {modality}s; add an architecture that does")
+                reads = KINDS[modality].reads
+                raise ConfigError(f"{', '.join(self.archs)} reads no {reads}; add an architecture that does")
             for norm in self.norms:
                 for eps in self.epsilons:
                     ThreatModel(norm=norm, eps=eps).check_fits(KINDS[modality].shape)
-        if "image" in self.modalities and "l2_token" in self.norms:
+        if "l2_token" in self.norms and any(KINDS[modality].reads != "texts" for modality in self.modalities):
             raise ConfigError("l2_token bounds the words of texts; choose --modality text with it")
 
     def archs_for(self, modality: str) -> tuple[str, ...]:
         """Return those of the architectures that read `modality`."""
-        return tuple(arch for arch in self.archs if architecture_named(arch).reads == f"{modality}s")
+        return tuple(arch for arch in self.archs if architecture_named(arch).reads == KINDS[modality].reads)
 
 
 MAY_BE_EMPTY: dict[type, tuple[str, ...]] = {Grid: ("extra_tests",), PlantedGrid: ("archs", "readers")}

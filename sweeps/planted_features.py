@@ -82,8 +82,8 @@ def _set(grid: PlantedGrid, spec: Planted) -> DatasetInfo:
 def _rows(grid: PlantedGrid, preset: Preset, dataset: DatasetInfo, label: str) -> Iterator[Row]:
     """Yield all rows of one set but those of the phase diagram."""
     threats = [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
-    reader, modality = reader_of(dataset, preset), parse_planted(dataset.ref.name).modality
-    pretrained = next((known for known in map(pretrained_named, grid.readers) if known.reads == modality), None)
+    reader, kind = reader_of(dataset, preset), parse_planted(dataset.ref.name).kind
+    pretrained = next((known for known in map(pretrained_named, grid.readers) if known.reads == kind.reads), None)
     for seed in grid.seeds:
         for arch in preset.archs:
             models = [planted_model(dataset, arch, recipe, seed) for recipe in _recipes(grid, preset)]

@@ -74,7 +74,7 @@ def dataset_named(name: str) -> DatasetInfo:
             num_classes=spec.classes,
             num_train=spec.train,
             num_test=spec.test,
-            kind="texts" if spec.modality == "text" else "images",
+            kind=spec.kind.reads,
         )
     if name.startswith(PREFIX):
         title = f"{name.removeprefix(PREFIX)} (not here)"

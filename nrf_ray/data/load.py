@@ -75,7 +75,7 @@ def normalisation(ref: DatasetRef) -> tuple[tuple[float, ...], tuple[float, ...]
 @lru_cache(maxsize=2)
 def word_table(ref: DatasetRef) -> WordTable:
     """Return the words that the texts of `ref` are made of. Raises ConfigError where it holds no texts."""
-    if is_planted(ref.name) and parse_planted(ref.name).modality == "text":
+    if is_planted(ref.name) and parse_planted(ref.name).kind.reads == "texts":
         return planted.words(parse_planted(ref.name))
     if not ref.location or locate(ref.location).kind != "texts":
         raise ConfigError(f"dataset {ref.name} holds no texts")

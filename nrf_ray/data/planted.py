@@ -9,8 +9,8 @@ from nrf_ray.planted import Planted, grammar
 from nrf_ray.planted.generate import generate
 from nrf_ray.planted.texts import word_vectors
 
-NORMALISATION = {"image": (0.5, 0.3), "text": (0.5, 0.3)}
-"""Mean and std of each modality, to one digit: the same for all of its sets."""
+MEAN, STD = 0.5, 0.3
+"""Of every planted set, to one digit."""
 
 
 def load(spec: Planted) -> tuple[LabelledImages, LabelledImages]:
@@ -31,6 +31,5 @@ def words(spec: Planted) -> WordTable:
 
 def normalisation(spec: Planted) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and std per channel of an image, or per coordinate of a word's vector."""
-    mean, std = NORMALISATION[spec.modality]
-    count = spec.kind.shape[2] if spec.modality == "text" else spec.kind.shape[0]
-    return (mean,) * count, (std,) * count
+    count = spec.kind.shape[2] if spec.kind.reads == "texts" else spec.kind.shape[0]
+    return (MEAN,) * count, (STD,) * count

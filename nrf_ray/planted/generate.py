@@ -11,7 +11,7 @@ from nrf_ray.planted.draws import Ints, below, shuffled, uniform
 from nrf_ray.planted.parts import Array
 from nrf_ray.planted.spec import Planted
 
-MODULES: dict[str, ModuleType] = {"image": images, "text": texts}
+MODULES: dict[str, ModuleType] = {"image": images, "colour": images, "text": texts}
 """What composes the examples of each modality and takes them apart."""
 
 

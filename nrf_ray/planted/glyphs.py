@@ -1,6 +1,7 @@
 """The readable part of a planted image: a digit in one of two sizes, anywhere, on a lighter or a darker ground.
 
-The canvas has 8x8 cells. The digits 0 to 7 are drawn by hand in 3x5 and in 5x7 cells.
+In colour the ground has any colour, and so has the digit. The canvas has 8x8 cells; the digits 0 to 7 are drawn by hand
+in 3x5 and in 5x7 cells.
 """
 
 import numpy as np
@@ -31,11 +32,12 @@ LARGE = """
 """
 
 
-def draw(seed: int, classes: Ints, norm: float, split: str) -> Floats:
-    """Return one canvas a row, [n, 8, 8], on which the digit `classes` [n] stands out of its ground.
+def draw(seed: int, classes: Ints, norm: float, split: str, channels: int) -> Floats:
+    """Return one canvas a row, [n, c, 8, 8], on which the digit `classes` [n] stands out of its ground.
 
     The digit minus the ground has the l2 norm `norm` / 2: an image shows each cell as 2x2 pixels. Size, place, ground
-    and whether the digit is lighter or darker are drawn per row.
+    and whether the digit is lighter or darker are drawn per row, the latter two and the digit's share of the norm per
+    channel.
     """
     n, rows = len(classes), np.arange(len(classes))
     large = uniform(seed, n, split, "size") < 0.5
@@ -44,12 +46,21 @@ def draw(seed: int, classes: Ints, norm: float, split: str) -> Floats:
     right = below(seed, n, np.where(large, 4, 6), split, "right")
     i, j = np.meshgrid(np.arange(CANVAS), np.arange(CANVAS), indexing="ij")
     placed = masks[rows[:, None, None], (i - down[:, None, None]) % CANVAS, (j - right[:, None, None]) % CANVAS]
-    strength = on_lattice(norm / 2 / np.sqrt(masks.sum(axis=(1, 2))))
-    sign = np.where(uniform(seed, n, split, "lighter") < 0.5, 1.0, -1.0)
+    whole = norm / 2 / np.sqrt(masks.sum(axis=(1, 2)))
+    shares = _by_channel(seed, n, channels, split, "hue") if channels > 1 else np.ones((n, 1))
+    strength = on_lattice(whole[:, None] * shares / np.sqrt(np.square(shares).sum(axis=1, keepdims=True)))
+    sign = np.where(_by_channel(seed, n, channels, split, "lighter") < 0.5, 1.0, -1.0)
     free = 1 - 2 * MARGIN - strength
-    ground = on_lattice(MARGIN + free * uniform(seed, n, split, "ground")) + np.where(sign > 0, 0.0, strength)
-    drawn: Floats = ground[:, None, None] + (sign * strength)[:, None, None] * placed
+    lowest = on_lattice(MARGIN + free * _by_channel(seed, n, channels, split, "ground"))
+    ground = lowest + np.where(sign > 0, 0.0, strength)
+    drawn: Floats = ground[..., None, None] + (sign * strength)[..., None, None] * placed[:, None]
     return drawn
+
+
+def _by_channel(seed: int, n: int, channels: int, split: str, name: str) -> Floats:
+    """Return n numbers a channel, [n, c]; those of the first are a grey image's."""
+    others = [uniform(seed, n, split, name, str(channel)) for channel in range(1, channels)]
+    return np.stack([uniform(seed, n, split, name), *others], axis=1)
 
 
 def _stencils(drawn: str) -> Floats:

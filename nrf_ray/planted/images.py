@@ -1,9 +1,9 @@
 """Planted images: a digit drawn in cells of 2x2 equal pixels, and a weave inside the cells that leaves their means.
 
-One level of the Haar transform takes them apart. The human part is what is constant in every cell (a quarter of all
-dimensions). The noise part is in the diagonal differences of the cells, (+ - / - +) times a sign: the highest frequency
-that an image has, another quarter. Class c has a pattern of signs over the cells of its own, of period 1, 2 or 4 along
-each axis, and the patterns are orthogonal.
+One level of the Haar transform takes each channel apart. The human part is what is constant in every cell (a quarter of
+all dimensions). The noise part is in the diagonal differences of the cells, (+ - / - +) times a sign: the highest
+frequency that an image has, another quarter, and the same in all channels. Class c has a pattern of signs of its own
+over the cells, of period 1, 2 or 4 along each axis, and the patterns are orthogonal.
 """
 
 import numpy as np
@@ -19,9 +19,9 @@ STRIPES = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1]])
 
 
 def human_parts(spec: Planted, classes: Ints, split: str) -> Floats:
-    """Return the readable part of one image a row, [n, 1, 16, 16], showing `classes` [n]."""
-    canvas = glyphs.draw(spec.seed, classes, spec.human, split)
-    return np.repeat(np.repeat(canvas, 2, axis=1), 2, axis=2)[:, None]
+    """Return the readable part of one image a row, [n, c, 16, 16], showing `classes` [n]."""
+    canvas = glyphs.draw(spec.seed, classes, spec.human, split, spec.kind.shape[0])
+    return np.repeat(np.repeat(canvas, 2, axis=2), 2, axis=3)
 
 
 def blank(human: Array) -> Array:
@@ -41,12 +41,11 @@ def weaves(classes: int) -> Floats:
 def noise_parts(spec: Planted, classes: Ints, human: Array) -> Floats:
     """Return the unreadable part of one image a row, showing `classes` [n], of l2 norm `spec.noise` each."""
     amplitude = on_lattice(spec.noise / np.sqrt(human[0].size))
-    woven: Floats = amplitude * weaves(spec.classes)[classes]
-    return woven
+    return np.broadcast_to(amplitude * weaves(spec.classes)[classes], human.shape)
 
 
 def take_apart(images: Array, like: Array) -> Parts:
-    """Return the parts of images or perturbations [n, 1, 16, 16]; `like` is of no matter here."""
+    """Return the parts of images or perturbations [n, c, 16, 16]; `like` is of no matter here."""
     del like
     a, b, c, d = (images[..., i::2, j::2] for i in (0, 1) for j in (0, 1))
     human, noise = np.empty_like(images), np.empty_like(images)
@@ -59,7 +58,7 @@ def take_apart(images: Array, like: Array) -> Parts:
 
 
 def read_noise(spec: Planted, noise: Array) -> Ints:
-    """Return the class whose pattern each noise part [n, 1, 16, 16] is nearest to."""
-    flat = noise.reshape(len(noise), -1).astype(np.float64)
+    """Return the class whose pattern each noise part [n, c, 16, 16] is nearest to."""
+    flat = noise.mean(axis=1, dtype=np.float64).reshape(len(noise), -1)
     read: Ints = (flat @ weaves(spec.classes).reshape(spec.classes, -1).T).argmax(axis=1)
     return read

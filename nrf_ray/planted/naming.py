@@ -36,8 +36,8 @@ def parse_planted(name: str) -> Planted:
     match = re.fullmatch(rf"{PREFIX}(\w+)(?:\[(.*)\])?", name)
     if match is None or match[1] not in MODALITIES:
         raise ConfigError(
-            f"unknown planted dataset {name!r}; write {' or '.join(SETS)}, with parameters in brackets: "
-            f"{PREFIX}image[label=noise,noise=0.25]"
+            f"unknown planted dataset {name!r}; write {', '.join(SETS[:-1])} or {SETS[-1]}, with parameters in "
+            f"brackets: {PREFIX}image[label=noise,noise=0.25]"
         )
     given: dict[str, Any] = {}
     for part in (match[2] or "").split(","):

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.planted.odds import Odds
 
-Modality = Literal["image", "text"]
+Modality = Literal["image", "colour", "text"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 Label = Literal["human", "noise", "both", "conflict"]
@@ -22,6 +22,10 @@ MAX_ROWS = 2**20
 class Kind:
     """What is the same in all sets of one modality."""
 
+    called: str
+    """What its examples are called, in the plural."""
+    reads: Literal["images", "texts"]
+    """What a network for it reads."""
     shape: tuple[int, int, int]
     """Channels, height, width; of a text 1, words, coordinates of a word's vector."""
     human: float
@@ -37,8 +41,36 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "image": Kind(shape=(1, 16, 16), human=4.0, noise=0.25, max_human=4.5, max_noise=1.0, of="the image"),
-    "text": Kind(shape=(1, 10, 32), human=1.5, noise=0.075, max_human=2.0, max_noise=0.5, of="each word's vector"),
+    "image": Kind(
+        called="images",
+        reads="images",
+        shape=(1, 16, 16),
+        human=4.0,
+        noise=0.25,
+        max_human=4.5,
+        max_noise=1.0,
+        of="the image",
+    ),
+    "colour": Kind(
+        called="colour images",
+        reads="images",
+        shape=(3, 16, 16),
+        human=4.0,
+        noise=0.25,
+        max_human=4.5,
+        max_noise=1.0,
+        of="the image",
+    ),
+    "text": Kind(
+        called="texts",
+        reads="texts",
+        shape=(1, 10, 32),
+        human=1.5,
+        noise=0.075,
+        max_human=2.0,
+        max_noise=0.5,
+        of="each word's vector",
+    ),
 }
 """The modalities."""
 
@@ -48,7 +80,7 @@ class Planted:
     """A planted set; equal values are the same bytes on every machine. `planted` fills in what is usual."""
 
     modality: Modality
-    """image or text."""
+    """image, colour or text."""
     label: Label
     """What the label goes by, which decided `p_human` and `p_noise` unless they were given."""
     classes: int
@@ -99,8 +131,8 @@ class Planted:
             value = getattr(self, name)
             if not 0 <= value <= most:
                 raise ConfigError(
-                    f"{name}={value:g} is no norm of a planted {self.modality}'s {name} part: it is from 0 to {most:g} "
-                    f"over {kind.of}, since values lie in [0, 1]"
+                    f"{name}={value:g} is no norm of the {name} part of planted {kind.called}: it is from 0 to "
+                    f"{most:g} over {kind.of}, since values lie in [0, 1]"
                 )
         if self.human == self.noise == 0:
             raise ConfigError("a planted set with human=0 and noise=0 shows nothing; give one part a norm above 0")

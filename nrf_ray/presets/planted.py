@@ -36,6 +36,13 @@ PLANTED_IMAGE = replace(
     matched_student=PLAIN,
 )
 
+PLANTED_COLOUR = replace(
+    PLANTED_IMAGE,
+    name="planted-colour",
+    description="planted images in colour, one small architecture, three seeds: minutes on two cores",
+    datasets=("planted-colour[label=both]",),
+)
+
 PLANTED_TEXT = replace(
     PLANTED_IMAGE,
     name="planted-text",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, stage
 from nrf_ray.graph.store import Artifact
+from nrf_ray.planted import KINDS
 from nrf_ray.stages.costs import OVERHEAD
 
 FILE = "phase_diagram.svg"
@@ -58,7 +59,7 @@ def phase_diagram(config: PhaseSpec, context: Context, **reliances: Artifact) ->
 
     diagrams = [
         Diagram(
-            title=f"planted {panel.modality}s, {panel.arch}",
+            title=f"planted {KINDS[panel.modality].called}, {panel.arch}",
             p_human=panel.p_human,
             values={
                 (cell.p_noise, cell.noise): sum(map(learnt, cell.models)) / len(cell.models) for cell in panel.cells

@@ -39,12 +39,12 @@ class RelabelSpec:
 
     def __post_init__(self) -> None:
         check_planted(self.dataset)
-        modality = parse_planted(self.dataset.name).modality
         if self.part not in ("human", "noise"):
             raise ConfigError(f"a planted set is relabelled by its part human or noise, not {self.part!r}")
-        if self.pretrained and (self.part, self.pretrained.reads) != ("human", modality):
+        reads = parse_planted(self.dataset.name).kind.reads
+        if self.pretrained and (self.part, self.pretrained.reads) != ("human", reads):
             raise ConfigError(
-                f"{self.pretrained.name} reads the human part of a planted {self.pretrained.reads}, not the "
+                f"{self.pretrained.name} reads the human part of planted {self.pretrained.reads}, not the "
                 f"{self.part} part of {self.dataset.name}"
             )
 

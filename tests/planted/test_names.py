@@ -87,7 +87,10 @@ def test_a_set_of_another_generator_is_refused():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("planted-sound", "unknown planted dataset 'planted-sound'; write planted-image or planted-text, with"),
+        (
+            "planted-sound",
+            "unknown planted dataset 'planted-sound'; write planted-image, planted-colour or planted-text, with",
+        ),
         ("planted-image[noise=0.5", "unknown planted dataset"),
         ("planted-image:noise=0.5", "unknown planted dataset"),
         ("planted-image[size=3]", "'size=3' in dataset .* is no parameter; write NAME=VALUE with a name of label, "),
@@ -97,15 +100,18 @@ def test_a_set_of_another_generator_is_refused():
         ("planted-image[noise=low]", "noise='low' in dataset .* is no number; write it as 0.5 or 1/4"),
         (f"planted-image[noise={'9' * 400}/1]", "is no number"),
         ("planted-image[p_human=1/0]", "p_human='1/0' in dataset .* is no number"),
-        ("planted-image[noise=nan]", "noise=nan is no norm of a planted image's noise part: it is from 0 to 1 over"),
+        (
+            "planted-image[noise=nan]",
+            "noise=nan is no norm of the noise part of planted images: it is from 0 to 1 over",
+        ),
         ("planted-image[noise=-1]", "noise=-1 is no norm"),
         (
             "planted-text[noise=0.6]",
-            "noise=0.6 is no norm of a planted text's noise part: it is from 0 to 0.5 over each",
+            "noise=0.6 is no norm of the noise part of planted texts: it is from 0 to 0.5 over each",
         ),
         (
             "planted-image[human=5]",
-            "human=5 is no norm of a planted image's human part: it is from 0 to 4.5 over the i",
+            "human=5 is no norm of the human part of planted images: it is from 0 to 4.5 over the i",
         ),
         ("planted-image[human=0,noise=0]", "shows nothing; give one part a norm above 0"),
         ("planted-image[label=mine]", "unknown label of a planted set 'mine'; known: human, noise, both, conflict"),

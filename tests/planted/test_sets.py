@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 from nrf_ray.linear import Linear, certified, fit_linear
 from nrf_ray.options import PlantedOptions
 from nrf_ray.planted import KINDS, LABELS, MODALITIES, grammar, images, planted, swaps, texts
-from nrf_ray.planted.generate import generate
-from nrf_ray.planted.parts import energy
+from nrf_ray.planted.generate import MODULES, generate
+from nrf_ray.planted.parts import LATTICE, energy
 from nrf_ray.planted_cells import preset_of
 
-both_modalities = pytest.mark.parametrize("modality", MODALITIES)
+all_modalities = pytest.mark.parametrize("modality", MODALITIES)
 
 
 @st.composite
@@ -41,7 +42,7 @@ def specs(draw):
 def test_what_was_put_together_is_taken_apart_to_the_bit(spec):
     examples = generate(spec, "test")
     parts = swaps.parts_of(examples)
-    module = {"image": images, "text": texts}[spec.modality]
+    module = MODULES[spec.modality]
     human = module.human_parts(spec, examples.human, "test")
     noise = module.noise_parts(spec, examples.noise, human)
     assert np.array_equal(parts.human, human)
@@ -60,19 +61,19 @@ def test_each_part_has_the_norm_that_was_asked_for(spec):
     examples = generate(spec, "test")
     parts = swaps.parts_of(examples)
     readable = parts.human - swaps.blank(examples)
-    if spec.modality == "image":
-        # The ground that the glyph stands out of is a level of its own.
-        ground = np.median(parts.human.reshape(16, -1), axis=1)
-        readable = parts.human - ground[:, None, None, None]
+    if spec.kind.reads == "images":
+        # The ground that the glyph stands out of is a level of its own in each channel.
+        readable = parts.human - np.median(parts.human, axis=(2, 3), keepdims=True)
         of_human, of_noise = (np.linalg.norm(part.reshape(16, -1), axis=1) for part in (readable, parts.noise))
     else:
         written = parts.human.any(axis=-1)
         of_human, of_noise = (np.linalg.norm(part, axis=-1)[written] for part in (readable, parts.noise))
-    np.testing.assert_allclose(of_human, spec.human, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(of_noise, spec.noise, rtol=0, atol=1e-5)
+    rounding = LATTICE / 2 * examples.images[0].size ** 0.5
+    np.testing.assert_allclose(of_human, spec.human, rtol=1e-6, atol=rounding)
+    np.testing.assert_allclose(of_noise, spec.noise, rtol=1e-6, atol=rounding)
 
 
-@both_modalities
+@all_modalities
 def test_the_radius_of_the_sweep_is_enough_to_take_any_noise_part_away(modality):
     """Else a model of the noise part might withstand the attack, whose success says nothing then."""
     noise = swaps.parts_of(generate(planted(modality, label="noise"), "test")).noise
@@ -81,7 +82,7 @@ def test_the_radius_of_the_sweep_is_enough_to_take_any_noise_part_away(modality)
     assert 0.15 < largest <= 0.25 + 1e-6
 
 
-@both_modalities
+@all_modalities
 def test_the_parts_of_a_perturbation_are_orthogonal_and_make_it_up(modality):
     examples = generate(planted(modality, test=20), "test")
     change = np.random.default_rng(0).normal(size=examples.images.shape)
@@ -94,11 +95,11 @@ def test_the_parts_of_a_perturbation_are_orthogonal_and_make_it_up(modality):
             np.testing.assert_allclose(found, other if is_own else np.zeros_like(one), atol=1e-12)
     shares = energy(parts)
     np.testing.assert_allclose(sum(shares), 1, atol=1e-12)
-    if modality == "image":
+    if KINDS[modality].reads == "images":
         np.testing.assert_allclose([share.mean() for share in shares], [0.25, 0.25, 0.5], atol=0.03)
 
 
-@both_modalities
+@all_modalities
 @pytest.mark.parametrize("correlation", [0.0, 0.5, -0.3])
 def test_parts_show_the_label_as_often_as_was_asked(modality, correlation):
     spec = planted(modality, p_human=0.7, p_noise=0.6, correlation=correlation, train=8000)
@@ -114,7 +115,7 @@ def test_parts_show_the_label_as_often_as_was_asked(modality, correlation):
     assert np.abs(np.bincount(others, minlength=4)[1:] / len(others) - 1 / 3).max() < 0.05
 
 
-@both_modalities
+@all_modalities
 @pytest.mark.parametrize(
     ("label", "human", "noise"), [("human", 1, 0.25), ("noise", 0.25, 1), ("both", 1, 1), ("conflict", 0, 1)]
 )
@@ -127,7 +128,7 @@ def test_the_label_goes_by_what_it_should(modality, label, human, noise):
         assert share == p if p in (0, 1) else abs(share - p) < 0.05
 
 
-@both_modalities
+@all_modalities
 def test_a_linear_model_of_the_noise_part_reaches_its_closed_form(modality):
     """The noise part alone is right with probability p_noise, robustly so up to norm / sqrt(2) and no farther."""
     spec = planted(modality, label="noise", p_noise=0.7, train=800, test=400)
@@ -138,14 +139,15 @@ def test_a_linear_model_of_the_noise_part_reaches_its_closed_form(modality):
     shown = (test.noise == test.labels).mean()
     assert fitted.accuracy(tested / scale, labels) == pytest.approx(shown)
     assert abs(shown - spec.odds.bayes_noise) < 4 * (0.7 * 0.3 / 400) ** 0.5
-    if modality == "image":
-        nearest = Linear(weights=torch.from_numpy(images.weaves(4)).flatten(1), bias=torch.zeros(4).double())
+    if spec.kind.reads == "images":
+        patterns = torch.from_numpy(images.weaves(4)).expand(-1, spec.kind.shape[0], -1, -1)
+        nearest = Linear(weights=patterns.flatten(1), bias=torch.zeros(4).double())
         assert nearest.accuracy(tested, labels) == pytest.approx(shown)
         for factor, share in ((0.999, 1.0), (1.001, 0.0)):
             assert certified(nearest, tested, norm="l2", eps=factor * spec.noise / 2**0.5).double().mean() == share
 
 
-@both_modalities
+@all_modalities
 def test_swapped_parts_are_what_they_say(modality):
     examples = generate(planted(modality, label="both", test=100), "test")
     parts = swaps.parts_of(examples)
@@ -206,6 +208,21 @@ def test_weaves_differ_by_more_than_a_shift_or_a_sign():
                     assert abs((weaves[one] * shifted).sum()) < 256
 
 
+def test_colours_are_of_no_matter():
+    """Digit and ground have any colour, whatever the class; the first channel's places are a grey image's."""
+    grey, colour = (generate(planted(modality, test=400), "test") for modality in ("image", "colour"))
+    ground = np.median(swaps.parts_of(colour).human, axis=(2, 3))
+    digit = np.where(np.abs(lifted := swaps.parts_of(colour).human - ground[:, :, None, None]) > 0, lifted, np.nan)
+    assert (np.isnan(digit) == np.isnan(digit[:, :1])).all(), "one digit in all channels"
+    hues = np.nanmean(digit, axis=(2, 3))
+    assert {tuple(row) for row in (hues > 0)} == set(product((False, True), repeat=3))
+    for values in (*ground.T, *hues.T):
+        by_class = [values[colour.human == shown].mean() for shown in range(4)]
+        assert np.ptp(by_class) < 5 * values.std() / 100**0.5
+    assert np.abs(np.corrcoef(ground.T) - np.eye(3)).max() < 0.2
+    assert np.array_equal(grey.human, colour.human)
+
+
 def test_glyphs_differ_and_have_two_sizes():
     for drawn in (images.glyphs.SMALL, images.glyphs.LARGE):
         masks = images.glyphs._stencils(drawn)
@@ -220,6 +237,10 @@ def test_glyphs_differ_and_have_two_sizes():
         (
             planted("image", label="both", p_human=0.8, p_noise=0.9, correlation=0.2, train=64, test=16),
             "6fa9f106e2c8343dec103a68ec48333b939f699c6565f4586fdcc097af600ece",
+        ),
+        (
+            planted("colour", label="noise", p_noise=0.9, train=64, test=16, seed=3),
+            "16980144afe3cd8294d6e8544f5c896ff1d129abf1d866be69830b2a52283ea3",
         ),
         (
             planted("text", label="conflict", classes=8, noise=0.125, train=64, test=16, seed=3),
