@@ -1,6 +1,10 @@
 """Loading and reshaping of tables: from the files that sweeps write, from files that are wrong, and from none."""
 
 import base64
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -12,7 +16,9 @@ import tables
 import views
 from nrf_ray.graph.blobs import Blobs
 from nrf_ray.parquet import to_arrow, write_table
-from nrf_ray.tables import RESULTS
+from nrf_ray.specs import ATTACKS, Attack
+from nrf_ray.tables import ATTACK_COLUMN, RESULTS
+from nrf_ray.threat import ThreatModel
 from tests import frames
 
 
@@ -241,3 +247,18 @@ def test_one_set_is_picked_of_each_construction():
 def test_changes_are_magnified_until_the_largest_just_fits():
     assert gallery.magnification([np.array([0.1, -0.25]), np.array([0.2])]) == 2.0
     assert gallery.magnification([np.zeros(3)]) == 1.0
+
+
+@pytest.mark.parametrize("changes", [{"loss": "margin"}, {"returns": "worst_loss"}, {"mode": "fast"}], ids=str)
+def test_the_column_of_attacks_explains_every_suffix_of_their_names(changes):
+    name = Attack(threat=ThreatModel(norm="l2", eps=0.5), steps=9, step_size=0.1, **changes).name
+    suffix = name.removeprefix("pgd-9")
+    assert suffix.startswith("-")
+    assert suffix in ATTACK_COLUMN.description
+
+
+def test_the_guide_has_every_attack_and_says_who_is_refused_autoattack():
+    guide = (pathlib.Path(tables.__file__).parent / "guide.md").read_text(encoding="utf-8")
+    assert not [name for name in ATTACKS if f"`{name}`" not in guide]
+    trust = guide.partition("## How far to trust")[2].partition("\n## ")[0]
+    assert "fewer than four classes" in " ".join(trust.split())
