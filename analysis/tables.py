@@ -22,6 +22,7 @@ from nrf_ray.grille import ball_text, share_text
 from nrf_ray.kept import DECLARED
 from nrf_ray.page.pieces import drawn
 from nrf_ray.parquet import read_table, schema, to_arrow
+from nrf_ray.tables import EXTRA
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -156,7 +157,7 @@ def _interval(low: float, high: float) -> str:
 def _missing(sweep: str, table: str, why: str) -> pd.DataFrame:
     """Say how the table comes about, and return it empty."""
     print(f"There is no table {sweep}/{table}: {why}.")
-    print(f"Run: {_command(sweep)}")
+    print(f"Run: {_command(sweep, table)}")
     declared = DECLARED.get(table)
     if declared is None:
         frame, columns = pd.DataFrame(), {}
@@ -166,8 +167,10 @@ def _missing(sweep: str, table: str, why: str) -> pd.DataFrame:
     return frame
 
 
-def _command(sweep: str) -> str:
-    return f"python sweeps/{sweep}.py --store {shlex.quote(store_uri())}"
+def _command(sweep: str, table: str = "") -> str:
+    """Return the command that makes a table; extra test sets that are not in their default places are named in it."""
+    command = f"python sweeps/{sweep}.py --store {shlex.quote(store_uri())}"
+    return f"{command} --extra-test cifar10.1:PATH" if table == EXTRA.name else command
 
 
 def _chosen(datasets: list[str]) -> tuple[str, list[str]]:

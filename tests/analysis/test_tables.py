@@ -74,6 +74,12 @@ def test_a_missing_table_is_empty_with_its_columns_and_names_the_command(store, 
 
 
 def test_the_command_of_a_store_in_a_folder_with_a_space_can_be_typed(capsys, monkeypatch):
+def test_the_command_of_extra_tests_names_the_flag_that_finds_their_files(store, capsys):
+    assert tables.load("nonrobust_features", "extra_tests").empty
+    assert f"--store {store.uri} --extra-test cifar10.1:PATH\n" in capsys.readouterr().out
+    assert "extra-test" not in tables._command("nonrobust_features", "results")
+
+
     monkeypatch.setenv("NRF_STORE", "/no such/store")
     assert tables.load("nrf", "results").empty
     assert "--store '/no such/store'" in capsys.readouterr().out
