@@ -1,6 +1,7 @@
 """Tables reshaped for one figure or one display each, so that a notebook's cell only names what it shows."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -44,6 +45,16 @@ def shares_of_sets(datasets: pd.DataFrame) -> pd.DataFrame:
         for column, words in VERDICTS_OF_MODELS.items()
     ]
     return pd.concat(rows, ignore_index=True)
+
+
+def one_each(datasets: pd.DataFrame, same: Sequence[str]) -> pd.DataFrame:
+    """Return one row of `datasets` for each of those that agree in the columns `same`.
+
+    It is that of the largest radius, made from images rather than noise, rounded, of the first seed.
+    """
+    order = ["epsilon", "start", "storage", "seed"]
+    ordered = datasets.sort_values(order, ascending=[False, True, False, True], kind="stable")
+    return ordered.drop_duplicates(list(same)).sort_index().reset_index(drop=True)
 
 
 def failed_checks(robustness: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pytest
 
 import gallery
 import tables
+import texts
 import views
 from nrf_ray.graph.blobs import Blobs
 from nrf_ray.parquet import to_arrow, write_table
@@ -266,5 +267,32 @@ def test_the_column_of_attacks_explains_every_suffix_of_their_names(changes):
 def test_the_guide_has_every_attack_and_says_who_is_refused_autoattack():
     guide = (pathlib.Path(tables.__file__).parent / "guide.md").read_text(encoding="utf-8")
     assert not [name for name in ATTACKS if f"`{name}`" not in guide]
+def test_texts_of_each_way_of_making_a_set_are_picked():
+    """Regression: of a construction and norm one set was shown, whatever it started from and however it was kept."""
+    ways = [{"start": "noise"}, {"start": "image"}, {"storage": "float32"}, {"source_training": "adversarial"}]
+    later = [{"key": "smaller", "epsilon": 0.5}, {"key": "second seed", "seed": 1}]
+    found = texts.one_each(frames.datasets([*later, *ways]))
+    assert set(found["label"]) == {
+        "d_det l2 1", "d_det from noise l2 1", "d_det from image l2 1", "d_det, float32 l2 1",
+        "d_det of robust source l2 1",
+    }  # fmt: skip
+    assert "smaller" not in set(found["key"])
+
+
+def test_texts_that_cannot_be_read_are_named(store, capsys):
+    shown = texts.side_by_side(tables.store(), texts.one_each(frames.datasets([{}])))
+    assert texts.EMPTY in shown.data
+    assert "The texts of d_det l2 1 cannot be read; run its sweep again: the set k is not in" in capsys.readouterr().out
+
+
+def test_reading_texts_as_the_page_does_brings_neither_torch_nor_ray():
+    folder = pathlib.Path(tables.__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, texts; print(sorted({'torch', 'ray'} & set(sys.modules)))"],
+        env={**os.environ, "PYTHONPATH": f"{folder}:{folder.parent}"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "[]\n"
+
+
     trust = guide.partition("## How far to trust")[2].partition("\n## ")[0]
     assert "fewer than four classes" in " ".join(trust.split())
