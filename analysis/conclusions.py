@@ -21,8 +21,9 @@ def of_contrasts(contrasts: pd.DataFrame) -> str:
 
     `contrasts` is `nrf_ray.evidence.contrasts` or `source_contrasts`, labelled.
     """
-    statements = [f"**{row['label']}** teaches {_difference(row)}" for row in contrasts.to_dict("records")]
-    return _bullets([*statements, *_out_of_reach(contrasts)])
+    tested = contrasts.dropna(subset="difference")
+    statements = [f"**{row['label']}** teaches {_difference(row)}" for row in tested.to_dict("records")]
+    return _bullets([*statements, *_out_of_reach(tested), *_without_partner(contrasts)])
 
 
 def of_robust_features(contrasts: pd.DataFrame) -> str:
@@ -30,11 +31,12 @@ def of_robust_features(contrasts: pd.DataFrame) -> str:
 
     `contrasts` is `nrf_ray.evidence.robust_contrasts`, labelled.
     """
+    tested = contrasts.dropna(subset="difference")
     statements = [
         f"Under {row['attack']}, {ball_text(row['norm'], row['epsilon'])}: **{row['label']}** gives {_difference(row)}"
-        for row in contrasts.to_dict("records")
+        for row in tested.to_dict("records")
     ]
-    return _bullets([*statements, *_out_of_reach(contrasts)])
+    return _bullets([*statements, *_out_of_reach(tested), *_without_partner(contrasts)])
 
 
 def of_paper(beside: pd.DataFrame) -> str:
@@ -135,6 +137,13 @@ def _more(difference: float) -> str:
 
 def _spec(meets: Any) -> str:
     if pd.isna(meets):
+def _without_partner(contrasts: pd.DataFrame) -> Iterator[str]:
+    """Name the models that were left out of a contrast, since nothing like them is among what it is against."""
+    left_out = contrasts[contrasts["unpaired"] != ""].to_dict("records")
+    named = (f"{row['label']} without a partner of {row['against']}: {row['unpaired']}" for row in left_out)
+    yield from (f"Left out, {text}." for text in dict.fromkeys(named))
+
+
         return "not certified"
     return "they meet Goh's specification" if meets else "they miss Goh's specification"
 

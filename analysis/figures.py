@@ -98,7 +98,11 @@ def bars(table: pd.DataFrame, *, title: str, ylabel: str, note: str) -> Figure:
 
 
 def differences(table: pd.DataFrame, *, title: str, note: str) -> Figure:
-    """Draw what each set teaches beyond its control: t interval thin, bootstrap thick, filled where it is shown."""
+    """Draw what each set teaches beyond its control: t interval thin, bootstrap thick, filled where it is shown.
+
+    What had no partner at all has no difference to draw; `conclusions.of_contrasts` names it.
+    """
+    table = table.dropna(subset="difference")
     if table.empty:
         return nothing(EMPTY)
     figure, (ax,) = blank(8, 1.6 + 0.38 * len(table))

@@ -82,7 +82,7 @@ def differences(
     """Return, for each seed, how much higher `column` is in `cells` than `against`; empty where nothing makes a pair.
 
     Models are paired by what is named in `same`, students by architecture, radius, storage, mode and seed; what has no
-    partner does not enter.
+    partner does not enter, and a contrast names it.
     """
     pairs = cells.merge(against, on=list(same), suffixes=("", "_against"))
     pairs["difference"] = pairs[column] - pairs[f"{column}_against"]
@@ -98,7 +98,9 @@ def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataF
 
     Columns: how the set was made; `against`; `archs`, `seeds`; `difference` with the t interval `low`, `high` and the
     BCa bootstrap `bootstrap_low`, `bootstrap_high`; the sign-flip test's `p`, the `smallest_p` that so few seeds could
-    give, and `holm_p`, corrected for the number of rows; `shown`, whether bootstrap and corrected test exclude none.
+    give, and `holm_p`, corrected for the number of tests; `shown`, whether bootstrap and corrected test exclude none;
+    and `unpaired`, the models of the set that have no partner among the others and do not enter. Where that is all of
+    them the numbers are null and nothing is tested.
     """
     students = results[results["role"] == "student"]
     rows = []
@@ -113,7 +115,7 @@ def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataF
 def source_contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataFrame:
     """Return what sets of a robust source teach beyond the same sets of a standard one (Table 9), as `contrasts` does.
 
-    `against` is "a standard source"; the correction is for the number of these rows.
+    `against` is "a standard source"; the correction is for the number of these tests.
     """
     students = results[(results["role"] == "student") & results["construction"].isin(list(CONTROLS))]
     standard = students[students["source_training"] == "standard"]
@@ -129,7 +131,7 @@ def robust_contrasts(robustness: pd.DataFrame) -> pd.DataFrame:
     """Return how much more robust students of D_R are than those of D_NR and than standard models of D (section 3.1).
 
     One row for each D_R, attack and comparison, on the test set: columns as of `contrasts`, where `norm` and `epsilon`
-    are the attack's, and `attack` and `training` beside them. The correction is for the number of these rows.
+    are the attack's, and `attack` and `training` beside them. The correction is for the number of these tests.
     """
     tested = robustness[(robustness["tested_on"] == "test") & (robustness["training"] == "standard")]
     of_d_robust = tested[(tested["construction"] == "d_robust") & (tested["role"] == "student")]
@@ -149,6 +151,9 @@ def _contrast(
     """Return one row of a table of contrasts, of what `of` names; none where nothing makes a pair."""
     found = differences(cells, against, column, same)
     if found.empty:
+    of, found = of | {"unpaired": _unpaired(cells, against, same)}, differences(cells, against, column, same)
+    if found.empty:
+        return [{**of, "archs": 0, "seeds": 0, "excluded": False}]
         return []
     result, archs = paired(found), cells.merge(against, on=list(same))["student_arch"].nunique()
     return [
@@ -160,11 +165,22 @@ def _contrast(
         }
     ]  # fmt: skip
 
+def _unpaired(cells: pd.DataFrame, against: pd.DataFrame, same: Sequence[str]) -> str:
+    """Return which of `cells` have no partner, as in "resnet_s (seeds 0, 1), vgg_s (seed 2)"; empty for none."""
+    partners = against[list(same)].drop_duplicates()
+    found = cells.merge(partners, on=list(same), how="left", indicator="where")
+    alone = found[found["where"] == "left_only"].groupby("student_arch")["seed"].unique()
+    return ", ".join(
+        f"{arch} ({'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, sorted(seeds)))})"
+        for arch, seeds in alone.items()
+    )
+
+
 
 def _judged(rows: list[dict[str, Any]], named: Sequence[str]) -> pd.DataFrame:
     """Return contrasts as a table, each with its p corrected for the number of rows and with what may be claimed."""
     measured = ["difference", "low", "high", "bootstrap_low", "bootstrap_high", "p", "smallest_p", "excluded"]
-    found = pd.DataFrame(rows, columns=[*named, "archs", "seeds", *measured])
+    found = pd.DataFrame(rows, columns=[*named, "archs", "seeds", *measured, "unpaired"])
     found["holm_p"] = holm(found["p"]) if rows else []
     found["shown"] = found.pop("excluded").astype(bool) & (found["holm_p"] < 1 - LEVEL)
     return found

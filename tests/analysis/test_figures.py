@@ -260,8 +260,8 @@ def test_the_timeline_puts_what_overlaps_into_lanes():
 EMPTY = {
     "dots": lambda: figures.dots(SUMMARY[:0], xlabel="x", **WORDS),
     "bars": lambda: figures.bars(SUMMARY[:0], ylabel="y", **WORDS),
-    "differences": lambda: figures.differences(pd.DataFrame(), **WORDS),
-    "learning and transfer": lambda: figures.learning_and_transfer(POINTS[:0], published=PAPER, **WORDS),
+    "differences": lambda: figures.differences(pd.DataFrame({"difference": [math.nan]}), **WORDS),
+    "learning and transfer": lambda: figures.learning_and_transfer(POINTS[:0], FOUND, published=PAPER, **WORDS),
     "spread": lambda: figures.spread_of_seeds(pd.DataFrame({"seed_std": [math.nan]}), **WORDS),
     "stacked": lambda: figures.stacked(pd.DataFrame(), PARTS, xlabel="x", **WORDS),
     "recipes": lambda: figures.recipes(pd.DataFrame(), **WORDS),

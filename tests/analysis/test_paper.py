@@ -127,7 +127,7 @@ def test_goh_stands_beside_the_narrowest_linear_features():
 def contrast(**changes):
     base = {
         "label": "d_det l2 1", "against": "leak_det", "difference": 0.2, "low": 0.1, "high": 0.3, "seeds": 3,
-        "smallest_p": 0.25, "holm_p": 0.5, "shown": False,
+        "smallest_p": 0.25, "holm_p": 0.5, "shown": False, "unpaired": "",
     }  # fmt: skip
     return pd.DataFrame([base | changes])
 
@@ -167,6 +167,16 @@ def test_robustness_is_compared_at_the_same_seeds():
     rows = [
         model(name, share + 0.04 * seed, seed)
         for seed in range(8)
+def test_what_had_no_partner_is_named_once_and_has_no_difference():
+    some = contrast(unpaired="vgg_s (seed 3)")
+    none = contrast(label="d_det linf 1", difference=None, smallest_p=None, unpaired="resnet_s (seeds 0, 1)")
+    text = conclusions.of_contrasts(pd.concat([some, some, none], ignore_index=True))
+    assert text.count("- Left out, d_det l2 1 without a partner of leak_det: vgg_s (seed 3).") == 1
+    assert "- Left out, d_det linf 1 without a partner of leak_det: resnet_s (seeds 0, 1)." in text
+    assert "d_det linf 1** teaches" not in text
+    assert "corrected for 2 rows" in text, "what was not tested is not corrected for"
+
+
         for name, share in (("d_robust", 0.5), ("d_nonrobust", 0.49), ("d", 0.51))
     ]
     found = evidence.robust_contrasts(robustness(rows))
