@@ -48,8 +48,9 @@ def of_paper(beside: pd.DataFrame) -> str:
     named = f": {', '.join(inside['label'])}" if len(inside) else ""
     return _bullets(
         [
-            f"Of {len(known)} published numbers, {len(inside)} lie in our interval over seeds{named}. Data and "
-            "networks differ, so this is no test of either; the order of the rows is what can be compared.",
+            f"Of {len(known)} published numbers ({'; '.join(dict.fromkeys(known['paper_of']))}), {len(inside)} lie in "
+            f"our interval over seeds{named}. Where data, networks or radius are others, this is no test of either; "
+            "the order of the rows is what can be compared.",
             _order(known),
         ]
     )

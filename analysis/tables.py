@@ -125,7 +125,8 @@ def labelled(table: pd.DataFrame, ball: Sequence[str] = ("norm", "epsilon")) -> 
 def readable(table: pd.DataFrame, *names: str) -> pd.DataFrame:
     """Return rows of `nrf_ray.evidence.summarise` as people read them: shares with three digits, intervals beside them.
 
-    `names` are the columns kept as they are; those of `paper.beside` follow where the table has them.
+    `names` are the columns kept as they are; those of `paper.compared` follow where the table has them, with preset
+    and data of ours and of what is published.
     """
     rows = [_readable(row) for row in table.to_dict("records")]
     kept = table[list(names)].reset_index(drop=True).astype(object)
@@ -134,6 +135,7 @@ def readable(table: pd.DataFrame, *names: str) -> pd.DataFrame:
 
 def _readable(row: dict[Any, Any]) -> dict[str, Any]:
     cells = {
+        **({"ours": row["ours"]} if "ours" in row else {}),
         "mean [95% over seeds]": _with_interval(row["mean"], row["low"], row["high"]),
         "seeds": row["seeds"],
         "models": row["models"],
@@ -141,8 +143,9 @@ def _readable(row: dict[Any, Any]) -> dict[str, Any]:
         "95% over test images": _interval(row["test_low"], row["test_high"]),
     }
     if "paper" in row:
-        cells["paper"] = "" if pd.isna(row["paper"]) else f"{share_text(row['paper'])} ({row['paper_source']})"
-        cells["re-runs"] = _interval(row["reruns_low"], row["reruns_high"])
+        paper, reruns = share_text(row["paper"]), _interval(row["reruns_low"], row["reruns_high"])
+        cells["paper"] = "" if pd.isna(row["paper"]) else f"{paper} ({row['paper_source']}: {row['paper_of']})"
+        cells["re-runs"] = f"{reruns} ({row['reruns']}: {row['reruns_of']})" if reruns else ""
     return cells
 
 

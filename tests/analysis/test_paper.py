@@ -77,6 +77,32 @@ def test_the_papers_numbers_stand_beside_the_same_kind_of_set():
     assert set(table["series"]) == {"right on (x, y)"}
 
 
+def test_the_papers_numbers_and_the_band_of_reruns_name_their_preset_and_data():
+    """Regression: numbers of CIFAR-10 at l2 .5 stood beside others as if they were of the same."""
+    frame = results([{"construction": "d_det"}])
+    frame.attrs["about"] = "preset laptop, digits"
+    (row,) = tables.readable(paper.compared(frame, "clean_accuracy"), "label").to_dict("records")
+    assert row["ours"] == "preset laptop, digits"
+    assert row["paper"] == ".437 (Table 1: CIFAR-10, preset cifar10, ResNet-50, l2 0.5)"
+    assert row["re-runs"] == (
+        "[.198, .435] (6: CIFAR-10, no preset of ours, ResNet-50 and a small network and ResNet-18, l2 0.5)"
+    )
+    of_imagenet = paper.compared(frame, "clean_accuracy", data=paper.IMAGENET)
+    assert of_imagenet["paper_of"].tolist() == ["Restricted ImageNet, preset restricted-imagenet, ResNet-50, l2 3"]
+    assert "published numbers" not in conclusions.of_paper(of_imagenet), "one seed has no interval"
+
+
+def test_sets_of_a_norm_that_nobody_published_have_no_number_beside_them():
+    made = [{"construction": "d_det", "norm": "linf", "epsilon": 0.1}, {"construction": "leak_rand", "norm": "linf"}]
+    table = paper.compared(results(made), "clean_accuracy")
+    assert table[["paper", "reruns_low"]].isna().all(axis=None)
+    attacked = {"trained_norm": "linf", "source_training": "adversarial", "start": "image", "construction": "d_robust"}
+    assert paper.compared(robustness([attacked]), "robust_accuracy")["paper"].isna().all()
+    points = pd.DataFrame({"norm": ["l2", "l2"]})
+    assert paper.figure_3(points, "targeted").to_numpy().tolist()[0] == ["VGG-16", 0.279, 0.092]
+    assert paper.figure_3(points.assign(norm="linf"), "targeted").empty
+
+
 def test_the_relabelled_accuracy_has_numbers_of_its_own_and_other_data_have_others():
     frame = results([{"construction": "d_det"}])
     assert paper.compared(frame, "relabelled_accuracy")["paper"].tolist() == [0.162]
@@ -97,8 +123,7 @@ def test_a_note_tells_n_seeds_and_data_and_mentions_diamonds_only_where_there_ar
     table = paper.compared(results([{"seed": 0}, {"seed": 1}]), "clean_accuracy")
     assert paper.note(table, "preset laptop, digits") == (
         "Ours: preset laptop, digits; n = 360 test images; mean over architectures, then over 2 seeds; 95% t interval "
-        "over them, cut at 0 and 1. Hollow diamonds: Ilyas et al. 2019, CIFAR-10, ResNet-50, l2 .5: other data and "
-        "another network."
+        "over them, cut at 0 and 1. Hollow diamonds: Ilyas et al. 2019: CIFAR-10, preset cifar10, ResNet-50, l2 0.5."
     )
     alone = paper.compared(results([{"construction": "d_other"}]), "clean_accuracy")
     assert "diamonds" not in paper.note(alone, "digits")
@@ -142,6 +167,16 @@ def test_a_difference_is_worded_by_what_was_shown():
     assert "sign-flip" not in many
 
 
+def test_what_had_no_partner_is_named_once_and_has_no_difference():
+    some = contrast(unpaired="vgg_s (seed 3)")
+    none = contrast(label="d_det linf 1", difference=None, smallest_p=None, unpaired="resnet_s (seeds 0, 1)")
+    text = conclusions.of_contrasts(pd.concat([some, some, none], ignore_index=True))
+    assert text.count("- Left out, d_det l2 1 without a partner of leak_det: vgg_s (seed 3).") == 1
+    assert "- Left out, d_det linf 1 without a partner of leak_det: resnet_s (seeds 0, 1)." in text
+    assert "d_det linf 1** teaches" not in text
+    assert "corrected for 2 rows" in text, "what was not tested is not corrected for"
+
+
 def test_conclusions_of_nothing_say_so():
     nothing = conclusions.NOTHING
     assert conclusions.of_contrasts(evidence.contrasts(results([]))) == nothing
@@ -167,16 +202,6 @@ def test_robustness_is_compared_at_the_same_seeds():
     rows = [
         model(name, share + 0.04 * seed, seed)
         for seed in range(8)
-def test_what_had_no_partner_is_named_once_and_has_no_difference():
-    some = contrast(unpaired="vgg_s (seed 3)")
-    none = contrast(label="d_det linf 1", difference=None, smallest_p=None, unpaired="resnet_s (seeds 0, 1)")
-    text = conclusions.of_contrasts(pd.concat([some, some, none], ignore_index=True))
-    assert text.count("- Left out, d_det l2 1 without a partner of leak_det: vgg_s (seed 3).") == 1
-    assert "- Left out, d_det linf 1 without a partner of leak_det: resnet_s (seeds 0, 1)." in text
-    assert "d_det linf 1** teaches" not in text
-    assert "corrected for 2 rows" in text, "what was not tested is not corrected for"
-
-
         for name, share in (("d_robust", 0.5), ("d_nonrobust", 0.49), ("d", 0.51))
     ]
     found = evidence.robust_contrasts(robustness(rows))

@@ -144,15 +144,17 @@ def test_shares_are_written_as_the_field_does():
         [
             {
                 "label": "a", "mean": 0.5, "low": 0.25, "high": 0.75, "seeds": 3, "models": 6, "n": 360,
-                "test_low": 0.4, "test_high": 0.6, "paper": 0.437, "paper_source": "Table 1", "reruns_low": np.nan,
-                "reruns_high": np.nan,
+                "test_low": 0.4, "test_high": 0.6, "ours": "preset laptop, digits", "paper": 0.437,
+                "paper_source": "Table 1", "paper_of": "CIFAR-10", "reruns_low": np.nan, "reruns_high": np.nan,
+                "reruns": 0, "reruns_of": None,
             },
         ]
     )  # fmt: skip
     (row,) = tables.readable(summary, "label").to_dict("records")
     assert row == {
-        "label": "a", "mean [95% over seeds]": ".500 [.250, .750]", "seeds": 3, "models": 6, "n": 360,
-        "95% over test images": "[.400, .600]", "paper": ".437 (Table 1)", "re-runs": "",
+        "label": "a", "ours": "preset laptop, digits", "mean [95% over seeds]": ".500 [.250, .750]", "seeds": 3,
+        "models": 6, "n": 360, "95% over test images": "[.400, .600]", "paper": ".437 (Table 1: CIFAR-10)",
+        "re-runs": "",
     }  # fmt: skip
 
 
