@@ -11,7 +11,7 @@ import pandas as pd
 
 from nrf_ray.grille import ball_text, share_text
 from nrf_ray.statistics import holm, seeds_needed
-from nrf_ray.statistics.intervals import LEVEL
+from nrf_ray.statistics.intervals import LEVEL, RESAMPLES
 
 NOTHING = "*Nothing can be said: the table is not there, or lacks the rows for it.*"
 
@@ -60,10 +60,15 @@ def of_figure_3(figure_3: pd.DataFrame) -> str:
     """Say how learning from D_det goes with being fooled (`nrf_ray.evidence.figure_3`)."""
     return _bullets(
         f"{row['attack']}, d_det at {row['d_det']}: r = {row['r']:.2f} {_interval(row['low'], row['high'])} over "
-        f"{row['archs']} architectures, permutation p = {row['p']:.3g}, corrected "
-        f"{row['holm_p']:.3g}: {_direction(row)}."
+        f"{row['archs']} architectures, permutation p = {row['p']:.3g} "
+        f"({pairings_text(row['exact'])}), corrected {row['holm_p']:.3g}: {_direction(row)}."
         for row in figure_3.to_dict("records")
     )
+
+
+def pairings_text(exact: bool) -> str:
+    """Return what a permutation test of a correlation rests on."""
+    return "every pairing counted" if exact else f"{RESAMPLES} pairings drawn"
 
 
 def of_theory(theory: pd.DataFrame) -> str:
@@ -132,12 +137,6 @@ def _out_of_reach(contrasts: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _more(difference: float) -> str:
-    return "more" if difference >= 0 else "less"
-
-
-def _spec(meets: Any) -> str:
-    if pd.isna(meets):
 def _without_partner(contrasts: pd.DataFrame) -> Iterator[str]:
     """Name the models that were left out of a contrast, since nothing like them is among what it is against."""
     left_out = contrasts[contrasts["unpaired"] != ""].to_dict("records")
@@ -145,6 +144,12 @@ def _without_partner(contrasts: pd.DataFrame) -> Iterator[str]:
     yield from (f"Left out, {text}." for text in dict.fromkeys(named))
 
 
+def _more(difference: float) -> str:
+    return "more" if difference >= 0 else "less"
+
+
+def _spec(meets: Any) -> str:
+    if pd.isna(meets):
         return "not certified"
     return "they meet Goh's specification" if meets else "they miss Goh's specification"
 

@@ -148,13 +148,12 @@ def robust_contrasts(robustness: pd.DataFrame) -> pd.DataFrame:
 def _contrast(
     of: dict[str, Any], cells: pd.DataFrame, against: pd.DataFrame, column: str, same: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return one row of a table of contrasts, of what `of` names; none where nothing makes a pair."""
-    found = differences(cells, against, column, same)
-    if found.empty:
+    """Return one row of a table of contrasts, of what `of` names; none where there is nothing to compare with."""
+    if against.empty:
+        return []
     of, found = of | {"unpaired": _unpaired(cells, against, same)}, differences(cells, against, column, same)
     if found.empty:
         return [{**of, "archs": 0, "seeds": 0, "excluded": False}]
-        return []
     result, archs = paired(found), cells.merge(against, on=list(same))["student_arch"].nunique()
     return [
         {
@@ -165,6 +164,7 @@ def _contrast(
         }
     ]  # fmt: skip
 
+
 def _unpaired(cells: pd.DataFrame, against: pd.DataFrame, same: Sequence[str]) -> str:
     """Return which of `cells` have no partner, as in "resnet_s (seeds 0, 1), vgg_s (seed 2)"; empty for none."""
     partners = against[list(same)].drop_duplicates()
@@ -174,7 +174,6 @@ def _unpaired(cells: pd.DataFrame, against: pd.DataFrame, same: Sequence[str]) -
         f"{arch} ({'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, sorted(seeds)))})"
         for arch, seeds in alone.items()
     )
-
 
 
 def _judged(rows: list[dict[str, Any]], named: Sequence[str]) -> pd.DataFrame:
@@ -189,23 +188,28 @@ def _judged(rows: list[dict[str, Any]], named: Sequence[str]) -> pd.DataFrame:
 def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """Return the points of Figures 3 and 13: what each architecture learns of d_det, and how often it is fooled.
 
-    One row for each d_det set of a standard source, attack and architecture: the radii of both, the means `learnt` and
-    `fooled`, and their t intervals over seeds (`learnt_low` and so on); `fooled` is null where no victim has the
-    architecture and was trained in the same mode.
+    One row for each d_det set of a standard source, attack and architecture: the norm and the radii of both, the means
+    `learnt` and `fooled`, and their t intervals over seeds (`learnt_low` and so on); `fooled` is null where no victim
+    has the architecture and was trained in the same mode. `d_det` and `attack` name set and attack, no two alike.
+    Raises ValueError where the tables are of several datasets.
     """
+    if len(several := sorted({*transfer["dataset"], *results["dataset"]})) > 1:
+        raise ValueError(f"Figure 3 is of one dataset, and these tables are of {', '.join(several)}: choose one")
     points = []
     learnt = results[(results["construction"] == "d_det") & (results["source_training"] != "adversarial")]
-    stored = learnt["storage"].nunique() > 1
-    made = ["mode", "norm", "epsilon", "storage", "student_arch"]
-    for (mode, norm, epsilon, storage, arch), students in learnt.groupby(made):
+    differ = [name for name in ("storage", "craft_mode") if learnt[name].nunique() > 1]
+    made = ["mode", "norm", "epsilon", "storage", "craft_mode", "student_arch"]
+    for (mode, norm, epsilon, storage, craft_mode, arch), students in learnt.groupby(made):
+        how = {"storage": str(storage), "craft_mode": f"made {craft_mode}"}
         of_norm = (transfer["norm"] == norm) & (transfer["construction"] == "d")
         tried = transfer[of_norm & (transfer["mode"] == mode) & (transfer["source_mode"] == mode)]
         for (targeted, radius), victims in tried.groupby(["targeted", "epsilon"]):
             same = victims[victims["victim_arch"] == arch]
             points.append(
                 {
-                    "d_det": f"{norm} {epsilon:g}{f', {storage}' if stored else ''}{mode_text(mode)}",
+                    "d_det": ", ".join([f"{norm} {epsilon:g}", *(how[name] for name in differ)]) + mode_text(mode),
                     "attack": f"{'targeted' if targeted else 'untargeted'} {norm} {radius:g}",
+                    "norm": norm,
                     "epsilon": epsilon,
                     "radius": radius,
                     "targeted": targeted,
@@ -217,7 +221,7 @@ def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
             )
     measured = [f"{what}{end}" for what in ("learnt", "fooled") for end in ("", "_low", "_high")]
     return pd.DataFrame(
-        points, columns=["d_det", "attack", "epsilon", "radius", "targeted", "arch", "seeds", *measured]
+        points, columns=["d_det", "attack", "norm", "epsilon", "radius", "targeted", "arch", "seeds", *measured]
     )
 
 
@@ -231,8 +235,9 @@ def figure_3(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """Return how learning from each d_det set goes with being fooled by each attack (Figures 3, 13).
 
     One row each with `d_det`, `attack`, Pearson's `r` over architectures with its bootstrap interval `low`, `high`, the
-    permutation test's `p` and `holm_p`, corrected for the number of rows, and the numbers of `archs` and `seeds`. Left
-    out where an architecture has no victim, or where fewer than three or no spread leave a correlation undefined.
+    permutation test's `p`, whether it is `exact` (every pairing counted, not some drawn) and `holm_p`, corrected for
+    the number of rows, and the numbers of `archs` and `seeds`. Left out where an architecture has no victim, or where
+    fewer than three or no spread leave a correlation undefined.
     """
     rows = []
     for (d_det, attack), points in learnt_and_fooled(transfer, results).groupby(["d_det", "attack"], sort=False):
@@ -240,7 +245,7 @@ def figure_3(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
         if len(x) < 3 or y.isna().any() or min(x.std(), y.std()) < ROUNDING:
             continue
         found = correlation(x, y)
-        ends = found.r.estimate, found.r.low, found.r.high, found.test.p
-        rows.append((d_det, attack, *ends, len(x), points["seeds"].max()))
-    found_all = pd.DataFrame(rows, columns=["d_det", "attack", "r", "low", "high", "p", "archs", "seeds"])
+        shown = found.r.estimate, found.r.low, found.r.high, found.test.p, found.test.exact
+        rows.append((d_det, attack, *shown, len(x), points["seeds"].max()))
+    found_all = pd.DataFrame(rows, columns=["d_det", "attack", "r", "low", "high", "p", "exact", "archs", "seeds"])
     return found_all.assign(holm_p=holm(found_all["p"]) if len(found_all) else [])

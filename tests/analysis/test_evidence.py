@@ -185,3 +185,24 @@ def test_networks_of_two_modes_are_never_averaged():
         ["l2 1, trained fast", 0.8, 0.9],
     ]
     assert [model_text(row) for row in frame.to_dict("records")][::2] == ["d_det", "d_det, trained fast"]
+
+
+def test_sets_that_differ_in_how_they_were_made_are_points_of_their_own():
+    made = [{"craft_mode": "faithful", "clean_accuracy": 0.2}, {"craft_mode": "fast", "clean_accuracy": 0.8}]
+    found = learnt_and_fooled(transfers([{}]), results(made))
+    assert found[["d_det", "norm", "learnt"]].to_numpy().tolist() == [
+        ["l2 1, made faithful", "l2", 0.2],
+        ["l2 1, made fast", "l2", 0.8],
+    ]
+
+
+def test_figure_3_of_two_datasets_is_refused_by_their_names():
+    with pytest.raises(ValueError, match="these tables are of digits, fashion-mnist"):
+        learnt_and_fooled(transfers([{}]), results([{}, {"dataset": "fashion-mnist"}]))
+
+
+@pytest.mark.parametrize(("archs", "exact"), [(7, True), (8, False)])
+def test_figure_3_says_whether_every_pairing_was_counted(archs, exact):
+    learnt = [{"student_arch": f"a{i}", "clean_accuracy": 0.1 * i} for i in range(archs)]
+    fooled = [{"victim_arch": f"a{i}", "success_rate": 0.1 * i + 0.05 * (i % 2)} for i in range(archs)]
+    assert figure_3(transfers(fooled), results(learnt))["exact"].tolist() == [exact]

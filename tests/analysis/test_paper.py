@@ -223,8 +223,10 @@ def test_a_table_of_many_rows_needs_more_seeds_than_one_of_one():
 
 def test_correlations_failures_and_leaks_are_worded_by_their_intervals():
     row = {"attack": "targeted l2 1", "d_det": "l2 1", "r": 0.9, "low": 0.5, "high": 1.0, "archs": 5, "p": 0.0167}
-    row["holm_p"] = 0.0167
+    row |= {"holm_p": 0.0167, "exact": True}
     assert "they rise together" in conclusions.of_figure_3(pd.DataFrame([row]))
+    assert "p = 0.0167 (every pairing counted)" in conclusions.of_figure_3(pd.DataFrame([row]))
+    assert "p = 0.0167 (9999 pairings drawn)" in conclusions.of_figure_3(pd.DataFrame([row | {"exact": False}]))
     assert "nothing is shown" in conclusions.of_figure_3(pd.DataFrame([row | {"holm_p": 0.13}])), "eight were tried"
     assert "nothing is shown" in conclusions.of_figure_3(pd.DataFrame([row | {"low": -0.5}]))
     theory = pd.DataFrame({"statement": ["theorem_1", "theorem_3"], "holds": [True, False]})

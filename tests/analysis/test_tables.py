@@ -74,13 +74,13 @@ def test_a_missing_table_is_empty_with_its_columns_and_names_the_command(store, 
     assert tables.dictionary(unknown) == ""
 
 
-def test_the_command_of_a_store_in_a_folder_with_a_space_can_be_typed(capsys, monkeypatch):
 def test_the_command_of_extra_tests_names_the_flag_that_finds_their_files(store, capsys):
     assert tables.load("nonrobust_features", "extra_tests").empty
     assert f"--store {store.uri} --extra-test cifar10.1:PATH\n" in capsys.readouterr().out
     assert "extra-test" not in tables._command("nonrobust_features", "results")
 
 
+def test_the_command_of_a_store_in_a_folder_with_a_space_can_be_typed(capsys, monkeypatch):
     monkeypatch.setenv("NRF_STORE", "/no such/store")
     assert tables.load("nrf", "results").empty
     assert "--store '/no such/store'" in capsys.readouterr().out
@@ -217,11 +217,25 @@ def test_planted_sets_show_which_part_is_used_and_which_is_changed():
     assert views.parts_used(planted[:0]).empty
 
 
-def test_the_largest_radius_is_of_the_set_and_then_of_the_attack():
+def test_the_largest_radius_is_of_a_norm_and_no_two_sets_are_mixed():
+    """Regression: sets of one radius and of two norms, or kept in two ways, were points of one line."""
     points = pd.DataFrame(
-        {"targeted": [True, True, False, True], "epsilon": [1, 1.5, 1.5, 1.5], "radius": [1.5, 1, 2, 1.5]}
-    )
-    assert views.largest_radius(points, targeted=True).to_numpy().tolist() == [[True, 1.5, 1.5]]
+        [
+            (True, "l2 1", "l2", 1.0, 1.5), (True, "l2 1.5, uint8", "l2", 1.5, 1.0),
+            (True, "l2 1.5, uint8", "l2", 1.5, 1.5), (False, "l2 1.5, uint8", "l2", 1.5, 2.0),
+            (True, "l2 1.5, float32", "l2", 1.5, 1.5), (True, "linf 0.1", "linf", 0.1, 0.1),
+            (True, "linf 0.1", "linf", 0.1, 0.05), (True, "linf 0.05", "linf", 0.05, 0.1),
+        ],
+        columns=["targeted", "d_det", "norm", "epsilon", "radius"],
+    )  # fmt: skip
+    found = views.at_largest_radius(points, targeted=True)
+    assert [table[["d_det", "radius"]].to_numpy().tolist() for table in found] == [
+        [["l2 1.5, uint8", 1.5]],
+        [["l2 1.5, float32", 1.5]],
+        [["linf 0.1", 0.1]],
+    ]
+    (nothing,) = views.at_largest_radius(points[:0], targeted=True)
+    assert nothing.empty, "one table, for a figure that says so"
 
 
 def test_chance_is_known_of_datasets_that_are_here():
@@ -253,22 +267,6 @@ def test_one_set_is_picked_of_each_construction():
     assert table[["construction", "key"]].to_numpy().tolist() == [["d_robust", "r"], ["d_det", "this one"]]
 
 
-def test_changes_are_magnified_until_the_largest_just_fits():
-    assert gallery.magnification([np.array([0.1, -0.25]), np.array([0.2])]) == 2.0
-    assert gallery.magnification([np.zeros(3)]) == 1.0
-
-
-@pytest.mark.parametrize("changes", [{"loss": "margin"}, {"returns": "worst_loss"}, {"mode": "fast"}], ids=str)
-def test_the_column_of_attacks_explains_every_suffix_of_their_names(changes):
-    name = Attack(threat=ThreatModel(norm="l2", eps=0.5), steps=9, step_size=0.1, **changes).name
-    suffix = name.removeprefix("pgd-9")
-    assert suffix.startswith("-")
-    assert suffix in ATTACK_COLUMN.description
-
-
-def test_the_guide_has_every_attack_and_says_who_is_refused_autoattack():
-    guide = (pathlib.Path(tables.__file__).parent / "guide.md").read_text(encoding="utf-8")
-    assert not [name for name in ATTACKS if f"`{name}`" not in guide]
 def test_texts_of_each_way_of_making_a_set_are_picked():
     """Regression: of a construction and norm one set was shown, whatever it started from and however it was kept."""
     ways = [{"start": "noise"}, {"start": "image"}, {"storage": "float32"}, {"source_training": "adversarial"}]
@@ -296,5 +294,21 @@ def test_reading_texts_as_the_page_does_brings_neither_torch_nor_ray():
     assert done.stdout == "[]\n"
 
 
+def test_changes_are_magnified_until_the_largest_just_fits():
+    assert gallery.magnification([np.array([0.1, -0.25]), np.array([0.2])]) == 2.0
+    assert gallery.magnification([np.zeros(3)]) == 1.0
+
+
+@pytest.mark.parametrize("changes", [{"loss": "margin"}, {"returns": "worst_loss"}, {"mode": "fast"}], ids=str)
+def test_the_column_of_attacks_explains_every_suffix_of_their_names(changes):
+    name = Attack(threat=ThreatModel(norm="l2", eps=0.5), steps=9, step_size=0.1, **changes).name
+    suffix = name.removeprefix("pgd-9")
+    assert suffix.startswith("-")
+    assert suffix in ATTACK_COLUMN.description
+
+
+def test_the_guide_has_every_attack_and_says_who_is_refused_autoattack():
+    guide = (pathlib.Path(tables.__file__).parent / "guide.md").read_text(encoding="utf-8")
+    assert not [name for name in ATTACKS if f"`{name}`" not in guide]
     trust = guide.partition("## How far to trust")[2].partition("\n## ")[0]
     assert "fewer than four classes" in " ".join(trust.split())
