@@ -282,7 +282,10 @@ def test_texts_of_each_way_of_making_a_set_are_picked():
 def test_texts_that_cannot_be_read_are_named(store, capsys):
     shown = texts.side_by_side(tables.store(), texts.one_each(frames.datasets([{}])))
     assert texts.EMPTY in shown.data
-    assert "The texts of d_det l2 1 cannot be read; run its sweep again: the set k is not in" in capsys.readouterr().out
+    assert (
+        "The texts of d_det l2 1 cannot be read; run its sweep again: the set k is no longer in"
+        in capsys.readouterr().out
+    )
 
 
 def test_reading_texts_as_the_page_does_brings_neither_torch_nor_ray():
