@@ -11,7 +11,7 @@ import pandas as pd
 
 from nrf_ray.grille import ball_text, share_text
 from nrf_ray.statistics import holm, seeds_needed
-from nrf_ray.statistics.intervals import LEVEL
+from nrf_ray.statistics.intervals import LEVEL, RESAMPLES
 
 NOTHING = "*Nothing can be said: the table is not there, or lacks the rows for it.*"
 
@@ -21,8 +21,9 @@ def of_contrasts(contrasts: pd.DataFrame) -> str:
 
     `contrasts` is `nrf_ray.evidence.contrasts` or `source_contrasts`, labelled.
     """
-    statements = [f"**{row['label']}** teaches {_difference(row)}" for row in contrasts.to_dict("records")]
-    return _bullets([*statements, *_out_of_reach(contrasts)])
+    tested = contrasts.dropna(subset="difference")
+    statements = [f"**{row['label']}** teaches {_difference(row)}" for row in tested.to_dict("records")]
+    return _bullets([*statements, *_out_of_reach(tested), *_without_partner(contrasts)])
 
 
 def of_robust_features(contrasts: pd.DataFrame) -> str:
@@ -30,11 +31,12 @@ def of_robust_features(contrasts: pd.DataFrame) -> str:
 
     `contrasts` is `nrf_ray.evidence.robust_contrasts`, labelled.
     """
+    tested = contrasts.dropna(subset="difference")
     statements = [
         f"Under {row['attack']}, {ball_text(row['norm'], row['epsilon'])}: **{row['label']}** gives {_difference(row)}"
-        for row in contrasts.to_dict("records")
+        for row in tested.to_dict("records")
     ]
-    return _bullets([*statements, *_out_of_reach(contrasts)])
+    return _bullets([*statements, *_out_of_reach(tested), *_without_partner(contrasts)])
 
 
 def of_paper(beside: pd.DataFrame) -> str:
@@ -46,8 +48,9 @@ def of_paper(beside: pd.DataFrame) -> str:
     named = f": {', '.join(inside['label'])}" if len(inside) else ""
     return _bullets(
         [
-            f"Of {len(known)} published numbers, {len(inside)} lie in our interval over seeds{named}. Data and "
-            "networks differ, so this is no test of either; the order of the rows is what can be compared.",
+            f"Of {len(known)} published numbers ({'; '.join(dict.fromkeys(known['paper_of']))}), {len(inside)} lie in "
+            f"our interval over seeds{named}. Where data, networks or radius are others, this is no test of either; "
+            "the order of the rows is what can be compared.",
             _order(known),
         ]
     )
@@ -57,10 +60,15 @@ def of_figure_3(figure_3: pd.DataFrame) -> str:
     """Say how learning from D_det goes with being fooled (`nrf_ray.evidence.figure_3`)."""
     return _bullets(
         f"{row['attack']}, d_det at {row['d_det']}: r = {row['r']:.2f} {_interval(row['low'], row['high'])} over "
-        f"{row['archs']} architectures, permutation p = {row['p']:.3g}, corrected "
-        f"{row['holm_p']:.3g}: {_direction(row)}."
+        f"{row['archs']} architectures, permutation p = {row['p']:.3g} "
+        f"({pairings_text(row['exact'])}), corrected {row['holm_p']:.3g}: {_direction(row)}."
         for row in figure_3.to_dict("records")
     )
+
+
+def pairings_text(exact: bool) -> str:
+    """Return what a permutation test of a correlation rests on."""
+    return "every pairing counted" if exact else f"{RESAMPLES} pairings drawn"
 
 
 def of_theory(theory: pd.DataFrame) -> str:
@@ -127,6 +135,13 @@ def _out_of_reach(contrasts: pd.DataFrame) -> Iterator[str]:
             f"which is corrected for {rows}: {which} can be shown by it; {seeds_needed(len(contrasts))} seeds are "
             "needed. Intervals of so few seeds hold only if differences are normal."
         )
+
+
+def _without_partner(contrasts: pd.DataFrame) -> Iterator[str]:
+    """Name the models that were left out of a contrast, since nothing like them is among what it is against."""
+    left_out = contrasts[contrasts["unpaired"] != ""].to_dict("records")
+    named = (f"{row['label']} without a partner of {row['against']}: {row['unpaired']}" for row in left_out)
+    yield from (f"Left out, {text}." for text in dict.fromkeys(named))
 
 
 def _more(difference: float) -> str:

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import BboxBase
 
 from nrf_ray.grille import ball_text
 from nrf_ray.recipe_summary import KNOBS, RULES, chosen
-from nrf_ray.statistics import correlation, regression
-from nrf_ray.statistics.intervals import ROUNDING
+from nrf_ray.statistics import regression
 from style import (
     BLACK,
     BLUE,
@@ -40,8 +40,8 @@ Array = npt.NDArray[np.float64]
 LABEL_WIDTH = 44
 """Characters of a label's line."""
 
-NAME_HEIGHT = 0.02
-"""Published points of Figure 3 whose shares of fooled images are as near as this have names on one height."""
+NAME_OFFSET = (-6.0, 2.0)
+"""From a published point of Figure 3 to the end of its name, in points."""
 
 EMPTY = "There are no rows to draw; see above which command makes the table."
 
@@ -98,7 +98,11 @@ def bars(table: pd.DataFrame, *, title: str, ylabel: str, note: str) -> Figure:
 
 
 def differences(table: pd.DataFrame, *, title: str, note: str) -> Figure:
-    """Draw what each set teaches beyond its control: t interval thin, bootstrap thick, filled where it is shown."""
+    """Draw what each set teaches beyond its control: t interval thin, bootstrap thick, filled where it is shown.
+
+    What had no partner at all has no difference to draw; `conclusions.of_contrasts` names it.
+    """
+    table = table.dropna(subset="difference")
     if table.empty:
         return nothing(EMPTY)
     figure, (ax,) = blank(8, 1.6 + 0.38 * len(table))
@@ -117,22 +121,30 @@ def differences(table: pd.DataFrame, *, title: str, note: str) -> Figure:
     return _finished(figure, ax, title, note)
 
 
-def learning_and_transfer(points: pd.DataFrame, *, published: pd.DataFrame, title: str, note: str) -> Figure:
+def learning_and_transfer(
+    points: pd.DataFrame, correlations: pd.DataFrame, *, published: pd.DataFrame, title: str, note: str
+) -> Figure:
     """Draw Figure 3 or 13: what architectures learn of D_det against how often they are fooled.
 
-    `points` are rows of `nrf_ray.evidence.learnt_and_fooled` of one set and one attack; through three or more that vary
-    goes their regression. `published` has the paper's `arch`, `learnt` and `fooled`.
+    `points` are rows of `nrf_ray.evidence.learnt_and_fooled` of one set and one attack, `correlations` those of
+    `figure_3` for the same tables: r is what stands there, and where nothing does there is no line either. `published`
+    has the paper's `arch`, `learnt` and `fooled`. Raises ValueError where points are of several sets or attacks.
     """
     points = points.dropna(subset=["learnt", "fooled"])
     if points.empty:
         return nothing(EMPTY)
+    of, *others = (points["d_det"] + ", " + points["attack"]).unique()
+    if others:
+        raise ValueError(f"no line goes through the points of {'; '.join([of, *others])} together: draw one at a time")
     figure, (ax,) = blank(6.5, 5.2)
-    x, y = points["learnt"], points["fooled"]
-    if len(points) > 2 and min(x.std(), y.std()) > ROUNDING:
-        line, found = regression(x, y, at=np.linspace(x.min(), x.max(), 40)), correlation(x, y)
+    title += f": d_det {of}"
+    same = (correlations["d_det"] == points["d_det"].iloc[0]) & (correlations["attack"] == points["attack"].iloc[0])
+    for found in correlations[same].to_dict("records"):
+        x = points["learnt"]
+        line = regression(x, points["fooled"], at=np.linspace(x.min(), x.max(), 40))
         ax.fill_between(line.x, line.low, line.high, color=SKY, alpha=0.3, linewidth=0, label="95% bootstrap band")
         ax.plot(line.x, line.y, color=BLUE, linewidth=1.5, label=f"slope {line.slope.estimate:.2f}")
-        title += f": {points['d_det'].iloc[0]}, r = {found.r.estimate:.2f} [{found.r.low:.2f}, {found.r.high:.2f}]"
+        title += f"\nr = {found['r']:.2f} [{found['low']:.2f}, {found['high']:.2f}] over {found['archs']} architectures"
     for index, row in enumerate(points.to_dict("records")):
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
         across, up = (_arms(points[index : index + 1], of=name) for name in ("learnt", "fooled"))
@@ -140,15 +152,17 @@ def learning_and_transfer(points: pd.DataFrame, *, published: pd.DataFrame, titl
             row["learnt"], row["fooled"], xerr=across, yerr=up, fmt=marker, color=colour, ms=7, elinewidth=0.8,
             label=row["arch"],
         )  # fmt: skip
-    ax.plot(published["learnt"], published["fooled"], "D", mfc="none", mec=BLACK, linestyle="none", label="paper")
-    _name_apart(ax, published)
+    if len(published):
+        ax.plot(published["learnt"], published["fooled"], "D", mfc="none", mec=BLACK, linestyle="none", label="paper")
     ax.margins(0.12)
     for limit, (low, high) in ((ax.set_xlim, ax.get_xlim()), (ax.set_ylim, ax.get_ylim())):
         limit(max(low, -0.05), min(high, 1.05))
     ax.set_xlabel("accuracy on (x, y) after training on D_det, share")
     ax.set_ylabel("adversarial images that transfer, share")
     quiet(ax, grid="both")
-    return _finished(figure, ax, title, note)
+    _finished(figure, ax, title, note)
+    _name_apart(figure, ax, published)
+    return figure
 
 
 def spread_of_seeds(table: pd.DataFrame, *, title: str, note: str) -> Figure:
@@ -270,16 +284,24 @@ def _arms(rows: pd.DataFrame, of: str = "") -> Array:
     return found
 
 
-def _name_apart(ax: Axes, published: pd.DataFrame) -> None:
-    """Write the names of published points on their left; on the right of one that is as high as the one below it."""
-    below = -1.0
-    for row in published.sort_values("fooled").to_dict("records"):
-        left = row["fooled"] - below > NAME_HEIGHT
-        ax.annotate(
-            row["arch"], (row["learnt"], row["fooled"]), xytext=(-6 if left else 6, 2), textcoords="offset points",
-            ha="right" if left else "left", fontsize=7, color=GREY,
+def _name_apart(figure: Figure, ax: Axes, published: pd.DataFrame) -> None:
+    """Write the names of published points on their left, each raised above those below that it would hide.
+
+    What hides what is known once all else of the figure has its place, and names move nothing.
+    """
+    figure.draw_without_rendering()
+    points_a_pixel = 72 / figure.dpi
+    placed: list[BboxBase] = []
+    for row in published.sort_values(["fooled", "learnt"]).to_dict("records"):
+        name = ax.annotate(
+            row["arch"], (row["learnt"], row["fooled"]), xytext=NAME_OFFSET, textcoords="offset points", ha="right",
+            fontsize=7, color=GREY, in_layout=False,
         )  # fmt: skip
-        below = row["fooled"] if left else below
+        while hidden := [below for below in placed if below.overlaps(name.get_window_extent())]:
+            left, up = name.xyann
+            rise = max(below.y1 for below in hidden) - name.get_window_extent().y0
+            name.xyann = (left, up + (rise + 1) * points_a_pixel)
+        placed.append(name.get_window_extent())
 
 
 def _wrapped(label: str) -> str:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+import views
 from nrf_ray.crafts import CONSTRUCTIONS, MATCHED
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.load import train_split
@@ -79,9 +80,7 @@ def one_each(datasets: pd.DataFrame, constructions: Sequence[str]) -> pd.DataFra
     """Return one row of `datasets` for each construction: standard source, largest radius, from images, first seed."""
     found = datasets[datasets["construction"].isin(constructions)]
     found = found[(found["source_training"] != "adversarial") | (found["construction"] == "d_robust")]
-    order = ["epsilon", "start", "storage", "seed"]
-    ordered = found.sort_values(order, ascending=[False, True, False, True], kind="stable")
-    first = ordered.drop_duplicates("construction").set_index("construction")
+    first = views.one_each(found, ["construction"]).set_index("construction")
     return first.loc[[name for name in constructions if name in first.index]].reset_index()
 
 

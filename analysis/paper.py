@@ -1,8 +1,9 @@
 """The paper's numbers and those of its independent re-runs, each with its source, to stand beside ours.
 
-Every number belongs to a setting: data, architecture, what a model was trained on, and what was measured. Ours stand
-beside those of the same kind of training set and the same measurement, and always on other data or other networks: the
-comparison is of patterns, and a band of re-runs says how far one setting alone moves a number. Values are shares.
+Every number belongs to a setting: data, architecture, what a model was trained on within which ball, and what was
+measured. Ours stand beside those of the same kind of training set, norm and measurement; data, networks and radius may
+be others, so the setting is named beside each number. The comparison is of patterns, and a band of re-runs says how far
+one setting alone moves a number. Values are shares.
 
 Sources: Ilyas et al. 2019, arXiv:1905.02175v4 ("Figure": read off the vector graphics, good to .001); the public
 re-runs of phibenz (adversarial_ml.research), ndb796 (Pytorch-Adversarial-Training-CIFAR) and K. Jordan
@@ -20,12 +21,17 @@ from nrf_ray.grille import ball_text
 
 ILYAS = "Ilyas et al. 2019"
 CIFAR, IMAGENET = "CIFAR-10", "Restricted ImageNet"
+PRESET = {CIFAR: "preset cifar10", IMAGENET: "preset restricted-imagenet"}
+"""Our preset with the settings of the paper, by its data."""
+RADIUS = {CIFAR: 0.5, IMAGENET: 3.0}
+"""The l2 radius that the paper attacks and trains adversarially within, by its data."""
 KIND = ["construction", "start", "source_training", "training"]
 """What makes two training sets of one kind, whatever the data."""
 MEASURE = ["measure", "attack_norm", "attack_epsilon", "tested_on"]
 """What makes two measurements the same; the attack is null where there is none."""
 
-COLUMNS = ["who", "source", "data", "arch", *KIND, *MEASURE, "value"]
+COLUMNS = ["who", "source", "data", "arch", *KIND, "norm", "epsilon", *MEASURE, "value"]
+"""`norm` and `epsilon` are of the set, or of the adversary that the model or its source was trained against."""
 
 
 def _ilyas() -> Iterator[dict[str, object]]:
@@ -106,14 +112,19 @@ def _number(
 ) -> dict[str, object]:
     """Return one number; what is not said is as in the paper's main experiments."""
     matched = setting["construction"] in ("d_robust", "d_nonrobust")
+    within_ball = setting["construction"] not in ("d", "d_nonrobust") or setting.get("training") == "adversarial"
     usual: dict[str, object] = {
         "data": CIFAR, "arch": "ResNet-50", "training": "standard", "tested_on": "test", "start": None,
         "source_training": None if setting["construction"] in ("d", "leak_rand") else "standard",
     }  # fmt: skip
     if matched:
         usual["source_training"] = "adversarial" if setting["construction"] == "d_robust" else "standard"
+    ball = {
+        "norm": "l2" if within_ball else None,
+        "epsilon": RADIUS[setting.get("data", CIFAR)] if within_ball else None,
+    }
     attack = {"attack_norm": "l2" if epsilon else None, "attack_epsilon": epsilon}
-    return {**usual, **setting, **attack, "measure": measure, "value": value}
+    return {**usual, **setting, **ball, **attack, "measure": measure, "value": value}
 
 
 def _accuracies(values: Sequence[float], **setting: str) -> Iterator[dict[str, object]]:
@@ -135,7 +146,10 @@ FIGURE_3 = pd.DataFrame(
     ],
     columns=["arch", "learnt", "untargeted", "targeted"],
 )
-"""Figures 3 and 13, CIFAR-10: accuracy learnt from D_det, and how often adversarial images of a ResNet-50 transfer."""
+"""Figures 3 and 13: accuracy learnt from D_det, and how often adversarial images of a ResNet-50 transfer."""
+
+FIGURE_3_OF = f"{ILYAS}, {CIFAR}, {PRESET[CIFAR]}, source ResNet-50, {ball_text('l2', RADIUS[CIFAR])}"
+"""Their setting."""
 
 LEAKAGE = pd.DataFrame([("d_rand", 0.235), ("d_det", 0.0681)], columns=["construction", "value"]).assign(
     who="Goh 2019", source="Distill, response 2", data=CIFAR
@@ -155,11 +169,20 @@ UNMEASURED = pd.DataFrame(
 """Numbers of the discussion that no sweep of ours measures yet."""
 
 
+def figure_3(points: pd.DataFrame, attack: str) -> pd.DataFrame:
+    """Return the paper's `arch`, `learnt` and `fooled` for an `attack` ("untargeted", "targeted") to stand by `points`.
+
+    There are none for points (`views.at_largest_radius`) of another norm than the paper's.
+    """
+    comparable = bool((points["norm"] == "l2").all())
+    return FIGURE_3[["arch", "learnt", attack]].rename(columns={attack: "fooled"})[: None if comparable else 0]
+
+
 def compared(frame: pd.DataFrame, measure: str, data: str = CIFAR) -> pd.DataFrame:
     """Return a summary of `measure` with a label and the published numbers beside each row.
 
     `frame` is `results` or `extra_tests`, or for "robust_accuracy" `robustness`, of one dataset. The column `series`
-    says what was measured in words.
+    says what was measured in words, `ours` what the frame is about (`tables.load`).
     """
     attacked = measure == "robust_accuracy"
     keys = [*evidence.ATTACKED, "norm", "epsilon"] if attacked else list(evidence.MODEL)
@@ -167,7 +190,8 @@ def compared(frame: pd.DataFrame, measure: str, data: str = CIFAR) -> pd.DataFra
     summary = evidence.summarise(frame, keys, measure)
     ball = ("trained_norm", "trained_epsilon") if attacked else ("norm", "epsilon")
     words = [_words(row, measure) for row in summary.to_dict("records")]
-    return beside(tables.labelled(summary, ball).assign(series=words), measure, data)
+    about = frame.attrs.get("about", "")
+    return beside(tables.labelled(summary, ball).assign(series=words, ours=about), measure, data)
 
 
 def of_controls() -> pd.DataFrame:
@@ -179,19 +203,22 @@ def of_controls() -> pd.DataFrame:
 def leaked(ours: pd.DataFrame) -> pd.DataFrame:
     """Return `views.leaked` with Goh's numbers beside the linear features trained at the smallest radius."""
     known = dict(zip(LEAKAGE["construction"], LEAKAGE["value"], strict=True))
-    same = (ours["features"] == "linear") & (ours["feature_epsilon"] == ours["feature_epsilon"].min())
+    smallest = ours["feature_epsilon"] == ours["feature_epsilon"].min()
+    same = (ours["features"] == "linear") & smallest & (ours["norm"] == "l2")
     return ours.assign(paper=ours["construction"].map(known).where(same).astype("float64"))
 
 
 def beside(ours: pd.DataFrame, measure: str, data: str = CIFAR) -> pd.DataFrame:
     """Return `ours`, rows of `nrf_ray.evidence.summarise`, with the paper's number and the re-runs' band beside each.
 
-    `ours` has the columns of `KIND`, and where it is about robust accuracy `norm` and `epsilon` of the attack. Added
-    are `paper` and `paper_source`; `reruns`, how many others measured it on the same `data`, and `reruns_low`,
-    `reruns_high`, the least and the most of them. Null where nobody published one.
+    `ours` has the columns of `KIND` with `norm`, or where it is about robust accuracy `trained_norm` of the set and
+    `norm` and `epsilon` of the attack. Added are `paper`, `paper_source` and its setting `paper_of`; `reruns`, how many
+    others measured it on the same `data`, `reruns_low`, `reruns_high`, the least and the most of them, and `reruns_of`.
+    Null where nobody published one for a set of that norm.
     """
     rows = [_beside(row, measure, data) for row in ours.to_dict("records")]
-    found = pd.DataFrame(rows, columns=["paper", "paper_source", "reruns_low", "reruns_high", "reruns"])
+    named = ["paper", "paper_source", "paper_of", "reruns_low", "reruns_high", "reruns", "reruns_of"]
+    found = pd.DataFrame(rows, columns=named)
     numbers = {name: "float64" for name in ("paper", "reruns_low", "reruns_high")}
     return pd.concat([ours.reset_index(drop=True), found.astype(numbers)], axis=1)
 
@@ -205,8 +232,13 @@ def note(table: pd.DataFrame, about: str, *, examples: str = "images") -> str:
     over = f"{seeds} {'seed' if seeds == '1' else 'seeds'}"
     text = f"Ours: {about}; n = {n} test {examples}; mean over architectures, then over {over}; {interval}."
     if table["paper"].notna().any():
-        text += f" Hollow diamonds: {ILYAS}, {CIFAR}, ResNet-50, l2 .5: other data and another network."
+        text += f" Hollow diamonds: {ILYAS}: {settings_text(table)}."
     return text
+
+
+def settings_text(table: pd.DataFrame) -> str:
+    """Return the settings of the paper's numbers in a compared table."""
+    return "; ".join(dict.fromkeys(table["paper_of"].dropna()))
 
 
 def _several(values: "pd.Series[int]") -> str:
@@ -234,15 +266,26 @@ def _beside(row: dict[Hashable, Any], measure: str, data: str) -> dict[str, obje
         "tested_on": row.get("tested_on", row.get("test_set", "test")),
         "data": data,
     }
-    same = pd.Series(True, index=PUBLISHED.index)
+    norm = row["trained_norm" if attacked else "norm"]
+    same = PUBLISHED["norm"].isna() | (pd.isna(norm) or PUBLISHED["norm"] == norm)
     for name, value in wanted.items():
         same &= PUBLISHED[name].isna() if pd.isna(value) else PUBLISHED[name] == value
     paper = PUBLISHED[same & (PUBLISHED["who"] == ILYAS)]
-    reruns = PUBLISHED[same & (PUBLISHED["who"] != ILYAS)]["value"]
+    reruns = PUBLISHED[same & (PUBLISHED["who"] != ILYAS)]
+    values = reruns["value"]
     return {
         "paper": paper["value"].iloc[0] if len(paper) else None,
         "paper_source": paper["source"].iloc[0] if len(paper) else None,
-        "reruns_low": reruns.min() if len(reruns) else None,
-        "reruns_high": reruns.max() if len(reruns) else None,
+        "paper_of": _setting(paper, PRESET[data]) if len(paper) else None,
+        "reruns_low": values.min() if len(reruns) else None,
+        "reruns_high": values.max() if len(reruns) else None,
         "reruns": len(reruns),
+        "reruns_of": _setting(reruns, "no preset of ours") if len(reruns) else None,
     }
+
+
+def _setting(numbers: pd.DataFrame, preset: str) -> str:
+    """Return what numbers of one kind are of, as in "CIFAR-10, preset cifar10, ResNet-50, l2 0.5"."""
+    data, norm, epsilon = numbers[["data", "norm", "epsilon"]].iloc[0]
+    parts = (data, preset, " and ".join(numbers["arch"].unique()), ball_text(norm, epsilon))
+    return ", ".join(part for part in parts if part)

@@ -22,6 +22,7 @@ from nrf_ray.grille import ball_text, share_text
 from nrf_ray.kept import DECLARED
 from nrf_ray.page.pieces import drawn
 from nrf_ray.parquet import read_table, schema, to_arrow
+from nrf_ray.tables import EXTRA
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -124,7 +125,8 @@ def labelled(table: pd.DataFrame, ball: Sequence[str] = ("norm", "epsilon")) -> 
 def readable(table: pd.DataFrame, *names: str) -> pd.DataFrame:
     """Return rows of `nrf_ray.evidence.summarise` as people read them: shares with three digits, intervals beside them.
 
-    `names` are the columns kept as they are; those of `paper.beside` follow where the table has them.
+    `names` are the columns kept as they are; those of `paper.compared` follow where the table has them, with preset
+    and data of ours and of what is published.
     """
     rows = [_readable(row) for row in table.to_dict("records")]
     kept = table[list(names)].reset_index(drop=True).astype(object)
@@ -133,6 +135,7 @@ def readable(table: pd.DataFrame, *names: str) -> pd.DataFrame:
 
 def _readable(row: dict[Any, Any]) -> dict[str, Any]:
     cells = {
+        **({"ours": row["ours"]} if "ours" in row else {}),
         "mean [95% over seeds]": _with_interval(row["mean"], row["low"], row["high"]),
         "seeds": row["seeds"],
         "models": row["models"],
@@ -140,8 +143,9 @@ def _readable(row: dict[Any, Any]) -> dict[str, Any]:
         "95% over test images": _interval(row["test_low"], row["test_high"]),
     }
     if "paper" in row:
-        cells["paper"] = "" if pd.isna(row["paper"]) else f"{share_text(row['paper'])} ({row['paper_source']})"
-        cells["re-runs"] = _interval(row["reruns_low"], row["reruns_high"])
+        paper, reruns = share_text(row["paper"]), _interval(row["reruns_low"], row["reruns_high"])
+        cells["paper"] = "" if pd.isna(row["paper"]) else f"{paper} ({row['paper_source']}: {row['paper_of']})"
+        cells["re-runs"] = f"{reruns} ({row['reruns']}: {row['reruns_of']})" if reruns else ""
     return cells
 
 
@@ -156,7 +160,7 @@ def _interval(low: float, high: float) -> str:
 def _missing(sweep: str, table: str, why: str) -> pd.DataFrame:
     """Say how the table comes about, and return it empty."""
     print(f"There is no table {sweep}/{table}: {why}.")
-    print(f"Run: {_command(sweep)}")
+    print(f"Run: {_command(sweep, table)}")
     declared = DECLARED.get(table)
     if declared is None:
         frame, columns = pd.DataFrame(), {}
@@ -166,8 +170,10 @@ def _missing(sweep: str, table: str, why: str) -> pd.DataFrame:
     return frame
 
 
-def _command(sweep: str) -> str:
-    return f"python sweeps/{sweep}.py --store {shlex.quote(store_uri())}"
+def _command(sweep: str, table: str = "") -> str:
+    """Return the command that makes a table; extra test sets that are not in their default places are named in it."""
+    command = f"python sweeps/{sweep}.py --store {shlex.quote(store_uri())}"
+    return f"{command} --extra-test cifar10.1:PATH" if table == EXTRA.name else command
 
 
 def _chosen(datasets: list[str]) -> tuple[str, list[str]]:

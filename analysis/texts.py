@@ -1,22 +1,23 @@
 """Constructed texts to read: original and constructed side by side, the words that differ marked and named.
 
-Rows are chosen as on the report's page: changed ones first, of as many classes as there are. What is shown is the
-page's own HTML, which needs no style to be read: struck out is what went, underlined what came. Of vectors it is the
-nearest words, which the sweep wrote down for its page; finding them takes the dataset.
+Rows are read and chosen as on the report's page: changed ones first, of as many classes as there are. What is shown is
+the page's own HTML, which needs no style to be read: struck out is what went, underlined what came. Of vectors it is
+the nearest words, which the sweep wrote down for its page; finding them takes the dataset.
 """
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from IPython.display import HTML
 
-from nrf_ray.evidence import set_text
-from nrf_ray.graph.store import Place, Store
-from nrf_ray.grille import ball_text
-from nrf_ray.page.gallery import kept_galleries
+import tables
+import views
+from nrf_ray.errors import NrfError
+from nrf_ray.graph.store import Store
+from nrf_ray.grille import ORIGIN
+from nrf_ray.page.gallery import first_shard, kept_galleries
 from nrf_ray.page.html import Html, el
 from nrf_ray.page.passages import is_written, written
 from nrf_ray.page.snapshot import Reading
@@ -25,10 +26,13 @@ from nrf_ray.page.texts import reading
 EMPTY = "There is no set of texts to show; see above which command makes one."
 
 
+KIND = [name for name in ORIGIN if name != "epsilon"]
+"""What two sets differ in that are both shown."""
+
+
 def one_each(datasets: pd.DataFrame) -> pd.DataFrame:
-    """Return one row of `datasets` for each construction and norm: largest radius, first seed."""
-    ordered = datasets.sort_values(["epsilon", "seed"], ascending=[False, True], kind="stable")
-    return ordered.drop_duplicates(["construction", "norm"]).sort_index().reset_index(drop=True)
+    """Return one row of `datasets` for each way of making a set (`KIND`): largest radius, first seed."""
+    return tables.labelled(views.one_each(datasets, KIND))
 
 
 def side_by_side(store: Store, made: pd.DataFrame) -> HTML:
@@ -40,18 +44,16 @@ def side_by_side(store: Store, made: pd.DataFrame) -> HTML:
 
 def _of_set(store: Store, made: Mapping[Hashable, Any]) -> Html | None:
     """Return the texts of one set; None, and a line that says why, where they cannot be shown."""
-    title = f"{set_text(made)} {ball_text(made['norm'], made['epsilon'])}".strip()
-    place = Place("construct", made["key"])
-    record = store.peek(place)
-    if record is None:
-        print(f"The texts of {title} are no longer in the store; run its sweep again.")
+    title, key = made["label"], made["key"]
+    try:
+        shard = first_shard(store, key)
+    except NrfError as error:
+        print(f"The texts of {title} cannot be read; run its sweep again: {error}")
         return None
-    data = store.blobs.get(place.file(record.files[0].blob))
-    shard = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
     if is_written(shard):
-        return reading(written(shard, title=title, key=made["key"]))
-    kept = [shown for shown in kept_galleries(store, made["sweep"], [made["key"]]) if isinstance(shown, Reading)]
+        return reading(written(shard, title=title, key=key))
+    kept = [shown for shown in kept_galleries(store, made["sweep"], [key]) if isinstance(shown, Reading)]
     if not kept:
         print(f"{title} has vectors and no texts, and its sweep has not written the words that are nearest to them.")
         return None
-    return reading(kept[0])
+    return reading(replace(kept[0], title=title))

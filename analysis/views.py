@@ -1,6 +1,7 @@
 """Tables reshaped for one figure or one display each, so that a notebook's cell only names what it shows."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -46,6 +47,16 @@ def shares_of_sets(datasets: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
+def one_each(datasets: pd.DataFrame, same: Sequence[str]) -> pd.DataFrame:
+    """Return one row of `datasets` for each of those that agree in the columns `same`.
+
+    It is that of the largest radius, made from images rather than noise, rounded, of the first seed.
+    """
+    order = ["epsilon", "start", "storage", "seed"]
+    ordered = datasets.sort_values(order, ascending=[False, True, False, True], kind="stable")
+    return ordered.drop_duplicates(list(same)).sort_index().reset_index(drop=True)
+
+
 def failed_checks(robustness: pd.DataFrame) -> pd.DataFrame:
     """Return how many models got which verdict on each check of an attack, and what holds where it passes."""
     counts: dict[str, Counter[str]] = {}
@@ -72,12 +83,16 @@ def trust_levels(robustness: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["level", "rows", "meaning"])
 
 
-def largest_radius(points: pd.DataFrame, *, targeted: bool) -> pd.DataFrame:
-    """Return the points of Figure 3 (or 13, targeted) of the largest radius of the set and, for it, of the attack."""
+def at_largest_radius(points: pd.DataFrame, *, targeted: bool) -> list[pd.DataFrame]:
+    """Return the points of Figure 3 (or 13, targeted), a table for each D_det set of the largest radius of its norm.
+
+    Of each set it is the attack of the largest radius. Radii of two norms are not comparable, and sets of one radius
+    may be stored or trained on in two ways: no two sets are in one table. One table without rows where there is none.
+    """
     found = points[points["targeted"].astype(bool) == targeted]
-    found = found[found["epsilon"] == found["epsilon"].max()]
-    strongest: pd.DataFrame = found[found["radius"] == found["radius"].max()].reset_index(drop=True)
-    return strongest
+    found = found[found["epsilon"] == found.groupby("norm")["epsilon"].transform("max")]
+    found = found[found["radius"] == found.groupby("d_det")["radius"].transform("max")]
+    return [of_set.reset_index(drop=True) for _, of_set in found.groupby("d_det", sort=False)] or [found]
 
 
 def kinds_of_units(usefulness: pd.DataFrame) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def differences(
     """Return, for each seed, how much higher `column` is in `cells` than `against`; empty where nothing makes a pair.
 
     Models are paired by what is named in `same`, students by architecture, radius, storage, mode and seed; what has no
-    partner does not enter.
+    partner does not enter, and a contrast names it.
     """
     pairs = cells.merge(against, on=list(same), suffixes=("", "_against"))
     pairs["difference"] = pairs[column] - pairs[f"{column}_against"]
@@ -98,7 +98,9 @@ def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataF
 
     Columns: how the set was made; `against`; `archs`, `seeds`; `difference` with the t interval `low`, `high` and the
     BCa bootstrap `bootstrap_low`, `bootstrap_high`; the sign-flip test's `p`, the `smallest_p` that so few seeds could
-    give, and `holm_p`, corrected for the number of rows; `shown`, whether bootstrap and corrected test exclude none.
+    give, and `holm_p`, corrected for the number of tests; `shown`, whether bootstrap and corrected test exclude none;
+    and `unpaired`, the models of the set that have no partner among the others and do not enter. Where that is all of
+    them the numbers are null and nothing is tested.
     """
     students = results[results["role"] == "student"]
     rows = []
@@ -113,7 +115,7 @@ def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataF
 def source_contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataFrame:
     """Return what sets of a robust source teach beyond the same sets of a standard one (Table 9), as `contrasts` does.
 
-    `against` is "a standard source"; the correction is for the number of these rows.
+    `against` is "a standard source"; the correction is for the number of these tests.
     """
     students = results[(results["role"] == "student") & results["construction"].isin(list(CONTROLS))]
     standard = students[students["source_training"] == "standard"]
@@ -129,7 +131,7 @@ def robust_contrasts(robustness: pd.DataFrame) -> pd.DataFrame:
     """Return how much more robust students of D_R are than those of D_NR and than standard models of D (section 3.1).
 
     One row for each D_R, attack and comparison, on the test set: columns as of `contrasts`, where `norm` and `epsilon`
-    are the attack's, and `attack` and `training` beside them. The correction is for the number of these rows.
+    are the attack's, and `attack` and `training` beside them. The correction is for the number of these tests.
     """
     tested = robustness[(robustness["tested_on"] == "test") & (robustness["training"] == "standard")]
     of_d_robust = tested[(tested["construction"] == "d_robust") & (tested["role"] == "student")]
@@ -146,10 +148,12 @@ def robust_contrasts(robustness: pd.DataFrame) -> pd.DataFrame:
 def _contrast(
     of: dict[str, Any], cells: pd.DataFrame, against: pd.DataFrame, column: str, same: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return one row of a table of contrasts, of what `of` names; none where nothing makes a pair."""
-    found = differences(cells, against, column, same)
-    if found.empty:
+    """Return one row of a table of contrasts, of what `of` names; none where there is nothing to compare with."""
+    if against.empty:
         return []
+    of, found = of | {"unpaired": _unpaired(cells, against, same)}, differences(cells, against, column, same)
+    if found.empty:
+        return [{**of, "archs": 0, "seeds": 0, "excluded": False}]
     result, archs = paired(found), cells.merge(against, on=list(same))["student_arch"].nunique()
     return [
         {
@@ -161,10 +165,21 @@ def _contrast(
     ]  # fmt: skip
 
 
+def _unpaired(cells: pd.DataFrame, against: pd.DataFrame, same: Sequence[str]) -> str:
+    """Return which of `cells` have no partner, as in "resnet_s (seeds 0, 1), vgg_s (seed 2)"; empty for none."""
+    partners = against[list(same)].drop_duplicates()
+    found = cells.merge(partners, on=list(same), how="left", indicator="where")
+    alone = found[found["where"] == "left_only"].groupby("student_arch")["seed"].unique()
+    return ", ".join(
+        f"{arch} ({'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, sorted(seeds)))})"
+        for arch, seeds in alone.items()
+    )
+
+
 def _judged(rows: list[dict[str, Any]], named: Sequence[str]) -> pd.DataFrame:
     """Return contrasts as a table, each with its p corrected for the number of rows and with what may be claimed."""
     measured = ["difference", "low", "high", "bootstrap_low", "bootstrap_high", "p", "smallest_p", "excluded"]
-    found = pd.DataFrame(rows, columns=[*named, "archs", "seeds", *measured])
+    found = pd.DataFrame(rows, columns=[*named, "archs", "seeds", *measured, "unpaired"])
     found["holm_p"] = holm(found["p"]) if rows else []
     found["shown"] = found.pop("excluded").astype(bool) & (found["holm_p"] < 1 - LEVEL)
     return found
@@ -173,23 +188,28 @@ def _judged(rows: list[dict[str, Any]], named: Sequence[str]) -> pd.DataFrame:
 def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """Return the points of Figures 3 and 13: what each architecture learns of d_det, and how often it is fooled.
 
-    One row for each d_det set of a standard source, attack and architecture: the radii of both, the means `learnt` and
-    `fooled`, and their t intervals over seeds (`learnt_low` and so on); `fooled` is null where no victim has the
-    architecture and was trained in the same mode.
+    One row for each d_det set of a standard source, attack and architecture: the norm and the radii of both, the means
+    `learnt` and `fooled`, and their t intervals over seeds (`learnt_low` and so on); `fooled` is null where no victim
+    has the architecture and was trained in the same mode. `d_det` and `attack` name set and attack, no two alike.
+    Raises ValueError where the tables are of several datasets.
     """
+    if len(several := sorted({*transfer["dataset"], *results["dataset"]})) > 1:
+        raise ValueError(f"Figure 3 is of one dataset, and these tables are of {', '.join(several)}: choose one")
     points = []
     learnt = results[(results["construction"] == "d_det") & (results["source_training"] != "adversarial")]
-    stored = learnt["storage"].nunique() > 1
-    made = ["mode", "norm", "epsilon", "storage", "student_arch"]
-    for (mode, norm, epsilon, storage, arch), students in learnt.groupby(made):
+    differ = [name for name in ("storage", "craft_mode") if learnt[name].nunique() > 1]
+    made = ["mode", "norm", "epsilon", "storage", "craft_mode", "student_arch"]
+    for (mode, norm, epsilon, storage, craft_mode, arch), students in learnt.groupby(made):
+        how = {"storage": str(storage), "craft_mode": f"made {craft_mode}"}
         of_norm = (transfer["norm"] == norm) & (transfer["construction"] == "d")
         tried = transfer[of_norm & (transfer["mode"] == mode) & (transfer["source_mode"] == mode)]
         for (targeted, radius), victims in tried.groupby(["targeted", "epsilon"]):
             same = victims[victims["victim_arch"] == arch]
             points.append(
                 {
-                    "d_det": f"{norm} {epsilon:g}{f', {storage}' if stored else ''}{mode_text(mode)}",
+                    "d_det": ", ".join([f"{norm} {epsilon:g}", *(how[name] for name in differ)]) + mode_text(mode),
                     "attack": f"{'targeted' if targeted else 'untargeted'} {norm} {radius:g}",
+                    "norm": norm,
                     "epsilon": epsilon,
                     "radius": radius,
                     "targeted": targeted,
@@ -201,7 +221,7 @@ def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
             )
     measured = [f"{what}{end}" for what in ("learnt", "fooled") for end in ("", "_low", "_high")]
     return pd.DataFrame(
-        points, columns=["d_det", "attack", "epsilon", "radius", "targeted", "arch", "seeds", *measured]
+        points, columns=["d_det", "attack", "norm", "epsilon", "radius", "targeted", "arch", "seeds", *measured]
     )
 
 
@@ -215,8 +235,9 @@ def figure_3(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """Return how learning from each d_det set goes with being fooled by each attack (Figures 3, 13).
 
     One row each with `d_det`, `attack`, Pearson's `r` over architectures with its bootstrap interval `low`, `high`, the
-    permutation test's `p` and `holm_p`, corrected for the number of rows, and the numbers of `archs` and `seeds`. Left
-    out where an architecture has no victim, or where fewer than three or no spread leave a correlation undefined.
+    permutation test's `p`, whether it is `exact` (every pairing counted, not some drawn) and `holm_p`, corrected for
+    the number of rows, and the numbers of `archs` and `seeds`. Left out where an architecture has no victim, or where
+    fewer than three or no spread leave a correlation undefined.
     """
     rows = []
     for (d_det, attack), points in learnt_and_fooled(transfer, results).groupby(["d_det", "attack"], sort=False):
@@ -224,7 +245,7 @@ def figure_3(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
         if len(x) < 3 or y.isna().any() or min(x.std(), y.std()) < ROUNDING:
             continue
         found = correlation(x, y)
-        ends = found.r.estimate, found.r.low, found.r.high, found.test.p
-        rows.append((d_det, attack, *ends, len(x), points["seeds"].max()))
-    found_all = pd.DataFrame(rows, columns=["d_det", "attack", "r", "low", "high", "p", "archs", "seeds"])
+        shown = found.r.estimate, found.r.low, found.r.high, found.test.p, found.test.exact
+        rows.append((d_det, attack, *shown, len(x), points["seeds"].max()))
+    found_all = pd.DataFrame(rows, columns=["d_det", "attack", "r", "low", "high", "p", "exact", "archs", "seeds"])
     return found_all.assign(holm_p=holm(found_all["p"]) if len(found_all) else [])

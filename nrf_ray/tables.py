@@ -90,8 +90,9 @@ N_COLUMN = Column("n", "int64", "number of test images behind each share of this
 ATTACK_COLUMN = Column(
     "attack",
     "string",
-    "pgd-STEPS or pgd-STEPSxRESTARTS, -rs from a random start, fgsm; -fast in bfloat16; apgd-ce+t or autoattack; "
-    "hotflip-WORDS replaces so many words of a text",
+    "pgd-STEPS or pgd-STEPSxRESTARTS, -rs from a random start, fgsm; of these -margin climbs the margin in place of "
+    "cross-entropy, -worst returns the iterate of the highest loss in place of the last, -fast is in bfloat16; "
+    "apgd-ce+t or autoattack; hotflip-WORDS replaces so many words of a text",
 )
 STEPS_COLUMN = Column("steps", "int64", "gradient steps of a run", "steps")
 

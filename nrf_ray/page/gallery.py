@@ -7,15 +7,18 @@ that. Where the classes allow it the examples are of different classes, and each
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nrf_ray.data.catalogue import info_of
 from nrf_ray.errors import CorruptArtifact, MissingArtifact
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Stage
-from nrf_ray.graph.store import Store
+from nrf_ray.graph.store import Place, Store
 from nrf_ray.page import passages, specimens
 from nrf_ray.page.snapshot import Gallery, Reading
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST_GALLERIES = 24
 MOST_BYTES = 1_500_000
@@ -73,12 +76,23 @@ def update_galleries(store: Store, sweep: str, sets: Iterable[Stage]) -> list[Sh
     return [kept[stage.key] for stage in sets if stage.key in kept]
 
 
-def _gallery_of(stage: Stage, store: Store) -> Shown:
-    """Return examples of the first shard of a committed set."""
+def first_shard(store: Store, key: Key) -> "pa.Table":
+    """Return the first shard of the constructed set under `key`, verified; it needs neither torch nor Ray.
+
+    Raises MissingArtifact or CorruptArtifact where it cannot be read.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    shard = pq.read_table(pa.BufferReader(store.artifact(stage).read("part-00000.parquet")))
+    record = store.record(Place("construct", key))
+    if record is None:
+        raise MissingArtifact(f"the set {key[:12]} is no longer in the store {store.uri}")
+    return pq.read_table(pa.BufferReader(store.read(record, "part-00000.parquet")))
+
+
+def _gallery_of(stage: Stage, store: Store) -> Shown:
+    """Return examples of the first shard of a committed set."""
+    shard = first_shard(store, stage.key)
     ref, split = stage.config.dataset, stage.config.split
     if info_of(ref).kind == "images":
         return specimens.gallery_of(shard, ref, split, title=stage.title, key=stage.key)

@@ -1,7 +1,6 @@
 """Two measurements of the same architectures: how do they go together?"""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,23 +50,15 @@ def correlation(x: Values, y: Values, *, over: str = "architectures", ranks: boo
     if min(np.ptp(left), np.ptp(right)) < ROUNDING:
         raise ValueError("values that are all equal correlate with nothing")
 
-    def r(a: Array, b: Array) -> Array:
-        a, b = (_centred(stats.rankdata(values, axis=-1) if ranks else values) for values in (a, b))
-        ratio = _ratio((a * b).sum(axis=-1), np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1)))
-        return np.clip(ratio, -1.0, 1.0)
-
-    low, high = _percentiles(_resampled(left, right, r)) if len(left) > 2 else (math.nan, math.nan)
-    p = stats.permutation_test(
-        (left,),
-        lambda a, axis: r(a, right),
-        permutation_type="pairings",
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        rng=0,
-    ).pvalue
+    low = high = math.nan
+    if len(left) > 2:
+        drawn = _ranked(*_varying(*_resampled(left, right)), ranks)
+        low, high = _percentiles(np.asarray(stats.pearsonr(*drawn, axis=-1).statistic))
+    pairings = stats.PermutationMethod(n_resamples=RESAMPLES, rng=0)
+    found = stats.pearsonr(*_ranked(left, right, ranks), method=pairings)
     return Correlation(
-        r=_percentile_interval(float(r(left, right)), low, high, len(left), over),
-        test=as_test(p, n=len(left), outcomes=math.factorial(len(left))),
+        r=_percentile_interval(float(found.statistic), low, high, len(left), over),
+        test=as_test(found.pvalue, n=len(left), outcomes=math.factorial(len(left))),
     )
 
 
@@ -80,47 +71,53 @@ def regression(x: Values, y: Values, at: Values, *, over: str = "architectures")
     if np.ptp(left) < ROUNDING:
         raise ValueError("there is no line through points that all have the same x")
 
-    def slope(a: Array, b: Array) -> Array:
-        centred = _centred(a)
-        return _ratio((centred * b).sum(axis=-1), (centred**2).sum(axis=-1))
-
-    def intercept(a: Array, b: Array) -> Array:
-        found: Array = b.mean(axis=-1) - slope(a, b) * a.mean(axis=-1)
-        return found
-
-    slopes, intercepts = _resampled(left, right, slope), _resampled(left, right, intercept)
-    lines = slopes[:, None] * points + intercepts[:, None]
-    low, high = np.nanquantile(lines, _QUANTILES, axis=0)
-    best = float(slope(left, right)), float(intercept(left, right))
+    best = stats.linregress(left, right)
+    a, b = _resampled(left, right)
+    sloping = np.ptp(a, axis=-1) > ROUNDING
+    a, b = a[sloping], b[sloping]
+    slopes = _slopes(a, b)
+    intercepts = b.mean(axis=-1) - slopes * a.mean(axis=-1)
+    low, high = np.quantile(slopes[:, None] * points + intercepts[:, None], _QUANTILES, axis=0)
     slope_interval, intercept_interval = (
-        _percentile_interval(estimate, *_percentiles(drawn), len(left), over)
-        for estimate, drawn in zip(best, (slopes, intercepts), strict=True)
+        _percentile_interval(float(estimate), *_percentiles(drawn), len(left), over)
+        for estimate, drawn in ((best.slope, slopes), (best.intercept, intercepts))
     )
-    line = best[0] * points + best[1]
+    line = best.slope * points + best.intercept
     return Line(slope=slope_interval, intercept=intercept_interval, x=points, y=line, low=low, high=high)
 
 
-def _resampled(x: Array, y: Array, statistic: Callable[[Array, Array], Array]) -> Array:
-    """Return a statistic of pairs drawn with replacement; the same draws for every statistic.
+def _resampled(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return pairs drawn with replacement, [resamples, n] each; the same draws for every statistic.
 
     scipy.stats.bootstrap gives no interval at all where the statistic of one resample is undefined.
     """
     picks = np.random.default_rng(0).integers(len(x), size=(RESAMPLES, len(x)))
-    return statistic(x[picks], y[picks])
+    return x[picks], y[picks]
 
 
-def _centred(values: Array) -> Array:
-    found: Array = values - values.mean(axis=-1, keepdims=True)
-    return found
+def _varying(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return the resamples in which both sides vary."""
+    both = np.minimum(np.ptp(x, axis=-1), np.ptp(y, axis=-1)) > ROUNDING
+    return x[both], y[both]
 
 
-def _ratio(above: Array, below: Array) -> Array:
-    """Return above / below; NaN where nothing but rounding is below."""
-    return np.divide(above, below, where=below > ROUNDING, out=np.full_like(below, np.nan))
+def _slopes(x: Array, y: Array) -> Array:
+    """Return the least-squares slope of each resample, [resamples], in all of which x varies.
+
+    scipy.stats.linregress would take them one by one, which is a second and a half.
+    """
+    slopes, tilted = np.zeros(len(x)), np.ptp(y, axis=-1) > ROUNDING
+    x, y = x[tilted], y[tilted]
+    slopes[tilted] = stats.pearsonr(x, y, axis=-1).statistic * y.std(axis=-1) / x.std(axis=-1)
+    return slopes
+
+
+def _ranked(x: Array, y: Array, ranks: bool) -> tuple[Array, Array]:
+    return (stats.rankdata(x, axis=-1), stats.rankdata(y, axis=-1)) if ranks else (x, y)
 
 
 def _percentiles(drawn: Array) -> tuple[float, float]:
-    low, high = np.nanquantile(drawn, _QUANTILES)
+    low, high = np.quantile(drawn, _QUANTILES)
     return float(low), float(high)
 
 

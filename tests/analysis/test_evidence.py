@@ -5,9 +5,19 @@ import math
 import pandas as pd
 import pytest
 
-from nrf_ray.evidence import MODEL, contrasts, differences, learnt_and_fooled, model_text, source_contrasts, summarise
+from nrf_ray.evidence import (
+    MODEL,
+    contrasts,
+    differences,
+    figure_3,
+    learnt_and_fooled,
+    model_text,
+    robust_contrasts,
+    source_contrasts,
+    summarise,
+)
 from nrf_ray.statistics import wilson_interval
-from tests.frames import results, transfers
+from tests.frames import results, robustness, transfers
 
 
 def test_a_summary_has_one_row_a_group_and_averages_architectures_first():
@@ -97,6 +107,35 @@ def test_a_robust_source_is_compared_with_a_standard_one_at_the_same_seeds():
     assert source_contrasts(results(rows[:8])).empty, "no robust source, no contrast"
 
 
+def test_models_without_a_partner_are_named():
+    """Regression: pairs are of one architecture and seed, and what had no partner was left out without a word."""
+    rows = sets_and_controls([0.1, 0.2, 0.3])
+    alone = [{"construction": "d_det", "student_arch": "resnet_s", "seed": s} for s in (0, 1)]
+    (row,) = contrasts(results([*rows, *alone, {"construction": "d_det", "seed": 3}])).to_dict("records")
+    assert row["unpaired"] == "resnet_s (seeds 0, 1), vgg_s (seed 3)"
+    assert (row["archs"], row["seeds"]) == (1, 3)
+    assert contrasts(results(rows))["unpaired"].tolist() == [""]
+
+
+def test_a_contrast_of_no_pair_at_all_is_named_and_counts_as_no_test():
+    of_d_robust = {"construction": "d_robust", "source_training": "adversarial", "start": "image"}
+    of_d = {"construction": "d", "role": "victim", "source_training": None, "storage": None}
+    rows = [
+        {**of, "student_arch": arch, "seed": seed, "robust_accuracy": share + 0.01 * seed}
+        for of, arch, share in ((of_d_robust, "vgg_s", 0.5), (of_d, "resnet_s", 0.3))
+        for seed in range(8)
+    ]
+    (alone,) = robust_contrasts(robustness(rows)).to_dict("records")
+    assert (alone["against"], alone["unpaired"]) == ("d", "vgg_s (seeds 0, 1, 2, 3, 4, 5, 6, 7)")
+    assert math.isnan(alone["difference"])
+    assert not alone["shown"]
+    of_d_nonrobust = {**of_d_robust, "construction": "d_nonrobust", "source_training": "standard"}
+    rows += [{**of_d_nonrobust, "seed": seed, "robust_accuracy": 0.1} for seed in range(8)]
+    found = robust_contrasts(robustness(rows)).set_index("against")
+    assert found.loc["d_nonrobust", "holm_p"] == found.loc["d_nonrobust", "p"], "one test was made"
+    assert math.isnan(found.loc["d", "holm_p"])
+
+
 @pytest.mark.parametrize(
     ("model", "text"),
     [
@@ -146,3 +185,24 @@ def test_networks_of_two_modes_are_never_averaged():
         ["l2 1, trained fast", 0.8, 0.9],
     ]
     assert [model_text(row) for row in frame.to_dict("records")][::2] == ["d_det", "d_det, trained fast"]
+
+
+def test_sets_that_differ_in_how_they_were_made_are_points_of_their_own():
+    made = [{"craft_mode": "faithful", "clean_accuracy": 0.2}, {"craft_mode": "fast", "clean_accuracy": 0.8}]
+    found = learnt_and_fooled(transfers([{}]), results(made))
+    assert found[["d_det", "norm", "learnt"]].to_numpy().tolist() == [
+        ["l2 1, made faithful", "l2", 0.2],
+        ["l2 1, made fast", "l2", 0.8],
+    ]
+
+
+def test_figure_3_of_two_datasets_is_refused_by_their_names():
+    with pytest.raises(ValueError, match="these tables are of digits, fashion-mnist"):
+        learnt_and_fooled(transfers([{}]), results([{}, {"dataset": "fashion-mnist"}]))
+
+
+@pytest.mark.parametrize(("archs", "exact"), [(7, True), (8, False)])
+def test_figure_3_says_whether_every_pairing_was_counted(archs, exact):
+    learnt = [{"student_arch": f"a{i}", "clean_accuracy": 0.1 * i} for i in range(archs)]
+    fooled = [{"victim_arch": f"a{i}", "success_rate": 0.1 * i + 0.05 * (i % 2)} for i in range(archs)]
+    assert figure_3(transfers(fooled), results(learnt))["exact"].tolist() == [exact]

@@ -1,6 +1,7 @@
 """Every figure by what is drawn in it: positions of points, lengths of bars, ends of intervals, words under it."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -114,15 +115,21 @@ def test_differences_show_both_intervals_and_are_filled_where_shown():
 
 POINTS = pd.DataFrame(
     {
-        "arch": ["a", "b", "c"], "d_det": "l2 1", "learnt": [0.2, 0.3, 0.4], "learnt_low": [0.1, 0.2, math.nan],
+        "arch": ["a", "b", "c"], "d_det": "l2 1", "attack": "targeted l2 1",
+        "learnt": [0.2, 0.3, 0.4], "learnt_low": [0.1, 0.2, math.nan],
         "learnt_high": [0.3, 0.4, math.nan], "fooled": [0.5, 0.7, 0.9], "fooled_low": 0.4, "fooled_high": 0.95,
     }
 )  # fmt: skip
 PAPER = pd.DataFrame({"arch": ["VGG-16"], "learnt": [0.279], "fooled": [0.657]})
+FOUND = pd.DataFrame(
+    {"d_det": ["l2 1", "l2 1"], "attack": ["targeted l2 1", "targeted l2 2"], "r": [0.77, 0.1], "low": [0.5, 0.0],
+     "high": [0.9, 0.2], "archs": 3}
+)  # fmt: skip
+"""As of `evidence.figure_3`, but with an r that is not that of the points: the figure has to take it from here."""
 
 
 def test_figure_3_is_a_point_an_architecture_with_both_intervals_and_the_regression():
-    figure = figures.learning_and_transfer(POINTS, published=PAPER, **WORDS)
+    figure = figures.learning_and_transfer(POINTS, FOUND, published=PAPER, **WORDS)
     ax = figure.axes[0]
     assert [place for (place,) in points(ax)] == [[0.2, 0.5], [0.3, 0.7], [0.4, 0.9]]
     assert intervals(ax)[:2] == [
@@ -133,22 +140,43 @@ def test_figure_3_is_a_point_an_architecture_with_both_intervals_and_the_regress
     assert line[0] == pytest.approx([0.2, 0.5])
     assert line[-1] == pytest.approx([0.4, 0.9])
     assert line_data(ax)["paper"] == [[0.279, 0.657]]
-    assert words(figure)[0] == "a title: l2 1, r = 1.00 [1.00, 1.00]"
+    assert words(figure)[0] == "a title: d_det l2 1, targeted l2 1\nr = 0.77 [0.50, 0.90] over 3 architectures"
     assert {"a", "b", "c"} <= set(words(figure))
 
 
-def test_published_names_do_not_hide_each_other_and_shares_end_at_1():
-    near = pd.DataFrame({"arch": ["a", "b", "c"], "learnt": 0.4, "fooled": [0.9, 0.905, 0.95]})
-    ax = figures.learning_and_transfer(POINTS.assign(fooled_high=1.0), published=near, **WORDS).axes[0]
-    assert {text.get_text(): text.get_ha() for text in ax.texts} == {"a": "right", "b": "left", "c": "right"}
+def test_no_line_goes_through_the_points_of_two_sets():
+    mixed = pd.concat([POINTS, POINTS.assign(d_det="linf 1")])
+    with pytest.raises(ValueError, match="l2 1, targeted l2 1; linf 1, targeted l2 1"):
+        figures.learning_and_transfer(mixed, FOUND, published=PAPER, **WORDS)
+
+
+@pytest.mark.parametrize("names", [2, 3, 7])
+@pytest.mark.parametrize("apart", [0.0, 0.004], ids=["one place", "one height"])
+def test_any_number_of_published_names_do_not_hide_each_other_and_shares_end_at_1(tmp_path, names, apart):
+    """On the positions at which they are drawn, in the end: a legend and a footnote took their place before."""
+    near = pd.DataFrame({"arch": [f"ResNet-{i}" for i in range(names)], "learnt": 0.35, "fooled": 0.8})
+    near["learnt"] += apart * np.arange(names)
+    figure = figures.learning_and_transfer(POINTS.assign(fooled_high=1.0), FOUND, published=near, **WORDS)
+    ax = figure.axes[0]
+    before = [text.get_window_extent().bounds for text in ax.texts]
+    figure.savefig(tmp_path / "drawn.png")
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert [box.bounds for box in boxes] == [pytest.approx(bounds, abs=0.5) for bounds in before]
+    assert len(boxes) == names
+    assert not [(a, b) for a, b in combinations(boxes, 2) if a.overlaps(b)]
+    point = ax.transData.transform((0.35, 0.8))
+    assert boxes[0].y0 <= point[1] + 2 <= boxes[0].y1, "the lowest is beside its point"
+    assert boxes[0].x1 < point[0]
     assert ax.get_ylim()[1] <= 1.05
 
 
-def test_two_architectures_have_no_regression_and_missing_victims_no_point():
-    ax = figures.learning_and_transfer(POINTS[:2], published=PAPER, **WORDS).axes[0]
+def test_what_figure_3_has_no_correlation_of_has_no_line_and_missing_victims_no_point():
+    ax = figures.learning_and_transfer(POINTS, FOUND[1:], published=PAPER[:0], **WORDS).axes[0]
     assert not any(name.startswith("slope") for name in line_data(ax))
+    assert ax.get_title(loc="left") == "a title: d_det l2 1, targeted l2 1"
+    assert "paper" not in line_data(ax)
     missing = POINTS.assign(fooled=[0.5, None, None])
-    assert len(points(figures.learning_and_transfer(missing, published=PAPER, **WORDS).axes[0])) == 1
+    assert len(points(figures.learning_and_transfer(missing, FOUND[:0], published=PAPER, **WORDS).axes[0])) == 1
 
 
 def test_the_spread_of_seeds_stands_beside_that_of_the_test_set():
@@ -260,8 +288,8 @@ def test_the_timeline_puts_what_overlaps_into_lanes():
 EMPTY = {
     "dots": lambda: figures.dots(SUMMARY[:0], xlabel="x", **WORDS),
     "bars": lambda: figures.bars(SUMMARY[:0], ylabel="y", **WORDS),
-    "differences": lambda: figures.differences(pd.DataFrame(), **WORDS),
-    "learning and transfer": lambda: figures.learning_and_transfer(POINTS[:0], published=PAPER, **WORDS),
+    "differences": lambda: figures.differences(pd.DataFrame({"difference": [math.nan]}), **WORDS),
+    "learning and transfer": lambda: figures.learning_and_transfer(POINTS[:0], FOUND, published=PAPER, **WORDS),
     "spread": lambda: figures.spread_of_seeds(pd.DataFrame({"seed_std": [math.nan]}), **WORDS),
     "stacked": lambda: figures.stacked(pd.DataFrame(), PARTS, xlabel="x", **WORDS),
     "recipes": lambda: figures.recipes(pd.DataFrame(), **WORDS),

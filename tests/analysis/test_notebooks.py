@@ -9,13 +9,18 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
+import pyarrow.parquet as pq
 import pytest
 from nbclient import NotebookClient
 
+import texts
 from nrf_ray.graph.store import Store
 
 FOLDER = Path(__file__).resolve().parents[2] / "analysis"
@@ -37,10 +42,11 @@ def code(path: Path) -> str:
 
 
 def sweeps_of(path: Path) -> set[str]:
-    """Return the sweeps that a notebook reads."""
+    """Return the sweeps that a notebook reads; where a variable of the environment names one, its default."""
     calls = [node for node in ast.walk(ast.parse(code(path))) if isinstance(node, ast.Call)]
-    loads = [call for call in calls if ast.unparse(call.func) in ("tables.load", "tables.picture")]
-    return {call.args[0].value for call in loads if isinstance(call.args[0], ast.Constant)}
+    loads = [call.args[0] for call in calls if ast.unparse(call.func) in ("tables.load", "tables.picture")]
+    chosen = [call.args[1] for call in calls if ast.unparse(call.func) == "os.environ.get"]
+    return {name.value for name in (*loads, *chosen) if isinstance(name, ast.Constant)}
 
 
 def test_there_are_nine_questions() -> None:
@@ -66,6 +72,7 @@ def test_a_notebook_opens_with_its_question_and_what_it_reads(path: Path) -> Non
     assert "**Question.**" in first
     assert "**Reads**" in first
     assert "NRF_STORE" in first
+    assert sweeps_of(path), "it reads nothing, so nothing can be said of what it reads"
     for sweep in sweeps_of(path):
         assert f"sweeps/{sweep}.py" in first
 
@@ -120,19 +127,37 @@ def test_on_an_empty_store_every_notebook_runs_and_names_the_commands(tmp_path: 
     assert not (tmp_path / "none").exists(), "reading makes no store"
 
 
-def executed(path: Path) -> Any:
-    """Return a notebook as Jupyter executes it; a cell that raises fails the test with its traceback."""
-    notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(FOLDER)}}
-    return NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+class Executed(NamedTuple):
+    """A notebook as Jupyter executed it."""
+
+    outputs: list[Any]
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def executed(small_store: Path) -> Iterator[Callable[[Path], Executed]]:
+    """Return what executes a notebook on the small store, once; a cell that raises fails the test."""
+
+    @cache
+    def execute(path: Path) -> Executed:
+        notebook = nbformat.read(path, as_version=4)
+        resources = {"metadata": {"path": str(FOLDER)}}
+        began = time.monotonic()
+        done: Any = NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+        seconds = time.monotonic() - began
+        return Executed([output for cell in done.cells for output in cell.get("outputs", [])], seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NRF_STORE", str(small_store))
+        patch.delenv("NRF_SWEEP", raising=False)
+        yield execute
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @every_notebook
-def test_executed_on_a_small_store(path: Path, small_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NRF_STORE", str(small_store))
-    outputs = [output for cell in executed(path).cells for output in cell.get("outputs", [])]
+def test_executed_on_a_small_store(path: Path, executed: Callable[[Path], Executed]) -> None:
+    outputs = executed(path).outputs
     text = "\n".join(output.text for output in outputs if output.output_type == "stream")
     absent = [line for line in text.splitlines() if line.startswith("There is no")]
     assert not [line for line in absent if "extra_tests" not in line], "files of CIFAR-10.1 are not here; all else is"
@@ -140,10 +165,41 @@ def test_executed_on_a_small_store(path: Path, small_store: Path, monkeypatch: p
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
+def html(outputs: Iterable[Any]) -> str:
+    """Return all HTML that a notebook shows."""
+    return "\n".join(output.data["text/html"] for output in outputs if "text/html" in output.get("data", {}))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_gallery_shows_texts_with_the_words_that_were_replaced(executed: Callable[[Path], Executed]) -> None:
+    shown = html(executed(FOLDER / "05_gallery.ipynb").outputs)
+    assert texts.EMPTY not in shown
+    assert "d_det words 2" in shown
+    assert shown.count("<del>") > 0
+    assert shown.count("<ins>") > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_cost_of_a_sweep_is_that_of_its_own_stages(small_store: Path, executed: Callable[[Path], Executed]) -> None:
+    outputs = executed(FOLDER / "09_cost.ipynb").outputs
+    stages = pq.read_table(small_store / "sweeps" / "transfer_grid" / "stages.parquet").num_rows
+    said = "\n".join(output.data["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {}))
+    assert f"seconds of work in {stages} stages" in said
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3, "by kind, over time, the chain"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_all_notebooks_together_take_less_than_five_minutes(executed: Callable[[Path], Executed]) -> None:
+    seconds = {path.stem: round(executed(path).seconds, 1) for path in NOTEBOOKS}
+    assert sum(seconds.values()) < 300, seconds
+
+
 @pytest.mark.slow
 def test_the_gallery_shows_the_pixels_that_are_stored(small_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
-    import pyarrow.parquet as pq
 
     import gallery
     import tables

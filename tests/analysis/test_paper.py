@@ -77,6 +77,32 @@ def test_the_papers_numbers_stand_beside_the_same_kind_of_set():
     assert set(table["series"]) == {"right on (x, y)"}
 
 
+def test_the_papers_numbers_and_the_band_of_reruns_name_their_preset_and_data():
+    """Regression: numbers of CIFAR-10 at l2 .5 stood beside others as if they were of the same."""
+    frame = results([{"construction": "d_det"}])
+    frame.attrs["about"] = "preset laptop, digits"
+    (row,) = tables.readable(paper.compared(frame, "clean_accuracy"), "label").to_dict("records")
+    assert row["ours"] == "preset laptop, digits"
+    assert row["paper"] == ".437 (Table 1: CIFAR-10, preset cifar10, ResNet-50, l2 0.5)"
+    assert row["re-runs"] == (
+        "[.198, .435] (6: CIFAR-10, no preset of ours, ResNet-50 and a small network and ResNet-18, l2 0.5)"
+    )
+    of_imagenet = paper.compared(frame, "clean_accuracy", data=paper.IMAGENET)
+    assert of_imagenet["paper_of"].tolist() == ["Restricted ImageNet, preset restricted-imagenet, ResNet-50, l2 3"]
+    assert "published numbers" not in conclusions.of_paper(of_imagenet), "one seed has no interval"
+
+
+def test_sets_of_a_norm_that_nobody_published_have_no_number_beside_them():
+    made = [{"construction": "d_det", "norm": "linf", "epsilon": 0.1}, {"construction": "leak_rand", "norm": "linf"}]
+    table = paper.compared(results(made), "clean_accuracy")
+    assert table[["paper", "reruns_low"]].isna().all(axis=None)
+    attacked = {"trained_norm": "linf", "source_training": "adversarial", "start": "image", "construction": "d_robust"}
+    assert paper.compared(robustness([attacked]), "robust_accuracy")["paper"].isna().all()
+    points = pd.DataFrame({"norm": ["l2", "l2"]})
+    assert paper.figure_3(points, "targeted").to_numpy().tolist()[0] == ["VGG-16", 0.279, 0.092]
+    assert paper.figure_3(points.assign(norm="linf"), "targeted").empty
+
+
 def test_the_relabelled_accuracy_has_numbers_of_its_own_and_other_data_have_others():
     frame = results([{"construction": "d_det"}])
     assert paper.compared(frame, "relabelled_accuracy")["paper"].tolist() == [0.162]
@@ -97,8 +123,7 @@ def test_a_note_tells_n_seeds_and_data_and_mentions_diamonds_only_where_there_ar
     table = paper.compared(results([{"seed": 0}, {"seed": 1}]), "clean_accuracy")
     assert paper.note(table, "preset laptop, digits") == (
         "Ours: preset laptop, digits; n = 360 test images; mean over architectures, then over 2 seeds; 95% t interval "
-        "over them, cut at 0 and 1. Hollow diamonds: Ilyas et al. 2019, CIFAR-10, ResNet-50, l2 .5: other data and "
-        "another network."
+        "over them, cut at 0 and 1. Hollow diamonds: Ilyas et al. 2019: CIFAR-10, preset cifar10, ResNet-50, l2 0.5."
     )
     alone = paper.compared(results([{"construction": "d_other"}]), "clean_accuracy")
     assert "diamonds" not in paper.note(alone, "digits")
@@ -127,7 +152,7 @@ def test_goh_stands_beside_the_narrowest_linear_features():
 def contrast(**changes):
     base = {
         "label": "d_det l2 1", "against": "leak_det", "difference": 0.2, "low": 0.1, "high": 0.3, "seeds": 3,
-        "smallest_p": 0.25, "holm_p": 0.5, "shown": False,
+        "smallest_p": 0.25, "holm_p": 0.5, "shown": False, "unpaired": "",
     }  # fmt: skip
     return pd.DataFrame([base | changes])
 
@@ -140,6 +165,16 @@ def test_a_difference_is_worded_by_what_was_shown():
     assert "teaches .200 less than leak_det" in many
     assert "shown, corrected p = 0.01" in many
     assert "sign-flip" not in many
+
+
+def test_what_had_no_partner_is_named_once_and_has_no_difference():
+    some = contrast(unpaired="vgg_s (seed 3)")
+    none = contrast(label="d_det linf 1", difference=None, smallest_p=None, unpaired="resnet_s (seeds 0, 1)")
+    text = conclusions.of_contrasts(pd.concat([some, some, none], ignore_index=True))
+    assert text.count("- Left out, d_det l2 1 without a partner of leak_det: vgg_s (seed 3).") == 1
+    assert "- Left out, d_det linf 1 without a partner of leak_det: resnet_s (seeds 0, 1)." in text
+    assert "d_det linf 1** teaches" not in text
+    assert "corrected for 2 rows" in text, "what was not tested is not corrected for"
 
 
 def test_conclusions_of_nothing_say_so():
@@ -188,8 +223,10 @@ def test_a_table_of_many_rows_needs_more_seeds_than_one_of_one():
 
 def test_correlations_failures_and_leaks_are_worded_by_their_intervals():
     row = {"attack": "targeted l2 1", "d_det": "l2 1", "r": 0.9, "low": 0.5, "high": 1.0, "archs": 5, "p": 0.0167}
-    row["holm_p"] = 0.0167
+    row |= {"holm_p": 0.0167, "exact": True}
     assert "they rise together" in conclusions.of_figure_3(pd.DataFrame([row]))
+    assert "p = 0.0167 (every pairing counted)" in conclusions.of_figure_3(pd.DataFrame([row]))
+    assert "p = 0.0167 (9999 pairings drawn)" in conclusions.of_figure_3(pd.DataFrame([row | {"exact": False}]))
     assert "nothing is shown" in conclusions.of_figure_3(pd.DataFrame([row | {"holm_p": 0.13}])), "eight were tried"
     assert "nothing is shown" in conclusions.of_figure_3(pd.DataFrame([row | {"low": -0.5}]))
     theory = pd.DataFrame({"statement": ["theorem_1", "theorem_3"], "holds": [True, False]})

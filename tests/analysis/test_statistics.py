@@ -187,6 +187,20 @@ def test_the_regression_is_least_squares_with_a_band_around_it():
     assert (line.y <= line.high).all()
 
 
+def test_the_band_is_that_of_scipys_line_through_every_resample():
+    """Two values of y are equal, so some resamples have a level line, and such a one is a line."""
+    x, y = np.array([0.1, 0.2, 0.4, 0.5]), np.array([0.3, 0.3, 0.9, 0.7])
+    picks = np.sort(np.random.default_rng(0).integers(4, size=(9999, 4)), axis=-1)
+    different, times = np.unique(picks[np.ptp(picks, axis=-1) > 0], axis=0, return_counts=True)
+    lines = [stats.linregress(x[pick], y[pick]) for pick in different]
+    found = regression(x, y, at=[0.3])
+    for interval, name in ((found.slope, "slope"), (found.intercept, "intercept")):
+        drawn = np.repeat([getattr(line, name) for line in lines], times)
+        assert ends(interval) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+        assert interval.estimate == pytest.approx(getattr(stats.linregress(x, y), name))
+    assert 0.0 in [line.slope for line in lines]
+
+
 def test_two_pairs_have_a_correlation_without_an_interval():
     found = correlation([0.1, 0.2], [0.5, 0.6])
     assert (found.r.estimate, found.test.p, found.test.smallest_p) == pytest.approx((1.0, 1.0, 1.0))

@@ -1,6 +1,10 @@
 """Loading and reshaping of tables: from the files that sweeps write, from files that are wrong, and from none."""
 
 import base64
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -9,10 +13,13 @@ import pytest
 
 import gallery
 import tables
+import texts
 import views
 from nrf_ray.graph.blobs import Blobs
 from nrf_ray.parquet import to_arrow, write_table
-from nrf_ray.tables import RESULTS
+from nrf_ray.specs import ATTACKS, Attack
+from nrf_ray.tables import ATTACK_COLUMN, RESULTS
+from nrf_ray.threat import ThreatModel
 from tests import frames
 
 
@@ -65,6 +72,12 @@ def test_a_missing_table_is_empty_with_its_columns_and_names_the_command(store, 
     unknown = tables.load("nrf", "a_table_of_ones_own")
     assert unknown.empty
     assert tables.dictionary(unknown) == ""
+
+
+def test_the_command_of_extra_tests_names_the_flag_that_finds_their_files(store, capsys):
+    assert tables.load("nonrobust_features", "extra_tests").empty
+    assert f"--store {store.uri} --extra-test cifar10.1:PATH\n" in capsys.readouterr().out
+    assert "extra-test" not in tables._command("nonrobust_features", "results")
 
 
 def test_the_command_of_a_store_in_a_folder_with_a_space_can_be_typed(capsys, monkeypatch):
@@ -131,15 +144,17 @@ def test_shares_are_written_as_the_field_does():
         [
             {
                 "label": "a", "mean": 0.5, "low": 0.25, "high": 0.75, "seeds": 3, "models": 6, "n": 360,
-                "test_low": 0.4, "test_high": 0.6, "paper": 0.437, "paper_source": "Table 1", "reruns_low": np.nan,
-                "reruns_high": np.nan,
+                "test_low": 0.4, "test_high": 0.6, "ours": "preset laptop, digits", "paper": 0.437,
+                "paper_source": "Table 1", "paper_of": "CIFAR-10", "reruns_low": np.nan, "reruns_high": np.nan,
+                "reruns": 0, "reruns_of": None,
             },
         ]
     )  # fmt: skip
     (row,) = tables.readable(summary, "label").to_dict("records")
     assert row == {
-        "label": "a", "mean [95% over seeds]": ".500 [.250, .750]", "seeds": 3, "models": 6, "n": 360,
-        "95% over test images": "[.400, .600]", "paper": ".437 (Table 1)", "re-runs": "",
+        "label": "a", "ours": "preset laptop, digits", "mean [95% over seeds]": ".500 [.250, .750]", "seeds": 3,
+        "models": 6, "n": 360, "95% over test images": "[.400, .600]", "paper": ".437 (Table 1: CIFAR-10)",
+        "re-runs": "",
     }  # fmt: skip
 
 
@@ -202,11 +217,25 @@ def test_planted_sets_show_which_part_is_used_and_which_is_changed():
     assert views.parts_used(planted[:0]).empty
 
 
-def test_the_largest_radius_is_of_the_set_and_then_of_the_attack():
+def test_the_largest_radius_is_of_a_norm_and_no_two_sets_are_mixed():
+    """Regression: sets of one radius and of two norms, or kept in two ways, were points of one line."""
     points = pd.DataFrame(
-        {"targeted": [True, True, False, True], "epsilon": [1, 1.5, 1.5, 1.5], "radius": [1.5, 1, 2, 1.5]}
-    )
-    assert views.largest_radius(points, targeted=True).to_numpy().tolist() == [[True, 1.5, 1.5]]
+        [
+            (True, "l2 1", "l2", 1.0, 1.5), (True, "l2 1.5, uint8", "l2", 1.5, 1.0),
+            (True, "l2 1.5, uint8", "l2", 1.5, 1.5), (False, "l2 1.5, uint8", "l2", 1.5, 2.0),
+            (True, "l2 1.5, float32", "l2", 1.5, 1.5), (True, "linf 0.1", "linf", 0.1, 0.1),
+            (True, "linf 0.1", "linf", 0.1, 0.05), (True, "linf 0.05", "linf", 0.05, 0.1),
+        ],
+        columns=["targeted", "d_det", "norm", "epsilon", "radius"],
+    )  # fmt: skip
+    found = views.at_largest_radius(points, targeted=True)
+    assert [table[["d_det", "radius"]].to_numpy().tolist() for table in found] == [
+        [["l2 1.5, uint8", 1.5]],
+        [["l2 1.5, float32", 1.5]],
+        [["linf 0.1", 0.1]],
+    ]
+    (nothing,) = views.at_largest_radius(points[:0], targeted=True)
+    assert nothing.empty, "one table, for a figure that says so"
 
 
 def test_chance_is_known_of_datasets_that_are_here():
@@ -238,6 +267,51 @@ def test_one_set_is_picked_of_each_construction():
     assert table[["construction", "key"]].to_numpy().tolist() == [["d_robust", "r"], ["d_det", "this one"]]
 
 
+def test_texts_of_each_way_of_making_a_set_are_picked():
+    """Regression: of a construction and norm one set was shown, whatever it started from and however it was kept."""
+    ways = [{"start": "noise"}, {"start": "image"}, {"storage": "float32"}, {"source_training": "adversarial"}]
+    later = [{"key": "smaller", "epsilon": 0.5}, {"key": "second seed", "seed": 1}]
+    found = texts.one_each(frames.datasets([*later, *ways]))
+    assert set(found["label"]) == {
+        "d_det l2 1", "d_det from noise l2 1", "d_det from image l2 1", "d_det, float32 l2 1",
+        "d_det of robust source l2 1",
+    }  # fmt: skip
+    assert "smaller" not in set(found["key"])
+
+
+def test_texts_that_cannot_be_read_are_named(store, capsys):
+    shown = texts.side_by_side(tables.store(), texts.one_each(frames.datasets([{}])))
+    assert texts.EMPTY in shown.data
+    assert (
+        "The texts of d_det l2 1 cannot be read; run its sweep again: the set k is no longer in"
+        in capsys.readouterr().out
+    )
+
+
+def test_reading_texts_as_the_page_does_brings_neither_torch_nor_ray():
+    folder = pathlib.Path(tables.__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, texts; print(sorted({'torch', 'ray'} & set(sys.modules)))"],
+        env={**os.environ, "PYTHONPATH": f"{folder}:{folder.parent}"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "[]\n"
+
+
 def test_changes_are_magnified_until_the_largest_just_fits():
     assert gallery.magnification([np.array([0.1, -0.25]), np.array([0.2])]) == 2.0
     assert gallery.magnification([np.zeros(3)]) == 1.0
+
+
+@pytest.mark.parametrize("changes", [{"loss": "margin"}, {"returns": "worst_loss"}, {"mode": "fast"}], ids=str)
+def test_the_column_of_attacks_explains_every_suffix_of_their_names(changes):
+    name = Attack(threat=ThreatModel(norm="l2", eps=0.5), steps=9, step_size=0.1, **changes).name
+    suffix = name.removeprefix("pgd-9")
+    assert suffix.startswith("-")
+    assert suffix in ATTACK_COLUMN.description
+
+
+def test_the_guide_has_every_attack_and_says_who_is_refused_autoattack():
+    guide = (pathlib.Path(tables.__file__).parent / "guide.md").read_text(encoding="utf-8")
+    assert not [name for name in ATTACKS if f"`{name}`" not in guide]
+    trust = guide.partition("## How far to trust")[2].partition("\n## ")[0]
+    assert "fewer than four classes" in " ".join(trust.split())
