@@ -219,6 +219,8 @@ class Origin:
     """Of the code; those that were changed since say so."""
     digests: tuple[tuple[str, str], ...]
     """Kind of stage and the digests of its code."""
+    datasets: tuple[tuple[str, str], ...]
+    """Name and digest of the content, as the stages' keys hold them."""
     hosts: tuple[Host, ...]
 
 
@@ -233,6 +235,8 @@ class Snapshot:
     """In one sentence, why it is in that state, where there is something to say."""
     command: str
     """What was called."""
+    preset: str = ""
+    """Name of the preset that the grid was made from, where the store tells of one."""
     place: str
     """The store, for people."""
     began: datetime
@@ -258,7 +262,7 @@ class Snapshot:
     readings: tuple[Reading, ...] = ()
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     """SVG files that stages drew, by name."""
-    origin: Origin = Origin(versions=(), commits=(), digests=(), hosts=())
+    origin: Origin = Origin(versions=(), commits=(), digests=(), datasets=(), hosts=())
 
     @property
     def elapsed(self) -> float:

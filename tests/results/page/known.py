@@ -100,6 +100,7 @@ def running(**changes: object) -> Snapshot:
         state=RunState.RUNNING,
         why="",
         command="python sweeps/transfer_grid.py --seeds 0",
+        preset="laptop",
         place="/store",
         began=BEGAN,
         written=BEGAN + timedelta(seconds=70),
@@ -146,6 +147,7 @@ def running(**changes: object) -> Snapshot:
             versions=(("torch", "2.14.1"),),
             commits=("0123456789ab",),
             digests=(("train", "abc"),),
+            datasets=(("digits", "5d" * 32),),
             hosts=(Host(name="vm", processor="a processor", device="cpu", stages=2, seconds=9.0),),
         ),
     )
@@ -174,6 +176,7 @@ def hostile() -> Snapshot:
         known,
         why=HOSTILE,
         command=HOSTILE,
+        preset=HOSTILE,
         place=HOSTILE,
         stages=(*FAILED[:5], nasty, replace(FAILED[6], title=HOSTILE, reason=HOSTILE)),
         failures=(Failure(fact=nasty, trace=HOSTILE, blocks=1),),
@@ -191,6 +194,7 @@ def hostile() -> Snapshot:
             versions=((HOSTILE, HOSTILE),),
             commits=(HOSTILE,),
             digests=((HOSTILE, HOSTILE),),
+            datasets=((HOSTILE, HOSTILE),),
             hosts=(Host(name=HOSTILE, processor=HOSTILE, device="cpu", stages=1, seconds=1.0),),
         ),
     )

@@ -13,6 +13,7 @@ from PIL import Image
 
 from nrf_ray.cluster.curves import CurveWriter
 from nrf_ray.console import make_console
+from nrf_ray.data.catalogue import DATASETS
 from nrf_ray.data.digits import arrays
 from nrf_ray.errors import ConfigError, MissingArtifact
 from nrf_ray.graph.drivers import Heart
@@ -85,6 +86,19 @@ def test_a_damaged_outline_is_refused_with_what_to_do(damage, store: Store) -> N
     value = json.loads(outline(TOYS, store).to_bytes()) | damage
     with pytest.raises(ConfigError, match=r"run the sweep's command again"):
         Outline.from_json(value)
+
+
+def test_an_outline_has_the_preset_and_the_digest_of_the_sweep_file_and_older_ones_do_without(store: Store) -> None:
+    plan = make_plan(TOYS.goals, store)
+    made = outline_of(
+        replace(TOYS, preset="laptop"), plan, command="", script_sha256="ab", expected=None, began=datetime.now(UTC)
+    )
+    assert (made.preset, made.script_sha256) == ("laptop", "ab")
+    value = json.loads(made.to_bytes())
+    older = Outline.from_json({name: part for name, part in value.items() if name not in ("preset", "script_sha256")})
+    assert older == replace(made, preset="", script_sha256="")
+    with pytest.raises(ConfigError, match=r"run the sweep's command again"):
+        Outline.from_json(value | {"preset": None})
 
 
 def test_a_store_without_the_sweep_or_its_outline_says_so(store: Store) -> None:
@@ -196,6 +210,7 @@ def test_where_things_come_from_is_told_by_their_records(tiny) -> None:
     assert host.stages == len(list(tiny.sweep.stages()))
     assert host.seconds == pytest.approx(sum(record.seconds for record in records.by_key.values()))
     assert dict(origin.versions)["python"].startswith("3.")
+    assert origin.datasets == (("digits", DATASETS["digits"].ref.digest),)
     assert {kind for kind, _ in origin.digests} == {stage.kind.name for stage in tiny.sweep.stages()}
 
 
