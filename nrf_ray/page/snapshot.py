@@ -31,6 +31,17 @@ class Standing(enum.StrEnum):
     FAILED = "failed"
 
 
+class Start(enum.StrEnum):
+    """What the examples of a constructed set were made of."""
+
+    ITSELF = "itself"
+    """The original that they stand beside."""
+    OTHER = "other"
+    """Another original: they have the features of the one beside them."""
+    NOISE = "noise"
+    """Noise: as `OTHER`, from no original at all."""
+
+
 HELD = (Standing.KEPT, Standing.DONE)
 """In the store: since before this run, or by it."""
 
@@ -188,8 +199,8 @@ class Reading:
     """What people call the set."""
     key: Key
     """Of its stage."""
-    matched: bool
-    """Whether the constructed texts were made of others than the originals, whose features they have."""
+    start: Start
+    """What the constructed texts were made of."""
     nearest: bool
     """Whether nothing is written in the set, and the texts are the words nearest to its vectors."""
     passages: tuple[Passage, ...]

@@ -21,6 +21,7 @@ from nrf_ray.page.snapshot import (
     Spot,
     StageFact,
     Standing,
+    Start,
     Working,
 )
 
@@ -59,7 +60,7 @@ SPOT = Spot(name="vgg_s", x=Estimate(0.1, None), y=Estimate(0.2, (0.1, 0.3)))
 WORDS = Reading(
     title="d_det 2 words of reviews",
     key=Key("f" * 64),
-    matched=False,
+    start=Start.ITSELF,
     nearest=False,
     passages=(
         Passage(label="0 → 1", original="a dull film", constructed="a bright film"),
