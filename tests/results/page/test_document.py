@@ -133,6 +133,15 @@ def test_only_the_page_of_a_running_sweep_loads_itself_again() -> None:
     assert "data-refresh" not in over.partition("<style>")[0]
 
 
+def test_charts_that_scroll_are_reached_by_the_keyboard_and_have_a_cue() -> None:
+    """What the cue looks like is tested in a browser."""
+    page = document(finished()).decode()
+    regions = re.findall(r'<div class="scroll"([^>]*)><svg[^>]* class="chart"', page)
+    assert regions
+    assert all('role="region"' in region and 'tabindex="0"' in region for region in regions)
+    assert ".scroll:has(> .chart) {" in page
+
+
 def test_bars_say_in_words_what_they_show() -> None:
     page = Page(document(running()))
     bars = {attributes["aria-label"] for attributes in page.all("svg") if "aria-label" in attributes}
