@@ -19,8 +19,13 @@ SHARE = "share"
 """The unit of what is summed up."""
 ENDS = frozenset(("ci_low", "ci_high"))
 """Ends of the interval of another column: they follow from it."""
-OF_OTHERS = frozenset(("train_accuracy", "constructed_validation", "clean_validation"))
-"""Shares of other examples than the `n` of their row."""
+OF_OTHERS = frozenset(
+    (
+        "clean_validation", "constructed_validation", "energy_human", "energy_noise", "energy_rest", "human_kept",
+        "label_agreement", "noise_kept", "nonrobustness", "train_accuracy",
+    )
+)  # fmt: skip
+"""Shares of other examples than the `n` of their row, or of something else than examples."""
 
 MEASURED = frozenset(
     (

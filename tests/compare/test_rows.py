@@ -16,6 +16,7 @@ from nrf_ray.measured import KEY, MEASURED, about, measured
 from nrf_ray.parquet import to_arrow
 from nrf_ray.statistics import wilson_interval
 from nrf_ray.sweep import Sweep
+from nrf_ray.tables import Column, Table
 from tests import sweeps
 from tests.export.made_up import TOYS, values
 
@@ -84,6 +85,16 @@ def test_a_number_of_a_single_seed_that_is_no_share_of_its_rows_has_no_interval(
     shares = counts.set_column(4, counts.schema.field(4), pa.array([0.25]))
     (change,) = compare_tables("toys", counts, shares).changes
     assert (change.measure, change.over) == ("clean_accuracy", "")
+
+
+@pytest.mark.parametrize(("name", "over"), [("human_kept", ""), ("energy_rest", ""), ("robust_accuracy", "test rows")])
+def test_shares_of_something_else_than_the_rows_have_none_either(name: str, over: str) -> None:
+    table = Table(
+        "t", "one", (TOYS.columns[0], TOYS.columns[3], Column(name, "float64", "it", "share"), TOYS.columns[5])
+    )
+    first, second = (to_arrow(table, [{"sweep": "s", "seed": 0, name: share, "n": 100}]) for share in (0.5, 0.6))
+    (change,) = compare_tables("t", first, second).changes
+    assert (change.measure, change.over) == (name, over)
 
 
 def test_certainty_is_in_standard_errors_of_what_the_interval_is_over() -> None:
