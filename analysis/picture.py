@@ -54,20 +54,16 @@ def lines(results: pd.DataFrame) -> list[tuple[str, bool, Interval]]:
 
 
 def told(shown: Sequence[tuple[str, bool, Interval]]) -> str:
-    """Return in words what `lines` show, for those who cannot see them: means alone, in the order of radii.
-
-    Rounded from what stands in the picture, so that the two can be compared.
-    """
+    """Return in words what `lines` show, for those who cannot see them: means alone, as they stand there, by radius."""
     means: dict[str, list[str]] = {}
     for name, _, accuracy in shown:
-        mean = float(share_text(accuracy.estimate))
-        means.setdefault(re.split(r" \(|,", name)[0], []).append(f"{mean:.2f}".removeprefix("0"))
-    radii = dict.fromkeys(name.partition("eps ")[2] for name, _, _ in shown if "eps " in name)
-    words = "; ".join(f"{name} {' and '.join(values)}" for name, values in means.items())
-    return (
-        "Share of untouched test images that are right, by training set (leak_...: controls), at eps "
-        f"{' and '.join(radii)}: {words}"
-    )
+        named, _, radius = name.partition(", eps ")
+        means.setdefault(radius, []).append(f"{re.split(r' [(]|,', named)[0]} {share_text(accuracy.estimate)}")
+    words = [
+        (f"at eps {radius}: " if radius else "") + ", ".join(means[radius])
+        for radius in sorted(means, key=lambda radius: float(radius or 0))
+    ]
+    return "Share of untouched test images that are right, by training set (leak_...: controls): " + "; ".join(words)
 
 
 def draw(results: pd.DataFrame) -> str:

@@ -49,8 +49,16 @@ class KeptSweep:
     @property
     def command(self) -> str:
         """The command of its last run, without secrets; empty where the store does not tell."""
+        return self._told("command")
+
+    @property
+    def script_sha256(self) -> str:
+        """The sha256 of the sweep file that its last run was made by; empty where the store does not tell."""
+        return self._told("script_sha256")
+
+    def _told(self, name: str) -> str:
         told = self.store.blobs.get_json(f"sweeps/{self.name}/run.json") or {}
-        return str(told.get("command", ""))
+        return str(told.get(name, ""))
 
     @property
     def preset(self) -> str:

@@ -6,6 +6,10 @@ tables of other versions too.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KEY = "key"
 """The column with the key of the stage behind a row."""
@@ -13,6 +17,15 @@ SEED = "seed"
 """The column with the seed of the replicate."""
 SHARE = "share"
 """The unit of what is summed up."""
+ENDS = frozenset(("ci_low", "ci_high"))
+"""Ends of the interval of another column: they follow from it."""
+OF_OTHERS = frozenset(
+    (
+        "clean_validation", "constructed_validation", "energy_human", "energy_noise", "energy_rest", "human_kept",
+        "label_agreement", "noise_kept", "nonrobustness", "train_accuracy",
+    )
+)  # fmt: skip
+"""Shares of other examples than the `n` of their row, or of something else than examples."""
 
 MEASURED = frozenset(
     (
@@ -39,3 +52,9 @@ def about(columns: Sequence[str]) -> list[str]:
 def measured(columns: Sequence[str]) -> list[str]:
     """Return those of `columns` that were measured, in order."""
     return [name for name in columns if name in MEASURED]
+
+
+def shares(table: "pa.Table") -> list[str]:
+    """Return the columns of a table that hold measured shares, by their unit; without the ends of intervals."""
+    units = {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in table.schema}
+    return [name for name in measured(table.column_names) if units[name] == SHARE and name not in ENDS]

@@ -1,7 +1,8 @@
 """The main job itself, as README promises it: `python sweeps/transfer_grid.py` with no flags but the store.
 
 The bands were set before this code existed, from other runs of the experiment with other code and other seeds
-(mean over architectures and 3 seeds). Nothing here is asserted about wall time; it is printed beside peak memory.
+(mean over architectures and 3 seeds). Nothing here is asserted about the wall time of the job; it is printed beside
+peak memory.
 """
 
 import os
@@ -160,11 +161,16 @@ def test_its_page_is_below_5_mb_and_has_some_of_everything(main_job: tuple[Path,
 
 @pytest.mark.parametrize(("width", "scheme"), [("desktop", "light"), ("phone", "dark")])
 def test_its_page_is_for_everyone(width: str, scheme: str, main_job: tuple[Path, str, float]) -> None:
-    """Runs where NRF_AXE says where axe-core is; how long the page took to load is said and not judged here."""
+    """Runs where NRF_AXE says where axe-core is. The best of three loads counts: other processes may disturb one."""
     axe = axe_script()
     with launched() as browser:
         page, errors = opened(browser, page_of(main_job), width=width, color_scheme=scheme)
-        print(f"\nthe page of the main job loads in {load_milliseconds(page):.0f} ms ({width})")
+        loads = [load_milliseconds(page)]
+        for _ in range(2):
+            page.reload()
+            loads.append(load_milliseconds(page))
+        print(f"\nthe page of the main job loads in {min(loads):.0f} ms ({width})")
+        assert 0 < min(loads) < 1000
         unfold(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width][0]
         assert violations(page, axe) == []

@@ -12,8 +12,9 @@ def compare(first: str, second: str, *, sweep: str | None = None, output: Path |
 
     Rows of the same sweep's tables are matched by what they are about. Differences are SECOND - FIRST with 95% t
     intervals over seeds, paired where both have the same seeds; p is of sign flips, adjusted for every number of the
-    table that was compared (Holm). The exit code is 0 whether or not anything changed. With --sweep, look at one sweep
-    alone. --output FILE.parquet gets every change, of which the --rows most certain of each table are printed.
+    table that was compared (Holm). Shares of a single seed have an interval over test rows instead. The exit code is 0
+    whether or not anything changed. With --sweep, look at one sweep alone. --output FILE.parquet gets every change, of
+    which the --rows most certain of each table are printed.
 
         nrf compare runs other-runs
         nrf compare runs s3://bucket/runs --sweep transfer_grid --output changes.parquet
@@ -46,12 +47,13 @@ def compare(first: str, second: str, *, sweep: str | None = None, output: Path |
     compared = {}
     for name in shared:
         left, right = find_sweep(stores[0], name), find_sweep(stores[1], name)
-        tables = [
-            compare_tables(table, left.tables[table], right.tables[table])
-            for table in left.tables
-            if table in right.tables
-        ]
-        print_sweep(console, name, tables, compare_origins(left, right), rows)
+        tables, refused = [], {}
+        for table in (table for table in left.tables if table in right.tables):
+            try:
+                tables.append(compare_tables(table, left.tables[table], right.tables[table]))
+            except ConfigError as error:
+                refused[table] = str(error)
+        print_sweep(console, name, tables, refused, compare_origins(left, right), rows)
         compared[name] = tables
     if output is not None:
         count = write_changes(output, compared)

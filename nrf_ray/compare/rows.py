@@ -1,27 +1,47 @@
 """Two versions of one table: which rows both have, and how their numbers differ.
 
 Rows are matched by what they are about. A cell is what rows share that differ by their seed alone; its difference is
-paired where both sides have the same seeds, since a seed decides source, targets and student alike.
+paired where both sides have the same seeds, since a seed decides source, targets and student alike. A single seed says
+nothing of other seeds; a share of its n test rows still says how much of a change other test rows would bring.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from nrf_ray.errors import ConfigError
-from nrf_ray.measured import SEED, about, measured
-from nrf_ray.statistics import holm, sign_flip_test, t_interval
+from nrf_ray.measured import ENDS, OF_OTHERS, SEED, about, measured, shares
+from nrf_ray.statistics import difference_error, difference_interval, holm, sign_flip_test, t_interval
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FOLLOW = ("ci_low", "ci_high")
-"""Columns whose change says nothing beyond that of the share they belong to."""
+SEEDS, TEST_ROWS = "seeds", "test rows"
+"""What intervals are over."""
+
+COUNT = "n"
+"""The column with the number of test rows behind the shares of a row."""
+NO_COUNT = pd.Series(dtype=np.float64)
+"""Of what is no share of them."""
+
+
+class Sureness(NamedTuple):
+    """How sure a difference is; NaN and an empty `over` where nothing can be said."""
+
+    low: float = math.nan
+    high: float = math.nan
+    """Ends of its 95% interval."""
+    error: float = math.nan
+    """Its standard error."""
+    p: float = math.nan
+    """Of no difference between seeds."""
+    over: str = ""
+    """What was drawn anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +57,15 @@ class Change:
     second: float
     """The same in the second store."""
     low: float
-    """Lower end of the 95% interval of second - first over seeds; NaN where a single seed allows none."""
+    """Lower end of the 95% interval of second - first; NaN where nothing allows one."""
     high: float
     """Upper end of it."""
+    error: float
+    """Standard error of second - first; NaN where there is no interval."""
+    over: str
+    """What interval and error are over: seeds, or for shares of a single seed test rows; empty where there is none."""
     p: float
-    """Of no difference, by sign flips (paired) or Welch's t test; NaN where nothing can be said."""
+    """Of no difference between seeds, by sign flips (paired) or Welch's t test; NaN where nothing can be said."""
     seeds: int
     """Seeds that are compared; those of the side with fewer where they are not paired."""
     paired: bool
@@ -51,6 +75,11 @@ class Change:
     def difference(self) -> float:
         """Second less first."""
         return self.second - self.first
+
+    @property
+    def certainty(self) -> float:
+        """Size of the difference over its standard error; infinite where that is 0, NaN where there is none."""
+        return abs(self.difference) / self.error if self.error else math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +132,9 @@ def compare_tables(name: str, first: "pa.Table", second: "pa.Table") -> TableCom
     differing = pd.Series(data=False, index=both.index)
     for column in numbers:
         differing |= ~_same(both[f"{column} first"], both[f"{column} second"])
-    changes, compared = _changes(left, right, keys, [c for c in numbers if _is_number(left[c], right[c])])
+    counted = {*shares(first)} & {*shares(second)} - OF_OTHERS if COUNT in shared else set()
+    compared_numbers = [column for column in numbers if _is_number(left[column], right[column])]
+    changes, compared = _changes(left, right, keys, compared_numbers, counted)
     return TableComparison(
         name=name,
         both=len(both),
@@ -126,7 +157,7 @@ def _same(first: "pd.Series[Any]", second: "pd.Series[Any]") -> "pd.Series[bool]
 
 
 def _is_number(*columns: "pd.Series[Any]") -> bool:
-    return all(pd.api.types.is_numeric_dtype(column) for column in columns) and columns[0].name not in FOLLOW
+    return all(pd.api.types.is_numeric_dtype(column) for column in columns) and columns[0].name not in ENDS
 
 
 def _values_only(these: pd.DataFrame, those: pd.DataFrame, keys: Sequence[str]) -> dict[str, tuple[Any, ...]]:
@@ -135,9 +166,9 @@ def _values_only(these: pd.DataFrame, those: pd.DataFrame, keys: Sequence[str]) 
 
 
 def _changes(
-    left: pd.DataFrame, right: pd.DataFrame, keys: Sequence[str], numbers: Sequence[str]
+    left: pd.DataFrame, right: pd.DataFrame, keys: Sequence[str], numbers: Sequence[str], counted: Set[str]
 ) -> tuple[list[Change], int]:
-    """Return the changes, and how many numbers were compared."""
+    """Return the changes, and how many numbers were compared; those `counted` are shares of the n of their rows."""
     cell_keys = [key for key in keys if key != SEED]
     changes, compared = [], 0
     for cell, mine, theirs in _cells(left, right, cell_keys):
@@ -146,7 +177,8 @@ def _changes(
             if first.empty or second.empty:
                 continue
             compared += 1
-            change = _change(cell, number, first, second)
+            counts = (_by_seed(mine, COUNT), _by_seed(theirs, COUNT)) if number in counted else (NO_COUNT, NO_COUNT)
+            change = _change(cell, number, first, second, counts)
             if change is not None:
                 changes.append(change)
     return changes, compared
@@ -176,42 +208,63 @@ def _by_seed(rows: pd.DataFrame, number: str) -> "pd.Series[float]":
 
 
 def _change(
-    cell: Mapping[str, Any], measure: str, first: "pd.Series[float]", second: "pd.Series[float]"
+    cell: Mapping[str, Any],
+    measure: str,
+    first: "pd.Series[float]",
+    second: "pd.Series[float]",
+    counts: tuple["pd.Series[float]", "pd.Series[float]"],
 ) -> Change | None:
-    """Return how one number of a cell changed; None where it is the same."""
+    """Return how one number of a cell changed, by seed on each side; None where it is the same.
+
+    `counts` are the test rows behind it, by seed on each side, where it is a share of them.
+    """
     shared = first.index.intersection(second.index)
     if len(shared):
-        differences = second.loc[shared] - first.loc[shared]
-        if not differences.any():
+        first, second = first.loc[shared], second.loc[shared]
+        if (first == second).all():
             return None
-        interval = t_interval(differences.to_numpy())
-        return Change(
-            cell=cell,
-            measure=measure,
-            first=float(first.loc[shared].mean()),
-            second=float(second.loc[shared].mean()),
-            low=interval.low,
-            high=interval.high,
-            p=sign_flip_test(differences.to_numpy()).p if len(shared) > 1 else math.nan,
-            seeds=len(shared),
-            paired=True,
-        )
-    low = high = p = math.nan
-    if min(len(first), len(second)) > 1 and max(first.std(), second.std()) > 0:
-        test = stats.ttest_ind(second, first, equal_var=False)
-        ends, p = test.confidence_interval(0.95), float(test.pvalue)
-        low, high = float(ends.low), float(ends.high)
     means = float(first.mean()), float(second.mean())
-    if means[0] == means[1]:
+    if not len(shared) and means[0] == means[1]:
         return None
+    if len(first) == len(second) == 1:
+        sure = _over_rows(*means, (_at(counts[0], first), _at(counts[1], second)))
+    else:
+        sure = _over_seeds(second - first) if len(shared) else _by_welch(first, second)
     return Change(
         cell=cell,
         measure=measure,
         first=means[0],
         second=means[1],
-        low=low,
-        high=high,
-        p=p,
         seeds=min(len(first), len(second)),
-        paired=False,
+        paired=len(shared) > 0,
+        **sure._asdict(),
     )
+
+
+def _over_seeds(differences: "pd.Series[float]") -> Sureness:
+    """Return how sure the mean of `differences` is, one per seed."""
+    interval, p = t_interval(differences.to_numpy()), sign_flip_test(differences.to_numpy()).p
+    return Sureness(interval.low, interval.high, float(stats.sem(differences)), p, SEEDS)
+
+
+def _by_welch(first: "pd.Series[float]", second: "pd.Series[float]") -> Sureness:
+    """Return how sure the difference of two means is, over each side's own seeds."""
+    if min(len(first), len(second)) < 2 or max(first.std(), second.std()) == 0:
+        return Sureness()
+    test = stats.ttest_ind(second, first, equal_var=False)
+    ends = test.confidence_interval(0.95)
+    error = math.hypot(stats.sem(first), stats.sem(second))
+    return Sureness(float(ends.low), float(ends.high), error, float(test.pvalue), SEEDS)
+
+
+def _over_rows(first: float, second: float, ns: tuple[int, int]) -> Sureness:
+    """Return how sure the difference of two shares of `ns` test rows is; not known where there are none."""
+    if not all(ns):
+        return Sureness()
+    interval = difference_interval(first, second, ns)
+    return Sureness(interval.low, interval.high, difference_error(first, second, ns), math.nan, TEST_ROWS)
+
+
+def _at(count: "pd.Series[float]", share: "pd.Series[float]") -> int:
+    """Return the test rows behind the share of a single seed; 0 where there are none."""
+    return int(count.get(share.index[0], 0))

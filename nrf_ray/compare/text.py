@@ -22,11 +22,23 @@ def print_names(console: Console, first: Sequence[str], second: Sequence[str]) -
             console.print(f"sweeps of the {side} store alone: {', '.join(alone)}")
 
 
-def print_sweep(console: Console, name: str, tables: Sequence[TableComparison], origins: Origins, rows: int) -> None:
-    """Print what changed in one sweep; of each table the `rows` changes that are most certain."""
+def print_sweep(
+    console: Console,
+    name: str,
+    tables: Sequence[TableComparison],
+    refused: Mapping[str, str],
+    origins: Origins,
+    rows: int,
+) -> None:
+    """Print what changed in one sweep; of each table the `rows` changes that are most certain.
+
+    `refused` are the tables that cannot be compared, with the reason.
+    """
     console.print(f"\n{name}", style="bold")
-    for table in tables:
-        _print_table(console, table)
+    for compared in tables:
+        _print_table(console, compared)
+    for table, reason in refused.items():
+        console.print(f"  {table}: not compared: {reason}", soft_wrap=True, markup=False)
     changed = [table for table in tables if table.changes]
     if changed:
         _print_changes(console, changed, rows)
@@ -53,8 +65,8 @@ def _print_table(console: Console, table: TableComparison) -> None:
 
 def _print_changes(console: Console, tables: Sequence[TableComparison], rows: int) -> None:
     grille = make_grille(
-        "Numbers that changed", "table", "of", "number", "first", "second", "difference", "95%", "p (Holm)", "seeds",
-        names=3,
+        "Numbers that changed", "table", "of", "number", "first", "second", "difference", "95%", "over", "p (Holm)",
+        "seeds", names=3,
     )  # fmt: skip
     left_out = 0
     for table in tables:
@@ -72,6 +84,7 @@ def _print_changes(console: Console, tables: Sequence[TableComparison], rows: in
                 f"{change.second:.4g}",
                 f"{change.difference:+.3g}",
                 interval,
+                change.over,
                 "" if math.isnan(p) else f"{p:.2g}",
                 f"{change.seeds}{'' if change.paired else ', unpaired'}",
             )
@@ -79,15 +92,19 @@ def _print_changes(console: Console, tables: Sequence[TableComparison], rows: in
     explain(
         console,
         "Difference: second - first, means over the seeds that both have (unpaired: over each side's own seeds, by "
-        "Welch); 95%: t interval over seeds, none for a single seed; p: of no difference, by sign flips, which cannot "
-        "be below .25 for three seeds, adjusted for every number of the table that was compared."
-        + (f" {left_out} more changes: give --output or a larger --rows." if left_out else ""),
+        "Welch); 95%: t interval over seeds; of a share of a single seed Newcombe's over test rows, which says nothing "
+        "of other seeds; p: of no difference between seeds, by sign flips, which cannot be below .25 for three seeds, "
+        "adjusted for every number of the table that was compared. First comes what is largest beside its standard "
+        "error." + (f" {left_out} more changes: give --output or a larger --rows." if left_out else ""),
     )
 
 
-def _by_certainty(ranked: tuple[Change, float]) -> tuple[float, float]:
-    change, p = ranked
-    return (math.inf if math.isnan(p) else p, -abs(change.difference) / max(abs(change.first), abs(change.second)))
+def _by_certainty(ranked: tuple[Change, float]) -> tuple[bool, float]:
+    """Return where a change stands: by its certainty; those of which none is known last, by their size beside both."""
+    change, _ = ranked
+    if math.isnan(change.certainty):
+        return True, -abs(change.difference) / max(abs(change.first), abs(change.second))
+    return False, -change.certainty
 
 
 def _varying(cells: Sequence[Mapping[str, Any]]) -> set[str]:

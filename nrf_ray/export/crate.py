@@ -1,8 +1,9 @@
 """A sweep as a Provenance Run RO-Crate: what ran, with what, from what, when, and what came out.
 
 The sweep file is the workflow, every kind of stage one of its tools, and every stage that ran an action of its own.
-What a stage made is told by its record, which names its files with size and sha256; the files themselves, models and
-images, stay in the store. Profiles: Process, Workflow and Provenance Run Crate 0.5, on RO-Crate 1.1.
+Whether it is still the file that was run is told by the digest that the run kept. What a stage made is told by its
+record, which names its files with size and sha256; the files themselves, models and images, stay in the store.
+Profiles: Process, Workflow and Provenance Run Crate 0.5, on RO-Crate 1.1.
 """
 
 import io
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nrf_ray.errors import ConfigError
 from nrf_ray.export.extra import needed
 from nrf_ray.export.fresh import new_folder
+from nrf_ray.graph.canonical import digest
 from nrf_ray.graph.record import Record
 from nrf_ray.kept import STAGES, KeptSweep
 
@@ -51,7 +53,24 @@ def write_crate(sweep: KeptSweep, destination: Path, workflow: Path) -> str:
         writer = _Writer(library.ROCrate(version="1.1"), sweep, workflow)
         writer.write()
         writer.crate.write(folder)
-    return f"a crate of {len(sweep.tables)} tables and {len(sweep.records)} stages"
+    doubt = (
+        "" if _is_as_run(sweep, workflow) else f", with a sweep file {workflow} that {_script_told(sweep, workflow)},"
+    )
+    return f"a crate of {len(sweep.tables)} tables and {len(sweep.records)} stages{doubt}"
+
+
+def _is_as_run(sweep: KeptSweep, workflow: Path) -> bool:
+    """Return whether the file `workflow` is the one that the last run of `sweep` was made by, to the byte."""
+    return digest(workflow.read_bytes()) == sweep.script_sha256
+
+
+def _script_told(sweep: KeptSweep, workflow: Path) -> str:
+    """Return what the sweep file `workflow` has to do with the last run of `sweep`, in words."""
+    if _is_as_run(sweep, workflow):
+        return f"is the one that was run, sha256 {sweep.script_sha256}"
+    if sweep.script_sha256:
+        return f"was changed since: the one that was run had sha256 {sweep.script_sha256}"
+    return "may have been changed since: the run kept no digest of it"
 
 
 class _Writer:
@@ -114,6 +133,7 @@ class _Writer:
             properties={
                 "@type": kinds,
                 "name": self.sweep.name,
+                "description": f"the sweep file; it {_script_told(self.sweep, self.workflow)}",
                 "version": ", ".join(commits) or "not known",
                 "encodingFormat": "text/x-python",
             },

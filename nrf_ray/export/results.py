@@ -13,17 +13,12 @@ from typing import TYPE_CHECKING, Any
 from nrf_ray.export.fresh import new_folder
 from nrf_ray.grille import share_text
 from nrf_ray.kept import KeptSweep
-from nrf_ray.measured import SEED, SHARE, about, measured
+from nrf_ray.measured import OF_OTHERS, SEED, about, shares
 from nrf_ray.statistics import t_interval, wilson_interval
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-INTERVALS = ("ci_low", "ci_high")
-"""Columns that are worked out anew for a mean over seeds."""
-OF_OTHERS = ("train_accuracy", "constructed_validation", "clean_validation")
-"""Shares of other images than the n of their row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,17 +62,12 @@ def _write(sweep: KeptSweep, destination: Path, ending: str, text: Callable[[Res
 def results_tables(sweep: KeptSweep) -> Iterator[ResultsTable]:
     """Yield the tables of `sweep` that have rows and shares, summed up over seeds."""
     for name, table in sweep.tables.items():
-        shares = [column for column in _shares(table) if column not in INTERVALS]
-        if shares and SEED in table.column_names and table.num_rows:
-            yield _summed_up(name, table, shares, sweep.preset)
+        found = shares(table)
+        if found and SEED in table.column_names and table.num_rows:
+            yield _summed_up(name, table, found, sweep.preset)
 
 
-def _shares(table: "pa.Table") -> list[str]:
-    units = {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in table.schema}
-    return [name for name in measured(table.column_names) if units[name] == SHARE]
-
-
-def _summed_up(name: str, table: "pa.Table", shares: list[str], preset: str) -> ResultsTable:
+def _summed_up(name: str, table: "pa.Table", summed: list[str], preset: str) -> ResultsTable:
     frame = table.to_pandas()
     keys = [column for column in about(table.column_names) if column != SEED]
     varying = [column for column in keys if frame[column].nunique(dropna=False) > 1]
@@ -86,13 +76,13 @@ def _summed_up(name: str, table: "pa.Table", shares: list[str], preset: str) -> 
     rows = []
     for keyed, cells in groups:
         n = int(cells["n"].iloc[0]) if "n" in cells else 0
-        numbers = [_number(cells[share], 0 if share in OF_OTHERS else n) for share in shares]
+        numbers = [_number(cells[share], 0 if share in OF_OTHERS else n) for share in summed]
         rows.append((*map(_text, keyed), *numbers, str(cells[SEED].nunique()), str(n or "")))
     return ResultsTable(
         name=name,
         title=(table.schema.metadata or {}).get(b"row", b"").decode(),
         constants=(("preset", preset), *same) if preset else same,
-        columns=(*varying, *shares, "seeds", "n"),
+        columns=(*varying, *summed, "seeds", "n"),
         names=len(varying),
         rows=tuple(rows),
         note="Mean over seeds ± half of its 95% t interval over seeds; of a single seed, the share and its 95% Wilson "

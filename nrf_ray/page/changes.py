@@ -18,14 +18,14 @@ class Stretch(NamedTuple):
         return self.before != self.after
 
 
-def stretches(before: str, after: str) -> list[Stretch]:
+def stretches(before: str, after: str, *, replaced: bool) -> list[Stretch]:
     """Return two texts cut into stretches that are the same or differ, in order.
 
-    Texts of as many words are compared word by word, as a substitution changes them; others by the runs of words that
-    they share (Ratcliff and Obershelp, by `difflib`).
+    They are compared by the runs of words that they share (Ratcliff and Obershelp, by `difflib`). Where words were
+    `replaced`, and none of them was put together of others, a word stands where another stood: then word by word.
     """
     old, new = before.split(), after.split()
-    if len(old) == len(new):
+    if replaced and len(old) == len(new):
         return [Stretch(*pair) for pair in zip(old, new, strict=True)]
     cuts = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     return [Stretch(" ".join(old[a:b]), " ".join(new[c:d])) for _, a, b, c, d in cuts]

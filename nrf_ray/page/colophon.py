@@ -10,7 +10,7 @@ from nrf_ray.page.words import moment, span
 
 
 def provenance(known: Snapshot) -> Html:
-    """Return what the records tell of code, versions and machines."""
+    """Return what the run and its records tell of settings, data, code, versions and machines."""
     origin = known.origin
     hosts = [(host.name, host.processor, host.device, f"{host.stages:,}", span(host.seconds)) for host in origin.hosts]
     return section(
@@ -20,10 +20,12 @@ def provenance(known: Snapshot) -> Html:
             (
                 ("store", known.place),
                 ("began", moment(known.began)),
+                *((("preset", known.preset),) if known.preset else ()),
                 ("code", "; ".join(origin.commits) or "nothing has been made yet"),
                 *origin.versions,
             )
         ),
+        *_table("Data", ("dataset", "sha256 of its content, in every key"), origin.datasets, names=2),
         *_table("Machines", ("host", "processor", "device", "stages", "work"), hosts, names=3),
         *_table("Code of each kind of stage", ("kind", "source digest"), origin.digests, names=2),
     )

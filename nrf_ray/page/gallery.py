@@ -7,6 +7,7 @@ that. Where the classes allow it the examples are of different classes, and each
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from nrf_ray.data.catalogue import info_of
@@ -43,9 +44,9 @@ def chosen_sets(stages: Iterable[Stage]) -> list[Stage]:
 
 
 def kept_galleries(store: Store, sweep: str, keys: Iterable[Key]) -> list[Shown]:
-    """Return the galleries of the sets `keys` that are kept in the store."""
+    """Return the galleries of the sets `keys` that are kept in the store, but for those that have to be made anew."""
     kept = store.blobs.get_json(gallery_name(sweep)) or {}
-    return [_from_json(key, kept[key]) for key in keys if key in kept]
+    return [_from_json(key, kept[key]) for key in keys if key in kept and not passages.is_outdated(kept[key])]
 
 
 def update_galleries(store: Store, sweep: str, sets: Iterable[Stage]) -> list[Shown]:
@@ -58,9 +59,10 @@ def update_galleries(store: Store, sweep: str, sets: Iterable[Stage]) -> list[Sh
     missing = [stage for stage in sets if stage.key not in kept]
     room = MOST_BYTES - sum(map(_size, kept.values()))
     damaged = None
+    words_of = cache(passages.words_of)  # of many words, and as good as always of one dataset
     for stage in missing:
         try:
-            shown = _gallery_of(stage, store)
+            shown = _gallery_of(stage, store, words_of)
         except (CorruptArtifact, MissingArtifact) as error:
             damaged = damaged or error
             continue
@@ -90,7 +92,7 @@ def first_shard(store: Store, key: Key) -> "pa.Table":
     return pq.read_table(pa.BufferReader(store.read(record, "part-00000.parquet")))
 
 
-def _gallery_of(stage: Stage, store: Store) -> Shown:
+def _gallery_of(stage: Stage, store: Store, words_of: passages.WordsOf) -> Shown:
     """Return examples of the first shard of a committed set."""
     shard = first_shard(store, stage.key)
     ref, split = stage.config.dataset, stage.config.split
@@ -98,7 +100,7 @@ def _gallery_of(stage: Stage, store: Store) -> Shown:
         return specimens.gallery_of(shard, ref, split, title=stage.title, key=stage.key)
     if passages.is_written(shard):
         return passages.written(shard, title=stage.title, key=stage.key)
-    return passages.by_nearest_words(shard, ref, split, title=stage.title, key=stage.key)
+    return passages.by_nearest_words(shard, ref, split, words_of, title=stage.title, key=stage.key)
 
 
 def _size(shown: Shown) -> int:

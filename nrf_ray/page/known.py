@@ -1,4 +1,4 @@
-"""What is known of a run, gathered piece by piece: each record, curve and image is read once."""
+"""What is known of a run, gathered piece by piece: each record, curve and example is read once."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -122,6 +122,7 @@ class Known:
             state=state,
             why=outline.why if why is None else why,
             command=outline.command,
+            preset=outline.preset,
             place=self._store.path_of("").rstrip("/"),
             began=datetime.fromisoformat(outline.began),
             written=end,

@@ -18,7 +18,7 @@ from typing import Protocol, Self
 
 import pandas as pd
 
-from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.canonical import Key, digest
 from nrf_ray.graph.execute import summary_of
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.plan import Plan
@@ -80,7 +80,14 @@ class RunPage:
         """`expected` seconds were announced; `say` takes one line for people."""
         self.name = page_name(sweep.name)
         self._sweep, self._store, self._say = sweep, store, say
-        self._outline = outline_of(sweep, plan, command=_command(), expected=expected, began=datetime.now(UTC))
+        self._outline = outline_of(
+            sweep,
+            plan,
+            command=_command(),
+            script_sha256=_script_sha256(),
+            expected=expected,
+            began=datetime.now(UTC),
+        )
         self._known = Known(self._outline, store)
         self._facts = by_frontier(self._outline, Frontier(plan.todo(), plan.cost), frozenset())
         self._sets = chosen_sets(sweep.stages())
@@ -213,3 +220,9 @@ def _command() -> str:
     shown = here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else Path(script.name)
     words = ["python", str(shown), *map(without_secrets, sys.argv[1:])]
     return shlex.join(words)
+
+
+def _script_sha256() -> str:
+    """Return the sha256 of the sweep file that was called; empty where there is none, as in `python -c`."""
+    script = Path(sys.argv[0])
+    return digest(script.read_bytes()) if script.is_file() else ""

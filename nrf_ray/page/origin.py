@@ -1,10 +1,10 @@
-"""Where artifacts come from, told by their records: versions, revisions of the code, machines."""
+"""Where artifacts come from, told by their records: data, versions, revisions of the code, machines."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.canonical import Json, Key
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import Place, Store
 from nrf_ray.page.snapshot import Host, Origin
@@ -28,6 +28,7 @@ def origin_of(records: Iterable[Record]) -> Origin:
     """Return where the artifacts with these records come from."""
     versions: dict[str, set[str]] = defaultdict(set)
     digests: dict[str, set[str]] = defaultdict(set)
+    datasets: set[tuple[str, str]] = set()
     commits: set[str] = set()
     hosts: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for record in records:
@@ -36,17 +37,25 @@ def origin_of(records: Iterable[Record]) -> Origin:
         for package, version in told["versions"].items():
             versions[package].add(str(version))
         digests[record.stage].add(str(told["source_digest"])[:12])
+        datasets |= _datasets(record.config)
         commits.add(_commit(told))
         hosts[str(told["host"]), _model(told), str(told["device"])].append(record.seconds)
     return Origin(
         versions=tuple((name, ", ".join(sorted(found))) for name, found in versions.items()),
         commits=tuple(sorted(commits)),
         digests=tuple((kind, ", ".join(sorted(found))) for kind, found in sorted(digests.items())),
+        datasets=tuple(sorted(datasets)),
         hosts=tuple(
             Host(name=name, processor=model, device=device, stages=len(seconds), seconds=sum(seconds))
             for (name, model, device), seconds in sorted(hosts.items())
         ),
     )
+
+
+def _datasets(config: Json) -> set[tuple[str, str]]:
+    """Return name and digest of the dataset that a config names; nothing where it names none."""
+    named = config.get("dataset") if isinstance(config, dict) else None
+    return {(str(named["name"]), str(named["digest"]))} if isinstance(named, dict) else set()
 
 
 def _commit(told: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nrf_ray.data.catalogue import DATASETS, DatasetRef
+from nrf_ray.page.snapshot import Start
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,10 +29,12 @@ def rows_shown(shard: "pa.Table") -> list[int]:
     return [row for *_, row in sorted(ranked)[:SHOWN]]
 
 
-def is_matched(shard: "pa.Table", rows: list[int]) -> bool:
-    """Return whether `rows` of a shard started from something else than what they have the features of."""
+def start_of(shard: "pa.Table", rows: list[int]) -> Start:
+    """Return what `rows` of a shard were made of."""
     starts, indices = (shard[name].take(rows).to_pylist() for name in ("start", "index"))
-    return bool(starts != indices)
+    if min(starts) < 0:
+        return Start.NOISE
+    return Start.ITSELF if starts == indices else Start.OTHER
 
 
 def constructed_of(shard: "pa.Table", rows: list[int]) -> "Floats":

@@ -1,8 +1,8 @@
 """The outline of a run: what the page of a sweep needs that no record tells.
 
 It lies beside the tables as `run.json`, written when a run begins and again when it ends: which stages the sweep has
-and what each waits for, which were there already, who runs it, by which command. With it and the records the page can
-be made again at any time, also of a run that was killed.
+and what each waits for, which were there already, who runs it, by which command and sweep file. With it and the records
+the page can be made again at any time, also of a run that was killed.
 """
 
 import dataclasses
@@ -59,6 +59,10 @@ class Outline:
     state: RunState = RunState.RUNNING
     why: str = ""
     """Why it ended as it did, where there is something to say."""
+    preset: str = ""
+    """Name of the preset that the grid was made from; empty where there is none, and in older outlines."""
+    script_sha256: str = ""
+    """Of the sweep file that was run; empty where there was none, and in older outlines."""
     expected: float | None
     """Seconds that the run was expected to take."""
     process: Mapping[str, str | int]
@@ -86,7 +90,8 @@ class Outline:
             found = cls(**{**fields, "stages": stages, "cells": cells, "state": state})
             for at, positions in (*enumerate(stage.inputs for stage in stages), *((len(stages), c) for c in cells)):
                 assert all(0 <= position < at for position in positions)
-            assert all(isinstance(text, str) for text in (found.sweep, found.command))
+            named = (found.sweep, found.command, found.preset, found.script_sha256)
+            assert all(isinstance(text, str) for text in named)
             assert dict(found.process)
             for moment in filter(None, (found.began, found.ended)):
                 assert datetime.fromisoformat(moment).tzinfo
@@ -95,8 +100,10 @@ class Outline:
         return found
 
 
-def outline_of(sweep: Sweep, plan: Plan, *, command: str, expected: float | None, began: datetime) -> Outline:
-    """Return the outline of a run of `plan` that begins in this process."""
+def outline_of(
+    sweep: Sweep, plan: Plan, *, command: str, script_sha256: str = "", expected: float | None, began: datetime
+) -> Outline:
+    """Return the outline of a run of `plan` that begins in this process, by `command`."""
     stages = list(sweep.stages())
     at = {stage.key: position for position, stage in enumerate(stages)}
     todo = {stage.key for stage in plan.todo()}
@@ -104,6 +111,8 @@ def outline_of(sweep: Sweep, plan: Plan, *, command: str, expected: float | None
         sweep=sweep.name,
         command=command,
         began=began.isoformat(),
+        preset=sweep.preset,
+        script_sha256=script_sha256,
         expected=expected,
         process=identity(),
         stages=tuple(

@@ -4,20 +4,23 @@ A set whose words were replaced has both as text. Where vectors were moved nothi
 word that lies nearest to each vector.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.data.words import LEVELS, WordTable
 from nrf_ray.graph.canonical import Key
-from nrf_ray.page.originals import arrow, as_floats, constructed_of, is_matched, originals_of, rows_shown
-from nrf_ray.page.snapshot import Passage, Reading
+from nrf_ray.page.originals import arrow, as_floats, constructed_of, originals_of, rows_shown, start_of
+from nrf_ray.page.snapshot import Passage, Reading, Start
 from nrf_ray.stages.construct import TEXTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from nrf_ray.page.originals import Floats
+
+WordsOf = Callable[[DatasetRef], WordTable]
+"""`words_of`, or one that keeps what it found."""
 
 
 def is_written(shard: "pa.Table") -> bool:
@@ -32,9 +35,11 @@ def written(shard: "pa.Table", *, title: str, key: Key) -> Reading:
     return _reading(shard, rows, constructed, originals, title=title, key=key, nearest=False)
 
 
-def by_nearest_words(shard: "pa.Table", ref: DatasetRef, split: str, *, title: str, key: Key) -> Reading:
+def by_nearest_words(
+    shard: "pa.Table", ref: DatasetRef, split: str, words_of: WordsOf, *, title: str, key: Key
+) -> Reading:
     """Return texts of a shard of vectors, made of a `split` of `ref`, by the word nearest to each vector."""
-    rows, words = rows_shown(shard), _words_of(ref)
+    rows, words = rows_shown(shard), words_of(ref)
     before = as_floats(originals_of(ref, split)[shard["index"].take(rows).to_numpy()])
     constructed, originals = (_texts(vectors, words) for vectors in (constructed_of(shard, rows), before))
     return _reading(shard, rows, constructed, originals, title=title, key=key, nearest=True)
@@ -43,13 +48,19 @@ def by_nearest_words(shard: "pa.Table", ref: DatasetRef, split: str, *, title: s
 def to_json(reading: Reading) -> dict[str, Any]:
     """Return a reading without its key, as it is kept."""
     passages = [[passage.label, passage.original, passage.constructed] for passage in reading.passages]
-    return {"title": reading.title, "matched": reading.matched, "nearest": reading.nearest, "passages": passages}
+    return {"title": reading.title, "start": reading.start, "nearest": reading.nearest, "passages": passages}
+
+
+def is_outdated(value: Mapping[str, Any]) -> bool:
+    """Return whether `value` is of a reading that an older version kept: it did not tell noise from another text."""
+    return "passages" in value and "start" not in value
 
 
 def from_json(key: Key, value: Mapping[str, Any]) -> Reading:
     """Return the reading that `to_json` made `value` of."""
     passages = tuple(Passage(label=label, original=old, constructed=new) for label, old, new in value["passages"])
-    return Reading(title=value["title"], key=key, matched=value["matched"], nearest=value["nearest"], passages=passages)
+    start = Start(value["start"])
+    return Reading(title=value["title"], key=key, start=start, nearest=value["nearest"], passages=passages)
 
 
 def _reading(
@@ -67,10 +78,10 @@ def _reading(
         Passage(label=arrow(true, target), original=original, constructed=text)
         for true, target, original, text in zip(*labels, originals, constructed, strict=True)
     )
-    return Reading(title=title, key=key, matched=is_matched(shard, rows), nearest=nearest, passages=passages)
+    return Reading(title=title, key=key, start=start_of(shard, rows), nearest=nearest, passages=passages)
 
 
-def _words_of(ref: DatasetRef) -> WordTable:
+def words_of(ref: DatasetRef) -> WordTable:
     """Return the words of a set of texts; without torch where that can be."""
     if ref.location:
         from nrf_ray.data.located import locate

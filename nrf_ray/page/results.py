@@ -155,7 +155,7 @@ def images(known: Snapshot) -> Html | None:
     ]
     if not parts:
         return None
-    lede = "Made of real images of the training set; the change is shown around grey, magnified as it says."
+    lede = "Each beside an image of the training set; the change is shown around grey, magnified as it says."
     return section("images", "Images", el("p", lede) if known.galleries else None, *parts)
 
 
@@ -163,13 +163,14 @@ def _gallery(gallery: Gallery) -> Html:
     names = [gallery.first, "constructed"]
     if gallery.factor:
         names.append("change" if gallery.factor == 1 else f"change, {gallery.factor:g} times")
+    unrelated = None if gallery.factor else " Each was made of noise, so no change is shown."
     figures = [_specimen(specimen, gallery) for specimen in gallery.specimens]
     return el(
         "figure",
         el("h3", gallery.title),
         scrolling(f"images of {gallery.title}", el("div", el("div", *(el("span", n) for n in names), cls="rows"),
                                                      *figures, cls="gallery")),
-        el("figcaption", "true label → new label. ", el("code", f"nrf show {gallery.key[:12]}")),
+        el("figcaption", "true label → new label. ", el("code", f"nrf show {gallery.key[:12]}"), unrelated),
     )  # fmt: skip
 
 

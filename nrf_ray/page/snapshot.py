@@ -31,6 +31,17 @@ class Standing(enum.StrEnum):
     FAILED = "failed"
 
 
+class Start(enum.StrEnum):
+    """What the examples of a constructed set were made of."""
+
+    ITSELF = "itself"
+    """The original that they stand beside."""
+    OTHER = "other"
+    """Another original: they have the features of the one beside them."""
+    NOISE = "noise"
+    """Noise: as `OTHER`, from no original at all."""
+
+
 HELD = (Standing.KEPT, Standing.DONE)
 """In the store: since before this run, or by it."""
 
@@ -188,8 +199,8 @@ class Reading:
     """What people call the set."""
     key: Key
     """Of its stage."""
-    matched: bool
-    """Whether the constructed texts were made of others than the originals, whose features they have."""
+    start: Start
+    """What the constructed texts were made of."""
     nearest: bool
     """Whether nothing is written in the set, and the texts are the words nearest to its vectors."""
     passages: tuple[Passage, ...]
@@ -219,6 +230,8 @@ class Origin:
     """Of the code; those that were changed since say so."""
     digests: tuple[tuple[str, str], ...]
     """Kind of stage and the digests of its code."""
+    datasets: tuple[tuple[str, str], ...]
+    """Name and digest of the content, as the stages' keys hold them."""
     hosts: tuple[Host, ...]
 
 
@@ -233,6 +246,8 @@ class Snapshot:
     """In one sentence, why it is in that state, where there is something to say."""
     command: str
     """What was called."""
+    preset: str = ""
+    """Name of the preset that the grid was made from, where the store tells of one."""
     place: str
     """The store, for people."""
     began: datetime
@@ -258,7 +273,7 @@ class Snapshot:
     readings: tuple[Reading, ...] = ()
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     """SVG files that stages drew, by name."""
-    origin: Origin = Origin(versions=(), commits=(), digests=(), hosts=())
+    origin: Origin = Origin(versions=(), commits=(), digests=(), datasets=(), hosts=())
 
     @property
     def elapsed(self) -> float:

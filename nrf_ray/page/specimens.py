@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.graph.canonical import Key
-from nrf_ray.page.originals import arrow, as_floats, constructed_of, is_matched, originals_of, rows_shown
-from nrf_ray.page.snapshot import Gallery, Specimen
+from nrf_ray.page.originals import arrow, as_floats, constructed_of, originals_of, rows_shown, start_of
+from nrf_ray.page.snapshot import Gallery, Specimen, Start
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,8 +27,8 @@ def gallery_of(shard: "pa.Table", ref: DatasetRef, split: str, *, title: str, ke
     rows = rows_shown(shard)
     columns = {name: shard[name].take(rows).to_numpy() for name in ("index", "start", "label", "true_label")}
     made, images = constructed_of(shard, rows), originals_of(ref, split)
-    originals, starts = as_floats(images[columns["index"]]), columns["start"]
-    changes = None if (starts < 0).any() else made - as_floats(images[starts])
+    originals, start = as_floats(images[columns["index"]]), start_of(shard, rows)
+    changes = None if start is Start.NOISE else made - as_floats(images[columns["start"]])
     factor = 0.0 if changes is None else _factor(float(np.abs(changes).max()))
     specimens = tuple(
         Specimen(
@@ -39,7 +39,7 @@ def gallery_of(shard: "pa.Table", ref: DatasetRef, split: str, *, title: str, ke
         )
         for i in range(len(rows))
     )
-    first = "image whose features it has" if is_matched(shard, rows) else "original"
+    first = "original" if start is Start.ITSELF else "image whose features it has"
     return Gallery(title=title, key=key, first=first, factor=factor, specimens=specimens)
 
 

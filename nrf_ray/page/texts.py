@@ -4,10 +4,12 @@ A word that went is struck out, one that came is underlined and bold, and under 
 which; so nothing is told by colour, and by marks alone.
 """
 
+from functools import partial
+
 from nrf_ray.page.changes import Stretch, stretches
 from nrf_ray.page.html import Html, el, join
 from nrf_ray.page.pieces import grid, section
-from nrf_ray.page.snapshot import Passage, Reading, Snapshot
+from nrf_ray.page.snapshot import Passage, Reading, Snapshot, Start
 from nrf_ray.page.words import count, listed
 
 MOST_TOLD = 8
@@ -15,22 +17,27 @@ MOST_TOLD = 8
 
 NEAREST = "There is nothing to read in this set: its vectors lie between words. Shown is the word nearest to each."
 UNMARKED = "Where no word is marked, every vector is still nearest to the word that it was."
-MATCHED = "Each was made of another text, so no word is marked."
+UNRELATED = {
+    Start.OTHER: "Each was made of another text, so no word is marked.",
+    Start.NOISE: "Each was made of noise, so no word is marked.",
+}
 
 
 def texts(known: Snapshot) -> Html | None:
     """Return a few texts of each constructed set; None where there are none."""
     if not known.readings:
         return None
-    lede = "Made of texts of the training set. Words that went are struck out, words that came are underlined."
+    lede = "Each beside a text of the training set. Words that went are struck out, words that came are underlined."
     return section("texts", "Texts", el("p", lede), *map(reading, known.readings))
 
 
 def reading(shown: Reading) -> Html:
     """Return the texts of one set as a table, a row a text."""
-    about = (NEAREST, MATCHED if shown.matched else UNMARKED) if shown.nearest else ()
-    first = "text whose features it has" if shown.matched else "original"
-    rows = [(passage.label, *_pair(passage, marked=not shown.matched)) for passage in shown.passages]
+    related = shown.start is Start.ITSELF
+    about = (NEAREST, UNRELATED.get(shown.start, UNMARKED)) if shown.nearest else ()
+    first = "original" if related else "text whose features it has"
+    pair = partial(_marked, replaced=not shown.nearest) if related else _unmarked
+    rows = [(passage.label, *pair(passage)) for passage in shown.passages]
     return el(
         "figure",
         el("h3", shown.title),
@@ -41,11 +48,14 @@ def reading(shown: Reading) -> Html:
     )
 
 
-def _pair(passage: Passage, *, marked: bool) -> tuple[Html, Html]:
-    """Return original and constructed text; where they are `marked`, with the words that differ and what they were."""
-    if not marked:
-        return el("span", passage.original, dir="auto"), el("span", passage.constructed, dir="auto")
-    found = stretches(passage.original, passage.constructed)
+def _unmarked(passage: Passage) -> tuple[Html, Html]:
+    """Return original and constructed text."""
+    return el("span", passage.original, dir="auto"), el("span", passage.constructed, dir="auto")
+
+
+def _marked(passage: Passage, *, replaced: bool) -> tuple[Html, Html]:
+    """Return the same with the words that differ marked, and below what became of which; see `stretches`."""
+    found = stretches(passage.original, passage.constructed, replaced=replaced)
     before = el("span", join(_words(stretch.before, stretch, "del") for stretch in found), dir="auto")
     after = el("span", join(_words(stretch.after, stretch, "ins") for stretch in found), dir="auto")
     return before, join((after, el("p", _told(found), cls="note")))

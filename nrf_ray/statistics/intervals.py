@@ -37,7 +37,7 @@ class Interval:
     over: str
     """What was drawn anew: seeds, test images, architectures."""
     method: str
-    """How it was computed: t, Wilson, BCa bootstrap, percentile bootstrap."""
+    """How it was computed: t, Wilson, Newcombe, BCa bootstrap, percentile bootstrap."""
 
     def excludes(self, value: float) -> bool:
         """Return whether `value` lies outside; False where there is no interval."""
@@ -85,6 +85,27 @@ def wilson_interval(share: float, n: int, over: str = "test images") -> Interval
     """Return a share of n images with its Wilson interval; a mean of shares is taken as the nearest whole count."""
     ends = stats.binomtest(round(share * n), n).proportion_ci(LEVEL, method="wilson")
     return Interval(estimate=share, low=float(ends.low), high=float(ends.high), n=n, over=over, method="Wilson")
+
+
+def difference_interval(first: float, second: float, ns: tuple[int, int], over: str = "test images") -> Interval:
+    """Return second - first for shares of `ns` images with its interval, Newcombe's of 1998 (method 10).
+
+    It takes the images of both to be drawn independently; where they are the same, it is wider than it needs to be.
+    """
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    counts = round(first * ns[0]), round(second * ns[1])
+    low, high = confint_proportions_2indep(
+        counts[1], ns[1], counts[0], ns[0], method="newcomb", compare="diff", alpha=1 - LEVEL
+    )
+    estimate = second - first
+    return Interval(estimate=estimate, low=float(low), high=float(high), n=min(ns), over=over, method="Newcombe")
+
+
+def difference_error(first: float, second: float, ns: tuple[int, int]) -> float:
+    """Return the standard error of second - first for shares of `ns` images, were there no difference (pooled)."""
+    pooled = (first * ns[0] + second * ns[1]) / sum(ns)
+    return math.sqrt(pooled * (1 - pooled) * (1 / ns[0] + 1 / ns[1]))
 
 
 def bootstrap_interval(values: Values, over: str = "seeds") -> Interval:

@@ -12,6 +12,8 @@ from scipy import stats
 from nrf_ray.statistics import (
     bootstrap_interval,
     correlation,
+    difference_error,
+    difference_interval,
     holm,
     over_seeds,
     paired,
@@ -55,6 +57,29 @@ def test_wilson_intervals_of_the_textbooks(hits, n, low, high):
     interval = wilson_interval(hits / n, n)
     assert ends(interval) == pytest.approx((low, high), abs=5e-5)
     assert (interval.estimate, interval.n, interval.over) == (hits / n, n, "test images")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "low", "high"),
+    [((56, 70), (48, 80), 0.0524, 0.3339), ((9, 10), (3, 10), 0.1705, 0.8090), ((6, 7), (2, 7), 0.0582, 0.8062)],
+    ids=str,
+)
+def test_intervals_of_differences_of_shares_are_those_of_newcombe(one, other, low, high):
+    """Newcombe (1998), table II, method 10."""
+    (hits, n), (others, m) = one, other
+    interval = difference_interval(others / m, hits / n, (m, n))
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=5e-5)
+    assert (interval.estimate, interval.over) == (pytest.approx(hits / n - others / m), "test images")
+    back = difference_interval(hits / n, others / m, (n, m))
+    assert (back.low, back.high) == pytest.approx((-high, -low), abs=5e-5)
+
+
+def test_the_error_of_a_difference_is_that_of_the_chi_squared_test():
+    """For two shares, (difference / error)^2 is its statistic."""
+    table = [[56, 14], [48, 32]]
+    error = difference_error(56 / 70, 48 / 80, (70, 80))
+    statistic = stats.chi2_contingency(table, correction=False).statistic
+    assert ((56 / 70 - 48 / 80) / error) ** 2 == pytest.approx(statistic)
 
 
 @given(st.integers(1, 5000), st.data())

@@ -3,13 +3,16 @@
 `tests/chromium.py` says what it needs. The page of the real main job is looked at by `tests/test_main_job.py`.
 """
 
+import io
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from nrf_ray.page.document import document
 from nrf_ray.page.serve import make_server
@@ -101,6 +104,28 @@ def test_everything_is_reached_by_the_keyboard(browser: Any, files: Any) -> None
         "[...document.querySelectorAll('*')].indexOf(e))"
     )
     assert set(wanted) == reached
+    page.context.close()
+
+
+def edges(chart: Any) -> list[bool]:
+    """Return whether the left and the right edge of a scrolling chart are shaded: paper is all but white."""
+    pixels = np.asarray(Image.open(io.BytesIO(chart.screenshot())).convert("L"))
+    return [bool(np.median(pixels[:, column]) < 230) for column in (1, -2)]
+
+
+def test_a_chart_is_shaded_where_it_goes_on_beyond_an_edge(browser: Any, files: Any) -> None:
+    page, _ = opened(browser, files["finished"], width="phone", color_scheme="light")
+    chart = page.locator(".scroll:has(> .chart)").first
+    wider = chart.evaluate("(element) => element.scrollWidth - element.clientWidth")
+    assert wider > 100
+    seen = []
+    for position in (0, wider // 2, wider):
+        chart.evaluate("(element, position) => { element.scrollLeft = position; }", position)
+        seen.append(edges(chart))
+    assert seen == [[False, True], [True, True], [True, False]]
+    page.context.close()
+    page, _ = opened(browser, files["finished"], color_scheme="light")
+    assert edges(page.locator(".scroll:has(> .chart)").first) == [False, False], "it fits on a large screen"
     page.context.close()
 
 

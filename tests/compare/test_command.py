@@ -12,6 +12,8 @@ from nrf_ray import cli
 from nrf_ray.compare.origins import compare_origins
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.kept import find_sweep
+from nrf_ray.parquet import write_table
+from nrf_ray.tables import Column, Table
 from tests.cluster.toys import Toy, toy
 from tests.export.made_up import made_up, values
 
@@ -84,11 +86,30 @@ def test_the_written_table_has_every_change(stores, tmp_path, monkeypatch, capsy
     assert (code, "1 more changes: give --output" in out) == (0, True)
     (row,) = pq.read_table(file).to_pylist()
     assert json.loads(row["cell"]) == {"sweep": "made_up", "construction": "d", "epsilon": 1.0}
-    assert (row["measure"], row["seeds"], row["paired"]) == ("clean_accuracy", 3, True)
+    assert (row["measure"], row["seeds"], row["paired"], row["over"]) == ("clean_accuracy", 3, True, "seeds")
     assert (row["first"], row["second"], row["difference"]) == pytest.approx((0.6, 0.7, 0.1))
     before = file.read_bytes()
     code, _, err = nrf(monkeypatch, capsys, *words)
     assert (code, err.count("\n"), file.read_bytes() == before) == (2, 1, True)
+
+
+def test_a_table_whose_rows_cannot_be_told_apart_leaves_the_others(stores, monkeypatch, capsys) -> None:
+    for store in stores:
+        twice = Table("twice", "one", (Column("sweep", "string", "its name"), Column("n", "int64", "images")))
+        write_table(store.blobs, "sweeps/made_up/a_twice.parquet", twice, [{"sweep": "made_up", "n": 1}] * 2)
+    code, out, err = nrf(monkeypatch, capsys, "compare", stores[0].uri, stores[1].uri)
+    assert (code, err) == (0, "")
+    assert "a_twice: not compared: rows of a_twice are told apart by none of sweep" in out
+    assert "toys: 4 rows in both, 3 differ" in out
+
+
+def test_what_is_certain_comes_first_not_what_is_large_beside_itself(tmp_path, monkeypatch, capsys) -> None:
+    """From 1 to 3 of 100 is a third as sure as from 30 to 60."""
+    first, second = {("d", 1.0): {0: 0.01}, ("e", 1.0): {0: 0.3}}, {("d", 1.0): {0: 0.03}, ("e", 1.0): {0: 0.6}}
+    folders = [made_up(tmp_path / name, values(rows)).uri for name, rows in (("a", first), ("b", second))]
+    code, out, _ = nrf(monkeypatch, capsys, "compare", *folders, "--rows", "1")
+    (row,) = [line for line in out.splitlines() if "clean_accuracy" in line]
+    assert (code, " 0.6 " in row, " test " in row) == (0, True, True)
 
 
 @pytest.mark.parametrize(

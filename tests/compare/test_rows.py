@@ -14,7 +14,9 @@ from nrf_ray.compare.rows import compare_tables
 from nrf_ray.errors import ConfigError
 from nrf_ray.measured import KEY, MEASURED, about, measured
 from nrf_ray.parquet import to_arrow
+from nrf_ray.statistics import wilson_interval
 from nrf_ray.sweep import Sweep
+from nrf_ray.tables import Column, Table
 from tests import sweeps
 from tests.export.made_up import TOYS, values
 
@@ -62,10 +64,47 @@ def test_other_seeds_are_compared_unpaired_by_welch() -> None:
     assert (change.low, change.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
 
 
-def test_a_single_seed_has_a_difference_and_no_interval() -> None:
-    (change,) = compared({("d", 1.0): {0: 0.5}}, {("d", 1.0): {0: 0.6}}).changes
-    assert change.difference == pytest.approx(0.1)
-    assert all(map(math.isnan, (change.low, change.high, change.p)))
+@pytest.mark.parametrize("seed", [0, 1], ids=["the same", "another"])
+def test_a_share_of_a_single_seed_has_newcombes_interval_over_test_rows(seed: int) -> None:
+    """By hand from both Wilson intervals, of 50 and 60 in 100: .1 -+ the roots of the sums of squares."""
+    (change,) = compared({("d", 1.0): {0: 0.5}}, {("d", 1.0): {seed: 0.6}}).changes
+    (low, high), (lower, higher) = ((w.low, w.high) for w in (wilson_interval(0.5, 100), wilson_interval(0.6, 100)))
+    ends = 0.1 - math.hypot(0.6 - lower, high - 0.5), 0.1 + math.hypot(higher - 0.6, 0.5 - low)
+    assert (change.difference, change.low, change.high) == pytest.approx((0.1, *ends))
+    assert (change.over, change.paired, change.seeds) == ("test rows", seed == 0, 1)
+    assert math.isnan(change.p), "p is of seeds"
+    assert change.certainty == pytest.approx(0.1 / math.sqrt(0.55 * 0.45 * 2 / 100))
+
+
+def test_a_number_of_a_single_seed_that_is_no_share_of_its_rows_has_no_interval() -> None:
+    first, second = (to_arrow(TOYS, values({("d", 1.0): {0: 0.5}}, n=n)) for n in (100, 200))
+    (change,) = compare_tables("toys", first, second).changes
+    assert (change.measure, change.difference, change.over) == ("n", 100, "")
+    assert all(map(math.isnan, (change.low, change.high, change.p, change.certainty)))
+    counts = first.drop_columns(["n"])
+    shares = counts.set_column(4, counts.schema.field(4), pa.array([0.25]))
+    (change,) = compare_tables("toys", counts, shares).changes
+    assert (change.measure, change.over) == ("clean_accuracy", "")
+
+
+@pytest.mark.parametrize(("name", "over"), [("human_kept", ""), ("energy_rest", ""), ("robust_accuracy", "test rows")])
+def test_shares_of_something_else_than_the_rows_have_none_either(name: str, over: str) -> None:
+    table = Table(
+        "t", "one", (TOYS.columns[0], TOYS.columns[3], Column(name, "float64", "it", "share"), TOYS.columns[5])
+    )
+    first, second = (to_arrow(table, [{"sweep": "s", "seed": 0, name: share, "n": 100}]) for share in (0.5, 0.6))
+    (change,) = compare_tables("t", first, second).changes
+    assert (change.measure, change.over) == (name, over)
+
+
+def test_certainty_is_in_standard_errors_of_what_the_interval_is_over() -> None:
+    second = {0: 0.55, 1: 0.75, 2: 0.70}
+    (change,) = compared({("d", 1.0): ACCURACIES}, {("d", 1.0): second}).changes
+    differences = [second[seed] - ACCURACIES[seed] for seed in second]
+    assert (change.over, change.certainty) == ("seeds", pytest.approx(np.mean(differences) / stats.sem(differences)))
+    (unpaired,) = compared({("d", 1.0): ACCURACIES}, {("d", 1.0): {3: 0.8, 4: 0.9}}).changes
+    test = stats.ttest_ind([0.8, 0.9], list(ACCURACIES.values()), equal_var=False)
+    assert (unpaired.over, unpaired.certainty) == ("seeds", pytest.approx(test.statistic))
 
 
 def test_values_and_rows_of_one_side_alone_are_named() -> None:

@@ -1,7 +1,7 @@
 """The pages that people read, and what they ask to be typed.
 
 A fence marked `sh`, `python` or `diff` is something to carry out; one without a mark is text. So is `code` in a line,
-unless it begins like a command of ours.
+unless it begins like a command, perhaps with settings of variables in front.
 """
 
 import re
@@ -21,7 +21,9 @@ PAGES = sorted(
 )
 TUTORIAL = ROOT / "analysis" / "tutorial.md"
 FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OURS = ("python sweeps/", "nrf ", "make ")
+SHOWN = ("python ", "nrf ", "make ", "pip ", "pytest ", "ray ", "docker ", "kubectl ", "prometheus ")
+"""How commands begin that a line shows; those of help texts too."""
+SETTING = re.compile(r"[A-Z_][A-Z0-9_]*=\S*")
 
 
 class Block(NamedTuple):
@@ -36,9 +38,11 @@ class Command(NamedTuple):
 
     page: str
     words: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    """Variables that are set for it alone, as NAME=VALUE."""
 
     def __str__(self) -> str:
-        return f"{self.page}: {shlex.join(self.words)}"
+        return f"{self.page}: {shlex.join((*self.settings, *self.words))}"
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -48,34 +52,42 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def commands(page: Path) -> Iterator[Command]:
-    """Yield every simple command of a page, in order; settings of variables in front of one are left out."""
+    """Yield every simple command of a page: those of its fences, then those in its lines."""
     name = str(page.relative_to(ROOT))
     for block in blocks(page):
         if block.language == "sh":
             for line in block.text.splitlines():
-                yield from (Command(name, words) for words in simple(line))
+                yield from simple(name, line)
     prose = FENCE.sub("", page.read_text(encoding="utf-8"))
-    for code in re.findall(r"`([^`\n]+)`", prose):
-        if code.startswith(OURS):
-            yield from (Command(name, words) for words in simple(code))
+    for code in re.findall(r"`([^`]+)`", prose):  # which may go on in the next line
+        yield from shown(name, " ".join(code.split()))
 
 
 def examples(name: str, text: str) -> Iterator[Command]:
     """Yield the commands in a help text, where they are indented as code; `name` is whose help it is."""
     for line in text.splitlines():
-        if line.startswith("    ") and line.lstrip().startswith(OURS):
-            yield from (Command(name, words) for words in simple(line.strip()))
+        if line.startswith("    "):
+            yield from shown(name, line.strip())
 
 
-def simple(line: str) -> Iterator[tuple[str, ...]]:
-    """Yield the words of each simple command of a line of shell."""
+def shown(name: str, code: str) -> Iterator[Command]:
+    """Yield the commands in a piece of code of the page `name`, if it begins like one."""
+    if re.sub(rf"^({SETTING.pattern} +)*", "", code).startswith(SHOWN):
+        yield from simple(name, code)
+
+
+def simple(name: str, line: str) -> Iterator[Command]:
+    """Yield each simple command of a line of shell of the page `name`."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars="&")
     lexer.whitespace_split = True
     words: list[str] = []
+    settings: list[str] = []
     for word in (*lexer, "&&"):
         if word == "&&":
-            if words:
-                yield tuple(words)
-            words = []
-        elif words or not re.fullmatch(r"[A-Z_]+=\S*", word):
+            if words or settings:
+                yield Command(name, tuple(words), tuple(settings))
+            words, settings = [], []
+        elif words or not SETTING.fullmatch(word):
             words.append(word)
+        else:
+            settings.append(word)

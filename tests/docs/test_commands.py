@@ -5,12 +5,13 @@ import inspect
 import re
 import tomllib
 
+import click
 import pytest
 from cyclopts import CycloptsError
 
 from nrf_ray import cli
 from tests import sweeps
-from tests.docs.pages import PAGES, ROOT, Command, commands, examples
+from tests.docs.pages import PAGES, ROOT, Command, commands, examples, shown
 
 COMMANDS = sorted({command for page in PAGES for command in commands(page)})
 
@@ -30,9 +31,11 @@ ELSEWHERE = {
     "docker": "needs Docker",
     "kubectl": "needs a Kubernetes cluster",
     "prometheus": "a program of its own",
-    "ray": "starts clusters or talks to them; tests/test_manifests.py tests the files that it is given",
 }
 """Programs that no test can run, and why; the files of ours that they are given must be there."""
+
+SETTINGS = {"RAY_AUTH_MODE=token"}
+"""Of variables of other programs; a variable of ours, NRF_..., has to be in our code."""
 
 CARRIED_OUT = {"d_same": "a construction that the tutorial adds before; tests/docs/test_tutorial.py carries it out"}
 """Words of commands that make sense only after what stands before them, and where they are tested."""
@@ -72,6 +75,19 @@ def check_pip(words: tuple[str, ...]) -> None:
     assert all((ROOT / file).is_file() for file in files)
 
 
+def check_ray(words: tuple[str, ...], monkeypatch, capsys) -> None:
+    """Let Ray's own parser read the words, which raises where a command or a flag is not known; start nothing."""
+    from ray.scripts.scripts import cli as command
+
+    left = list(words[1:])
+    while isinstance(command, click.Group):
+        assert left, "a group of commands does nothing by itself"
+        assert left[0] in command.commands, f"ray has no command {left[0]}"
+        command, *left = command.commands[left[0]], *left[1:]
+    command.make_context(command.name, left)
+    check_elsewhere(words, monkeypatch, capsys)
+
+
 def check_elsewhere(words: tuple[str, ...], monkeypatch, capsys) -> None:
     """Look whether the files of ours are there, and check the command of ours that is handed over."""
     files = [word for word in words if word.startswith(("sweeps/", "tests/")) and not word.endswith(".py")]
@@ -96,15 +112,30 @@ def check(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytes
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
         case ("pytest", *_):
             pass
+        case ("ray", *_):
+            check_ray(words, monkeypatch, capsys)
         case (program, *_) if program in ELSEWHERE:
             check_elsewhere(words, monkeypatch, capsys)
         case _:
             assert words in SHELL, "no test knows this command"
 
 
+def check_setting(setting: str) -> None:
+    """Look whether somebody reads the variable that is set."""
+    name = setting.partition("=")[0]
+    if name.startswith("NRF_"):
+        code = [*(ROOT / "nrf_ray").rglob("*.py"), *(ROOT / "analysis").glob("*.py"), *(ROOT / "tests").rglob("*.py")]
+        assert any(re.search(rf"\b{name}\b", file.read_text()) for file in code), f"nothing of ours reads {name}"
+    else:
+        assert setting in SETTINGS, "no test knows this variable, or this value of it"
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_a_command_is_one_that_its_program_takes(command: Command, monkeypatch, capsys) -> None:
-    check(command.words, monkeypatch, capsys)
+    for setting in command.settings:
+        check_setting(setting)
+    if command.words:
+        check(command.words, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("command", [e for found in EXAMPLES.values() for e in found], ids=str)
@@ -125,14 +156,33 @@ def test_a_command_with_a_mistake_would_be_noticed(monkeypatch, capsys) -> None:
         ("make", "coffee"),
         ("nrf", "frobnicate"),
         ("frobnicate",),
+        ("ray", "frobnicate"),
+        ("ray", "job"),
+        ("ray", "up", "--yes", "sweeps/cluster/no.yaml"),
+        ("ray", "job", "submit", "--working-dir", ".", "--", "python", "sweeps/transfer_grid.py", "--no-such-flag"),
     ):
         with pytest.raises(AssertionError):
             check(words, monkeypatch, capsys)
+    for words in (("ray", "start", "--haed"), ("ray", "start", "--metrics-export-port=x"), ("ray", "up")):
+        with pytest.raises(click.UsageError):
+            check(words, monkeypatch, capsys)
+    for setting in ("NRF_NO_SUCH" + "_VARIABLE=1", "RAY_AUTH_MODE=tokens", "RAY_NOTHING=token"):
+        with pytest.raises(AssertionError):
+            check_setting(setting)
+    check_setting("NRF_DATA=/data")
     for words in (("nrf", "frobnicate", "x"), ("nrf", "show", "KEY", "--no-such-flag")):
         with pytest.raises(CycloptsError):
             check(words, monkeypatch, capsys)
 
 
+def test_commands_in_a_line_are_seen_with_what_is_set_for_them() -> None:
+    (start,) = shown("a page", "RAY_AUTH_MODE=token ray start --head")
+    assert (start.settings, start.words) == (("RAY_AUTH_MODE=token",), ("ray", "start", "--head"))
+    for code in ("pip install -e .", "python -m tests.benchmarks.table", "nrf doctor"):
+        assert [command.words for command in shown("a page", code)] == [tuple(code.split())]
+    assert [command for code in ("python", "nrf_ray", "$NRF_DATA", "grafana.json") for command in shown("", code)] == []
+
+
 def test_the_pages_show_commands() -> None:
-    assert len(COMMANDS) > 40
+    assert len(COMMANDS) > 50
     assert {command.words[0] for command in COMMANDS} >= {"python", "nrf", "pip", "make", "ray"}

@@ -104,12 +104,22 @@ def test_readme_says_in_words_what_the_picture_says() -> None:
     assert " ".join(told[1].split()) == ET.fromstring(PICTURE.read_text()).findtext(f"{SVG}desc")
 
 
-def test_what_is_told_are_means_by_set_in_the_order_of_radii(module) -> None:
+def test_what_is_told_are_means_under_their_own_radius(module) -> None:
+    """No set needs to have every radius."""
     lines = [
-        ("the original data", False, interval(0.989)), ("d_det (t = y + 1), eps 1", False, interval(0.0861)),
-        ("leak_det, its control, eps 1", True, interval(0.0)), ("d_det (t = y + 1), eps 1.5", False, interval(0.33)),
+        ("the original data", False, interval(0.989)), ("d_other (t: any wrong class), eps 1.5", False, interval(0.6)),
+        ("d_det (t = y + 1), eps 1", False, interval(0.0861)), ("leak_det, its control, eps 1", True, interval(0.0)),
+        ("d_det (t = y + 1), eps 1.5", False, interval(0.33)), ("d_rand (t: any class), eps 16", False, interval(0.5)),
     ]  # fmt: skip
-    assert module.told(lines).endswith("at eps 1 and 1.5: the original data .99; d_det .09 and .33; leak_det .00")
+    assert module.told(lines).endswith(
+        "(leak_...: controls): the original data .989; at eps 1: d_det .086, leak_det .000; at eps 1.5: d_other .600, "
+        "d_det .330; at eps 16: d_rand .500"
+    )
+
+
+def test_what_is_told_is_rounded_once(module) -> None:
+    """The picture says .125 of it, which to two digits would be .12 or .13."""
+    assert module.told([("the original data", False, interval(0.1248))]).endswith("the original data .125")
 
 
 def interval(mean: float) -> Interval:

@@ -13,21 +13,28 @@ from rocrate.rocrate import ROCrate
 from nrf_ray import cli
 from nrf_ray.errors import ConfigError
 from nrf_ray.export.crate import PROFILES, write_crate
+from nrf_ray.graph.canonical import digest
 from nrf_ray.graph.store import Store
 from nrf_ray.kept import find_sweep
 from tests.cluster.toys import Toy, toy
 from tests.export.made_up import made_up, values
 
 ROWS = values({("d_other", 1.0): {0: 0.5, 1: 0.7}})
+SCRIPT = b'"""A made-up sweep."""\n'
 SECOND = toy(Toy(name="second"), first=toy(Toy(name="first")).named("the first")).named("the second")
 FAILING = toy(Toy(name="failing", fault="raises")).named("the third")
+
+
+def tell(store: Store, **told: str) -> None:
+    """Let the store tell of the last run of its sweep."""
+    store.blobs.replace("sweeps/made_up/run.json", json.dumps(told).encode())
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """Return a store with a sweep of two stages that ran and one that failed."""
     store = made_up(tmp_path_factory.mktemp("crate") / "store", ROWS, [SECOND, FAILING])
-    store.blobs.replace("sweeps/made_up/run.json", b'{"command": "python sweeps/made_up.py --seeds 0,1"}')
+    tell(store, command="python sweeps/made_up.py --seeds 0,1", script_sha256=digest(SCRIPT))
     for name in ("picture.svg", "report.html", "tensorboard/events"):
         store.blobs.replace(f"sweeps/made_up/{name}", name.encode())
     return store
@@ -37,7 +44,7 @@ def store(tmp_path_factory):
 def workflow(tmp_path_factory):
     """Return a sweep file."""
     file = tmp_path_factory.mktemp("sweeps") / "made_up.py"
-    file.write_text('"""A made-up sweep."""\n')
+    file.write_bytes(SCRIPT)
     return file
 
 
@@ -61,6 +68,23 @@ def test_the_sweep_file_is_the_workflow_and_stages_are_its_tools(crate, folder, 
     assert crate.mainEntity["hasPart"].id == "#stage-toy-1"
     assert crate.mainEntity["step"]["workExample"].id == "#stage-toy-1"
     assert {profile.id for profile in crate.root_dataset["conformsTo"]} == set(PROFILES)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"script_sha256": digest(SCRIPT)}, f"is the one that was run, sha256 {digest(SCRIPT)}"),
+        ({"script_sha256": digest(b"")}, f"was changed since: the one that was run had sha256 {digest(b'')}"),
+        ({}, "may have been changed since: the run kept no digest of it"),
+    ],
+    ids=["the same", "changed", "an older run"],
+)
+def test_it_says_whether_the_sweep_file_is_the_one_that_was_run(told, said, workflow, tmp_path) -> None:
+    store = made_up(tmp_path / "store", ROWS, [SECOND])
+    tell(store, **told)
+    printed = write_crate(find_sweep(store, "made_up"), tmp_path / "crate", workflow)
+    assert ROCrate(tmp_path / "crate").mainEntity["description"] == f"the sweep file; it {said}"
+    assert (f"a sweep file {workflow} that {said}" in printed) == ("is the one" not in said)
 
 
 def test_every_stage_is_an_action_with_inputs_output_and_times(crate, store) -> None:

@@ -1,5 +1,6 @@
 """The sweep over texts, run whole on a small language: its tables, its readable sets, and a second look at them."""
 
+import json
 import shutil
 
 import pyarrow as pa
@@ -13,7 +14,8 @@ from nrf_ray.data.shards import read_shard, write_shard
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
-from nrf_ray.page import gallery
+from nrf_ray.page import gallery, passages
+from nrf_ray.page.snapshot import Start
 from nrf_ray.presets import PRESETS
 from nrf_ray.recompute import recompute
 from nrf_ray.report import write_tables
@@ -99,7 +101,7 @@ def test_galleries_of_the_page_show_what_is_stored_and_name_what_is_nearest(run,
     shown = gallery.update_galleries(run.store, run.sweep.name, sets)
     assert [one.key for one in shown] == [stage.key for stage in sets]
     assert [one.nearest for one in shown] == [stage is not discrete(run) for stage in sets]
-    assert [one.matched for one in shown] == [False, False, False, True]
+    assert [one.start for one in shown] == [Start.ITSELF] * 3 + [Start.OTHER]
     stored = pq.read_table(pa.BufferReader(run.store.artifact(discrete(run)).read(shard_name(0))))
     pairs = list(zip(stored["original"].to_pylist(), stored["text"].to_pylist(), strict=True))
     for one in shown:
@@ -111,6 +113,22 @@ def test_galleries_of_the_page_show_what_is_stored_and_name_what_is_nearest(run,
     assert all(passage.original != passage.constructed for passage in words.passages), "changed ones first"
     monkeypatch.setattr(gallery, "_gallery_of", None)
     assert gallery.update_galleries(run.store, run.sweep.name, sets) == shown, "read from what is kept"
+
+
+def test_what_an_older_version_kept_of_texts_is_made_anew_with_the_words_loaded_once(run, monkeypatch):
+    """It said of noise that it was another text."""
+    name, sets = "older", gallery.chosen_sets(run.sweep.stages())
+    shown, loaded, load = gallery.update_galleries(run.store, name, sets), [], passages.words_of
+    value = run.store.blobs.get_json(gallery.gallery_name(name))
+    older = {key: {**kept, "matched": kept["start"] != "itself"} for key, kept in value.items()}
+    for kept in older.values():
+        del kept["start"]
+    run.store.blobs.replace(gallery.gallery_name(name), json.dumps(older).encode())
+    assert gallery.kept_galleries(run.store, name, older) == []
+    monkeypatch.setattr(passages, "words_of", lambda ref: (loaded.append(ref), load(ref))[1])
+    assert gallery.update_galleries(run.store, name, sets) == shown
+    assert gallery.kept_galleries(run.store, name, older) == shown
+    assert len(loaded) == 1
 
 
 def test_a_notebook_shows_the_same_texts(run, tmp_path, capsys):

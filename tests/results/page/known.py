@@ -21,6 +21,7 @@ from nrf_ray.page.snapshot import (
     Spot,
     StageFact,
     Standing,
+    Start,
     Working,
 )
 
@@ -59,7 +60,7 @@ SPOT = Spot(name="vgg_s", x=Estimate(0.1, None), y=Estimate(0.2, (0.1, 0.3)))
 WORDS = Reading(
     title="d_det 2 words of reviews",
     key=Key("f" * 64),
-    matched=False,
+    start=Start.ITSELF,
     nearest=False,
     passages=(
         Passage(label="0 → 1", original="a dull film", constructed="a bright film"),
@@ -100,6 +101,7 @@ def running(**changes: object) -> Snapshot:
         state=RunState.RUNNING,
         why="",
         command="python sweeps/transfer_grid.py --seeds 0",
+        preset="laptop",
         place="/store",
         began=BEGAN,
         written=BEGAN + timedelta(seconds=70),
@@ -146,6 +148,7 @@ def running(**changes: object) -> Snapshot:
             versions=(("torch", "2.14.1"),),
             commits=("0123456789ab",),
             digests=(("train", "abc"),),
+            datasets=(("digits", "5d" * 32),),
             hosts=(Host(name="vm", processor="a processor", device="cpu", stages=2, seconds=9.0),),
         ),
     )
@@ -174,6 +177,7 @@ def hostile() -> Snapshot:
         known,
         why=HOSTILE,
         command=HOSTILE,
+        preset=HOSTILE,
         place=HOSTILE,
         stages=(*FAILED[:5], nasty, replace(FAILED[6], title=HOSTILE, reason=HOSTILE)),
         failures=(Failure(fact=nasty, trace=HOSTILE, blocks=1),),
@@ -191,6 +195,7 @@ def hostile() -> Snapshot:
             versions=((HOSTILE, HOSTILE),),
             commits=(HOSTILE,),
             digests=((HOSTILE, HOSTILE),),
+            datasets=((HOSTILE, HOSTILE),),
             hosts=(Host(name=HOSTILE, processor=HOSTILE, device="cpu", stages=1, seconds=1.0),),
         ),
     )

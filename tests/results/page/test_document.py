@@ -12,7 +12,7 @@ import pytest
 from nrf_ray.page.document import document
 from nrf_ray.page.html import Html, el, join
 from nrf_ray.page.progress import shortened
-from nrf_ray.page.snapshot import RunState, Snapshot, Standing
+from nrf_ray.page.snapshot import Passage, RunState, Snapshot, Standing, Start
 from nrf_ray.page.words import count, listed, span
 from tests.results.page.known import FACTS, HOSTILE, PNG, VECTORS, WORDS, fact, failed, finished, hostile, running
 
@@ -133,6 +133,15 @@ def test_only_the_page_of_a_running_sweep_loads_itself_again() -> None:
     assert "data-refresh" not in over.partition("<style>")[0]
 
 
+def test_charts_that_scroll_are_reached_by_the_keyboard_and_have_a_cue() -> None:
+    """What the cue looks like is tested in a browser."""
+    page = document(finished()).decode()
+    regions = re.findall(r'<div class="scroll"([^>]*)><svg[^>]* class="chart"', page)
+    assert regions
+    assert all('role="region"' in region and 'tabindex="0"' in region for region in regions)
+    assert ".scroll:has(> .chart) {" in page
+
+
 def test_bars_say_in_words_what_they_show() -> None:
     page = Page(document(running()))
     bars = {attributes["aria-label"] for attributes in page.all("svg") if "aria-label" in attributes}
@@ -199,11 +208,37 @@ def test_of_vectors_it_is_said_that_there_is_nothing_to_read() -> None:
     assert "still nearest to the word that it was" in page.text("p")
 
 
-def test_a_text_that_was_made_of_another_has_no_changes() -> None:
-    page = Page(document(finished(readings=(replace(VECTORS, matched=True),))))
+@pytest.mark.parametrize(("start", "said"), [(Start.OTHER, "of another text"), (Start.NOISE, "of noise")])
+def test_a_text_that_was_not_made_of_the_one_beside_it_has_no_changes(start: Start, said: str) -> None:
+    page = Page(document(finished(readings=(replace(VECTORS, start=start),))))
+    assert f"Each was made {said}, so no word is marked." in page.text("p")
     assert "text whose features it has" in page.text("th")
     assert {"a dull film", "a bright film"} <= set(page.words["span"])
     assert "ins" not in page.words
+
+
+def test_word_by_word_are_compared_texts_whose_words_were_replaced_and_no_others() -> None:
+    """Where the pieces of a word joined, every word behind it has moved."""
+    passage = Passage(label="0 → 1", original="un seen and dull", constructed="unseen and so dull")
+    marked = {
+        nearest: Page(document(finished(readings=(replace(WORDS, nearest=nearest, passages=(passage,)),)))).words["ins"]
+        for nearest in (False, True)
+    }
+    assert marked == {False: ["unseen", "and", "so"], True: ["unseen", "so"]}
+
+
+def test_images_made_of_noise_say_so() -> None:
+    known = finished()
+    assert "made of noise" not in Page(document(known)).text("figcaption")
+    of_noise = replace(known.galleries[0], factor=0.0)
+    assert "Each was made of noise" in Page(document(finished(galleries=(of_noise,)))).text("figcaption")
+
+
+def test_provenance_names_the_preset_and_the_data() -> None:
+    page = Page(document(finished()))
+    assert {"preset", "laptop"} <= {*page.words["dt"], *page.words["dd"]}
+    assert "5d" * 32 in page.words["td"]
+    assert "preset" not in Page(document(finished(preset=""))).words["dt"]
 
 
 def test_a_page_of_a_sweep_without_anything_is_a_page() -> None:

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from nrf_ray.cluster.curves import CurveWriter
 from nrf_ray.console import make_console
+from nrf_ray.data.catalogue import DATASETS
 from nrf_ray.data.digits import arrays
 from nrf_ray.errors import ConfigError, MissingArtifact
 from nrf_ray.graph.drivers import Heart
@@ -27,9 +29,9 @@ from nrf_ray.page.findings import frames_so_far, result_tables, scatters
 from nrf_ray.page.gallery import chosen_sets, kept_galleries, update_galleries
 from nrf_ray.page.known import KILLED, known_from_store
 from nrf_ray.page.origin import Records, origin_of
-from nrf_ray.page.originals import SHOWN
+from nrf_ray.page.originals import SHOWN, start_of
 from nrf_ray.page.outline import Outline, ended, outline_name, outline_of, read_outline
-from nrf_ray.page.snapshot import RunState, Standing
+from nrf_ray.page.snapshot import RunState, Standing, Start
 from nrf_ray.page.standing import bottlenecks, by_frontier, by_store, failures_among
 from nrf_ray.report import write_tables
 from nrf_ray.summary import print_summary
@@ -85,6 +87,19 @@ def test_a_damaged_outline_is_refused_with_what_to_do(damage, store: Store) -> N
     value = json.loads(outline(TOYS, store).to_bytes()) | damage
     with pytest.raises(ConfigError, match=r"run the sweep's command again"):
         Outline.from_json(value)
+
+
+def test_an_outline_has_the_preset_and_the_digest_of_the_sweep_file_and_older_ones_do_without(store: Store) -> None:
+    plan = make_plan(TOYS.goals, store)
+    made = outline_of(
+        replace(TOYS, preset="laptop"), plan, command="", script_sha256="ab", expected=None, began=datetime.now(UTC)
+    )
+    assert (made.preset, made.script_sha256) == ("laptop", "ab")
+    value = json.loads(made.to_bytes())
+    older = Outline.from_json({name: part for name, part in value.items() if name not in ("preset", "script_sha256")})
+    assert older == replace(made, preset="", script_sha256="")
+    with pytest.raises(ConfigError, match=r"run the sweep's command again"):
+        Outline.from_json(value | {"preset": None})
 
 
 def test_a_store_without_the_sweep_or_its_outline_says_so(store: Store) -> None:
@@ -196,6 +211,7 @@ def test_where_things_come_from_is_told_by_their_records(tiny) -> None:
     assert host.stages == len(list(tiny.sweep.stages()))
     assert host.seconds == pytest.approx(sum(record.seconds for record in records.by_key.values()))
     assert dict(origin.versions)["python"].startswith("3.")
+    assert origin.datasets == (("digits", DATASETS["digits"].ref.digest),)
     assert {kind for kind, _ in origin.digests} == {stage.kind.name for stage in tiny.sweep.stages()}
 
 
@@ -262,14 +278,21 @@ def test_images_are_those_of_the_set(tiny, tmp_path: Path, monkeypatch: pytest.M
     assert kept_galleries(store, tiny.sweep.name, [sets[0].key, "0" * 64]) == shown[:1]
 
 
+@pytest.mark.parametrize(
+    ("starts", "start"), [((4, 7), Start.ITSELF), ((7, 4), Start.OTHER), ((-1, -1), Start.NOISE)], ids=str
+)
+def test_what_examples_were_made_of_is_told_by_where_they_started(starts: tuple[int, int], start: Start) -> None:
+    assert start_of(pa.table({"index": [4, 7], "start": starts}), [0, 1]) is start
+
+
 def test_a_damaged_set_leaves_the_others_their_examples(tiny, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store.open(str(shutil.copytree(tiny.store.uri, tmp_path / "store")), create=False)
     sets, read = chosen_sets(tiny.sweep.stages()), gallery._gallery_of
 
-    def refuse_first(stage, store):
+    def refuse_first(stage, store, words_of):
         if stage == sets[0]:
             raise MissingArtifact("a shard is gone")
-        return read(stage, store)
+        return read(stage, store, words_of)
 
     monkeypatch.setattr(gallery, "_gallery_of", refuse_first)
     with pytest.raises(MissingArtifact, match="a shard is gone"):

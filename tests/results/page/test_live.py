@@ -1,5 +1,6 @@
 """The page of a run from its start to its end: written on time, right in every state, and never the run's undoing."""
 
+import hashlib
 import json
 import re
 import threading
@@ -100,6 +101,23 @@ def test_everything_in_the_store_makes_a_finished_page(tmp_path: Path) -> None:
         bench.page.finish(write_tables(SWEEP, bench.store))
     assert bench.state() == "Finished"
     assert "In the store: 2 of 2 stages, 2 from before" in bench.text()
+
+
+def test_a_run_keeps_the_digest_of_the_file_that_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "toys.py"
+    script.write_text("a sweep\n")
+    told = {}
+    for words in (str(script), "-c"):
+        monkeypatch.setattr("sys.argv", [words])
+        bench = Bench(tmp_path / "store")
+        with bench.page:
+            bench.page.finish({})
+        told[words] = find_script(bench.store)
+    assert told == {str(script): hashlib.sha256(script.read_bytes()).hexdigest(), "-c": ""}
+
+
+def find_script(store: Store) -> str:
+    return json.loads(store.blobs.get("sweeps/toys/run.json"))["script_sha256"]
 
 
 def test_a_run_with_failures_ends_in_a_page_that_names_them(tmp_path: Path) -> None:
