@@ -54,6 +54,6 @@ def _of_set(store: Store, made: Mapping[Hashable, Any]) -> Html | None:
         return reading(written(shard, title=title, key=key))
     kept = [shown for shown in kept_galleries(store, made["sweep"], [key]) if isinstance(shown, Reading)]
     if not kept:
-        print(f"{title} has vectors and no texts, and its sweep has not written the words that are nearest to them.")
+        print(f"{title} has vectors and no texts, and the words nearest to them are not kept; run its sweep again.")
         return None
     return reading(replace(kept[0], title=title))

@@ -58,7 +58,8 @@ class KeptSweep:
 
     def _told(self, name: str) -> str:
         told = self.store.blobs.get_json(f"sweeps/{self.name}/run.json") or {}
-        return str(told.get(name, ""))
+        value = told.get(name)
+        return value if isinstance(value, str) else ""
 
     @property
     def preset(self) -> str:

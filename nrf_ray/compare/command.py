@@ -12,7 +12,7 @@ def compare(first: str, second: str, *, sweep: str | None = None, output: Path |
 
     Rows of the same sweep's tables are matched by what they are about. Differences are SECOND - FIRST with 95% t
     intervals over seeds, paired where both have the same seeds; p is of sign flips, adjusted for every number of the
-    table that was compared (Holm). Shares of a single seed have an interval over test rows instead. The exit code is 0
+    table that was compared (Holm). Shares of a single seed have an interval over their rows instead. The exit code is 0
     whether or not anything changed. With --sweep, look at one sweep alone. --output FILE.parquet gets every change, of
     which the --rows most certain of each table are printed.
 
@@ -44,7 +44,7 @@ def compare(first: str, second: str, *, sweep: str | None = None, output: Path |
     console = make_console()
     if sweep is None:
         print_names(console, *names)
-    compared = {}
+    compared, left_out = {}, 0
     for name in shared:
         left, right = find_sweep(stores[0], name), find_sweep(stores[1], name)
         tables, refused = [], {}
@@ -55,6 +55,10 @@ def compare(first: str, second: str, *, sweep: str | None = None, output: Path |
                 refused[table] = str(error)
         print_sweep(console, name, tables, refused, compare_origins(left, right), rows)
         compared[name] = tables
+        left_out += len(refused)
+    if left_out and not any(compared.values()):
+        raise ConfigError("none of the tables can be compared; the lines above say why")
     if output is not None:
         count = write_changes(output, compared)
-        console.print(f"{count} changes written to {output}", soft_wrap=True)
+        doubt = f"; {left_out} tables were not compared" if left_out else ""
+        console.print(f"{count} changes written to {output}{doubt}", soft_wrap=True)

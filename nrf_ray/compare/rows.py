@@ -2,7 +2,7 @@
 
 Rows are matched by what they are about. A cell is what rows share that differ by their seed alone; its difference is
 paired where both sides have the same seeds, since a seed decides source, targets and student alike. A single seed says
-nothing of other seeds; a share of its n test rows still says how much of a change other test rows would bring.
+nothing of other seeds; a share of its n rows still says how much of a change other rows would bring.
 """
 
 import math
@@ -16,16 +16,17 @@ from scipy import stats
 
 from nrf_ray.errors import ConfigError
 from nrf_ray.measured import ENDS, OF_OTHERS, SEED, about, measured, shares
-from nrf_ray.statistics import difference_error, difference_interval, holm, sign_flip_test, t_interval
+from nrf_ray.statistics import difference_interval, holm, sign_flip_test, t_interval
+from nrf_ray.statistics.intervals import ROUNDING
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SEEDS, TEST_ROWS = "seeds", "test rows"
+SEEDS, ROWS = "seeds", "rows"
 """What intervals are over."""
 
 COUNT = "n"
-"""The column with the number of test rows behind the shares of a row."""
+"""The column with the number of rows (of a test set; of a constructed set) behind the shares of a row."""
 NO_COUNT = pd.Series(dtype=np.float64)
 """Of what is no share of them."""
 
@@ -36,8 +37,6 @@ class Sureness(NamedTuple):
     low: float = math.nan
     high: float = math.nan
     """Ends of its 95% interval."""
-    error: float = math.nan
-    """Its standard error."""
     p: float = math.nan
     """Of no difference between seeds."""
     over: str = ""
@@ -60,10 +59,8 @@ class Change:
     """Lower end of the 95% interval of second - first; NaN where nothing allows one."""
     high: float
     """Upper end of it."""
-    error: float
-    """Standard error of second - first; NaN where there is no interval."""
     over: str
-    """What interval and error are over: seeds, or for shares of a single seed test rows; empty where there is none."""
+    """What the interval is over: seeds, or for shares of a single seed rows; empty where there is none."""
     p: float
     """Of no difference between seeds, by sign flips (paired) or Welch's t test; NaN where nothing can be said."""
     seeds: int
@@ -78,8 +75,12 @@ class Change:
 
     @property
     def certainty(self) -> float:
-        """Size of the difference over its standard error; infinite where that is 0, NaN where there is none."""
-        return abs(self.difference) / self.error if self.error else math.inf
+        """Size of the difference over half its interval: above 1 the interval excludes none.
+
+        NaN where nothing says how sure it is: without an interval, or where all seeds changed alike, as counts do.
+        """
+        half = (self.high - self.low) / 2
+        return abs(self.difference) / half if half > ROUNDING else math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,12 @@ def compare_tables(name: str, first: "pa.Table", second: "pa.Table") -> TableCom
     keys, numbers = about(shared), measured(shared)
     for frame in (left, right):
         if frame.duplicated(keys).any():
-            raise ConfigError(f"rows of {name} are told apart by none of {', '.join(keys)}; they cannot be matched")
+            raise ConfigError(
+                f"rows of {name} are told apart by none of {', '.join(keys)}, so they cannot be matched; compare runs "
+                "of one version of the sweep"
+            )
+    if left.empty and right.empty:  # pandas cannot merge them
+        left, right = left.astype(object), right.astype(object)
     merged = left.merge(right, on=keys, how="outer", suffixes=(" first", " second"), indicator="side")
     both = merged[merged["side"] == "both"]
     differing = pd.Series(data=False, index=both.index)
@@ -216,7 +222,7 @@ def _change(
 ) -> Change | None:
     """Return how one number of a cell changed, by seed on each side; None where it is the same.
 
-    `counts` are the test rows behind it, by seed on each side, where it is a share of them.
+    `counts` are the rows behind it, by seed on each side, where it is a share of them.
     """
     shared = first.index.intersection(second.index)
     if len(shared):
@@ -244,7 +250,7 @@ def _change(
 def _over_seeds(differences: "pd.Series[float]") -> Sureness:
     """Return how sure the mean of `differences` is, one per seed."""
     interval, p = t_interval(differences.to_numpy()), sign_flip_test(differences.to_numpy()).p
-    return Sureness(interval.low, interval.high, float(stats.sem(differences)), p, SEEDS)
+    return Sureness(interval.low, interval.high, p, SEEDS)
 
 
 def _by_welch(first: "pd.Series[float]", second: "pd.Series[float]") -> Sureness:
@@ -253,18 +259,17 @@ def _by_welch(first: "pd.Series[float]", second: "pd.Series[float]") -> Sureness
         return Sureness()
     test = stats.ttest_ind(second, first, equal_var=False)
     ends = test.confidence_interval(0.95)
-    error = math.hypot(stats.sem(first), stats.sem(second))
-    return Sureness(float(ends.low), float(ends.high), error, float(test.pvalue), SEEDS)
+    return Sureness(float(ends.low), float(ends.high), float(test.pvalue), SEEDS)
 
 
 def _over_rows(first: float, second: float, ns: tuple[int, int]) -> Sureness:
-    """Return how sure the difference of two shares of `ns` test rows is; not known where there are none."""
-    if not all(ns):
+    """Return how sure the difference of two shares of `ns` rows is; not known where there are none, or no shares."""
+    if min(ns) <= 0 or not (0 <= first <= 1 and 0 <= second <= 1):
         return Sureness()
     interval = difference_interval(first, second, ns)
-    return Sureness(interval.low, interval.high, difference_error(first, second, ns), math.nan, TEST_ROWS)
+    return Sureness(interval.low, interval.high, math.nan, ROWS)
 
 
 def _at(count: "pd.Series[float]", share: "pd.Series[float]") -> int:
-    """Return the test rows behind the share of a single seed; 0 where there are none."""
+    """Return the rows behind the share of a single seed; 0 where there are none."""
     return int(count.get(share.index[0], 0))

@@ -71,7 +71,7 @@ def _print_changes(console: Console, tables: Sequence[TableComparison], rows: in
     left_out = 0
     for table in tables:
         varying = _varying([change.cell for change in table.changes])
-        ranked = sorted(zip(table.changes, table.adjusted(), strict=True), key=_by_certainty)
+        ranked = sorted(zip(table.changes, table.adjusted(), strict=True), key=lambda pair: _by_certainty(pair[0]))
         left_out += max(0, len(ranked) - rows)
         for change, p in ranked[:rows]:
             of = ", ".join(f"{key} {_text(value)}" for key, value in change.cell.items() if key in varying)
@@ -92,16 +92,15 @@ def _print_changes(console: Console, tables: Sequence[TableComparison], rows: in
     explain(
         console,
         "Difference: second - first, means over the seeds that both have (unpaired: over each side's own seeds, by "
-        "Welch); 95%: t interval over seeds; of a share of a single seed Newcombe's over test rows, which says nothing "
+        "Welch); 95%: t interval over seeds; of a share of a single seed Newcombe's over its rows, which says nothing "
         "of other seeds; p: of no difference between seeds, by sign flips, which cannot be below .25 for three seeds, "
-        "adjusted for every number of the table that was compared. First comes what is largest beside its standard "
-        "error." + (f" {left_out} more changes: give --output or a larger --rows." if left_out else ""),
+        "adjusted for every number of the table that was compared. First comes what is largest beside its "
+        "interval." + (f" {left_out} more changes: give --output or a larger --rows." if left_out else ""),
     )
 
 
-def _by_certainty(ranked: tuple[Change, float]) -> tuple[bool, float]:
+def _by_certainty(change: Change) -> tuple[bool, float]:
     """Return where a change stands: by its certainty; those of which none is known last, by their size beside both."""
-    change, _ = ranked
     if math.isnan(change.certainty):
         return True, -abs(change.difference) / max(abs(change.first), abs(change.second))
     return False, -change.certainty

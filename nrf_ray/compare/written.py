@@ -27,7 +27,7 @@ CHANGES = Table(
         Column(
             "over",
             "string",
-            "what the interval is over: seeds (t, or Welch's where unpaired), test rows (Newcombe's, of a share of a "
+            "what the interval is over: seeds (t, or Welch's where unpaired), rows (Newcombe's, of a share of a "
             "single seed); null where there is none",
         ),
         Column("p", "float64", "of no difference: sign flips, or Welch's t test where unpaired; null for one seed"),

@@ -67,10 +67,10 @@ def _is_as_run(sweep: KeptSweep, workflow: Path) -> bool:
 def _script_told(sweep: KeptSweep, workflow: Path) -> str:
     """Return what the sweep file `workflow` has to do with the last run of `sweep`, in words."""
     if _is_as_run(sweep, workflow):
-        return f"is the one that was run, sha256 {sweep.script_sha256}"
+        return f"is the one of its last run, sha256 {sweep.script_sha256}"
     if sweep.script_sha256:
-        return f"was changed since: the one that was run had sha256 {sweep.script_sha256}"
-    return "may have been changed since: the run kept no digest of it"
+        return f"is not the one of its last run, which had sha256 {sweep.script_sha256}"
+    return "may not be the one of its last run, which kept no digest of it"
 
 
 class _Writer:

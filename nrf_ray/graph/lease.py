@@ -30,7 +30,7 @@ class Leases:
         self._watch = Watch()
         self._lease = json.dumps({"driver": self._heart.driver}).encode()
         self._held: dict[str, list[str]] = {}
-        """For each stage whose lease is held, by the name of its first lease: those of the dead, then our own."""
+        """By the first lease of each stage that was asked for: those of the dead, then our own if we got it."""
 
     def __enter__(self) -> Self:
         self._heart.__enter__()
@@ -46,7 +46,8 @@ class Leases:
 
     def take(self, stage: Stage) -> str | None:
         """Take the lease of `stage`; return None, or who else works on it."""
-        chain = [place_of(stage).file(LEASE)]
+        first = place_of(stage).file(LEASE)
+        chain = self._held[first] = [first]  # before it is written: a Ctrl-C may come at any moment
         while True:
             if self._blobs.put_new(chain[-1], self._lease):
                 if len(chain) == 1 or self._blobs.exists(chain[0]):
@@ -64,7 +65,6 @@ class Leases:
             if lease != self._lease and holder is not None and self._watch.lives(holder):
                 return str(holder)
             chain.append(follower)
-        self._held[chain[0]] = chain
         return None
 
     def took_over(self, stage: Stage) -> bool:
@@ -73,7 +73,9 @@ class Leases:
 
     def release(self, stage: Stage) -> None:
         """Give the lease of `stage` back."""
-        self._drop(self._held.pop(place_of(stage).file(LEASE)))
+        name = place_of(stage).file(LEASE)
+        self._drop(self._held[name])
+        del self._held[name]
 
     def _drop(self, chain: Sequence[str]) -> None:
         """Delete our lease and those of the dead that it follows, unless it is not ours any more.

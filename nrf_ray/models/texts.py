@@ -146,7 +146,7 @@ def _over_time(vectors: Tensor, conv: nn.Module) -> Tensor:
     """
     weight, bias = cast(nn.Conv1d, conv).weight, cast(nn.Conv1d, conv).bias
     padding = weight.shape[2] - 1
-    if weight.requires_grad or not WIDE:
+    if weight.requires_grad or not (WIDE and vectors.device.type == "cpu"):
         row = vectors.unsqueeze(1).permute(0, 3, 1, 2)
         return F.conv2d(row, weight.unsqueeze(2), bias, padding=(0, padding)).squeeze(2)
     column = vectors.unsqueeze(2).permute(0, 3, 1, 2)

@@ -74,7 +74,7 @@ def scatters(frames: Mapping[str, pd.DataFrame]) -> tuple[Scatter, ...]:
         correlations = {(c["d_det"], c["attack"]): c for c in figure_3(*own).to_dict("records")}
         points = learnt_and_fooled(*own).dropna(subset=["learnt", "fooled"])
         for (ball, attack), cells in points.groupby(["d_det", "attack"], sort=False):
-            if str(attack).endswith(f" {ball}"):
+            if (cells["radius"] == cells["epsilon"]).all():
                 spots = tuple(map(_spot, cells.to_dict("records")))
                 note = _note(correlations.get((ball, attack)), len(spots))
                 found.append(

@@ -32,7 +32,7 @@ def rows_shown(shard: "pa.Table") -> list[int]:
 def start_of(shard: "pa.Table", rows: list[int]) -> Start:
     """Return what `rows` of a shard were made of."""
     starts, indices = (shard[name].take(rows).to_pylist() for name in ("start", "index"))
-    if min(starts) < 0:
+    if min(starts, default=0) < 0:
         return Start.NOISE
     return Start.ITSELF if starts == indices else Start.OTHER
 

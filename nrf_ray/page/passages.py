@@ -52,14 +52,17 @@ def to_json(reading: Reading) -> dict[str, Any]:
 
 
 def is_outdated(value: Mapping[str, Any]) -> bool:
-    """Return whether `value` is of a reading that an older version kept: it did not tell noise from another text."""
-    return "passages" in value and "start" not in value
+    """Return whether `value` does not say what the texts of a reading were made of.
+
+    An older version kept `matched` alone, which does not tell noise from another text.
+    """
+    return "passages" in value and value.get("start", value.get("matched")) not in (*Start, False)
 
 
 def from_json(key: Key, value: Mapping[str, Any]) -> Reading:
-    """Return the reading that `to_json` made `value` of."""
+    """Return the reading that `to_json`, of this or an older version, made `value` of."""
     passages = tuple(Passage(label=label, original=old, constructed=new) for label, old, new in value["passages"])
-    start = Start(value["start"])
+    start = Start(value.get("start", Start.ITSELF))
     return Reading(title=value["title"], key=key, start=start, nearest=value["nearest"], passages=passages)
 
 

@@ -9,7 +9,6 @@ could have given. Values are shares, or differences of shares.
 from nrf_ray.statistics.intervals import Interval as Interval
 from nrf_ray.statistics.intervals import Spread as Spread
 from nrf_ray.statistics.intervals import bootstrap_interval as bootstrap_interval
-from nrf_ray.statistics.intervals import difference_error as difference_error
 from nrf_ray.statistics.intervals import difference_interval as difference_interval
 from nrf_ray.statistics.intervals import over_seeds as over_seeds
 from nrf_ray.statistics.intervals import seed_means as seed_means

@@ -102,12 +102,6 @@ def difference_interval(first: float, second: float, ns: tuple[int, int], over: 
     return Interval(estimate=estimate, low=float(low), high=float(high), n=min(ns), over=over, method="Newcombe")
 
 
-def difference_error(first: float, second: float, ns: tuple[int, int]) -> float:
-    """Return the standard error of second - first for shares of `ns` images, were there no difference (pooled)."""
-    pooled = (first * ns[0] + second * ns[1]) / sum(ns)
-    return math.sqrt(pooled * (1 - pooled) * (1 / ns[0] + 1 / ns[1]))
-
-
 def bootstrap_interval(values: Values, over: str = "seeds") -> Interval:
     """Return the mean with its BCa bootstrap interval; NaN ends for a single value."""
     found = numbers(values)

@@ -12,7 +12,6 @@ from scipy import stats
 from nrf_ray.statistics import (
     bootstrap_interval,
     correlation,
-    difference_error,
     difference_interval,
     holm,
     over_seeds,
@@ -72,14 +71,6 @@ def test_intervals_of_differences_of_shares_are_those_of_newcombe(one, other, lo
     assert (interval.estimate, interval.over) == (pytest.approx(hits / n - others / m), "test images")
     back = difference_interval(hits / n, others / m, (n, m))
     assert (back.low, back.high) == pytest.approx((-high, -low), abs=5e-5)
-
-
-def test_the_error_of_a_difference_is_that_of_the_chi_squared_test():
-    """For two shares, (difference / error)^2 is its statistic."""
-    table = [[56, 14], [48, 32]]
-    error = difference_error(56 / 70, 48 / 80, (70, 80))
-    statistic = stats.chi2_contingency(table, correction=False).statistic
-    assert ((56 / 70 - 48 / 80) / error) ** 2 == pytest.approx(statistic)
 
 
 @given(st.integers(1, 5000), st.data())

@@ -103,13 +103,22 @@ def test_a_table_whose_rows_cannot_be_told_apart_leaves_the_others(stores, monke
     assert "toys: 4 rows in both, 3 differ" in out
 
 
+def test_tables_none_of_which_can_be_compared_are_a_mistake_not_a_match(tmp_path, monkeypatch, capsys) -> None:
+    twice = {("d", 1.0): {0: 0.5}}
+    uris = [made_up(tmp_path / name, [*values(twice), *values(twice)]).uri for name in "ab"]
+    code, out, err = nrf(monkeypatch, capsys, "compare", *uris, "--output", str(tmp_path / "changes.parquet"))
+    assert (code, err) == (2, "error: none of the tables can be compared; the lines above say why\n")
+    assert "toys: not compared: rows of toys are told apart by none of" in out
+    assert not (tmp_path / "changes.parquet").exists()
+
+
 def test_what_is_certain_comes_first_not_what_is_large_beside_itself(tmp_path, monkeypatch, capsys) -> None:
     """From 1 to 3 of 100 is a third as sure as from 30 to 60."""
     first, second = {("d", 1.0): {0: 0.01}, ("e", 1.0): {0: 0.3}}, {("d", 1.0): {0: 0.03}, ("e", 1.0): {0: 0.6}}
     folders = [made_up(tmp_path / name, values(rows)).uri for name, rows in (("a", first), ("b", second))]
     code, out, _ = nrf(monkeypatch, capsys, "compare", *folders, "--rows", "1")
     (row,) = [line for line in out.splitlines() if "clean_accuracy" in line]
-    assert (code, " 0.6 " in row, " test " in row) == (0, True, True)
+    assert (code, " 0.6 " in row, " rows " in row) == (0, True, True)
 
 
 @pytest.mark.parametrize(

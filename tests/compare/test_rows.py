@@ -65,15 +65,15 @@ def test_other_seeds_are_compared_unpaired_by_welch() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1], ids=["the same", "another"])
-def test_a_share_of_a_single_seed_has_newcombes_interval_over_test_rows(seed: int) -> None:
+def test_a_share_of_a_single_seed_has_newcombes_interval_over_its_rows(seed: int) -> None:
     """By hand from both Wilson intervals, of 50 and 60 in 100: .1 -+ the roots of the sums of squares."""
     (change,) = compared({("d", 1.0): {0: 0.5}}, {("d", 1.0): {seed: 0.6}}).changes
     (low, high), (lower, higher) = ((w.low, w.high) for w in (wilson_interval(0.5, 100), wilson_interval(0.6, 100)))
     ends = 0.1 - math.hypot(0.6 - lower, high - 0.5), 0.1 + math.hypot(higher - 0.6, 0.5 - low)
     assert (change.difference, change.low, change.high) == pytest.approx((0.1, *ends))
-    assert (change.over, change.paired, change.seeds) == ("test rows", seed == 0, 1)
+    assert (change.over, change.paired, change.seeds) == ("rows", seed == 0, 1)
     assert math.isnan(change.p), "p is of seeds"
-    assert change.certainty == pytest.approx(0.1 / math.sqrt(0.55 * 0.45 * 2 / 100))
+    assert change.certainty == pytest.approx(0.2 / (ends[1] - ends[0]))
 
 
 def test_a_number_of_a_single_seed_that_is_no_share_of_its_rows_has_no_interval() -> None:
@@ -87,7 +87,7 @@ def test_a_number_of_a_single_seed_that_is_no_share_of_its_rows_has_no_interval(
     assert (change.measure, change.over) == ("clean_accuracy", "")
 
 
-@pytest.mark.parametrize(("name", "over"), [("human_kept", ""), ("energy_rest", ""), ("robust_accuracy", "test rows")])
+@pytest.mark.parametrize(("name", "over"), [("human_kept", ""), ("energy_rest", ""), ("robust_accuracy", "rows")])
 def test_shares_of_something_else_than_the_rows_have_none_either(name: str, over: str) -> None:
     table = Table(
         "t", "one", (TOYS.columns[0], TOYS.columns[3], Column(name, "float64", "it", "share"), TOYS.columns[5])
@@ -97,14 +97,33 @@ def test_shares_of_something_else_than_the_rows_have_none_either(name: str, over
     assert (change.measure, change.over) == (name, over)
 
 
-def test_certainty_is_in_standard_errors_of_what_the_interval_is_over() -> None:
+def test_certainty_is_the_size_beside_half_the_interval() -> None:
+    """So it is above 1 where the interval excludes none, however few seeds there are."""
     second = {0: 0.55, 1: 0.75, 2: 0.70}
     (change,) = compared({("d", 1.0): ACCURACIES}, {("d", 1.0): second}).changes
     differences = [second[seed] - ACCURACIES[seed] for seed in second]
-    assert (change.over, change.certainty) == ("seeds", pytest.approx(np.mean(differences) / stats.sem(differences)))
+    half = stats.t.ppf(0.975, 2) * stats.sem(differences)
+    assert (change.over, change.certainty) == ("seeds", pytest.approx(np.mean(differences) / half))
     (unpaired,) = compared({("d", 1.0): ACCURACIES}, {("d", 1.0): {3: 0.8, 4: 0.9}}).changes
-    test = stats.ttest_ind([0.8, 0.9], list(ACCURACIES.values()), equal_var=False)
-    assert (unpaired.over, unpaired.certainty) == ("seeds", pytest.approx(test.statistic))
+    low, high = stats.ttest_ind([0.8, 0.9], list(ACCURACIES.values()), equal_var=False).confidence_interval(0.95)
+    assert (unpaired.over, unpaired.certainty) == ("seeds", pytest.approx((low + high) / (high - low)))
+
+
+def test_seeds_that_all_change_alike_do_not_say_how_sure_that_is() -> None:
+    (change,) = compared({("d", 1.0): {0: 0.1, 1: 0.2}}, {("d", 1.0): {0: 0.3, 1: 0.4}}).changes
+    assert math.isnan(change.certainty)
+
+
+@pytest.mark.parametrize(("share", "n"), [(1.5, 100), (math.inf, 100), (0.5, -3)])
+def test_what_can_be_no_share_has_no_interval(share: float, n: int) -> None:
+    first, second = (to_arrow(TOYS, values({("d", 1.0): {0: found}}, n=n)) for found in (0.4, share))
+    (change,) = compare_tables("toys", first, second).changes
+    assert (change.over, math.isnan(change.low)) == ("", True)
+
+
+def test_tables_without_rows_are_the_same() -> None:
+    found = compared({}, {})
+    assert (found.both, found.differing, found.changes) == (0, 0, ())
 
 
 def test_values_and_rows_of_one_side_alone_are_named() -> None:

@@ -73,11 +73,12 @@ def test_the_sweep_file_is_the_workflow_and_stages_are_its_tools(crate, folder, 
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ({"script_sha256": digest(SCRIPT)}, f"is the one that was run, sha256 {digest(SCRIPT)}"),
-        ({"script_sha256": digest(b"")}, f"was changed since: the one that was run had sha256 {digest(b'')}"),
-        ({}, "may have been changed since: the run kept no digest of it"),
+        ({"script_sha256": digest(SCRIPT)}, f"is the one of its last run, sha256 {digest(SCRIPT)}"),
+        ({"script_sha256": digest(b"")}, f"is not the one of its last run, which had sha256 {digest(b'')}"),
+        ({}, "may not be the one of its last run, which kept no digest of it"),
+        ({"script_sha256": None}, "may not be the one of its last run, which kept no digest of it"),
     ],
-    ids=["the same", "changed", "an older run"],
+    ids=["the same", "changed", "an older run", "damaged"],
 )
 def test_it_says_whether_the_sweep_file_is_the_one_that_was_run(told, said, workflow, tmp_path) -> None:
     store = made_up(tmp_path / "store", ROWS, [SECOND])

@@ -199,6 +199,27 @@ def test_who_was_overtaken_does_not_take_the_lease_of_the_other_away(store: Stor
             assert third.take(STAGE) is not None
 
 
+@pytest.mark.parametrize("interrupted", ["put_new", "delete"])
+def test_a_lease_that_is_taken_or_given_back_at_the_moment_of_a_ctrl_c_does_not_stay(
+    store: Store, monkeypatch: pytest.MonkeyPatch, interrupted: str
+):
+    whole = getattr(store.blobs, interrupted)
+
+    def interrupt(*given: object) -> None:
+        if interrupted == "put_new":
+            whole(*given)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt), Leases(store) as mine:
+        if interrupted == "delete":
+            assert mine.take(STAGE) is None
+        monkeypatch.setattr(store.blobs, interrupted, interrupt)
+        (mine.release if interrupted == "delete" else mine.take)(STAGE)
+        pytest.fail("nothing interrupted it")
+    assert not store.blobs.exists(place_of(STAGE).file(LEASE))
+
+
 # The counter
 
 

@@ -278,7 +278,9 @@ def test_recipes_for_texts_have_no_views():
     assert replace(preset.substitution, targeted=True).name == "hotflip-2"
 
 
-def test_convolutions_over_time_are_those_of_torch_whether_weights_are_trained_or_frozen():
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_convolutions_over_time_are_those_of_torch_whether_weights_are_trained_or_frozen(is_wide, monkeypatch):
+    monkeypatch.setattr("nrf_ray.models.texts.WIDE", is_wide)
     body = made("text_cnn").body
     vectors = torch.randn(3, LENGTH, WIDTH)
     for conv in body.convs:
