@@ -130,8 +130,9 @@ def _out_of_reach(contrasts: pd.DataFrame) -> Iterator[str]:
     if len(hopeless):
         rows = f"{len(contrasts)} {'row' if len(contrasts) == 1 else 'rows'}"
         which = "nothing here" if len(hopeless) == len(contrasts) else "not every row"
+        seeds = hopeless["seeds"].max()
         yield (
-            f"{hopeless['seeds'].max()} seeds allow no sign-flip test below p = {hopeless['smallest_p'].min():.2g}, "
+            f"{seeds} {'seed allows' if seeds == 1 else 'seeds allow'} no sign-flip test below p = {hopeless['smallest_p'].min():.2g}, "
             f"which is corrected for {rows}: {which} can be shown by it; {seeds_needed(len(contrasts))} seeds are "
             "needed. Intervals of so few seeds hold only if differences are normal."
         )
