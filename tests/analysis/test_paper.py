@@ -161,7 +161,7 @@ def test_a_difference_is_worded_by_what_was_shown():
     few = conclusions.of_contrasts(contrast())
     assert "**d_det l2 1** teaches .200 more than leak_det [.100, .300], whose interval excludes 0." in few
     assert "3 seeds allow no sign-flip test below p = 0.25" in few
-    single = conclusions.of_contrasts(contrast(seeds=1, smallest_p=1.0, holm_p=1.0, low=None, high=None))
+    single = conclusions.of_contrasts(contrast(seeds=1, smallest_p=1.0, holm_p=1.0, low=math.nan, high=math.nan))
     assert "- 1 seed allows no sign-flip test below p = 1, which" in single
     many = conclusions.of_contrasts(contrast(seeds=8, smallest_p=1 / 128, holm_p=0.01, shown=True, difference=-0.2))
     assert "teaches .200 less than leak_det" in many
