@@ -134,7 +134,8 @@ def _out_of_reach(contrasts: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{seeds} {'seed allows' if seeds == 1 else 'seeds allow'} no sign-flip test below "
             f"p = {hopeless['smallest_p'].min():.2g}, which is corrected for {rows}: {which} can be shown by it; "
-            f"{seeds_needed(len(contrasts))} seeds are needed. Intervals of so few seeds hold only if differences are normal."
+            f"{seeds_needed(len(contrasts))} seeds are needed. Intervals of so few seeds hold only if differences are "
+            "normal."
         )
 
 
