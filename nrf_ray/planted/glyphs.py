@@ -36,8 +36,8 @@ def draw(seed: int, classes: Ints, norm: float, split: str, channels: int) -> Fl
     """Return one canvas a row, [n, c, 8, 8], on which the digit `classes` [n] stands out of its ground.
 
     The digit minus the ground has the l2 norm `norm` / 2: an image shows each cell as 2x2 pixels. Size, place, ground
-    and whether the digit is lighter or darker are drawn per row, the latter two and the digit's share of the norm per
-    channel.
+    and whether the digit is lighter or darker are drawn per row; the latter two per channel, and how much the digit
+    differs there: in one channel at most twice as much as in another, so that it is read in each.
     """
     n, rows = len(classes), np.arange(len(classes))
     large = uniform(seed, n, split, "size") < 0.5
@@ -47,7 +47,7 @@ def draw(seed: int, classes: Ints, norm: float, split: str, channels: int) -> Fl
     i, j = np.meshgrid(np.arange(CANVAS), np.arange(CANVAS), indexing="ij")
     placed = masks[rows[:, None, None], (i - down[:, None, None]) % CANVAS, (j - right[:, None, None]) % CANVAS]
     whole = norm / 2 / np.sqrt(masks.sum(axis=(1, 2)))
-    shares = _by_channel(seed, n, channels, split, "hue") if channels > 1 else np.ones((n, 1))
+    shares = 1 - _by_channel(seed, n, channels, split, "hue") / 2 if channels > 1 else np.ones((n, 1))
     strength = on_lattice(whole[:, None] * shares / np.sqrt(np.square(shares).sum(axis=1, keepdims=True)))
     sign = np.where(_by_channel(seed, n, channels, split, "lighter") < 0.5, 1.0, -1.0)
     free = 1 - 2 * MARGIN - strength

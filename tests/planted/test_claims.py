@@ -44,7 +44,7 @@ def test_labels_by_the_noise_part_give_accuracy_that_a_small_ball_destroys(modal
     assert by_human["energy_human"] > 0.4 > 0.15 > by_human["energy_noise"]
     assert (by_noise["follows_noise"] > 0.95, by_human["follows_human"] > 0.95) == (True, True)
     assert by_human["human_alone"] > 0.95
-    assert by_noise["nonrobustness"] > 0.5 > by_human["nonrobustness"]
+    assert by_noise["nonrobustness"] > 0.3 > 0.1 > by_human["nonrobustness"]
 
 
 def test_adversarial_training_turns_a_network_from_the_noise_part_to_the_human_part(tmp_path):

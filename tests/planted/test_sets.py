@@ -228,7 +228,9 @@ def test_glyphs_differ_and_have_two_sizes():
         masks = images.glyphs._stencils(drawn)
         apart = np.abs(masks[:, None] - masks[None]).sum(axis=(2, 3)) + 99 * np.eye(8)
         assert apart.min() >= 2
-        assert masks.sum(axis=(1, 2)).min() >= (4.5 / 2 / 0.875) ** 2, "the largest human part fits into the box"
+        cells = masks.sum(axis=(1, 2)).min()
+        assert cells >= (KINDS["image"].max_human / 2 / 0.875) ** 2, "the largest human part fits into the box"
+        assert cells >= (KINDS["colour"].max_human / 2 / 0.875) ** 2 / (1 + 1 / 4 + 1 / 4), "in its largest channel too"
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,7 @@ def test_glyphs_differ_and_have_two_sizes():
         ),
         (
             planted("colour", label="noise", p_noise=0.9, train=64, test=16, seed=3),
-            "16980144afe3cd8294d6e8544f5c896ff1d129abf1d866be69830b2a52283ea3",
+            "3f0fabc54d27ee72a3e6186ab775e0e4350e93c2b5cb49ccd11f2da7dcbaad1f",
         ),
         (
             planted("text", label="conflict", classes=8, noise=0.125, train=64, test=16, seed=3),
