@@ -32,7 +32,14 @@ def crash_trace(folder: str | None, key: Key, part: str = "") -> Iterator[None]:
 def take_trace(folder: str | None, key: Key) -> str:
     """Return what crashes of the stage `key` left, and remove it; empty where there is nothing."""
     files = sorted(Path(folder).glob(f"{key}*.txt")) if folder else []
-    found = [path.read_text(encoding="utf-8") for path in files]
-    for path in files:
-        path.unlink()
-    return "\n".join(filter(None, found))
+    return "\n".join(filter(None, map(_take, files)))
+
+
+def _take(path: Path) -> str:
+    """Return what a file holds, and remove it; empty where it is gone: workers that live end at any moment."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    path.unlink(missing_ok=True)
+    return text
