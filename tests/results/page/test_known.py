@@ -31,6 +31,7 @@ from nrf_ray.page.known import KILLED, known_from_store
 from nrf_ray.page.origin import Records, origin_of
 from nrf_ray.page.originals import SHOWN, start_of
 from nrf_ray.page.outline import Outline, ended, outline_name, outline_of, read_outline
+from nrf_ray.page.passages import is_outdated
 from nrf_ray.page.snapshot import RunState, Standing, Start
 from nrf_ray.page.standing import bottlenecks, by_frontier, by_store, failures_among
 from nrf_ray.report import write_tables
@@ -203,6 +204,13 @@ def test_a_scatter_shows_what_its_correlation_is_of() -> None:
     assert scatters({"results": learnt}) == ()
 
 
+def test_a_set_whose_name_has_more_than_its_ball_has_a_scatter_too() -> None:
+    learnt = results([{"student_arch": a, "clean_accuracy": 0.5, "mode": "fast"} for a in ARCHS])
+    fooled = transfers([{"victim_arch": a, "success_rate": 0.5, "mode": "fast", "source_mode": "fast"} for a in ARCHS])
+    (shown,) = scatters({"results": learnt, "transfer": fooled})
+    assert len(shown.spots) == len(ARCHS)
+
+
 def test_where_things_come_from_is_told_by_their_records(tiny) -> None:
     records = Records(tiny.store)
     records.read(map(place_of, tiny.sweep.stages()))
@@ -283,6 +291,13 @@ def test_images_are_those_of_the_set(tiny, tmp_path: Path, monkeypatch: pytest.M
 )
 def test_what_examples_were_made_of_is_told_by_where_they_started(starts: tuple[int, int], start: Start) -> None:
     assert start_of(pa.table({"index": [4, 7], "start": starts}), [0, 1]) is start
+
+
+@pytest.mark.parametrize("start", ["moon", None, [], True])
+def test_texts_that_are_kept_without_what_they_were_made_of_are_made_anew(start: object) -> None:
+    kept = {"title": "t", "nearest": True, "passages": []}
+    assert is_outdated({**kept, "start": start})
+    assert not is_outdated({**kept, "start": "noise"})
 
 
 def test_a_damaged_set_leaves_the_others_their_examples(tiny, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
