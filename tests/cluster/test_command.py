@@ -125,6 +125,7 @@ def test_ray_and_one_process_give_the_same_bytes(
     assert tables(tmp_path / "inline") == tables(finished[0])
 
 
+@pytest.mark.slow
 def test_kill_9_loses_nothing_that_was_finished(
     finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_stopped_run_ends_in_time_and_says_how_to_go_on(number: signal.Signals
     assert "stopped at once" in errors or 'class="state">Interrupted<' in page(store)
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_found_rebuilt_and_said(
     finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
