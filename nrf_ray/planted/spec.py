@@ -1,6 +1,6 @@
 """What a planted set is: how large and how predictive each part is, and which of them the label goes by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from nrf_ray.errors import ConfigError, lookup
@@ -40,37 +40,30 @@ class Kind:
     """What the norms are of."""
 
 
+GREY = Kind(
+    called="images",
+    reads="images",
+    shape=(1, 16, 16),
+    human=4.0,
+    noise=0.25,
+    max_human=4.5,
+    max_noise=1.0,
+    of="the image",
+)
+WORDS = Kind(
+    called="texts",
+    reads="texts",
+    shape=(1, 10, 32),
+    human=1.5,
+    noise=0.075,
+    max_human=2.0,
+    max_noise=0.5,
+    of="each word's vector",
+)
 KINDS: dict[str, Kind] = {
-    "image": Kind(
-        called="images",
-        reads="images",
-        shape=(1, 16, 16),
-        human=4.0,
-        noise=0.25,
-        max_human=4.5,
-        max_noise=1.0,
-        of="the image",
-    ),
-    "colour": Kind(
-        called="colour images",
-        reads="images",
-        shape=(3, 16, 16),
-        human=5.5,
-        noise=0.25,
-        max_human=5.6,
-        max_noise=1.0,
-        of="the image",
-    ),
-    "text": Kind(
-        called="texts",
-        reads="texts",
-        shape=(1, 10, 32),
-        human=1.5,
-        noise=0.075,
-        max_human=2.0,
-        max_noise=0.5,
-        of="each word's vector",
-    ),
+    "image": GREY,
+    "colour": replace(GREY, called="colour images", shape=(3, 16, 16), human=5.5, max_human=5.6),
+    "text": WORDS,
 }
 """The modalities."""
 
