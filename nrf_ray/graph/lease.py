@@ -30,7 +30,7 @@ class Leases:
         self._watch = Watch()
         self._lease = json.dumps({"driver": self._heart.driver}).encode()
         self._held: dict[str, list[str]] = {}
-        """By the first lease of each stage that was asked for: those of the dead, then our own if we got it."""
+        """By the first lease of each stage that is ours or being taken: those of the dead, then our own."""
 
     def __enter__(self) -> Self:
         self._heart.__enter__()
@@ -63,6 +63,7 @@ class Leases:
                 break
             holder = _holder(self._blobs, lease)
             if lease != self._lease and holder is not None and self._watch.lives(holder):
+                del self._held[first]
                 return str(holder)
             chain.append(follower)
         return None
@@ -72,10 +73,10 @@ class Leases:
         return len(self._held[place_of(stage).file(LEASE)]) > 1
 
     def release(self, stage: Stage) -> None:
-        """Give the lease of `stage` back."""
+        """Give the lease of `stage` back, unless it is not ours any more."""
         name = place_of(stage).file(LEASE)
-        self._drop(self._held[name])
-        del self._held[name]
+        self._drop(self._held.get(name, [name]))
+        self._held.pop(name, None)
 
     def _drop(self, chain: Sequence[str]) -> None:
         """Delete our lease and those of the dead that it follows, unless it is not ours any more.
