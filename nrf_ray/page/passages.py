@@ -52,18 +52,23 @@ def to_json(reading: Reading) -> dict[str, Any]:
 
 
 def is_outdated(value: Mapping[str, Any]) -> bool:
-    """Return whether `value` does not say what the texts of a reading were made of.
-
-    An older version kept `matched` alone, which does not tell noise from another text.
-    """
-    return "passages" in value and value.get("start", value.get("matched")) not in (*Start, False)
+    """Return whether `value` is of a reading and does not say what its texts were made of."""
+    return "passages" in value and _start_kept(value) is None
 
 
 def from_json(key: Key, value: Mapping[str, Any]) -> Reading:
-    """Return the reading that `to_json`, of this or an older version, made `value` of."""
+    """Return the reading that `to_json`, of this or an older version, made `value` of; it is not outdated."""
     passages = tuple(Passage(label=label, original=old, constructed=new) for label, old, new in value["passages"])
-    start = Start(value.get("start", Start.ITSELF))
+    start = _start_kept(value)
+    assert start is not None
     return Reading(title=value["title"], key=key, start=start, nearest=value["nearest"], passages=passages)
+
+
+def _start_kept(value: Mapping[str, Any]) -> Start | None:
+    """Return what `value` says of the start; an older version's `matched` does not tell noise from another text."""
+    if value.get("matched") is False:
+        return Start.ITSELF
+    return next((start for start in Start if start == value.get("start")), None)
 
 
 def _reading(

@@ -293,7 +293,7 @@ def test_what_examples_were_made_of_is_told_by_where_they_started(starts: tuple[
     assert start_of(pa.table({"index": [4, 7], "start": starts}), [0, 1]) is start
 
 
-@pytest.mark.parametrize("start", ["moon", None, [], True])
+@pytest.mark.parametrize("start", ["moon", None, [], True, False, 0])
 def test_texts_that_are_kept_without_what_they_were_made_of_are_made_anew(start: object) -> None:
     kept = {"title": "t", "nearest": True, "passages": []}
     assert is_outdated({**kept, "start": start})
