@@ -47,7 +47,7 @@ def draw(seed: int, classes: Ints, norm: float, split: str, channels: int) -> Fl
     i, j = np.meshgrid(np.arange(CANVAS), np.arange(CANVAS), indexing="ij")
     placed = masks[rows[:, None, None], (i - down[:, None, None]) % CANVAS, (j - right[:, None, None]) % CANVAS]
     whole = norm / 2 / np.sqrt(masks.sum(axis=(1, 2)))
-    shares = 1 - _by_channel(seed, n, channels, split, "hue") / 2 if channels > 1 else np.ones((n, 1))
+    shares = 1 - _by_channel(seed, n, channels, split, "hue") / 2  # of a single channel, all of it
     strength = on_lattice(whole[:, None] * shares / np.sqrt(np.square(shares).sum(axis=1, keepdims=True)))
     sign = np.where(_by_channel(seed, n, channels, split, "lighter") < 0.5, 1.0, -1.0)
     free = 1 - 2 * MARGIN - strength
