@@ -71,12 +71,13 @@
     place.replaceChildren(`${state}${late} `, button);
   };
 
-  // A page that is served is fetched and put in place; one that was opened as a file has to be loaded again.
+  // A page that is served is fetched and put in place; one that was opened as a file has to be loaded
+  // again, and stays where it is by the browser's own doing.
   const key = `nrf_ray ${location.pathname}`;
 
   const refresh = async () => {
     if (!location.protocol.startsWith("http")) {
-      sessionStorage.setItem(key, JSON.stringify({ x: scrollX, y: scrollY, opened: opened(), sorted: [...sorted] }));
+      sessionStorage.setItem(key, JSON.stringify({ opened: opened(), sorted: [...sorted] }));
       location.reload();
       return;
     }
@@ -112,6 +113,5 @@
   }
   upgrade();
   say();
-  if (kept) scrollTo(kept.x, kept.y);
   if (seconds()) setTimeout(tick, 1000 * seconds());
 })();

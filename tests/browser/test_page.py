@@ -5,7 +5,6 @@
 
 import io
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,24 +142,30 @@ def test_tables_sort_by_the_keyboard(browser: Any, files: Any) -> None:
     page.context.close()
 
 
-def quick(data: bytes) -> bytes:
-    """Return a page that refreshes itself ten times as often."""
-    return data.replace(b'data-refresh="5"', b'data-refresh="0.5"')
+REFRESH = 5_000
+"""Milliseconds after which a page shows what is new."""
 
 
-def wait_for(page: Any, state: str) -> None:
-    page.locator(".state", has_text=state).wait_for(timeout=20_000)
+def held(browser: Any, path: Path | str) -> tuple[Any, list[str]]:
+    """Return a page whose clock stands still, so that it refreshes itself when a test says so and never in between."""
+    page, errors = opened(browser, "about:blank")
+    page.clock.install(time=0)
+    page.clock.pause_at(1_000)
+    page.goto(path if isinstance(path, str) else path.as_uri())
+    return page, errors
 
 
 def test_a_file_loads_itself_again_and_stays_where_the_reader_was(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    path.write_bytes(quick(document(running())))
-    page, errors = opened(browser, path)
+    path.write_bytes(document(running()))
+    page, errors = held(browser, path)
     page.locator("#more-table-0 summary").click()
     page.get_by_role("button", name="trained on").click()
     page.evaluate("scrollTo(0, 700)")
     path.write_bytes(document(failed()))
-    wait_for(page, "Failed")
+    with page.expect_navigation():
+        page.clock.fast_forward(REFRESH)
+    assert page.locator(".state").inner_text() == "Failed"
     assert page.locator("#more-table-0").get_attribute("open") is not None
     assert abs(page.evaluate("scrollY") - 700) < 2
     assert page.locator("#more-table-0 th[aria-sort=ascending]").inner_text().startswith("trained on")
@@ -171,29 +176,33 @@ def test_a_file_loads_itself_again_and_stays_where_the_reader_was(browser: Any, 
 
 def test_a_page_can_be_paused(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    path.write_bytes(quick(document(running())))
-    page, _ = opened(browser, path)
+    path.write_bytes(document(running()))
+    page, _ = held(browser, path)
     page.get_by_role("button", name="Pause").click()
     path.write_bytes(document(finished()))
-    time.sleep(1.2)
+    page.clock.run_for(3 * REFRESH)
     assert page.locator(".state").inner_text() == "Running"
     page.get_by_role("button", name="Refresh again").click()
-    wait_for(page, "Finished")
+    with page.expect_navigation():
+        page.clock.fast_forward(REFRESH)
+    assert page.locator(".state").inner_text() == "Finished"
     page.context.close()
 
 
 def test_a_served_page_keeps_up_in_place(browser: Any) -> None:
-    shown = [quick(document(running()))]
+    shown = [document(running())]
     with make_server(lambda: shown[0], 0) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        page, errors = opened(browser, f"http://127.0.0.1:{server.server_port}/")
+        page, errors = held(browser, f"http://127.0.0.1:{server.server_port}/")
         page.evaluate("window.same = true")
         page.locator("#more-table-0 summary").click()
         page.evaluate("scrollTo(0, 700)")
         shown[0] = document(finished())
-        wait_for(page, "Finished")
+        page.clock.fast_forward(REFRESH)
+        page.locator(".state", has_text="Finished").wait_for(timeout=20_000)
         assert page.evaluate("window.same"), "put in place, not loaded again"
+        assert page.evaluate("scrollY") == 700
         assert page.locator("#more-table-0").get_attribute("open") is not None
         assert page.title() == "transfer_grid: finished"
         server.shutdown()
