@@ -21,7 +21,7 @@ def forward_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     modes = {module: module.training for module in model.modules()}
     model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, *shape, device=device))
+        model(torch.full((1, *shape), 0.5, device=device))  # of a text, every place holds a word
     for module, training in modes.items():
         module.training = training
     return int(counter.get_total_flops()) // 2  # torch counts a multiply-add as two

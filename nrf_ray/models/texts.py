@@ -6,21 +6,16 @@ a text, and how much of it, changes nothing that it returns.
 """
 
 import math
-from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from nrf_ray.models.over_time import NOWHERE, largest_over_time
 
 DROPOUT = 0.5
 """Of representations, in training (Kim 2014)."""
-NOWHERE = -1e4
-"""Added where no word is, before a maximum or a softmax; finite, so that a text without words gives no NaN."""
-
 LOWEST = -1.0
 """Every state of an LSTM is above it."""
-WIDE = torch.backends.cpu.get_cpu_capability() == "AVX512"
-"""Whether this CPU's vectors hold 16 numbers."""
 
 
 class ConvolutionOverTime(nn.Module):
@@ -28,18 +23,12 @@ class ConvolutionOverTime(nn.Module):
 
     def __init__(self, width: int, filters: int, spans: tuple[int, ...] = (3, 4, 5)) -> None:
         super().__init__()
-        self.spans = spans
-        self.convs = nn.ModuleList(nn.Conv1d(width, filters, span, padding=span - 1) for span in spans)
+        self.convs = nn.ModuleList(nn.Conv1d(width, filters, span) for span in spans)
         self.rest = nn.Sequential(nn.ReLU(), nn.Dropout(DROPOUT))
 
     def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
         """Return representations [b, 3 * filters]."""
-        # A window without a word has the value of its bias, which would be the largest of all in some texts.
-        largest = [
-            (_over_time(vectors, conv) + _nowhere(_windows(words, span)).unsqueeze(1)).amax(dim=2)
-            for conv, span in zip(self.convs, self.spans, strict=True)
-        ]
-        represented: Tensor = self.rest(torch.cat(largest, dim=1))
+        represented: Tensor = self.rest(largest_over_time(vectors, words, self.convs))
         return represented
 
 
@@ -133,29 +122,6 @@ def text_bilstm(length: int, width: int) -> tuple[nn.Module, int]:
 def text_transformer(length: int, width: int) -> tuple[nn.Module, int]:
     """Two blocks of four heads and 64 units."""
     return Transformer(length, width, 64, heads=4, depth=2), 64
-
-
-def _over_time(vectors: Tensor, conv: nn.Module) -> Tensor:
-    """Return what the Conv1d `conv`, which pads all but one place, makes of `vectors` [b, length, width].
-
-    The result is [b, filters, places].
-
-    As an image of one row or one column, whose channels are last in memory as they are, so nothing is copied. A row is
-    the quicker one, but for the gradient by the image where vectors of a CPU hold 16 numbers (AVX-512): there an attack
-    takes 1.2 times as many steps with columns, and elsewhere half as many.
-    """
-    weight, bias = cast(nn.Conv1d, conv).weight, cast(nn.Conv1d, conv).bias
-    padding = weight.shape[2] - 1
-    if weight.requires_grad or not (WIDE and vectors.device.type == "cpu"):
-        row = vectors.unsqueeze(1).permute(0, 3, 1, 2)
-        return F.conv2d(row, weight.unsqueeze(2), bias, padding=(0, padding)).squeeze(2)
-    column = vectors.unsqueeze(2).permute(0, 3, 1, 2)
-    return F.conv2d(column, weight.unsqueeze(3), bias, padding=(padding, 0)).squeeze(3)
-
-
-def _windows(words: Tensor, span: int) -> Tensor:
-    """Return which windows of `span` places hold a word, [b, length + span - 1], for `words` [b, length]."""
-    return F.max_pool1d(F.pad(words.float(), (span - 1, span - 1)).unsqueeze(1), span, stride=1).squeeze(1) > 0
 
 
 def _nowhere(words: Tensor) -> Tensor:

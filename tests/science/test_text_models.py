@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from nrf_ray.attacks import ExampleStarts, RunStarts, run_attack
 from nrf_ray.cells import trained
@@ -16,10 +18,11 @@ from nrf_ray.data.catalogue import DATASETS, DatasetInfo, DatasetRef
 from nrf_ray.engine import twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Resources
+from nrf_ray.models import over_time
 from nrf_ray.models.catalogue import ARCHITECTURES
 from nrf_ray.models.classifier import TextClassifier
 from nrf_ray.models.measure import forward_macs
-from nrf_ray.models.texts import _over_time
+from nrf_ray.models.over_time import NOWHERE
 from nrf_ray.models.zoo import build
 from nrf_ray.options import Options
 from nrf_ray.presets import PRESETS
@@ -278,13 +281,41 @@ def test_recipes_for_texts_have_no_views():
     assert replace(preset.substitution, targeted=True).name == "hotflip-2"
 
 
-@pytest.mark.parametrize("is_wide", [False, True])
-def test_convolutions_over_time_are_those_of_torch_whether_weights_are_trained_or_frozen(is_wide, monkeypatch):
-    monkeypatch.setattr("nrf_ray.models.texts.WIDE", is_wide)
-    body = made("text_cnn").body
-    vectors = torch.randn(3, LENGTH, WIDTH)
-    for conv in body.convs:
-        expected = conv(vectors.transpose(1, 2))
-        for is_trained in (True, False):
-            conv.requires_grad_(is_trained)
-            assert torch.allclose(_over_time(vectors, conv), expected, atol=1e-5)
+@pytest.mark.parametrize("device", ["that counts words", "that is not waited for"])
+@settings(max_examples=50, deadline=None)
+@given(lengths=st.lists(st.integers(0, LENGTH), min_size=1, max_size=5), seed=st.integers(0, 99), holes=st.booleans())
+def test_the_largest_over_time_is_that_of_torch_convolutions(device, lengths, seed, holes):
+    """Values and gradients by words, weights and biases, of texts of any length, and with no words between words."""
+    drawn = torch.Generator().manual_seed(seed)
+    words = torch.arange(LENGTH) < torch.tensor(lengths).unsqueeze(1)
+    if holes:
+        words &= torch.rand(words.shape, generator=drawn) > 0.4
+    spans = (2, 3, 5)
+    convs = nn.ModuleList(nn.Conv1d(WIDTH, 4, span) for span in spans).double()
+    vectors = (torch.randn(*words.shape, WIDTH, generator=drawn).double() * words.unsqueeze(2)).requires_grad_()
+    windows = [
+        F.conv1d(vectors.transpose(1, 2), conv.weight, conv.bias, padding=span - 1)
+        + NOWHERE * (F.conv1d(words[:, None].double(), torch.ones(1, 1, span).double(), padding=span - 1) == 0)
+        for conv, span in zip(convs, spans, strict=True)
+    ]
+    expected = torch.cat([by_place.amax(dim=2) for by_place in windows], dim=1)
+    with pytest.MonkeyPatch.context() as patch:
+        if device == "that is not waited for":
+            patch.setattr(over_time, "_lengths", over_time._whole)
+        found = over_time.largest_over_time(vectors, words, convs)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn(found.shape, generator=drawn).double() * (expected > NOWHERE / 2)
+    by = [vectors, *convs.parameters()]
+    for ours, theirs in zip(*(torch.autograd.grad((of * weights).sum(), by) for of in (found, expected)), strict=True):
+        meant = words.unsqueeze(2) if ours.shape == vectors.shape else torch.ones(())  # behind a text, it means nothing
+        torch.testing.assert_close(ours * meant, theirs * meant)
+
+
+def test_the_largest_over_time_looks_at_words_alone():
+    """A batch of short texts in a long box costs what it costs in a short one."""
+    body = made("text_cnn", length=100).body
+    words = torch.arange(100) < torch.tensor([[3], [7]])
+    with FlopCounterMode(display=False) as counter:
+        body(torch.zeros(2, 100, WIDTH), words)
+    taps, gaps = 3 + 4 + 5, 3 * 4
+    assert counter.get_total_flops() == 2 * (3 + 7 + gaps) * WIDTH * taps * 64
