@@ -1,9 +1,9 @@
 """Convolutions over time and the largest value of each: what a text says in some place (Kim 2014).
 
-Texts are of all lengths, and most of the box that holds a batch of them is padding. So the words of all texts are put
-into one row, so far apart that no window sees words of two. One product takes every word through every tap of every
-filter, a window is the sum of what its words gave, and only the window that was the largest of its text is given a
-gradient: half the work of convolutions over the box.
+Texts are of all lengths, and most of the box that holds a batch of them is padding. So one product takes every word,
+and nothing else, through every tap of every filter. What came of them is put into one row, the texts so far apart that
+no window sees two of them; a window is the sum of what its words gave, and only the window that was the largest of its
+text is given a gradient: half the work of convolutions over the box.
 """
 
 from typing import Any, NamedTuple, cast
@@ -26,63 +26,82 @@ def largest_over_time(vectors: Tensor, words: Tensor, convs: nn.ModuleList) -> T
     """
     spans = tuple(cast(nn.Conv1d, conv).weight.shape[2] for conv in convs)
     row = _row(words, gap=max(spans) - 1)
-    packed: Tensor = _Packed.apply(vectors.flatten(0, 1), row)
+    written: Tensor = _Written.apply(vectors.flatten(0, 1), row)
     taps = torch.cat([cast(nn.Conv1d, conv).weight.permute(2, 0, 1).flatten(0, 1) for conv in convs])
     silent = torch.stack([~_seen(words, row, span) for span in spans], dim=2)
     biases = [bias for conv in convs if (bias := cast(nn.Conv1d, conv).bias) is not None]
-    largest: Tensor = _Largest.apply(F.linear(packed, taps), row, silent, spans)
+    largest: Tensor = _Largest.apply(F.linear(written, taps), row, silent, spans)
     return largest + torch.cat(biases)
 
 
 class _Row(NamedTuple):
-    """Where the words of a batch stand in one row."""
+    """Where the words of a batch [b, length] are, in the list of all words and in the row.
 
-    sources: Tensor
-    """Which place of the box, length by length, comes to each place of the row; any, where there is a gap."""
-    gaps: Tensor
-    """The places of the row where there is none."""
-    places: Tensor
-    """Which place of the row each place of the box goes to; 0, a gap, where it goes nowhere."""
+    The list ends with a vector of zeros, which stands for all that is no word.
+    """
+
+    words: Tensor
+    """Which place of the box each word of the list is at, text by text."""
+    numbers: Tensor
+    """Which one of the list is at each place of the box, text by text."""
+    listed: Tensor
+    """Which one of the list is at each place of the row."""
     windows: Tensor
-    """Where the windows of each text begin, [b, windows]: the first one ends a word before it, were it the widest."""
+    """Where in the row the windows of each text begin, [b, windows]; the first ends before it, were it the widest."""
     gap: int
-    """The places before a text."""
+    """How many places of the row are before each text, and at the end."""
 
 
 def _row(words: Tensor, gap: int) -> _Row:
     """Return the row of the texts whose words are `words` [b, length], with `gap` places before each and at the end."""
     batch, length = words.shape
-    here = words.device
-    counted = torch.arange(length, device=here)
-    lengths, longest, places_in_all = _lengths(words) if here.type == "cpu" else _whole(words)
-    places_in_all += (batch + 1) * gap
-    ends = (lengths + gap).cumsum(0).unsqueeze(1)
-    first = ends - lengths.unsqueeze(1)
-    within = counted < lengths.unsqueeze(1)
-    nowhere = torch.where(within, first + counted, places_in_all)
-    sources = torch.zeros(places_in_all + 1, dtype=torch.int64, device=here)
-    sources.scatter_(0, nowhere.flatten(), torch.arange(batch * length, device=here))
-    before = torch.arange(-gap, 0, device=here)
-    windows = first + torch.arange(-gap, longest, device=here)
+    counted = torch.arange(length, device=words.device)
+    seen = _seen_here(words) if words.device.type == "cpu" else _whole(words)
+    places = seen.together + (batch + 1) * gap
+    ends = (seen.lengths + gap).cumsum(0).unsqueeze(1)
+    begins = ends - seen.lengths.unsqueeze(1)
+    place = torch.where(counted < seen.lengths.unsqueeze(1), begins + counted, places)
+    listed = torch.full((places + 1,), len(seen.words), device=words.device)
+    windows = begins + torch.arange(-gap, seen.longest, device=words.device)
     return _Row(
-        sources=sources[:-1],
-        gaps=torch.cat(((first + before).flatten(), places_in_all + before)),
-        places=torch.where(within, first + counted, 0).flatten(),
+        words=seen.words,
+        numbers=seen.numbers,
+        listed=listed.scatter_(0, place.flatten(), seen.numbers)[:-1],
         windows=torch.minimum(windows, ends - 1),
         gap=gap,
     )
 
 
-def _lengths(words: Tensor) -> tuple[Tensor, int, int]:
-    """Return up to where each text is looked at, [b]: its last word; the longest, and all together."""
+class _Seen(NamedTuple):
+    """What is looked at of texts [b, length]."""
+
+    words: Tensor
+    """As in `_Row`."""
+    numbers: Tensor
+    """As in `_Row`."""
+    lengths: Tensor
+    """Up to where each text is looked at, [b]."""
+    longest: int
+    """The longest of these lengths."""
+    together: int
+    """Their sum."""
+
+
+def _seen_here(words: Tensor) -> _Seen:
+    """Return the words alone."""
+    flat = words.flatten()
     lengths = torch.where(words, torch.arange(1, words.shape[1] + 1, device=words.device), 0).amax(dim=1)
-    return lengths, int(lengths.amax()), int(lengths.sum())
+    listed = flat.nonzero().squeeze(1)
+    numbers = torch.where(flat, flat.cumsum(0) - 1, len(listed))
+    return _Seen(listed, numbers, lengths, int(lengths.amax()), int(lengths.sum()))
 
 
-def _whole(words: Tensor) -> tuple[Tensor, int, int]:
-    """Return what `_lengths` does, of a device that would have to be waited for: texts as long as the box."""
+def _whole(words: Tensor) -> _Seen:
+    """Return all places of the box, for a device that would have to be waited for to say how many words there are."""
     batch, length = words.shape
-    return torch.full((batch,), length, device=words.device), length, batch * length
+    every = torch.arange(batch * length, device=words.device)
+    lengths = torch.full((batch,), length, device=words.device)
+    return _Seen(every, every, lengths, length, batch * length)
 
 
 def _seen(words: Tensor, row: _Row, span: int) -> Tensor:
@@ -91,22 +110,24 @@ def _seen(words: Tensor, row: _Row, span: int) -> Tensor:
     return F.max_pool1d(padded.unsqueeze(1), span, stride=1).squeeze(1)[:, : row.windows.shape[1]] > 0
 
 
-class _Packed(torch.autograd.Function):
-    """Puts vectors [b * length, width] into a row."""
+class _Written(torch.autograd.Function):
+    """The list of all words, [words + 1, width], of vectors [b * length, width]."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, row: _Row) -> Tensor:
-        ctx.places = row.places
-        return vectors.index_select(0, row.sources).index_fill_(0, row.gaps, 0)
+        ctx.numbers = row.numbers
+        written = vectors.new_zeros(len(row.words) + 1, vectors.shape[1])
+        torch.index_select(vectors, 0, row.words, out=written[:-1])
+        return written
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient.index_select(0, ctx.places), None
+        return gradient.index_select(0, ctx.numbers), None
 
 
 class _Largest(torch.autograd.Function):
-    """The largest window of each text by filter, from what each word of a row gives to each tap: [b, spans * filters].
+    """The largest window of each text by filter, from what each word of the list gives to each tap: [b, spans * filters].
 
     Taps stand side by side: the filters of the first tap of the first span, those of its second tap, and so on.
     """
@@ -115,19 +136,20 @@ class _Largest(torch.autograd.Function):
     def forward(ctx: Any, products: Tensor, row: _Row, silent: Tensor, spans: tuple[int, ...]) -> Tensor:
         batch, count = row.windows.shape
         columns = products.shape[1]
-        filters, begun = columns // sum(spans), len(products) - row.gap
+        filters, begun = columns // sum(spans), len(row.listed) - row.gap
+        given = products.index_select(0, row.listed)
         summed = products.new_empty(begun, len(spans), filters)
         for place, span in enumerate(spans):
-            # What the words of a window gave to the taps of a filter lies on a diagonal.
+            # What the words of a window gave to the taps of a filter lies on a diagonal of the row.
             shape, strides = (begun, span, filters), (columns, columns + filters, 1)
-            first, *others = products.as_strided(shape, strides, sum(spans[:place]) * filters).unbind(1)
+            first, *others = given.as_strided(shape, strides, sum(spans[:place]) * filters).unbind(1)
             summed[:, place] = first
-            for given in others:
-                summed[:, place] += given
+            for more in others:
+                summed[:, place] += more
         windows = summed.index_select(0, row.windows.flatten()).view(batch, count, len(spans), filters)
         windows += silent.unsqueeze(3).to(windows.dtype) * NOWHERE
         largest, which = windows.flatten(2).max(dim=1)
-        ctx.begins, ctx.spans, ctx.shape = row.windows.gather(1, which), spans, products.shape
+        ctx.begins, ctx.listed, ctx.spans, ctx.shape = row.windows.gather(1, which), row.listed, spans, products.shape
         return largest
 
     @staticmethod
@@ -139,8 +161,8 @@ class _Largest(torch.autograd.Function):
         of_filter = torch.arange(filters, device=gradient.device)
         for place, span in enumerate(ctx.spans):
             its = slice(place * filters, (place + 1) * filters)
-            diagonal = torch.arange(span, device=gradient.device).view(1, span, 1) * (columns + filters)
-            first = ctx.begins[:, None, its] * columns + sum(ctx.spans[:place]) * filters + of_filter
-            reached = first + diagonal
+            tap = torch.arange(span, device=gradient.device).view(1, span, 1)
+            word = ctx.listed[ctx.begins[:, None, its] + tap]
+            reached = word * columns + (sum(ctx.spans[:place]) + tap) * filters + of_filter
             back.view(-1).scatter_(0, reached.flatten(), gradient[:, None, its].expand(reached.shape).flatten())
         return back, None, None, None

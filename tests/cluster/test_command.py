@@ -141,6 +141,7 @@ def test_kill_9_loses_nothing_that_was_finished(
     assert tables(store) == tables(finished[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_stopped_run_ends_in_time_and_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
     store = tmp_path / "stopped"
@@ -179,6 +180,7 @@ def test_a_damaged_model_is_found_rebuilt_and_said(
     assert list((store / "quarantine").iterdir())
 
 
+@pytest.mark.slow
 def test_more_gpus_than_there_are_is_refused_before_anything_runs(tmp_path: Path) -> None:
     done = run(tmp_path / "store", "--gpus-per-trial", "64")
     assert done.returncode == 2

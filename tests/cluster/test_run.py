@@ -82,6 +82,7 @@ def failure(store: Store, stage: Stage) -> str:
     return str((store.blobs.get_json(place_of(stage).file(FAILURE)) or {})["traceback"])
 
 
+@pytest.mark.slow
 def test_a_damaged_input_is_rebuilt_in_the_same_run(tmp_path: Path) -> None:
     store = Store.open(str(tmp_path / "store"), create=True)
     root = toy(Toy(name="root"))
