@@ -106,13 +106,13 @@ def best_flips(gradient: Tensor, vectors: Tensor, places: Tensor, free: Tensor, 
     `gradient` and `vectors` are [b, length, width], `places` and `free` [b, length]: which word stands there, and
     whether it may be replaced.
     """
-    candidates = words.candidates[places.clamp_min(0)]
-    gains = torch.einsum("bld,blcd->blc", gradient, words.vectors[candidates])
-    gains = gains - (gradient * vectors).sum(dim=2, keepdim=True)
-    gains = gains.masked_fill(~free.unsqueeze(2), -torch.inf)
+    candidates = words.candidates[places[free]]
+    gains = gradient.new_full((*places.shape, candidates.shape[1]), -torch.inf)
+    now = (gradient[free] * vectors[free]).sum(dim=1, keepdim=True)
+    gains[free] = torch.einsum("nd,ncd->nc", gradient[free], words.vectors[candidates]) - now
     best = gains.flatten(1).topk(min(count, gains[0].numel()), dim=1)
-    position = best.indices // candidates.shape[2]
-    place = candidates.flatten(1).gather(1, best.indices)
+    position, choice = best.indices // gains.shape[2], best.indices % gains.shape[2]
+    place = words.candidates[places.gather(1, position), choice]
     return Flips(best.values, position, place)
 
 

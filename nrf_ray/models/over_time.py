@@ -1,9 +1,9 @@
 """Convolutions over time and the largest value of each: what a text says in some place (Kim 2014).
 
-Texts are of all lengths, and most of the box that holds a batch of them is padding. So one product takes every word,
-and nothing else, through every tap of every filter. What came of them is put into one row, the texts so far apart that
-no window sees two of them; a window is the sum of what its words gave, and only the window that was the largest of its
-text is given a gradient: half the work of convolutions over the box.
+Texts are of all lengths, and most of the box that holds a batch of them is padding. So the words of all texts are put
+into one row, so far apart that no window sees words of two. One product takes every word through every tap of every
+filter, a window is the sum of what its words gave, and only the window that was the largest of its text is given a
+gradient: half the work of convolutions over the box.
 """
 
 from typing import Any, NamedTuple, cast
@@ -26,82 +26,63 @@ def largest_over_time(vectors: Tensor, words: Tensor, convs: nn.ModuleList) -> T
     """
     spans = tuple(cast(nn.Conv1d, conv).weight.shape[2] for conv in convs)
     row = _row(words, gap=max(spans) - 1)
-    written: Tensor = _Written.apply(vectors.flatten(0, 1), row)
+    packed: Tensor = _Packed.apply(vectors.flatten(0, 1), row)
     taps = torch.cat([cast(nn.Conv1d, conv).weight.permute(2, 0, 1).flatten(0, 1) for conv in convs])
     silent = torch.stack([~_seen(words, row, span) for span in spans], dim=2)
     biases = [bias for conv in convs if (bias := cast(nn.Conv1d, conv).bias) is not None]
-    largest: Tensor = _Largest.apply(F.linear(written, taps), row, silent, spans)
+    largest: Tensor = _Largest.apply(packed, taps, row, silent, spans)
     return largest + torch.cat(biases)
 
 
 class _Row(NamedTuple):
-    """Where the words of a batch [b, length] are, in the list of all words and in the row.
+    """Where the words of a batch stand in one row."""
 
-    The list ends with a vector of zeros, which stands for all that is no word.
-    """
-
-    words: Tensor
-    """Which place of the box each word of the list is at, text by text."""
-    numbers: Tensor
-    """Which one of the list is at each place of the box, text by text."""
-    listed: Tensor
-    """Which one of the list is at each place of the row."""
+    sources: Tensor
+    """Which place of the box, length by length, comes to each place of the row; any, where there is a gap."""
+    gaps: Tensor
+    """The places of the row where there is none."""
+    places: Tensor
+    """Which place of the row each place of the box goes to; 0, a gap, where it goes nowhere."""
     windows: Tensor
-    """Where in the row the windows of each text begin, [b, windows]; the first ends before it, were it the widest."""
+    """Where the windows of each text begin, [b, windows]: the first one ends a word before it, were it the widest."""
     gap: int
-    """How many places of the row are before each text, and at the end."""
+    """The places before a text."""
 
 
 def _row(words: Tensor, gap: int) -> _Row:
     """Return the row of the texts whose words are `words` [b, length], with `gap` places before each and at the end."""
     batch, length = words.shape
-    counted = torch.arange(length, device=words.device)
-    seen = _seen_here(words) if words.device.type == "cpu" else _whole(words)
-    places = seen.together + (batch + 1) * gap
-    ends = (seen.lengths + gap).cumsum(0).unsqueeze(1)
-    begins = ends - seen.lengths.unsqueeze(1)
-    place = torch.where(counted < seen.lengths.unsqueeze(1), begins + counted, places)
-    listed = torch.full((places + 1,), len(seen.words), device=words.device)
-    windows = begins + torch.arange(-gap, seen.longest, device=words.device)
+    here = words.device
+    counted = torch.arange(length, device=here)
+    lengths, longest, places_in_all = _lengths(words) if here.type == "cpu" else _whole(words)
+    places_in_all += (batch + 1) * gap
+    ends = (lengths + gap).cumsum(0).unsqueeze(1)
+    first = ends - lengths.unsqueeze(1)
+    within = counted < lengths.unsqueeze(1)
+    nowhere = torch.where(within, first + counted, places_in_all)
+    sources = torch.zeros(places_in_all + 1, dtype=torch.int64, device=here)
+    sources.scatter_(0, nowhere.flatten(), torch.arange(batch * length, device=here))
+    before = torch.arange(-gap, 0, device=here)
+    windows = first + torch.arange(-gap, longest, device=here)
     return _Row(
-        words=seen.words,
-        numbers=seen.numbers,
-        listed=listed.scatter_(0, place.flatten(), seen.numbers)[:-1],
+        sources=sources[:-1],
+        gaps=torch.cat(((first + before).flatten(), places_in_all + before)),
+        places=torch.where(within, first + counted, 0).flatten(),
         windows=torch.minimum(windows, ends - 1),
         gap=gap,
     )
 
 
-class _Seen(NamedTuple):
-    """What is looked at of texts [b, length]."""
-
-    words: Tensor
-    """As in `_Row`."""
-    numbers: Tensor
-    """As in `_Row`."""
-    lengths: Tensor
-    """Up to where each text is looked at, [b]."""
-    longest: int
-    """The longest of these lengths."""
-    together: int
-    """Their sum."""
-
-
-def _seen_here(words: Tensor) -> _Seen:
-    """Return the words alone."""
-    flat = words.flatten()
+def _lengths(words: Tensor) -> tuple[Tensor, int, int]:
+    """Return up to where each text is looked at, [b]: its last word; the longest, and all together."""
     lengths = torch.where(words, torch.arange(1, words.shape[1] + 1, device=words.device), 0).amax(dim=1)
-    listed = flat.nonzero().squeeze(1)
-    numbers = torch.where(flat, flat.cumsum(0) - 1, len(listed))
-    return _Seen(listed, numbers, lengths, int(lengths.amax()), int(lengths.sum()))
+    return lengths, int(lengths.amax()), int(lengths.sum())
 
 
-def _whole(words: Tensor) -> _Seen:
-    """Return all places of the box, for a device that would have to be waited for to say how many words there are."""
+def _whole(words: Tensor) -> tuple[Tensor, int, int]:
+    """Return what `_lengths` does, of a device that would have to be waited for: texts as long as the box."""
     batch, length = words.shape
-    every = torch.arange(batch * length, device=words.device)
-    lengths = torch.full((batch,), length, device=words.device)
-    return _Seen(every, every, lengths, length, batch * length)
+    return torch.full((batch,), length, device=words.device), length, batch * length
 
 
 def _seen(words: Tensor, row: _Row, span: int) -> Tensor:
@@ -110,35 +91,32 @@ def _seen(words: Tensor, row: _Row, span: int) -> Tensor:
     return F.max_pool1d(padded.unsqueeze(1), span, stride=1).squeeze(1)[:, : row.windows.shape[1]] > 0
 
 
-class _Written(torch.autograd.Function):
-    """The list of all words, [words + 1, width], of vectors [b * length, width]."""
+class _Packed(torch.autograd.Function):
+    """Puts vectors [b * length, width] into a row."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, row: _Row) -> Tensor:
-        ctx.numbers = row.numbers
-        written = vectors.new_zeros(len(row.words) + 1, vectors.shape[1])
-        torch.index_select(vectors, 0, row.words, out=written[:-1])
-        return written
+        ctx.places = row.places
+        return vectors.index_select(0, row.sources).index_fill_(0, row.gaps, 0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient.index_select(0, ctx.numbers), None
+        return gradient.index_select(0, ctx.places), None
 
 
 class _Largest(torch.autograd.Function):
-    """The largest window of each text by filter, from what each word of the list gives to each tap: [b, spans * filters].
+    """The largest window of each text by filter, [b, spans * filters], of the words in a row.
 
-    Taps stand side by side: the filters of the first tap of the first span, those of its second tap, and so on.
+    `taps` [taps * filters, width] are those of the first span, place by place, then those of the second, and so on.
     """
 
     @staticmethod
-    def forward(ctx: Any, products: Tensor, row: _Row, silent: Tensor, spans: tuple[int, ...]) -> Tensor:
-        batch, count = row.windows.shape
-        columns = products.shape[1]
-        filters, begun = columns // sum(spans), len(row.listed) - row.gap
-        given = products.index_select(0, row.listed)
-        summed = products.new_empty(begun, len(spans), filters)
+    def forward(ctx: Any, packed: Tensor, taps: Tensor, row: _Row, silent: Tensor, spans: tuple[int, ...]) -> Tensor:
+        columns = len(taps)
+        filters, begun = columns // sum(spans), len(packed) - row.gap
+        given = F.linear(packed, taps)
+        summed = given.new_empty(begun, len(spans), filters)
         for place, span in enumerate(spans):
             # What the words of a window gave to the taps of a filter lies on a diagonal of the row.
             shape, strides = (begun, span, filters), (columns, columns + filters, 1)
@@ -146,23 +124,43 @@ class _Largest(torch.autograd.Function):
             summed[:, place] = first
             for more in others:
                 summed[:, place] += more
-        windows = summed.index_select(0, row.windows.flatten()).view(batch, count, len(spans), filters)
+        windows = summed.index_select(0, row.windows.flatten()).view(*row.windows.shape, len(spans), filters)
         windows += silent.unsqueeze(3).to(windows.dtype) * NOWHERE
+        if not any(ctx.needs_input_grad):
+            return windows.flatten(2).amax(dim=1)
         largest, which = windows.flatten(2).max(dim=1)
-        ctx.begins, ctx.listed, ctx.spans, ctx.shape = row.windows.gather(1, which), row.listed, spans, products.shape
+        ctx.save_for_backward(packed, taps, row.windows.gather(1, which))
+        ctx.spans = spans
         return largest
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        columns = ctx.shape[1]
-        filters = columns // sum(ctx.spans)
-        back = gradient.new_zeros(ctx.shape)
-        of_filter = torch.arange(filters, device=gradient.device)
-        for place, span in enumerate(ctx.spans):
-            its = slice(place * filters, (place + 1) * filters)
-            tap = torch.arange(span, device=gradient.device).view(1, span, 1)
-            word = ctx.listed[ctx.begins[:, None, its] + tap]
-            reached = word * columns + (sum(ctx.spans[:place]) + tap) * filters + of_filter
-            back.view(-1).scatter_(0, reached.flatten(), gradient[:, None, its].expand(reached.shape).flatten())
-        return back, None, None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        packed, taps, begins = ctx.saved_tensors
+        by_span = gradient.shape[1] // len(ctx.spans)
+        places, weights = [], []  # of each text and tap: what it read in the largest window, and the gradient of that
+        for begin, part, span in zip(begins.split(by_span, 1), gradient.split(by_span, 1), ctx.spans, strict=True):
+            read = begin.unsqueeze(1) + torch.arange(span, device=begin.device).unsqueeze(1)
+            places.append(read.flatten(1))
+            weights.append(part.unsqueeze(1).expand(read.shape).flatten(1))
+        place, weight = torch.cat(places, dim=1), torch.cat(weights, dim=1).to(taps.dtype)
+        of_words, of_taps = ctx.needs_input_grad[:2]
+        return (
+            _given_to_places(place, weight, taps, len(packed)) if of_words else None,
+            F.embedding_bag(place.t(), packed, mode="sum", per_sample_weights=weight.t()) if of_taps else None,
+            None,
+            None,
+            None,
+        )
+
+
+def _given_to_places(place: Tensor, weight: Tensor, taps: Tensor, count: int) -> Tensor:
+    """Return what each of `count` places of the row gets of `taps` [t, width], as [count, width].
+
+    Of each text, tap t goes to the place `place[:, t]`, times `weight[:, t]`; both are [b, t].
+    """
+    got, order = place.flatten().sort(stable=True)
+    first = torch.searchsorted(got, torch.arange(count + 1, device=got.device))
+    which = order % len(taps)
+    weights = weight.flatten()[order]
+    return F.embedding_bag(which, taps, first, mode="sum", per_sample_weights=weights, include_last_offset=True)

@@ -301,7 +301,7 @@ def test_the_largest_over_time_is_that_of_torch_convolutions(device, lengths, se
     expected = torch.cat([by_place.amax(dim=2) for by_place in windows], dim=1)
     with pytest.MonkeyPatch.context() as patch:
         if device == "that is not waited for":
-            patch.setattr(over_time, "_seen_here", over_time._whole)
+            patch.setattr(over_time, "_lengths", over_time._whole)
         found = over_time.largest_over_time(vectors, words, convs)
     torch.testing.assert_close(found, expected)
     weights = torch.randn(found.shape, generator=drawn).double() * (expected > NOWHERE / 2)
@@ -317,5 +317,5 @@ def test_the_largest_over_time_looks_at_words_alone():
     words = torch.arange(100) < torch.tensor([[3], [7]])
     with FlopCounterMode(display=False) as counter:
         body(torch.zeros(2, 100, WIDTH), words)
-    taps, zero = 3 + 4 + 5, 1
-    assert counter.get_total_flops() == 2 * (3 + 7 + zero) * WIDTH * taps * 64
+    taps, gaps = 3 + 4 + 5, 3 * 4
+    assert counter.get_total_flops() == 2 * (3 + 7 + gaps) * WIDTH * taps * 64
