@@ -16,7 +16,7 @@ test:
 	pytest
 
 slow:  ## the main job and its faults: about 15 minutes
-	pytest -m slow
+	pytest -n 0 -m slow
 
 pin:  ## after a change of a stage's code that cannot change its results
 	python -m tests.golden.pin

@@ -28,6 +28,7 @@ def run(sweep: Sweep, store: Store, tmp_path: Path) -> tuple[Outcome, str]:
     return outcome, out.getvalue()
 
 
+@pytest.mark.slow
 def test_a_graph_with_failures_runs_all_that_can_run(tmp_path: Path) -> None:
     source = toy(Toy(name="source"))
     sets = [toy(Toy(name=f"set {i}", seconds=0.2), first=source) for i in range(4)]

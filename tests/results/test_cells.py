@@ -68,7 +68,7 @@ def test_a_file_holds_two_million_gradients_and_whole_batches(craft, rows):
         (recipe_search.recipe_search, {"storages": ("float32",)}, "no use for storages"),
         (recipe_search.recipe_search, {"attacks": ("fgsm",)}, "no use for attacks"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_sweep_refuses_what_it_has_no_use_for(make_grid, build, change, said):
     axes = {"constructions": ("d_rand",), **change}
