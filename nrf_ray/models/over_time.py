@@ -137,9 +137,9 @@ class _Largest(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         packed, taps, begins = ctx.saved_tensors
-        by_span = gradient.shape[1] // len(ctx.spans)
+        by_span = zip(*(each.chunk(len(ctx.spans), dim=1) for each in (begins, gradient)), ctx.spans, strict=True)
         places, weights = [], []  # of each text and tap: what it read in the largest window, and the gradient of that
-        for begin, part, span in zip(begins.split(by_span, 1), gradient.split(by_span, 1), ctx.spans, strict=True):
+        for begin, part, span in by_span:
             read = begin.unsqueeze(1) + torch.arange(span, device=begin.device).unsqueeze(1)
             places.append(read.flatten(1))
             weights.append(part.unsqueeze(1).expand(read.shape).flatten(1))
