@@ -106,13 +106,14 @@ def best_flips(gradient: Tensor, vectors: Tensor, places: Tensor, free: Tensor, 
     `gradient` and `vectors` are [b, length, width], `places` and `free` [b, length]: which word stands there, and
     whether it may be replaced.
     """
-    candidates = words.candidates[places[free]]
+    at = free.nonzero(as_tuple=True)
+    slopes, candidates = gradient[at], words.candidates[places[at]]
     gains = gradient.new_full((*places.shape, candidates.shape[1]), -torch.inf)
-    now = (gradient[free] * vectors[free]).sum(dim=1, keepdim=True)
-    gains[free] = torch.einsum("nd,ncd->nc", gradient[free], words.vectors[candidates]) - now
+    now = (slopes * vectors[at]).sum(dim=1, keepdim=True)
+    gains[at] = torch.einsum("nd,ncd->nc", slopes, words.vectors[candidates]) - now
     best = gains.flatten(1).topk(min(count, gains[0].numel()), dim=1)
     position, choice = best.indices // gains.shape[2], best.indices % gains.shape[2]
-    place = words.candidates[places.gather(1, position), choice]
+    place = words.candidates[places.gather(1, position).clamp_min(0), choice]
     return Flips(best.values, position, place)
 
 

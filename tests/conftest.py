@@ -39,7 +39,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what was tried, and what was lost or wrong after it."""
     reports = [report for kept in terminalreporter.stats.values() for report in kept]
     ends = [report.user_properties for report in reports if getattr(report, "when", "") == "teardown"]
-    tried = sum((Counter(value) for properties in ends for name, value in properties if name == TRIED), Counter())
+    tried: Counter[str] = Counter()
+    for value in (value for properties in ends for name, value in properties if name == TRIED):
+        tried.update(value)
     if tried:
         wrong = tried.pop("lost or wrong artifacts", 0)
         words = ", ".join(f"{count} {what}" for what, count in sorted(tried.items()))

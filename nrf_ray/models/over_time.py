@@ -3,7 +3,8 @@
 Texts are of all lengths, and most of the box that holds a batch of them is padding. So the words of all texts are put
 into one row, so far apart that no window sees words of two. One product takes every word through every tap of every
 filter, a window is the sum of what its words gave, and only the window that was the largest of its text is given a
-gradient: half the work of convolutions over the box.
+gradient: half the work of convolutions over the box. (A device that would have to be waited for, to say how many words
+there are, puts the whole box into the row.)
 """
 
 from typing import Any, NamedTuple, cast
@@ -14,24 +15,28 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 NOWHERE = -1e4
-"""The value of a window without a word; finite, so that a text without words gives no NaN."""
+"""Added where no word is, before a maximum or a softmax; finite, so that a text without words gives no NaN."""
 
 
 def largest_over_time(vectors: Tensor, words: Tensor, convs: nn.ModuleList) -> Tensor:
     """Return the largest value over time of each filter of `convs`, [b, filters of all].
 
-    `vectors` [b, length, width] are zero where there is no word, which `words` [b, length] says; what stands behind the
-    words of a text is not looked at, and its gradient means nothing. `convs` are Conv1d with equally many filters. A
-    window counts where it holds a word, also one that begins before the text or ends behind it.
+    `vectors` [b, length, width] must be zero where there is no word, which `words` [b, length] says; the gradient
+    behind the words of a text means nothing. `convs` are Conv1d with a bias, equally many filters, and spans of two
+    words and more; their padding is not looked at. A window counts where it holds a word, also one that begins before
+    the text or ends behind it. Of windows that are equally large, one has the gradient.
     """
     spans = tuple(cast(nn.Conv1d, conv).weight.shape[2] for conv in convs)
+    if len(words) == 0:  # there is no longest text
+        return (
+            vectors.flatten(1).sum(dim=1, keepdim=True).expand(0, sum(cast(nn.Conv1d, c).out_channels for c in convs))
+        )
     row = _row(words, gap=max(spans) - 1)
     packed: Tensor = _Packed.apply(vectors.flatten(0, 1), row)
     taps = torch.cat([cast(nn.Conv1d, conv).weight.permute(2, 0, 1).flatten(0, 1) for conv in convs])
     silent = torch.stack([~_seen(words, row, span) for span in spans], dim=2)
-    biases = [bias for conv in convs if (bias := cast(nn.Conv1d, conv).bias) is not None]
     largest: Tensor = _Largest.apply(packed, taps, row, silent, spans)
-    return largest + torch.cat(biases)
+    return largest + torch.cat([cast(Tensor, cast(nn.Conv1d, conv).bias) for conv in convs])
 
 
 class _Row(NamedTuple):
@@ -44,7 +49,7 @@ class _Row(NamedTuple):
     places: Tensor
     """Which place of the row each place of the box goes to; 0, a gap, where it goes nowhere."""
     windows: Tensor
-    """Where the windows of each text begin, [b, windows]: the first one ends a word before it, were it the widest."""
+    """Where the windows of each text begin, [b, windows]; the first is `gap` places before the text."""
     gap: int
     """The places before a text."""
 
@@ -59,9 +64,9 @@ def _row(words: Tensor, gap: int) -> _Row:
     ends = (lengths + gap).cumsum(0).unsqueeze(1)
     first = ends - lengths.unsqueeze(1)
     within = counted < lengths.unsqueeze(1)
-    nowhere = torch.where(within, first + counted, places_in_all)
+    target = torch.where(within, first + counted, places_in_all)
     sources = torch.zeros(places_in_all + 1, dtype=torch.int64, device=here)
-    sources.scatter_(0, nowhere.flatten(), torch.arange(batch * length, device=here))
+    sources.scatter_(0, target.flatten(), torch.arange(batch * length, device=here))
     before = torch.arange(-gap, 0, device=here)
     windows = first + torch.arange(-gap, longest, device=here)
     return _Row(
@@ -116,7 +121,7 @@ class _Largest(torch.autograd.Function):
         columns = len(taps)
         filters, begun = columns // sum(spans), len(packed) - row.gap
         given = F.linear(packed, taps)
-        summed = given.new_empty(begun, len(spans), filters)
+        summed = packed.new_empty(begun, len(spans), filters)  # not in bfloat16, where `given` may be
         for place, span in enumerate(spans):
             # What the words of a window gave to the taps of a filter lies on a diagonal of the row.
             shape, strides = (begun, span, filters), (columns, columns + filters, 1)
@@ -126,7 +131,7 @@ class _Largest(torch.autograd.Function):
                 summed[:, place] += more
         windows = summed.index_select(0, row.windows.flatten()).view(*row.windows.shape, len(spans), filters)
         windows += silent.unsqueeze(3).to(windows.dtype) * NOWHERE
-        if not any(ctx.needs_input_grad):
+        if not any(ctx.needs_input_grad):  # which one it was takes ten times as long to say
             return windows.flatten(2).amax(dim=1)
         largest, which = windows.flatten(2).max(dim=1)
         ctx.save_for_backward(packed, taps, row.windows.gather(1, which))

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from nrf_ray.attacks import input_gradient
 from nrf_ray.engine import channels_last, twin
+from nrf_ray.models.over_time import NOWHERE, largest_over_time
 from nrf_ray.specs import Mode
 from tests.benchmarks.harness import Case, Contender, main
 from tests.benchmarks.limit import product_as_convolution
@@ -93,8 +94,7 @@ def compiled(network: str, mode: Mode) -> list[Contender]:
             input_gradient(model, images, targets)
 
     def check() -> dict[str, float]:
-        expected, found = (input_gradient(model, images, targets)[0] for model in (eager, faster))
-        return {"apart": ((found - expected).norm() / expected.norm()).item()}
+        return {"apart": _apart(*(input_gradient(model, images, targets)[0] for model in (eager, faster)))}
 
     work = BATCH * GRADIENTS
     return [
@@ -103,13 +103,63 @@ def compiled(network: str, mode: Mode) -> list[Contender]:
     ]
 
 
+WIDTH, LENGTH, FILTERS, SPANS = 192, 39, 64, (3, 4, 5)
+"""Of film reviews and `text_cnn`; their words are 21 in the mean."""
+
+
+def of_texts(by: str) -> list[Contender]:
+    """Return what a pass over texts costs, and the gradient by their vectors or by the weights, in two ways."""
+    drawn = torch.Generator().manual_seed(0)
+    lengths = (21 + 9 * torch.randn(BATCH, generator=drawn)).clamp(1, LENGTH)
+    words = torch.arange(LENGTH) < lengths.unsqueeze(1)
+    vectors = torch.randn(BATCH, LENGTH, WIDTH, generator=drawn) * words.unsqueeze(2)
+    convs = nn.ModuleList(nn.Conv1d(WIDTH, FILTERS, span) for span in SPANS)
+    convs.requires_grad_(by == "weights")
+    vectors.requires_grad_(by == "vectors")
+    wanted = {"nothing": [], "vectors": [vectors], "weights": list(convs.parameters())}[by]
+    expected = torch.rand(BATCH, FILTERS * len(SPANS), generator=drawn)
+
+    ours = partial(largest_over_time, vectors, words, convs)
+
+    def over_the_box() -> Tensor:
+        row = vectors.unsqueeze(1).permute(0, 3, 1, 2)
+        largest = []
+        for conv, span in zip(convs, SPANS, strict=True):
+            windows = F.conv2d(row, conv.weight.unsqueeze(2), conv.bias, padding=(0, span - 1)).squeeze(2)
+            seen = F.max_pool1d(F.pad(words.float(), (span - 1, span - 1)).unsqueeze(1), span, stride=1)
+            largest.append((windows + (1 - seen) * NOWHERE).amax(dim=2))
+        return torch.cat(largest, dim=1)
+
+    def pass_over(way: Callable[[], Tensor]) -> list[Tensor]:
+        largest = way()
+        return list(torch.autograd.grad((largest * expected).sum(), wanted)) if wanted else [largest]
+
+    def apart() -> dict[str, float]:
+        pairs = zip(pass_over(over_the_box), pass_over(ours), strict=True)
+        return {"apart": max(_apart(*(of * _meant(words, of) for of in pair)) for pair in pairs)}
+
+    return [
+        Contender(name="over words", run=partial(pass_over, ours), work=BATCH, check=apart),
+        Contender(name="over the box", run=partial(pass_over, over_the_box), work=BATCH),
+    ]
+
+
+def _meant(words: Tensor, values: Tensor) -> Tensor:
+    """Return where `values` mean something: gradients by vectors do at words alone."""
+    return words.unsqueeze(2) if values.shape[:2] == words.shape else torch.ones(())
+
+
+def _apart(expected: Tensor, found: Tensor) -> float:
+    return ((found - expected).norm() / expected.norm()).item()
+
+
 def _attacked() -> tuple[Tensor, Tensor]:
     images, targets = attacked_rows(BATCH)
     return channels_last(images), targets
 
 
 def cases() -> list[Case]:
-    """Return every layer, and two networks in parts and compiled, on one thread as stages have."""
+    """Return every layer, networks in parts and compiled, and texts, on one thread as stages have."""
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
     layers = [
         (f"layer-{'x'.join(map(str, layer))}-{name}", partial(of_a_layer, layer, dtype), "GFLOP")
@@ -121,9 +171,10 @@ def cases() -> list[Case]:
             (("batch", in_parts), ("compiled", compiled)), ("resnet_s", "resnet_m", "conv4"), MODES.items()
         )
     ]
+    texts = [(f"texts-{by}", partial(of_texts, by), "texts") for by in ("nothing", "vectors", "weights")]
     return [
         Case(name=f"{name}-1", contenders=contenders, threads=1, unit=unit, repeats=5)
-        for name, contenders, unit in (*layers, *loops)
+        for name, contenders, unit in (*layers, *loops, *texts)
     ]
 
 

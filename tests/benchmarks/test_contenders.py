@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.benchmarks.bare import InBfloat16, bare_loop, folded
-from tests.benchmarks.kernels import Layer, of_a_layer
+from tests.benchmarks.kernels import Layer, of_a_layer, of_texts
 from tests.benchmarks.main_job import SIZES
 from tests.benchmarks.networks import network
 from tests.benchmarks.processes import MemoryWatch, memory_of
@@ -50,6 +50,12 @@ def test_the_ways_of_a_convolution_do_the_same_work():
     assert torch.allclose(ways["forward with ReLU"](), ways["forward"]().relu(), atol=1e-5)
     gradient, _, _ = ways["gradient by the input"]()
     assert torch.allclose(ways["the same as a forward pass"](), gradient, atol=1e-4)
+
+
+@pytest.mark.parametrize("by", ["nothing", "vectors", "weights"])
+def test_texts_over_words_are_those_over_the_box(by):
+    ours, _ = of_texts(by)
+    assert ours.check()["apart"] < 1e-5, "a sum of a thousand products in float32"
 
 
 def test_memory_of_a_child_is_seen_while_it_lives():

@@ -150,7 +150,7 @@ def held(browser: Any, path: Path | str) -> tuple[Any, list[str]]:
     """Return a page whose clock stands still, so that it refreshes itself when a test says so and never in between."""
     page, errors = opened(browser, "about:blank")
     page.clock.install(time=0)
-    page.clock.pause_at(1_000)
+    page.clock.pause_at(1)
     page.goto(path if isinstance(path, str) else path.as_uri())
     return page, errors
 
@@ -167,7 +167,7 @@ def test_a_file_loads_itself_again_and_stays_where_the_reader_was(browser: Any, 
         page.clock.fast_forward(REFRESH)
     assert page.locator(".state").inner_text() == "Failed"
     assert page.locator("#more-table-0").get_attribute("open") is not None
-    assert abs(page.evaluate("scrollY") - 700) < 2
+    page.wait_for_function("Math.abs(scrollY - 700) < 2", timeout=20_000)
     assert page.locator("#more-table-0 th[aria-sort=ascending]").inner_text().startswith("trained on")
     assert page.locator("#refresh").inner_text() == ""
     assert errors == []
@@ -180,8 +180,11 @@ def test_a_page_can_be_paused(browser: Any, tmp_path: Path) -> None:
     page, _ = held(browser, path)
     page.get_by_role("button", name="Pause").click()
     path.write_bytes(document(finished()))
+    loads = []
+    page.on("framenavigated", loads.append)
     page.clock.run_for(3 * REFRESH)
     assert page.locator(".state").inner_text() == "Running"
+    assert not loads
     page.get_by_role("button", name="Refresh again").click()
     with page.expect_navigation():
         page.clock.fast_forward(REFRESH)

@@ -185,6 +185,14 @@ def test_a_text_without_words_gives_numbers(arch):
     assert made(arch)(torch.zeros(1, 1, LENGTH, WIDTH)).isfinite().all()
 
 
+@every_arch
+def test_no_texts_give_no_numbers(arch):
+    nothing = torch.zeros(0, 1, LENGTH, WIDTH, requires_grad=True)
+    found = made(arch)(nothing)
+    assert found.shape == (0, 3)
+    assert torch.autograd.grad(found.sum(), nothing)[0].shape == nothing.shape
+
+
 def test_normalised_words_are_those_of_the_embedding():
     seen = []
     model = made("text_cnn")
@@ -309,6 +317,47 @@ def test_the_largest_over_time_is_that_of_torch_convolutions(device, lengths, se
     for ours, theirs in zip(*(torch.autograd.grad((of * weights).sum(), by) for of in (found, expected)), strict=True):
         meant = words.unsqueeze(2) if ours.shape == vectors.shape else torch.ones(())  # behind a text, it means nothing
         torch.testing.assert_close(ours * meant, theirs * meant)
+
+
+def test_of_equal_windows_one_has_the_gradient():
+    """By the weights it is that of torch, since the windows hold the same; by the words it is not shared out."""
+    torch.manual_seed(0)
+    convs = nn.ModuleList([nn.Conv1d(WIDTH, 4, 2)])
+    with torch.no_grad():
+        convs[0].bias += 9
+    vectors = torch.randn(1, 1, WIDTH).repeat(1, LENGTH, 1).requires_grad_()
+    words = torch.ones(1, LENGTH, dtype=torch.bool)
+    inside = F.conv1d(vectors.transpose(1, 2), convs[0].weight, convs[0].bias)
+    partly = F.conv1d(vectors.transpose(1, 2), convs[0].weight, convs[0].bias, padding=1)
+    expected = torch.maximum(inside.mean(dim=2), partly[..., [0, -1]].amax(dim=2))
+    found = over_time.largest_over_time(vectors, words, convs)
+    torch.testing.assert_close(found, expected)
+    ours, theirs = (torch.autograd.grad(of.sum(), [vectors, convs[0].weight]) for of in (found, expected))
+    torch.testing.assert_close(ours[0].sum(dim=1), theirs[0].sum(dim=1))
+    torch.testing.assert_close(ours[1], theirs[1])
+    touched = ours[0].abs().amax(dim=2) > 0
+    assert touched.sum() <= 3, "four filters, whose largest windows are the first inside or one at an end"
+
+
+def test_in_bfloat16_the_largest_over_time_is_nearly_the_same():
+    body, words = made("text_cnn").body, torch.arange(LENGTH) < torch.tensor([[7], [4], [1]])
+    vectors = (
+        torch.randn(3, LENGTH, WIDTH, generator=torch.Generator().manual_seed(0)) * words.unsqueeze(2)
+    ).requires_grad_()
+    by = [vectors, *body.convs.parameters()]
+
+    def gradients(enabled):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            largest = over_time.largest_over_time(vectors, words, body.convs)
+        assert largest.dtype == torch.float32
+        return largest, *torch.autograd.grad(largest.sum(), by)
+
+    for rough, exact in zip(gradients(True), gradients(False), strict=True):
+        assert rough.dtype == exact.dtype
+        meant = words.unsqueeze(2) if exact.shape == vectors.shape else torch.ones(())
+        assert ((rough - exact) * meant).norm() < 0.05 * (exact * meant).norm(), (
+            "two digits; another window here and there"
+        )
 
 
 def test_the_largest_over_time_looks_at_words_alone():
