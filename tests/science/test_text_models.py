@@ -352,12 +352,14 @@ def test_in_bfloat16_the_largest_over_time_is_nearly_the_same():
         assert largest.dtype == torch.float32
         return largest, *torch.autograd.grad(largest.sum(), by)
 
-    for rough, exact in zip(gradients(True), gradients(False), strict=True):
-        assert rough.dtype == exact.dtype
-        meant = words.unsqueeze(2) if exact.shape == vectors.shape else torch.ones(())
-        assert ((rough - exact) * meant).norm() < 0.05 * (exact * meant).norm(), (
-            "two digits; another window here and there"
-        )
+    (rough, *of_rough), (exact, *of_exact) = gradients(True), gradients(False)
+    torch.testing.assert_close(rough, exact, rtol=0.02, atol=0.02)
+    assert [gradient.dtype for gradient in of_rough] == [torch.float32] * len(by)
+    apart = (of_rough[0] - of_exact[0])[words].norm() / of_exact[0][words].norm()
+    assert apart < 0.15, "where two windows are nearly equal, another one is the largest"
+    for found, expected in zip(of_rough[1::2], of_exact[1::2], strict=True):
+        by_filter = (found - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
+        assert (by_filter < 0.01).double().mean() > 0.9, "two digits, but for such filters"
 
 
 def test_the_largest_over_time_looks_at_words_alone():
