@@ -180,8 +180,8 @@ def test_a_page_can_be_paused(browser: Any, tmp_path: Path) -> None:
     page, _ = held(browser, path)
     page.get_by_role("button", name="Pause").click()
     path.write_bytes(document(finished()))
-    loads = []
-    page.on("framenavigated", loads.append)
+    loads: list[Any] = []
+    page.on("framenavigated", lambda frame: loads.append(frame))
     page.clock.run_for(3 * REFRESH)
     assert page.locator(".state").inner_text() == "Running"
     assert not loads
