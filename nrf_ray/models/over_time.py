@@ -26,17 +26,16 @@ def largest_over_time(vectors: Tensor, words: Tensor, convs: nn.ModuleList) -> T
     words and more; their padding is not looked at. A window counts where it holds a word, also one that begins before
     the text or ends behind it. Of windows that are equally large, one has the gradient.
     """
-    spans = tuple(cast(nn.Conv1d, conv).weight.shape[2] for conv in convs)
+    layers = [cast(nn.Conv1d, conv) for conv in convs]
+    spans = tuple(layer.weight.shape[2] for layer in layers)
     if len(words) == 0:  # there is no longest text
-        return (
-            vectors.flatten(1).sum(dim=1, keepdim=True).expand(0, sum(cast(nn.Conv1d, c).out_channels for c in convs))
-        )
+        return vectors.flatten(1).sum(dim=1, keepdim=True).expand(0, sum(layer.out_channels for layer in layers))
     row = _row(words, gap=max(spans) - 1)
     packed: Tensor = _Packed.apply(vectors.flatten(0, 1), row)
-    taps = torch.cat([cast(nn.Conv1d, conv).weight.permute(2, 0, 1).flatten(0, 1) for conv in convs])
-    silent = torch.stack([~_seen(words, row, span) for span in spans], dim=2)
+    taps = torch.cat([layer.weight.permute(2, 0, 1).flatten(0, 1) for layer in layers])
+    silent = torch.stack([_silent(words, row, span) for span in spans], dim=2)
     largest: Tensor = _Largest.apply(packed, taps, row, silent, spans)
-    return largest + torch.cat([cast(Tensor, cast(nn.Conv1d, conv).bias) for conv in convs])
+    return largest + torch.cat([cast(Tensor, layer.bias) for layer in layers])
 
 
 class _Row(NamedTuple):
@@ -63,8 +62,8 @@ def _row(words: Tensor, gap: int) -> _Row:
     places_in_all += (batch + 1) * gap
     ends = (lengths + gap).cumsum(0).unsqueeze(1)
     first = ends - lengths.unsqueeze(1)
-    within = counted < lengths.unsqueeze(1)
-    target = torch.where(within, first + counted, places_in_all)
+    within, place = counted < lengths.unsqueeze(1), first + counted
+    target = torch.where(within, place, places_in_all)
     sources = torch.zeros(places_in_all + 1, dtype=torch.int64, device=here)
     sources.scatter_(0, target.flatten(), torch.arange(batch * length, device=here))
     before = torch.arange(-gap, 0, device=here)
@@ -72,7 +71,7 @@ def _row(words: Tensor, gap: int) -> _Row:
     return _Row(
         sources=sources[:-1],
         gaps=torch.cat(((first + before).flatten(), places_in_all + before)),
-        places=torch.where(within, first + counted, 0).flatten(),
+        places=torch.where(within, place, 0).flatten(),
         windows=torch.minimum(windows, ends - 1),
         gap=gap,
     )
@@ -90,10 +89,10 @@ def _whole(words: Tensor) -> tuple[Tensor, int, int]:
     return torch.full((batch,), length, device=words.device), length, batch * length
 
 
-def _seen(words: Tensor, row: _Row, span: int) -> Tensor:
-    """Return which windows of `span` words hold one, [b, windows]."""
+def _silent(words: Tensor, row: _Row, span: int) -> Tensor:
+    """Return which windows of `span` words hold none, [b, windows]."""
     padded = F.pad(words.float(), (row.gap, span - 1))
-    return F.max_pool1d(padded.unsqueeze(1), span, stride=1).squeeze(1)[:, : row.windows.shape[1]] > 0
+    return F.max_pool1d(padded.unsqueeze(1), span, stride=1).squeeze(1)[:, : row.windows.shape[1]] == 0
 
 
 class _Packed(torch.autograd.Function):
