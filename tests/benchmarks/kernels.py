@@ -107,17 +107,20 @@ WIDTH, LENGTH, FILTERS, SPANS = 192, 39, 64, (3, 4, 5)
 """Of film reviews and `text_cnn`; their words are 21 in the mean."""
 
 
-def of_texts(by: str) -> list[Contender]:
-    """Return what a pass over texts costs, and the gradient by their vectors or by the weights, in two ways."""
+def of_texts(by: str, dtype: torch.dtype = torch.float32) -> list[Contender]:
+    """Return what a pass over texts costs, and the gradient by their vectors or by the weights, in two ways.
+
+    Where two windows are all but equal, rounding decides which of them has the gradient.
+    """
     drawn = torch.Generator().manual_seed(0)
     lengths = (21 + 9 * torch.randn(BATCH, generator=drawn)).clamp(1, LENGTH)
     words = torch.arange(LENGTH) < lengths.unsqueeze(1)
-    vectors = torch.randn(BATCH, LENGTH, WIDTH, generator=drawn) * words.unsqueeze(2)
-    convs = nn.ModuleList(nn.Conv1d(WIDTH, FILTERS, span) for span in SPANS)
+    vectors = torch.randn(BATCH, LENGTH, WIDTH, generator=drawn, dtype=dtype) * words.unsqueeze(2)
+    convs = nn.ModuleList(nn.Conv1d(WIDTH, FILTERS, span, dtype=dtype) for span in SPANS)
     convs.requires_grad_(by == "weights")
     vectors.requires_grad_(by == "vectors")
     wanted = {"nothing": [], "vectors": [vectors], "weights": list(convs.parameters())}[by]
-    expected = torch.rand(BATCH, FILTERS * len(SPANS), generator=drawn)
+    expected = torch.rand(BATCH, FILTERS * len(SPANS), generator=drawn, dtype=dtype)
 
     ours = partial(largest_over_time, vectors, words, convs)
 

@@ -321,11 +321,12 @@ def test_the_largest_over_time_is_that_of_torch_convolutions(device, lengths, se
 
 def test_of_equal_windows_one_has_the_gradient():
     """By the weights it is that of torch, since the windows hold the same; by the words it is not shared out."""
-    torch.manual_seed(0)
+    drawn = torch.Generator().manual_seed(0)
     convs = nn.ModuleList([nn.Conv1d(WIDTH, 4, 2)])
-    with torch.no_grad():
-        convs[0].bias += 9
-    vectors = torch.randn(1, 1, WIDTH).repeat(1, LENGTH, 1).requires_grad_()
+    with torch.no_grad():  # whole numbers, so that equal windows are equal in whatever order they are summed
+        convs[0].weight.copy_(torch.randint(-4, 5, convs[0].weight.shape, generator=drawn))
+        convs[0].bias.fill_(9)
+    vectors = torch.randint(-4, 5, (1, 1, WIDTH), generator=drawn).float().repeat(1, LENGTH, 1).requires_grad_()
     words = torch.ones(1, LENGTH, dtype=torch.bool)
     inside = F.conv1d(vectors.transpose(1, 2), convs[0].weight, convs[0].bias)
     partly = F.conv1d(vectors.transpose(1, 2), convs[0].weight, convs[0].bias, padding=1)
