@@ -25,6 +25,9 @@ TOYS = Table(
 ROOM = 256 * 2**20
 """Bytes of address space that a toy which exhausts memory has left."""
 
+MEETING_SECONDS = 120.0
+"""How long a toy waits for those that it is to meet."""
+
 Fault = Literal["", "raises", "exits", "exits once", "segfaults", "exhausts memory"]
 
 
@@ -36,9 +39,11 @@ class Toy:
     seconds: float = 0.0
     fault: Fault = ""
     marker: str = ""
-    """File by which a toy that fails once knows that it has."""
+    """File by which a toy that fails once knows that it has, or folder where toys meet."""
     num_shards: int = 1
     num_workers: int = 1
+    meet: int = 0
+    """How many stages or shards come to the folder `marker` and wait there for one another."""
 
 
 @stage(version=1, cost=lambda handle: handle.config.seconds)
@@ -52,6 +57,13 @@ def toy(config: Toy, context: Context, *, first: Artifact | None = None, second:
     value = 1 + sum(int(artifact.record.metrics["value"]) for artifact in inputs)
     context.write("value.txt", str(value).encode())
     return {"value": value}
+
+
+@stage(version=1, cost=lambda handle: 1.0)
+def meeting(config: Toy, context: Context) -> Metrics:
+    """Meet others that run at the same time."""
+    meet(config, config.name)
+    return {"value": 1}
 
 
 @stage(version=1, cost=lambda handle: handle.config.seconds, on_gpu=False)
@@ -92,6 +104,8 @@ class ShardToy:
         """Make one shard."""
         time.sleep(self.stage.config.seconds)
         misbehave(self.stage.config)
+        if self.stage.config.meet:
+            meet(self.stage.config, f"shard {shard}")
         self.store.write(self.stage, f"{shard}.txt", where().encode())
 
 
@@ -99,6 +113,18 @@ def where() -> str:
     """Return node, process and GPUs of the caller."""
     node = ray.get_runtime_context().get_node_id()
     return f"{node} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '')}"
+
+
+def meet(config: Toy, name: str) -> None:
+    """Come to the folder `config.marker` as `name`, and stay there until `config.meet` have come."""
+    folder = Path(config.marker)
+    folder.mkdir(exist_ok=True)
+    (folder / name).touch()
+    until = time.monotonic() + MEETING_SECONDS
+    while (come := len(list(folder.iterdir()))) < config.meet:
+        if time.monotonic() > until:
+            raise TimeoutError(f"{come} of {config.meet} came within {MEETING_SECONDS:g} s")
+        time.sleep(0.05)
 
 
 def misbehave(config: Toy) -> None:

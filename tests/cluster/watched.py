@@ -11,7 +11,9 @@ import socket
 import sys
 import threading
 import urllib.request
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
 
 FOLDER = Path(sys.argv[1])
@@ -111,7 +113,10 @@ def main() -> None:
                 console=Console(file=io.StringIO()),
             )
         assert outcome.frontier.errors == {}
-        seen_by_doctor = asdict(survey(cluster.address))
+        # In a process of its own: one that has left Ray twice keeps a thread of Ray's, which exports metrics, and may
+        # end by a segmentation fault.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+            seen_by_doctor = asdict(apart.submit(survey, cluster.address).result())
     finally:
         cluster.shutdown()
     seen = {"classes": watch.classes, "titles": watch.titles, "types": watch.types, "totals": watch.totals}
