@@ -18,7 +18,7 @@ import torch
 
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.load import load
-from nrf_ray.data.readers import cifar, parquet, pictures
+from nrf_ray.data.readers import cifar, columns, pictures
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.importing import WeightsError, read_state
 from tests.data.files import pixels, png, write_parquet
@@ -166,7 +166,7 @@ def test_an_archive_of_arrays_is_no_array(tmp_path: Path):
 
 
 def test_a_parquet_file_of_endless_rows_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(parquet, "MAX_ROWS", 100_000)
+    monkeypatch.setattr(columns, "MAX_ROWS", 100_000)
     file = tmp_path / "a.parquet"
     same = pa.DictionaryArray.from_arrays(np.zeros(300_000, np.int8), pa.array([png(pixels(1)[0])]))
     pq.write_table(pa.table({"image": same, "label": np.zeros(300_000, np.int64)}), file)
@@ -175,7 +175,7 @@ def test_a_parquet_file_of_endless_rows_is_not_read(tmp_path: Path, monkeypatch:
 
 
 def test_a_parquet_file_of_endless_pixels_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(parquet, "MAX_GROUP_BYTES", MIB)
+    monkeypatch.setattr(columns, "MAX_GROUP_BYTES", MIB)
     file = tmp_path / "a.parquet"
     table = pa.table({"image": pa.array([bytes(20 * MIB)]), "label": [0]})
     pq.write_table(table, file, compression="zstd", use_dictionary=False)

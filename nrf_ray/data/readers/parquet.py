@@ -14,34 +14,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nrf_ray.data.outline import BATCH_ROWS, Batch, Outline, Rows, Split, check_labels, count_classes
+from nrf_ray.data.readers.columns import files_of, labels_of, opened, split_column, splits_of
 from nrf_ray.data.readers.pictures import decode, picture_shape
 from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import pyarrow as pa
-
-MAX_ROWS = 2**24
-MAX_GROUP_BYTES = 2**33
-"""Of a file: a few bytes can stand for any number of equal rows, and a page for any number of equal pixels."""
-
-SPLITS: dict[str, Split] = {"train": "train", "test": "test", "validation": "test", "valid": "test", "val": "test"}
 
 
 def files(path: Path) -> Sequence[Path]:
     """Return the parquet files at `path`, by name."""
-    found = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    if not found:
-        raise ConfigError(f"there is no file *.parquet in {path}")
-    return found
+    return files_of(path, list(path.glob("*.parquet")), "parquet")
 
 
 def outline(path: Path) -> Outline:
     """Read the columns label and split, and the first image."""
     labels: dict[Split, list[int]] = {"train": [], "test": []}
     for file in files(path):
-        for split, label in zip(_splits(file), _labels(file), strict=True):
+        for split, label in zip(_splits(file, files(path)), labels_of(file), strict=True):
             labels[split].append(label)
     num_classes = count_classes(labels["train"], path)
     check_labels(labels["test"], num_classes, path)
@@ -60,7 +51,7 @@ def read(path: Path, split: Split, rows: Rows) -> Iterator[Batch]:
     shape = _shape(files(path)[0])
     first = 0
     for file in files(path):
-        ours = np.array([found == split for found in _splits(file)])
+        ours = np.array([found == split for found in _splits(file, files(path))])
         numbers = np.where(ours, np.cumsum(ours) - 1 + first, -1)
         first += int(ours.sum())
         wanted = np.isin(numbers, rows)
@@ -75,76 +66,26 @@ def read(path: Path, split: Split, rows: Rows) -> Iterator[Batch]:
 
 
 def _open(file: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        opened = pq.ParquetFile(file, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{file} is no parquet file that can be read: {error}") from error
-    rows = opened.metadata.num_rows
-    groups = range(opened.metadata.num_row_groups)
-    largest = max((opened.metadata.row_group(group).total_byte_size for group in groups), default=0)
-    if rows > MAX_ROWS or largest > MAX_GROUP_BYTES:
-        raise ConfigError(
-            f"{file} has {rows} rows and row groups of up to {largest} bytes; at most {MAX_ROWS} and {MAX_GROUP_BYTES} "
-            "are read: write smaller files"
-        )
-    missing = {"image", "label"} - set(opened.schema_arrow.names)
-    if missing:
-        raise ConfigError(
-            f"{file} has no column {' or '.join(sorted(missing))}; it has {', '.join(opened.schema_arrow.names)}"
-        )
-    return opened
+    return opened(file, "image", "label")
 
 
-def _column(file: Path, name: str) -> "pa.ChunkedArray":
-    import pyarrow as pa
-
-    try:
-        column = _open(file).read(columns=[name])[name]
-    except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{file} is damaged: {error}") from error
-    if column.null_count:
-        raise ConfigError(f"{file} has {column.null_count} rows without a {name}")
-    return column
-
-
-def _labels(file: Path) -> list[int]:
-    import pyarrow as pa
-
-    column = _column(file, "label")
-    if not pa.types.is_integer(column.type):
-        raise ConfigError(f"{file} has labels of type {column.type}; they have to be whole numbers 0, 1, 2, ...")
-    return list(column.to_pylist())
-
-
-def _splits(file: Path) -> list[Split]:
-    """Return the split of every row: as the column says, else as the name of the file does, else "train"."""
-    opened = _open(file)
-    if "split" not in opened.schema_arrow.names:
-        prefix = file.name.partition("-")[0].partition(".")[0]
-        return [SPLITS.get(prefix, "train")] * int(opened.metadata.num_rows)
-    names = _column(file, "split").to_pylist()
-    unknown = sorted({str(name) for name in names} - set(SPLITS))
-    if unknown:
-        raise ConfigError(f"{file} has a split called {unknown[0]!r}; splits are train and test")
-    return [SPLITS[name] for name in names]
+def _splits(file: Path, beside: Sequence[Path]) -> list[Split]:
+    return splits_of(file, beside, split_column(file), int(_open(file).metadata.num_rows))
 
 
 def _shape(file: Path) -> tuple[int, int, int]:
     import pyarrow as pa
 
-    opened = _open(file)
-    kind = opened.schema_arrow.field("image").type
+    found = _open(file)
+    kind = found.schema_arrow.field("image").type
     if pa.types.is_fixed_size_list(kind):
-        about = json.loads((opened.schema_arrow.metadata or {}).get(b"nrf_ray", b"{}"))
+        about = json.loads((found.schema_arrow.metadata or {}).get(b"nrf_ray", b"{}"))
         shape = tuple(about.get("shape") or _square(kind.list_size, file))
         if len(shape) != 3 or math.prod(shape) != kind.list_size:
             raise ConfigError(f"{file} says that its images are {shape}, but they have {kind.list_size} values")
         return shape
     try:
-        first = next(opened.iter_batches(batch_size=1, columns=["image"]))["image"]
+        first = next(found.iter_batches(batch_size=1, columns=["image"]))["image"]
     except (StopIteration, pa.ArrowException, OSError) as error:
         raise ConfigError(f"{file} has no image that can be read") from error
     return picture_shape(_encoded(first, file)[0], f"row 0 of {file}")

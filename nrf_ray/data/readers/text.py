@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from nrf_ray.data.embeddings import LEARNT, Embedding
 from nrf_ray.data.outline import BATCH_ROWS, Batch, Format, Outline, Rows, Split, check_labels, count_classes
-from nrf_ray.data.readers.parquet import SPLITS
+from nrf_ray.data.readers.columns import check_names, column, files_of, labels_of, opened, split_column, splits_of
 from nrf_ray.data.splitting import split_rows
 from nrf_ray.errors import ConfigError
 
@@ -53,10 +53,7 @@ def format_of(ending: str, embedding: Embedding = LEARNT) -> Format:
 
 def files(path: Path, *, ending: str) -> Sequence[Path]:
     """Return the file at `path`, or the files in it, by name."""
-    found = sorted(path.rglob(f"*.{ending}")) if path.is_dir() else [path]
-    if not found:
-        raise ConfigError(f"there is no file *.{ending} in {path}")
-    return found
+    return files_of(path, list(path.rglob(f"*.{ending}")), ending)
 
 
 def outline(path: Path, *, ending: str, embedding: Embedding, whole: bool = False) -> Outline:
@@ -99,30 +96,20 @@ def _parsed(path: Path, ending: str, stamp: object) -> dict[Split, Texts]:
     """Return the rows of all files, by split; `stamp` says which state of the files they are."""
     del stamp
     rows: dict[Split, Texts] = {"train": Texts([], []), "test": Texts([], [])}
-    for file in files(path, ending=ending):
+    found = files(path, ending=ending)
+    for file in found:
         if file.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{file} is larger than the {MAX_BYTES} bytes that are read; write smaller files")
-        texts, labels, splits = COLUMNS[ending](file)
+        texts, labels, names = COLUMNS[ending](file)
         if len(texts) > MAX_ROWS:
             raise ConfigError(f"{file} has {len(texts)} rows; at most {MAX_ROWS} are read: write smaller files")
-        for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
-            if not isinstance(text, str | None):
-                raise ConfigError(f"row {number} of {file} is of type {type(text).__name__} and no text")
+        splits = splits_of(file, found, names, len(texts))
+        for number, (text, label, split) in enumerate(zip(texts, labels, splits, strict=True)):
             if not text or text.isspace():
                 raise ConfigError(f"row {number} of {file} is an empty text; leave it out")
-            found = rows[_split(file, splits[number] if splits else None)]
-            found.texts.append(text)
-            found.labels.append(label)
+            rows[split].texts.append(text)
+            rows[split].labels.append(label)
     return rows
-
-
-def _split(file: Path, name: str | None) -> Split:
-    """Return the split of a row: as its column says, else as the name of the file does, else "train"."""
-    if name is None:
-        return SPLITS.get(file.name.partition("-")[0].partition(".")[0], "train")
-    if name not in SPLITS:
-        raise ConfigError(f"{file} has a split called {name!r}; splits are train and test")
-    return SPLITS[name]
 
 
 def _lengths(texts: Sequence[str], embedding: Embedding, path: Path) -> Iterator[int]:
@@ -133,65 +120,65 @@ def _lengths(texts: Sequence[str], embedding: Embedding, path: Path) -> Iterator
         yield length
 
 
-Columns = tuple[list[Any], list[int], list[str] | None]
+Columns = tuple[list[Any], list[int], list[Any] | None]
 
 
 def _parquet(file: Path) -> Columns:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow.compute as pc
 
+    schema = opened(file, "text", "label").schema_arrow
+    kind = schema.field("text").type
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_string(value) or pa.types.is_large_string(value)):
+        raise ConfigError(f"{file} has texts of type {kind}; they have to be strings")
+    # As a dictionary, since a few bytes can stand for any number of equal texts.
+    found = column(file, "text", read_dictionary=["text"])
+    size = sum(pc.sum(pc.binary_length(part.dictionary).take(part.indices)).as_py() or 0 for part in found.chunks)
+    if size > MAX_BYTES:
+        raise ConfigError(f"{file} has {size} bytes of texts; at most {MAX_BYTES} are read: write smaller files")
     try:
-        opened = pq.ParquetFile(file, page_checksum_verification=True)
-        if opened.metadata.num_rows > MAX_ROWS:
-            raise ConfigError(f"{file} has {opened.metadata.num_rows} rows; at most {MAX_ROWS} are read")
-        _check_names(file, opened.schema_arrow.names)
-        names = [name for name in ("text", "label", "split") if name in opened.schema_arrow.names]
-        table = opened.read(columns=names)
-    except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{file} is no parquet file that can be read: {error}") from error
-    for name in names:
-        if table[name].null_count:
-            raise ConfigError(f"{file} has {table[name].null_count} rows without a {name}")
-    if not pa.types.is_integer(table["label"].type):
-        raise ConfigError(
-            f"{file} has labels of type {table['label'].type}; they have to be whole numbers 0, 1, 2, ..."
-        )
-    try:
-        split = table["split"].to_pylist() if "split" in names else None
-        return table["text"].to_pylist(), table["label"].to_pylist(), split
+        texts = found.to_pylist()
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{file} has texts that are not UTF-8 (byte {error.start} of one: {error.reason}); write it again from "
             "texts that were decoded by their own encoding"
         ) from error
+    return texts, labels_of(file), split_column(file)
 
 
 def _csv(file: Path) -> Columns:
+    texts: list[str] = []
+    labels: list[int] = []
+    splits: list[str] = []
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            rows = csv.DictReader(opened, strict=True)
-            _check_names(file, rows.fieldnames or ())
-            listed = list(rows)
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            rows = csv.DictReader(lines, strict=True)
+            names = list(rows.fieldnames or ())
+            check_names(file, names, ("text", "label"))
+            for number, row in enumerate(rows):
+                if number == MAX_ROWS:
+                    raise ConfigError(f"{file} has more than {MAX_ROWS} rows, which are read at most")
+                if None in row or None in row.values():
+                    raise ConfigError(
+                        f"row {number} of {file} (it ends in line {rows.line_num}) has another number of values than "
+                        f"the {len(names)} columns; a text with a comma or a line break stands in quotes"
+                    )
+                label = row["label"].strip()
+                if not label.isdecimal() or len(label) > MOST_DIGITS:
+                    raise ConfigError(
+                        f"row {number} of {file} has the label {label!r}; labels are whole numbers 0, 1, 2, ..."
+                    )
+                texts.append(row["text"])
+                labels.append(int(label))
+                splits.append(row.get("split", ""))
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{file} is not UTF-8 (byte {error.start}: {error.reason}); convert it, as with iconv -f LATIN1 -t UTF-8"
         ) from error
     except csv.Error as error:
         raise ConfigError(f"{file} is no CSV file that can be read: {error}") from error
-    labels = []
-    for number, row in enumerate(listed):
-        label = (row["label"] or "").strip()
-        if not label.isdecimal() or len(label) > MOST_DIGITS:
-            raise ConfigError(f"row {number} of {file} has the label {label!r}; labels are whole numbers 0, 1, 2, ...")
-        labels.append(int(label))
-    splits = [row["split"] or "" for row in listed] if listed and "split" in listed[0] else None
-    return [row["text"] for row in listed], labels, splits
-
-
-def _check_names(file: Path, names: Sequence[str]) -> None:
-    missing = {"text", "label"} - set(names)
-    if missing:
-        raise ConfigError(f"{file} has no column {' or '.join(sorted(missing))}; it has {', '.join(names) or 'none'}")
+    return texts, labels, splits if "split" in names else None
 
 
 COLUMNS: dict[str, Callable[[Path], Columns]] = {"parquet": _parquet, "csv": _csv}
