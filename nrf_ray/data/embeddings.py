@@ -7,7 +7,7 @@ Goldberg 2014). `encoders` takes the tokens and vectors of a pretrained encoder 
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from scipy.sparse import csr_matrix
 
+    Places = npt.NDArray[np.int32]
+
 WIDTH = 192
 """Coordinates of a learnt vector."""
 WINDOW = 20
@@ -28,6 +30,8 @@ SMOOTHING = 0.75
 """Power of the contexts' frequencies: rare contexts would otherwise count for too much (Levy et al. 2015)."""
 SPREAD = 0.07
 """Standard deviation of a word's coordinates in the box: every word lies SPREAD * sqrt(WIDTH) = .97 from its centre."""
+BLOCK = 1024
+"""Texts whose pairs of words are listed at once before they are counted."""
 MAX_WORDS = 30_000
 """The most frequent words are kept."""
 TOKEN = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
@@ -78,21 +82,31 @@ def _information(texts: Sequence[Sequence[str]], words: Sequence[str]) -> "csr_m
     from scipy import sparse
 
     places = {word: place for place, word in enumerate(words)}
-    left: list[int] = []
-    right: list[int] = []
-    for tokens in texts:
-        here = [places[token] for token in tokens if token in places]
-        for apart in range(1, min(WINDOW, len(here) - 1) + 1):
-            left += here[:-apart]
-            right += here[apart:]
     size = (len(words), len(words))
-    pairs = sparse.csr_matrix((np.ones(2 * len(left)), (left + right, right + left)), shape=size)
-    pairs.sum_duplicates()
+    before = sparse.csr_matrix(size)
+    for start in range(0, len(texts), BLOCK):
+        left, right = _pairs(texts[start : start + BLOCK], places)
+        before = before + sparse.csr_matrix((np.ones(len(left)), (left, right)), shape=size)
+    pairs = (before + before.T).tocsr()
+    pairs.sort_indices()
     of_word = np.asarray(pairs.sum(axis=1)).ravel()
     context = of_word**SMOOTHING / (of_word**SMOOTHING).sum()
     found = pairs.tocoo()
     information = np.log(found.data / (of_word[found.row] * context[found.col]))
     return sparse.csr_matrix((np.maximum(information, 0.0), (found.row, found.col)), shape=size)
+
+
+def _pairs(texts: Sequence[Sequence[str]], places: Mapping[str, int]) -> "tuple[Places, Places]":
+    """Return the places of all pairs of words within `WINDOW`, those of the first words and those of the second."""
+    import numpy as np
+
+    left, right = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+    for tokens in texts:
+        here = np.array([places[token] for token in tokens if token in places], np.int32)
+        for apart in range(1, min(WINDOW, len(here) - 1) + 1):
+            left.append(here[:-apart])
+            right.append(here[apart:])
+    return np.concatenate(left), np.concatenate(right)
 
 
 def _factors(matrix: "csr_matrix", width: int) -> "npt.NDArray[np.float64]":

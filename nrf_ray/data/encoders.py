@@ -8,10 +8,11 @@ files are in the local cache; nothing here downloads.
 import hashlib
 import importlib.util
 import json
+import math
 import struct
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nrf_ray.data.embeddings import Embedding
 from nrf_ray.data.words import Scaling, WordTable, table_of
@@ -25,6 +26,8 @@ PREFIX = "hf:"
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 TABLES = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "tok_embeddings.weight")
 """How the table of words is called in the weights, at its end."""
+KINDS = {"F32": ("<f4", 4), "F16": ("<f2", 2)}
+"""Types of vectors that are read: numpy's name and the bytes of a number."""
 MAX_HEADER = 2**26
 REACH = 0.4
 """Farthest that all but one in a thousand coordinates of words lie from the centre of the box; the rest is clipped."""
@@ -37,7 +40,7 @@ def encoder_embedding(name: str) -> Embedding:
     folder = encoder_folder(name)
     return Embedding(
         identity=f"{PREFIX}{RULE}:{_digest(folder, _stamp(folder))}",
-        width=_header(folder)[1]["shape"][1],
+        width=_table(folder).shape[1],
         tokenise=lambda text: tokens_of(folder, text),
         learn=lambda texts: read_table(folder),
     )
@@ -139,33 +142,48 @@ def _tokenizer(folder: Path, stamp: object) -> Any:
     return tokenizer
 
 
-def _header(folder: Path) -> tuple[int, dict[str, Any]]:
-    """Return where the tensors begin in the weights, and the entry of the table of words."""
+class _Table(NamedTuple):
+    """Where the vectors of words stand in a file of weights."""
+
+    kind: str
+    """numpy's name of their type."""
+    shape: tuple[int, int]
+    """Words, and coordinates of each."""
+    begin: int
+    """Their first byte in the file."""
+
+
+def _table(folder: Path) -> _Table:
+    """Return where the table of words is, or raise ConfigError where it is not there whole."""
     file = folder / "model.safetensors"
     with file.open("rb") as opened:
         (size,) = struct.unpack("<Q", opened.read(8).ljust(8, b"\0"))
         try:
             header = json.loads(opened.read(size)) if 0 < size <= MAX_HEADER else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{file} is no safetensors file: {error}") from error
     named = header.items() if isinstance(header, dict) else ()
     found = [entry for name, entry in named if name.endswith(TABLES)]
-    wanted = {"dtype", "shape", "data_offsets"}
-    if len(found) != 1 or not isinstance(found[0], dict) or wanted - set(found[0]) or len(found[0]["shape"]) != 2:
+    if len(found) != 1:
         raise ConfigError(f"{file} has {len(found)} tables of words ({', '.join(TABLES)}) where one is expected")
-    return 8 + size, found[0]
+    match found[0]:
+        case {"dtype": str(name), "shape": [int(words), int(width)], "data_offsets": [int(first), int(last)]}:
+            if name not in KINDS:
+                raise ConfigError(f"the table of words in {folder} is {name}; {' and '.join(KINDS)} are read")
+            kind, item = KINDS[name]
+            if not (words > 0 and width > 0 and first >= 0 and last - first == words * width * item):
+                raise ConfigError(f"{file} says that {words} x {width} vectors of {name} take {last - first} bytes")
+            if 8 + size + last > file.stat().st_size:
+                raise ConfigError(
+                    f"{file} ends before its table of words does: it has {file.stat().st_size} bytes of at least "
+                    f"{8 + size + last}; download it again"
+                )
+            return _Table(kind, (words, width), 8 + size + first)
+    raise ConfigError(f"{file} does not say what its table of words is: {found[0]!r:.80}")
 
 
 def _vectors(folder: Path) -> "npt.NDArray[np.float64]":
     import numpy as np
 
-    begin, entry = _header(folder)
-    kinds = {"F32": "<f4", "F16": "<f2"}
-    if entry["dtype"] not in kinds:
-        raise ConfigError(f"the table of words in {folder} is {entry['dtype']}; F32 and F16 are read")
-    first, last = entry["data_offsets"]
-    with (folder / "model.safetensors").open("rb") as file:
-        file.seek(begin + first)
-        data = file.read(last - first)
-    table: npt.NDArray[np.float64] = np.frombuffer(data, kinds[entry["dtype"]]).reshape(entry["shape"]).astype(float)
-    return table
+    kind, shape, begin = _table(folder)
+    return np.fromfile(folder / "model.safetensors", kind, math.prod(shape), offset=begin).reshape(shape).astype(float)

@@ -3,6 +3,7 @@
 A prepared set is the folder `<data home>/datasets/<content digest>`, see `whole`.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from functools import partial
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-WORDS = ("words", "vectors")
-"""Of texts, the table of words: UTF-8 with a line a word, and its vectors."""
+WORDS = ("vocabulary", "vectors")
+"""Of texts, the table of words: a JSON list of them as UTF-8, since a word may be any text, and their vectors."""
 
 
 class Prepared(NamedTuple):
@@ -55,13 +56,14 @@ def prepared_words(located: Located) -> WordTable:
     folder, manifest = _whole(located)
     words, vectors = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in WORDS)
     scaling = Scaling(tuple(manifest["mean"]), tuple(manifest["std"]))
-    return WordTable(words=tuple(words.tobytes().decode().split("\n")), vectors=vectors, scaling=scaling)
+    return WordTable(words=tuple(json.loads(words.tobytes())), vectors=vectors, scaling=scaling)
 
 
 def _whole(located: Located) -> tuple[Path, Facts]:
     """Return folder and manifest of `located`, which is prepared first where it is not whole."""
     folder = data_home() / "datasets" / located.digest
-    return folder, whole(folder, ARRAYS, partial(_write, located), what=f"dataset {located.name.title}")
+    names = (*ARRAYS, *WORDS) if located.kind == "texts" else ARRAYS
+    return folder, whole(folder, names, partial(_write, located), what=f"dataset {located.name.title}")
 
 
 def _opened(folder: Path, manifest: Facts) -> Prepared:
@@ -103,7 +105,7 @@ def _write_words(located: Located, folder: Path, files: Facts) -> WordTable:
     assert embedding is not None, "texts have an embedding"
     batches = portion.files.format.read(portion.files.path, portion.split, portion.rows())
     table = embedding.learn([embedding.tokenise(text) for batch in batches for text in batch.images])
-    arrays = (np.frombuffer("\n".join(table.words).encode(), np.uint8), table.vectors)
+    arrays = (np.frombuffer(json.dumps(table.words, ensure_ascii=False).encode(), np.uint8), table.vectors)
     for name, array in zip(WORDS, arrays, strict=True):
         with ArrayFile(folder, name, "|u1", array.shape) as out:
             out.write(array.tobytes())

@@ -78,7 +78,7 @@ def _number(name: str, parameter: str, text: str) -> int | float:
         raise ConfigError(f"{parameter}={text!r} in dataset {name!r} is no number; write it as 0.5 or 1/4") from error
     if parameter not in WHOLE:
         return value
-    if not math.isfinite(value) or not re.fullmatch(r"\d+", text):
+    if not math.isfinite(value) or not re.fullmatch(r"\d{1,19}", text):
         raise ConfigError(f"{parameter}={text!r} in dataset {name!r} is no whole number; write it as 4")
     return int(text)
 

@@ -97,7 +97,7 @@ class Planted:
 
     def __post_init__(self) -> None:
         for name in ("human", "noise", "p_human", "p_noise", "correlation"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+            object.__setattr__(self, name, float(getattr(self, name)) + 0.0)  # -0 is 0, also in the digest
         self._check_norms()
         _ = self.odds  # refuses odds that cannot be
         for name, least, most in (

@@ -16,6 +16,7 @@ from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.embeddings import LEARNT, WIDTH, learn_words, words_of
 from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.load import load, normalisation, word_table
+from nrf_ray.data.readers import text
 from nrf_ray.data.splitting import split_rows
 from nrf_ray.data.words import LEVELS, UNKNOWN, WORD_MEAN, Scaling, WordTable, table_of
 from nrf_ray.errors import ConfigError
@@ -119,6 +120,13 @@ def test_words_lie_well_inside_the_box_and_apart_from_padding(csv_set):
     np.testing.assert_allclose(lengths, WIDTH**0.5, rtol=0.02)
 
 
+def test_pairs_of_words_may_be_counted_in_blocks(monkeypatch):
+    tokens = [words_of(text) for text in corpus(50)[0]]
+    whole = learn_words(tokens)
+    monkeypatch.setattr("nrf_ray.data.embeddings.BLOCK", 7)
+    assert np.array_equal(learn_words(tokens).vectors, whole.vectors)
+
+
 def test_the_embedding_does_not_depend_on_the_order_of_texts_but_on_what_stands_together():
     tokens = [words_of(text) for text in corpus(400)[0]]
     first, turned = learn_words(tokens), learn_words(tokens[::-1])
@@ -214,9 +222,6 @@ def test_labels_out_of_range_and_what_is_no_text_are_refused(tmp_path):
     assert "row 2" in refusal(f"text-csv:{path}")
     path = write_texts(tmp_path / "c.parquet", TEXTS[:4], [0.0, 1.0, 0.0, 1.0])
     assert "labels of type double" in refusal(f"text-parquet:{path}")
-    path = write_texts(tmp_path / "d.parquet", [text.encode() for text in TEXTS[:4]], LABELS[:4])
-    assert "row 0 of" in (said := refusal(f"text-parquet:{path}"))
-    assert "is of type bytes and no text" in said
 
 
 def test_an_unknown_encoding_is_refused_with_the_remedy(tmp_path):
@@ -240,8 +245,11 @@ def test_a_label_of_many_digits_is_no_label(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [("review,label\ngood,1\n", "has no column text; it has review, label"), ("", "has no column label or text"),
-     ('text,label\n"good,1\n', "is no CSV file that can be read")],
-    ids=["other names", "nothing", "an open quote"],
+     ('text,label\n"good,1\n', "is no CSV file that can be read"),
+     ("label,text\n1,good, but long\n", "(it ends in line 2) has another number of values than the 2 columns"),
+     ("label,text\n0,bad\n1\n", "row 1 of"),
+     ("text,label,text\ngood,1,bad\n", "has 2 columns called text; leave one")],
+    ids=["other names", "nothing", "an open quote", "a comma without quotes", "half a row", "a column twice"],
 )  # fmt: skip
 def test_what_is_no_such_csv_is_refused(tmp_path, content, said):
     path = tmp_path / "a.csv"
@@ -254,6 +262,63 @@ def test_what_is_no_parquet_of_texts_is_refused(tmp_path):
     path.write_bytes(b"PAR1 no")
     assert "is no parquet file that can be read" in refusal(f"text-parquet:{path}")
     assert "there is no file *.csv in" in refusal(f"text-csv:{tmp_path}")
+
+
+def test_a_folder_that_is_called_like_a_file_is_none(tmp_path):
+    (tmp_path / "set" / "old.csv").mkdir(parents=True)
+    assert "there is no file *.csv in" in refusal(f"text-csv:{tmp_path / 'set'}")
+
+
+@pytest.mark.parametrize("split", [[["train"]] * 4, [0] * 4], ids=["lists", "numbers"])
+def test_a_split_that_is_no_name_is_refused(tmp_path, split):
+    path = write_texts(tmp_path / "a.parquet", TEXTS[:4], LABELS[:4], split=split)
+    assert "has a split called" in refusal(f"text-parquet:{path}")
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.list_(pa.string()), pa.binary()], ids=str)
+def test_a_column_of_another_type_is_no_text(tmp_path, kind):
+    texts = pa.array([{"int64": 0, "binary": b"good"}.get(str(kind), [])] * 4, kind)
+    pq.write_table(pa.table({"text": texts, "label": [0, 1, 0, 1]}), tmp_path / "a.parquet")
+    assert "they have to be strings" in refusal(f"text-parquet:{tmp_path / 'a.parquet'}")
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_texts_of_every_type_of_string_are_read(tmp_path, kind):
+    pq.write_table(pa.table({"text": pa.array(TEXTS).cast(kind), "label": LABELS}), tmp_path / "a.parquet")
+    assert dataset_named(f"text-parquet:{tmp_path / 'a.parquet'}").num_train == 50
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    columns = [pa.array(TEXTS[:4]), pa.array(TEXTS[4:8]), pa.array(LABELS[:4])]
+    pq.write_table(pa.Table.from_arrays(columns, ["text", "text", "label"]), tmp_path / "a.parquet")
+    assert "has 2 columns called text; leave one" in refusal(f"text-parquet:{tmp_path / 'a.parquet'}")
+
+
+def test_a_short_file_of_endless_texts_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(text, "MAX_BYTES", 10**6)
+    same = pa.DictionaryArray.from_arrays(np.zeros(4000, np.int8), pa.array(["good " * 1000]))
+    pq.write_table(pa.table({"text": same, "label": [0, 1] * 2000}), tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 50_000
+    assert "has 20000000 bytes of texts" in refusal(f"text-parquet:{tmp_path / 'a.parquet'}")
+
+
+def test_a_file_without_a_split_beside_others_that_have_one_is_refused(tmp_path):
+    for name in ("train-0", "test-0", "unsupervised-0"):
+        write_texts(tmp_path / "set" / f"{name}.parquet", TEXTS, LABELS)
+    said = refusal(f"text-parquet:{tmp_path / 'set'}")
+    assert "unsupervised-0.parquet has no column split, and its name does not begin with train" in said
+
+
+def test_words_with_line_breaks_are_kept_as_they_are(tmp_path, monkeypatch):
+    odd = ["bad\n", "good", "film\nnoir", '"', "\\n", "\u2028"]
+    learn = lambda texts: table_of(odd, np.eye(WIDTH)[: len(odd)], Scaling((0.5,) * WIDTH, (0.1,) * WIDTH))  # noqa: E731
+    embedding = replace(LEARNT, identity="odd", tokenise=lambda text: ["good", "film\nnoir"], learn=learn)
+    monkeypatch.setattr("nrf_ray.data.readers.text.LEARNT", embedding)
+    monkeypatch.setitem(FORMATS, "text-csv", text.format_of("csv", embedding))
+    ref = dataset_named(f"text-csv:{write_texts(tmp_path / 'a.csv', TEXTS, LABELS)}").ref
+    table = word_table(ref)
+    assert table.words == tuple(odd)
+    assert table.texts_of(load(ref)[1].images.numpy())[0] == "good film\nnoir"
 
 
 def test_an_embedding_is_named_for_texts_alone_and_before_the_at(tmp_path, csv_set):

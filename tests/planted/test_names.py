@@ -49,6 +49,10 @@ def test_a_name_states_what_is_not_usual_and_nothing_else():
     assert planted_name(parse_planted(f"planted-image[{written}]")) == "planted-image[label=noise,noise=0.125]"
 
 
+def test_minus_zero_is_zero():
+    assert dataset_named("planted-image[correlation=-0]").ref == dataset_named("planted-image").ref
+
+
 def test_every_parameter_and_the_generator_are_in_the_digest(monkeypatch):
     usual = planted("image", p_human=0.8, p_noise=0.8)
     changed = [
@@ -120,6 +124,7 @@ def test_a_set_of_another_generator_is_refused():
         ("planted-image[train=inf]", "train='inf' in dataset .* is no whole number"),
         ("planted-image[train=3]", "train of a planted set is from 4 to 1048576, not 3"),
         ("planted-image[test=2000000]", "test of a planted set is from 4 to 1048576, not 2000000"),
+        (f"planted-image[seed={'0' * 5000}1]", "seed='0000.*' in dataset .* is no whole number"),
         ("planted-image[seed=9223372036854775808]", "seed of a planted set is from 0 to 9223372036854775807"),
         ("planted-image[p_human=1.5]", "p_human=1.5 is no share; give a number from 0 to 1"),
         ("planted-image[p_noise=nan]", "p_noise=nan is no share"),

@@ -50,6 +50,12 @@ def save_encoder(folder: Path) -> "transformers.BertForSequenceClassification":
     return model
 
 
+def weights(**entry: object) -> bytes:
+    """Return a safetensors file that says where its table of words is, and ends there."""
+    header = json.dumps({"embeddings.word_embeddings.weight": {"dtype": "F32", **entry}}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoders") / "tiny-bert"
@@ -147,11 +153,17 @@ def test_a_package_without_an_encoder_is_refused():
     [("tokenizer.json", b"{}", "tokenizer.json cannot be read"),
      ("model.safetensors", (2).to_bytes(8, "little") + b"[]", "has 0 tables of words"),
      ("model.safetensors", (41).to_bytes(8, "little") + b'{"embeddings.word_embeddings.weight": []}',
-      "one is expected"),
+      "does not say what its table of words is"),
+     ("model.safetensors", weights(shape=[2, 3], data_offsets=[0, 20]), "2 x 3 vectors of F32 take 20 bytes"),
+     ("model.safetensors", weights(shape=[2, "3"], data_offsets=[0, 24]), "does not say what its table of words is"),
+     ("model.safetensors", weights(shape=[2, 3], data_offsets=[0, 24]), "ends before its table of words does: it has"),
+     ("model.safetensors", weights(dtype="I8", shape=[2, 3], data_offsets=[0, 6]), "is I8; F32 and F16 are read"),
+     ("model.safetensors", (10**5).to_bytes(8, "little") + b"[" * 10**5, "is no safetensors file"),
      ("model.safetensors", b"", "has 0 tables of words"),
      ("model.safetensors", (9).to_bytes(8, "little") + b"no header", "is no safetensors file"),
      ("config.json", b"{}", "cannot be built")],
-    ids=["tokenizer", "a list", "an entry that is a list", "no weights", "other weights", "config"],
+    ids=["tokenizer", "a list", "an entry that is a list", "another size", "a shape of words", "cut off",
+         "another type", "deep", "no weights", "other weights", "config"],
 )  # fmt: skip
 def test_damaged_encoders_are_refused_in_one_line(tmp_path, dataset, file, content, said):
     save_encoder(tmp_path / "bert")
