@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from nrf_ray.grille import ball_text, share_text
+from nrf_ray.grille import ball_text, interval_text, share_text
 from nrf_ray.statistics import holm, seeds_needed
 from nrf_ray.statistics.intervals import LEVEL, RESAMPLES
 
@@ -59,7 +59,7 @@ def of_paper(beside: pd.DataFrame) -> str:
 def of_figure_3(figure_3: pd.DataFrame) -> str:
     """Say how learning from D_det goes with being fooled (`nrf_ray.evidence.figure_3`)."""
     return _bullets(
-        f"{row['attack']}, d_det at {row['d_det']}: r = {row['r']:.2f} {_interval(row['low'], row['high'])} over "
+        f"{row['attack']}, d_det at {row['d_det']}: r = {row['r']:.2f} {interval_text(row['low'], row['high'])} over "
         f"{row['archs']} architectures, permutation p = {row['p']:.3g} "
         f"({pairings_text(row['exact'])}), corrected {row['holm_p']:.3g}: {_direction(row)}."
         for row in figure_3.to_dict("records")
@@ -85,13 +85,13 @@ def of_leakage(leaked: pd.DataFrame, chance: float | None) -> str:
     """Say what leaks through features meant to be robust (`views.leaked`), beside chance where it is known."""
     return _bullets(
         f"**{row['label']}** through {row['series']} ({_spec(row['meets_spec'])}): {share_text(row['mean'])} "
-        f"{_interval(row['test_low'], row['test_high'])}{_beside_chance(row, chance)}."
+        f"{interval_text(row['test_low'], row['test_high'])}{_beside_chance(row, chance)}."
         for row in leaked.to_dict("records")
     )
 
 
 def of_costs(kinds: pd.DataFrame, path: pd.DataFrame) -> str:
-    """Say where the time went, and what no further machine could save (`cost.by_kind`, `cost.critical_path`)."""
+    """Say where the time went, and how many slots that can use (`cost.by_kind`, `cost.critical_path`)."""
     if kinds.empty or path.empty:
         return NOTHING
     total, least = kinds["seconds"].sum(), path["seconds"].sum()
@@ -99,7 +99,8 @@ def of_costs(kinds: pd.DataFrame, path: pd.DataFrame) -> str:
     return _bullets(
         [
             f"{total:.0f} seconds of work in {kinds['stages'].sum()} stages; {first['stage']}: {first['share']:.0%}.",
-            f"The longest chain takes {least:.0f} seconds: more than {max(1, round(total / least))} slots cannot help.",
+            f"The longest chain takes {least:.0f} seconds, the shards of a set one after the other: more than "
+            f"{max(1, round(total / least))} slots help only where they share those.",
         ]
     )
 
@@ -108,15 +109,11 @@ def _bullets(statements: Iterable[str]) -> str:
     return "\n".join(f"- {statement}" for statement in statements) or NOTHING
 
 
-def _interval(low: float, high: float) -> str:
-    return "" if pd.isna(low) else f"[{share_text(low)}, {share_text(high)}]"
-
-
 def _difference(row: dict[Any, Any]) -> str:
     """Word a paired difference: how large, against what, and whether it is shown."""
     return (
         f"{share_text(abs(row['difference']))} {_more(row['difference'])} than {row['against']} "
-        f"{_interval(row['low'], row['high'])}{_verdict(row)}"
+        f"{interval_text(row['low'], row['high'])}{_verdict(row)}"
     )
 
 

@@ -27,7 +27,7 @@ def by_kind(stages: pd.DataFrame) -> pd.DataFrame:
 
 
 def critical_path(stages: pd.DataFrame) -> pd.DataFrame:
-    """Return the chain of stages, each made from the one before, that takes longest: the least time of any cluster.
+    """Return the chain of stages, each made from the one before, that takes longest, shards one after the other.
 
     Rows are those of `stages`, in the order of work, with `ends`, the seconds from the chain's start to its end.
     """

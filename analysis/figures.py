@@ -40,6 +40,9 @@ Array = npt.NDArray[np.float64]
 LABEL_WIDTH = 44
 """Characters of a label's line."""
 
+HATCHES = ("", "//", "..")
+"""Of bars: the next one where all colours are used up."""
+
 NAME_OFFSET = (-6.0, 2.0)
 """From a published point of Figure 3 to the end of its name, in points."""
 
@@ -85,7 +88,8 @@ def bars(table: pd.DataFrame, *, title: str, ylabel: str, note: str) -> Figure:
     for index, kind in enumerate(kinds):
         rows = table[table["series"] == kind]
         x = np.array([labels.index(label) for label in rows["label"]]) + _offset(index, len(kinds))
-        ax.bar(x, rows["mean"], width * 0.92, color=COLOURS[index], label=str(kind))
+        colour, hatch = COLOURS[index % len(COLOURS)], HATCHES[index // len(COLOURS) % len(HATCHES)]
+        ax.bar(x, rows["mean"], width * 0.92, color=colour, hatch=hatch, edgecolor="white", label=str(kind))
         ax.errorbar(x, rows["mean"], yerr=_arms(rows), fmt="none", ecolor=BLACK, elinewidth=1, capsize=2)
         known = rows["paper"].notna().to_numpy()
         if known.any():

@@ -18,7 +18,7 @@ import pyarrow as pa
 from nrf_ray.errors import NrfError
 from nrf_ray.evidence import model_text, set_text
 from nrf_ray.graph.store import Store
-from nrf_ray.grille import ball_text, share_text
+from nrf_ray.grille import ball_text, interval_text, share_text
 from nrf_ray.kept import DECLARED
 from nrf_ray.page.pieces import drawn
 from nrf_ray.parquet import read_table, schema, to_arrow
@@ -140,21 +140,17 @@ def _readable(row: dict[Any, Any]) -> dict[str, Any]:
         "seeds": row["seeds"],
         "models": row["models"],
         "n": row["n"],
-        "95% over test images": _interval(row["test_low"], row["test_high"]),
+        "95% over test images": interval_text(row["test_low"], row["test_high"]),
     }
     if "paper" in row:
-        paper, reruns = share_text(row["paper"]), _interval(row["reruns_low"], row["reruns_high"])
+        paper, reruns = share_text(row["paper"]), interval_text(row["reruns_low"], row["reruns_high"])
         cells["paper"] = "" if pd.isna(row["paper"]) else f"{paper} ({row['paper_source']}: {row['paper_of']})"
         cells["re-runs"] = f"{reruns} ({row['reruns']}: {row['reruns_of']})" if reruns else ""
     return cells
 
 
 def _with_interval(estimate: float, low: float, high: float) -> str:
-    return f"{share_text(estimate)} {_interval(low, high)}".strip()
-
-
-def _interval(low: float, high: float) -> str:
-    return "" if pd.isna(low) else f"[{share_text(low)}, {share_text(high)}]"
+    return f"{share_text(estimate)} {interval_text(low, high)}".strip()
 
 
 def _missing(sweep: str, table: str, why: str) -> pd.DataFrame:

@@ -13,13 +13,14 @@ from rich.console import Console
 from nrf_ray.cluster.address import check_address, check_listening
 from nrf_ray.console import make_console
 from nrf_ray.errors import ConfigError, StagesFailed
-from nrf_ray.forecast import Machine, duration, error_lines, forecast, forecast_lines, machine_named, this_machine
+from nrf_ray.forecast import Machine, error_lines, forecast, forecast_lines, machine_named, this_machine
 from nrf_ray.graph.estimates import Estimates, learn
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
 from nrf_ray.options import RunOptions
+from nrf_ray.spans import span
 from nrf_ray.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -74,12 +75,12 @@ def _print_plan(console: Console, plan: Plan) -> None:
     """Print one line a stage; a rich table would take longer than the plan itself."""
     width = max((len(step.stage.title) for step in plan.steps), default=0)
     kinds = max((len(step.stage.kind.name) for step in plan.steps), default=0) + 2
-    lines = [f"{'stage':{kinds}}{'key':14}{'what':{width + 2}}{'state':19}{'cost':>8}  reason"]
+    lines = [f"{'stage':{kinds}}{'key':14}{'what':{width + 2}}{'state':19}{'cost':>10}  reason"]
     for step in plan.steps:
-        cost = duration(step.seconds) if step.seconds else ""
+        cost = span(step.seconds) if step.seconds else ""
         stage = step.stage
         what = f"{stage.kind.name:{kinds}}{stage.key[:12]:14}{stage.title:{width + 2}}"
-        lines.append(f"{what}{step.state.value:19}{cost:>8}  {step.reason}")
+        lines.append(f"{what}{step.state.value:19}{cost:>10}  {step.reason}")
     console.out("\n".join(lines))
 
 

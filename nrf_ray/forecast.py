@@ -20,6 +20,7 @@ from nrf_ray.graph.plan import Plan, State
 from nrf_ray.graph.record import accelerators, launch_provenance
 from nrf_ray.graph.schedule import longest_chain, lower_bound, simulate
 from nrf_ray.graph.stage import Resources
+from nrf_ray.spans import span
 from nrf_ray.stages.costs import DEVICES
 
 START_SECONDS = 8.0
@@ -87,6 +88,8 @@ class Forecast:
 
     kinds: Mapping[str, "KindForecast"]
     """By kind of stage, in the order of the plan."""
+    slots: int
+    """How many stages run at once."""
     wall: float
     """Seconds from the start of the command to its end."""
     bound: float
@@ -121,6 +124,7 @@ def forecast(plan: Plan, estimates: Estimates, slots: int) -> Forecast:
     run = simulate(todo, slots, cost=plan.cost, handout=HANDOUT_SECONDS)
     return Forecast(
         kinds=kinds,
+        slots=slots,
         wall=START_SECONDS + run.wall if todo else 0.0,
         bound=lower_bound(todo, slots, plan.cost),
         chain=longest_chain(todo, slots, plan.cost),
@@ -134,12 +138,12 @@ def forecast_lines(expected: Forecast, machine: Machine) -> list[str]:
     lines = []
     for name, kind in expected.kinds.items():
         basis = ", ".join(f"{count} by {basis}" for basis, count in kind.basis.items())
-        lines.append(f"expected  {name:{width}}{kind.count:6} stages {duration(kind.seconds):>9}  {basis}")
+        lines.append(f"expected  {name:{width}}{kind.count:6} stages {span(kind.seconds):>10}  {basis}")
     if lines:
         lines += [
-            f"expected on {machine}: {duration(expected.wall)} from start to end",
-            f"no schedule takes less than {duration(expected.bound)}: {duration(expected.work)} of work on "
-            f"{machine.slots} slots; the longest chain of stages takes {duration(expected.chain)}",
+            f"expected on {machine}: {span(expected.wall)} from start to end",
+            f"no schedule takes less than {span(expected.bound)}: {span(expected.work)} of work on "
+            f"{_slots(expected)}; the longest chain of stages takes {span(expected.chain)}",
         ]
     return lines
 
@@ -157,15 +161,15 @@ def error_lines(plan: Plan, took: Mapping[Key, float], expected: Forecast, wall:
         return []
     off = statistics.median(abs(math.log(true / step.seconds)) for step, true in pairs if step.seconds and true)
     return [
-        f"expected {duration(expected.wall)} from start to end, took {duration(wall)}: {_error(expected.wall, wall)}",
+        f"expected {span(expected.wall)} from start to end on {_slots(expected)}, took {span(wall)}: "
+        f"{_error(expected.wall, wall)}",
         f"error of the estimates (expected over measured): {', '.join(parts)}; "
         f"half of the stages within a factor of {math.exp(off):.2f}",
     ]
 
 
-def duration(seconds: float) -> str:
-    """Return a time for people."""
-    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
+def _slots(expected: Forecast) -> str:
+    return f"{expected.slots} {'slot' if expected.slots == 1 else 'slots'}"
 
 
 def _error(said: float, true: float) -> str:

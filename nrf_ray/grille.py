@@ -15,6 +15,11 @@ def share_text(value: float) -> str:
     return text.replace("0.", ".", 1) if abs(float(text)) < 1 else f"{value:.2f}"
 
 
+def interval_text(low: float, high: float) -> str:
+    """Return an interval of shares in brackets; nothing where it is missing."""
+    return "" if pd.isna(low) else f"[{share_text(low)}, {share_text(high)}]"
+
+
 def mean_ci(values: "pd.Series[float]") -> str:
     """Return mean and 95% t interval over `values` (one per seed) as text; a single value stands alone.
 

@@ -5,8 +5,15 @@
   const sorted = new Map();
   let paused = false;
 
+  const SECONDS = { d: 86400, h: 3600, min: 60, s: 1 };
+
+  // Of a time such as "4 min 5 s" its seconds, of a number itself, of anything else its text.
   const value = (cell) => {
     const text = cell.textContent.trim();
+    const parts = [...text.matchAll(/(\d[\d.]*) (d|h|min|s)(?= |$)/g)];
+    if (parts.length && parts.map(([part]) => part).join(" ") === text) {
+      return parts.reduce((sum, [, count, unit]) => sum + count * SECONDS[unit], 0);
+    }
     const number = parseFloat(text.replace(/,/g, ""));
     return Number.isNaN(number) ? text : number;
   };

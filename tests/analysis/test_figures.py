@@ -96,6 +96,12 @@ def test_bars_are_means_by_group_and_series():
     assert line_data(ax)["paper"][0][1] == 0.437
 
 
+def test_bars_beyond_the_colours_are_hatched():
+    many = pd.concat([SUMMARY[:1].assign(series=f"attack {i}") for i in range(9)])
+    drawn = figures.bars(many, ylabel="accuracy, share", **WORDS).axes[0].patches
+    assert len({(bar.get_facecolor(), bar.get_hatch()) for bar in drawn}) == 9
+
+
 def test_differences_show_both_intervals_and_are_filled_where_shown():
     table = pd.DataFrame(
         {

@@ -6,6 +6,7 @@
 import io
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from nrf_ray.page.document import document
+from nrf_ray.page.origin import Host
 from nrf_ray.page.serve import make_server
 from nrf_ray.page.snapshot import Standing
 from tests.chromium import WIDTHS, axe_script, launched, load_milliseconds, opened, unfold, violations
@@ -139,6 +141,19 @@ def test_tables_sort_by_the_keyboard(browser: Any, files: Any) -> None:
     assert table.locator("th[aria-sort=ascending]").count() == 1
     page.keyboard.press("Enter")
     assert names() == ["d (source)", "d_det", "leak_det"]
+    page.context.close()
+
+
+def test_times_sort_by_how_long_they_are(browser: Any, tmp_path: Path) -> None:
+    seconds = {"b": 245.0, "d": 3_720.0, "a": 12.0, "c": 1_800.0}
+    page_of = finished()
+    hosts = tuple(Host(name=n, processor="p", device="cpu", stages=1, seconds=s) for n, s in seconds.items())
+    (tmp_path / "report.html").write_bytes(document(replace(page_of, origin=replace(page_of.origin, hosts=hosts))))
+    page, _ = opened(browser, tmp_path / "report.html")
+    unfold(page)
+    table = page.locator("table", has=page.get_by_text("Machines"))
+    table.get_by_role("button", name="work").click()
+    assert table.locator("tbody tr > :last-child").all_inner_texts() == ["12 s", "4 min 5 s", "30 min", "1 h 2 min"]
     page.context.close()
 
 

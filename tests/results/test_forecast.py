@@ -44,7 +44,7 @@ def test_after_a_run_the_error_is_said_by_kind(tmp_path):
     plan = make_plan([node("a", seconds=2), node("b", seconds=4)], store)
     took = {step.stage.key: step.seconds * 2 for step in plan.steps}
     whole, kinds = error_lines(plan, took, forecast(plan, Estimates(), slots=1), wall=28.0)
-    assert whole == "expected 14.0 s from start to end, took 28.0 s: -50%"
+    assert whole == "expected 14 s from start to end on 1 slot, took 28 s: -50%"
     assert kinds.endswith("toy -50%; half of the stages within a factor of 2.00")
     assert error_lines(plan, {}, forecast(plan, Estimates(), slots=1), wall=1.0) == []
 
