@@ -30,7 +30,7 @@ SIDE = 4096
 STEPS = 3
 """Of a run; a step's rate does not depend on their number."""
 OPERATIONS = 4
-"""Of one step, by multiply-adds of one forward pass."""
+"""Of a step, by multiply-adds of a forward pass: two each, forward and backward to the input alike."""
 
 
 def rivals(name: str) -> list[Contender]:

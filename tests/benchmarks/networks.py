@@ -25,9 +25,6 @@ from tests.benchmarks.harness import OUT
 
 SHAPE = (3, 32, 32)
 CLASSES = 10
-FLOPS_A_STEP = 4
-"""Floating-point operations of one attack step by multiply-adds of one forward pass: two a multiply-add, forward and
-backward to the input alike."""
 
 
 def conv4(channels: int) -> tuple[nn.Module, int]:
