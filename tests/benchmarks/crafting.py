@@ -5,7 +5,7 @@
 All do the same batches on one thread a worker, by the same crafting code. The bare loops start warm, with the images
 and the source loaded, and keep nothing. Ray Data starts its actors for every build, as it does in a trial; they load
 images and source and write the shards, and the trial reads them back and commits. So `first is` says what is left
-after all that Ray Data and the store cost, in builds of more than a minute.
+after all that Ray Data and the store cost. A case is called by its images.
 """
 
 from contextlib import ExitStack
@@ -14,10 +14,8 @@ from functools import partial
 from tests.benchmarks.builds import BareLoops, Build, through_ray_data, workshop
 from tests.benchmarks.harness import Case, Contender, main
 
-MINUTE = Build(images=24576, arch="resnet_m", steps=20, shards=24)
-"""More than a minute of two cores of a server."""
-HALF = Build(images=12288, arch="resnet_m", steps=20, shards=12)
-"""As long on one core."""
+SIZES = ((24576, 24, 3), (16384, 16, 3), (1024, 4, 5))
+"""Images of a build, its shards, and rounds: more than a minute on two cores, less on faster ones, all start-up."""
 
 
 def rivals(build: Build, half: Build) -> list[Contender]:
@@ -42,19 +40,23 @@ def rivals(build: Build, half: Build) -> list[Contender]:
 
 
 def cases() -> list[Case]:
-    """Return the build of a minute, and a small one that shows what starting costs."""
-    small = Build(images=1024, arch="resnet_m", steps=20, shards=4)
+    """Return one case a size; one actor gets half of the work, so that it takes as long."""
     return [
         Case(
-            name=name,
-            contenders=partial(rivals, build, half),
+            name=str(images),
+            contenders=partial(rivals, built(images, shards), built(images // 2, shards // 2)),
             threads=2,
             unit="image-steps",
             repeats=repeats,
             warm_ups=0,
         )
-        for name, build, half, repeats in (("minute", MINUTE, HALF, 3), ("seconds", small, small, 5))
+        for images, shards, repeats in SIZES
     ]
+
+
+def built(images: int, shards: int) -> Build:
+    """Return the build of so many images."""
+    return Build(images=images, arch="resnet_m", steps=20, shards=shards)
 
 
 if __name__ == "__main__":

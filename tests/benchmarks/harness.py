@@ -19,10 +19,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-import psutil
-
 from nrf_ray.allocator import keep_freed_memory
-from tests.benchmarks.table import Result, machine, merge_table, read_table, show
+from tests.benchmarks.processes import OthersWatch
+from tests.benchmarks.table import Result, identity, machine, merge_table, read_table, show
 
 REPEATS = 10
 """Rounds of a case, where it says no other number: enough for quartiles."""
@@ -40,8 +39,8 @@ class Contender:
     """What it is called in tables."""
     run: Callable[[], object]
     """Does the work once; this is what is timed."""
-    work: float = 1.0
-    """How many `unit`s of the case one run does."""
+    work: float | Callable[[], float] = 1.0
+    """How many `unit`s of the case one run does; a function is asked after each run how many that one did."""
     check: Callable[[], Mapping[str, float]] = field(default=dict)
     """Called after all rounds: what an independent look at the last run's result says."""
     close: Callable[[], object] = field(default=lambda: None)
@@ -84,8 +83,8 @@ def main(benchmark: str, description: str, cases: Sequence[Case]) -> None:
 def report(path: Path, results: Sequence[Result], *, add: bool = False) -> None:
     """Print the results of one case and put them into the table at `path`, with `add` beside the former samples."""
     if add and path.exists():
-        former = {(row.case, row.contender): row for row in read_table(path)}
-        results = _together([former.get((new.case, new.contender)) for new in results], results)
+        former = {(identity(row), row.contender): row for row in read_table(path)}
+        results = _together([former.get((identity(new), new.contender)) for new in results], results)
     show(results)
     merge_table(path, results)
 
@@ -159,7 +158,9 @@ def _rounds(benchmark: str, case: Case, repeats: int) -> list[Result]:
             for turn in range(repeats):
                 begin = turn % len(contenders)
                 for contender in (*contenders[begin:], *contenders[:begin]):
-                    rates[contender.name].append(contender.work / timed(contender.run))
+                    seconds = timed(contender.run)
+                    work = contender.work() if callable(contender.work) else contender.work
+                    rates[contender.name].append(work / seconds)
         return [
             result(
                 benchmark,
@@ -236,32 +237,3 @@ def timed(run: Callable[[], object]) -> float:
     began = time.perf_counter()
     run()
     return time.perf_counter() - began
-
-
-class OthersWatch:
-    """How many cores other processes kept busy meanwhile, mean over the time inside `with`."""
-
-    cores = 0.0
-
-    def __enter__(self) -> "OthersWatch":
-        self._began, self._busy = time.perf_counter(), self._busy_beside_us()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        busy = self._busy_beside_us() - self._busy
-        self.cores = max(0.0, busy / (time.perf_counter() - self._began))
-
-    @staticmethod
-    def _busy_beside_us() -> float:
-        busy = psutil.cpu_times()
-        idle = busy.idle + getattr(busy, "iowait", 0.0)
-        return sum(busy[:8]) - idle - sum(map(_cpu_seconds, [psutil.Process(), *psutil.Process().children(True)]))
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    """Return what a process and its children that have ended took; 0 where it has ended itself."""
-    try:
-        took = process.cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
-    return float(took.user + took.system + took.children_user + took.children_system)

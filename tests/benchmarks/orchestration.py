@@ -13,6 +13,7 @@ stages a trial; both are worth it only where stages take less than a second each
 """
 
 import io
+import os
 import sys
 import tempfile
 import time
@@ -26,6 +27,8 @@ from rich.console import Console
 from nrf_ray.cluster.run import run_sweep
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.store import RECORD, Store, place_of
+from tests.benchmarks.harness import OUT, report, result
+from tests.benchmarks.processes import OthersWatch
 from tests.cluster.toys import Toy, sweep_of, toy
 
 
@@ -71,23 +74,27 @@ def measure(stages: int, seconds: float) -> Run:
 
 
 def main() -> None:
-    """Print one line a run, and the medians."""
+    """Print one line a run, and keep their medians."""
     given = dict(enumerate(sys.argv[1:]))
     stages, repeats, seconds = int(given.get(0, 1000)), int(given.get(1, 3)), float(given.get(2, 0))
-    runs = []
-    for _ in range(repeats):
-        run = measure(stages, seconds)
-        runs.append(run)
-        by_quarter = ", ".join(f"{1000 * gap:.1f}" for gap in run.quarters)
-        print(
-            f"start {run.start:.1f} s, {1000 * run.gap:.1f} ms a stage (median; by quarter {by_quarter}), end "
-            f"{run.end:.1f} s, beside the work {run.beside:.1f} s, {run.processes} processes",
-            flush=True,
-        )
-    print(
-        f"{stages} stages of {seconds:g} s, n = {repeats}: {1000 * median(run.gap for run in runs):.1f} ms a stage, "
-        f"start {median(run.start for run in runs):.1f} s, end {median(run.end for run in runs):.1f} s"
-    )
+    runs, load = [], os.getloadavg()[0]
+    with OthersWatch() as others:
+        for _ in range(repeats):
+            run = measure(stages, seconds)
+            runs.append(run)
+            by_quarter = ", ".join(f"{1000 * gap:.1f}" for gap in run.quarters)
+            print(
+                f"start {run.start:.1f} s, {1000 * run.gap:.1f} ms a stage (median; by quarter {by_quarter}), end "
+                f"{run.end:.1f} s, beside the work {run.beside:.1f} s, {run.processes} processes",
+                flush=True,
+            )
+    checks = {part: median(getattr(run, part) for run in runs) for part in ("start", "gap", "end", "beside")}
+    rates = [1 / run.gap for run in runs]
+    row = result(
+        "orchestration", f"{stages}x{seconds:g}s", "sweep", rates,
+        unit="stages/s", threads=2, load=load, others=others.cores, checks=checks,
+    )  # fmt: skip
+    report(OUT / "orchestration.parquet", [row])
 
 
 if __name__ == "__main__":

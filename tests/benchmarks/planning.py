@@ -8,6 +8,7 @@ The full store holds a record for every stage. Counted is everything between the
 
 import math
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
 from nrf_ray.options import Options
 from nrf_ray.sweep import Sweep
+from tests.benchmarks.harness import OUT, report, result
+from tests.benchmarks.processes import OthersWatch
 from tests.sweeps import transfer_grid
 
 
@@ -45,7 +48,7 @@ def measure(uri: str, seeds: int) -> tuple[int, float, float, float]:
 
 
 def main() -> None:
-    """Print one line for each store."""
+    """Measure both stores."""
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     repeats = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     one, two = (len(list(sweep_with(seeds).stages())) for seeds in (1, 2))
@@ -55,15 +58,19 @@ def main() -> None:
         for stage in sweep_with(seeds).stages():
             stores["full"].commit(record_of(stage, [], {"n": 1}, 1.0, "now"))
         for name, store in stores.items():
-            runs = []
-            for _ in range(repeats):
-                with multiprocessing.get_context("spawn").Pool(1) as process:
-                    runs.append(process.apply(measure, (store.uri, seeds)))
+            runs, load = [], os.getloadavg()[0]
+            with OthersWatch() as others:
+                for _ in range(repeats):
+                    with multiprocessing.get_context("spawn").Pool(1) as process:
+                        runs.append(process.apply(measure, (store.uri, seeds)))
             counts, cpu, wall, peak = zip(*runs, strict=True)
-            print(
-                f"{name} store, {counts[0]} stages in the plan, n = {repeats}: {median(wall):.2f} s "
-                f"({min(wall):.2f} .. {max(wall):.2f}), {median(cpu):.2f} s of CPU, peak {max(peak):.0f} MB"
-            )
+            checks = {"stages": counts[0], "seconds": median(wall), "cpu_seconds": median(cpu), "peak_mb": max(peak)}
+            rates = [counts[0] / seconds for seconds in wall]
+            row = result(
+                "planning", f"{wanted}-{name}", "plan", rates,
+                unit="stages/s", threads=1, load=load, others=others.cores, checks=checks,
+            )  # fmt: skip
+            report(OUT / "planning.parquet", [row])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""How much memory a tree of processes holds, watched from outside while it works."""
+"""What a tree of processes takes, watched while it works: its memory, and the cores that it leaves to others."""
 
 import threading
+import time
 from pathlib import Path
 
 import psutil
 
 SAMPLE_SECONDS = 0.25
+LOOK_SECONDS = 1.0
+"""Between two looks at what our processes worked; it costs them a few milliseconds."""
 
 
 class MemoryWatch:
@@ -56,3 +59,49 @@ def memory_of(pid: int) -> tuple[str, float, float]:
 def _mib(file: Path, field: str) -> float:
     found = [line.split()[1] for line in file.read_text().splitlines() if line.startswith(field)]
     return float(found[0]) / 1024 if found else 0.0
+
+
+class OthersWatch:
+    """How many cores other processes kept busy meanwhile, mean over the time inside `with`.
+
+    Ours are this process and all below it. Their work is read again and again, since what a process did is gone with it
+    where its parent does not wait for it, as Ray's does not.
+    """
+
+    cores = 0.0
+
+    def __init__(self) -> None:
+        self._worked: dict[tuple[int, float], float] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "OthersWatch":
+        self._began, self._busy = time.perf_counter(), busy_seconds() - self.ours()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        others = busy_seconds() - self.ours() - self._busy
+        self.cores = max(0.0, others / (time.perf_counter() - self._began))
+
+    def ours(self) -> float:
+        """Return the seconds that our processes worked, those that have ended included."""
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+            try:
+                took = process.cpu_times()
+                self._worked[process.pid, process.create_time()] = float(took.user + took.system)
+            except psutil.NoSuchProcess:
+                continue
+        return sum(self._worked.values())
+
+    def _watch(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            self.ours()
+
+
+def busy_seconds() -> float:
+    """Return the seconds that all processes of this machine worked since it started."""
+    busy = psutil.cpu_times()
+    return float(sum(busy[:8]) - busy.idle - getattr(busy, "iowait", 0.0))

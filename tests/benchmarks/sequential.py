@@ -1,6 +1,6 @@
 """The transfer grid as a script that one writes in an afternoon: cell by cell, torchattacks, plain PyTorch loops.
 
-    python -m tests.benchmarks.sequential --arch resnet_s,vgg_s --epsilon 1.0 --seeds 0 [--share] --out cells.csv
+    python -m tests.benchmarks.sequential --arch resnet_s,vgg_s --epsilon 1.0 --seeds 0 --out cells.csv [--share]
 
 What `sweeps/transfer_grid.py` is timed against. It does what the grid's rows need, one cell after the other on two
 threads, with the same networks, data, epochs, batches and attack steps:
@@ -17,6 +17,8 @@ checks of every attack, the provenance, the parquet files and the resuming, whic
 
 import argparse
 import csv
+import math
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -45,17 +47,21 @@ def main() -> None:
     parser.add_argument("--epsilon", default=",".join(map(str, PRESET.epsilons)))
     parser.add_argument("--seeds", default=",".join(map(str, PRESET.seeds)))
     parser.add_argument("--share", action="store_true")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no cell after so many (default: none)")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(2)
     keep: Callable = cache if options.share else lambda function: function
     archs, names = options.arch.split(","), options.construction.split(",")
     grid = [(int(seed), float(eps)) for seed in options.seeds.split(",") for eps in options.epsilon.split(",")]
+    until = time.monotonic() + options.seconds
     with options.out.open("w", newline="") as file:
         table = csv.writer(file)
         for row in cells(archs, names, grid, keep):
             table.writerow(row)
             file.flush()
+            if time.monotonic() > until:
+                break
 
 
 def cells(archs: list[str], names: list[str], grid: list[tuple[int, float]], keep: Callable) -> Iterator[list]:

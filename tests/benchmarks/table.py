@@ -81,14 +81,19 @@ SCHEMA = pa.schema(
 
 
 def merge_table(path: Path, results: Sequence[Result]) -> None:
-    """Put `results` into the table at `path`; their cases' former rows go, other cases' stay."""
-    replaced = {result.case for result in results}
-    kept = [row for row in read_table(path) if row.case not in replaced] if path.exists() else []
+    """Put `results` into the table at `path`; former rows of their cases on such a machine go, all others stay."""
+    replaced = set(map(identity, results))
+    kept = [row for row in read_table(path) if identity(row) not in replaced] if path.exists() else []
     rows = [asdict(row) for row in (*kept, *results)]
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), new, compression="zstd")
     os.replace(new, path)
+
+
+def identity(row: Result) -> tuple[str, ...]:
+    """Return the case of a row and the machine that it was measured on; what is installed there may differ."""
+    return (row.case, *(row.machine[name] for name in ("cpu", "isa", "cores")))
 
 
 def read_table(path: Path) -> list[Result]:
@@ -102,7 +107,8 @@ def show(results: Sequence[Result]) -> None:
     first = results[0]
     print(
         f"\n{first.benchmark} {first.case}: n = {first.n}, {first.threads} threads, load before {first.load:.2f}, "
-        f"others {first.others:.2f} cores{', NOT QUIET' if first.others > QUIET else ''}"
+        f"others {first.others:.2f} cores{', NOT QUIET' if first.others > QUIET else ''}; {first.machine['cpu']}, "
+        f"{first.machine['cores']} cores, {first.machine['isa']}"
     )
     for row in results:
         checks = "  ".join(f"{name} {value:.4g}" for name, value in row.checks.items())
@@ -134,7 +140,7 @@ def main() -> None:
     """Print every case of the tables in a folder: by default, of those that the README quotes."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "results"
     for path in sorted(folder.glob("*.parquet")):
-        for _, rows in groupby(read_table(path), key=lambda row: row.case):
+        for _, rows in groupby(read_table(path), key=identity):
             show(list(rows))
 
 

@@ -1,13 +1,16 @@
 """The harness that the benchmarks are made of: statistics, interleaving, pinning, the table. No times are asserted."""
 
 import os
-from dataclasses import fields
+import subprocess
+import sys
+from dataclasses import fields, replace
 from functools import partial
 
 import pytest
 
 from tests.benchmarks.apart import apart
 from tests.benchmarks.harness import Case, Contender, pinned, quartiles, report, result, run_case
+from tests.benchmarks.processes import OthersWatch
 from tests.benchmarks.table import SCHEMA, Result, merge_table, read_table
 
 
@@ -57,6 +60,31 @@ def test_rounds_can_be_added_to_those_of_an_earlier_run(tmp_path, capsys):
     assert (ours.samples, theirs.samples) == ([4.0, 9.0, 8.0], [2.0, 3.0, 1.0])
     assert theirs.ratio == 3.0, "the median of 2, 3 and 8"
     assert "n = 3" in capsys.readouterr().out
+
+
+def test_a_case_is_kept_for_each_kind_of_machine(tmp_path):
+    path = tmp_path / "toy.parquet"
+    here = row("a", "ours", samples=(1.0,))
+    there = replace(here, samples=[5.0], machine={**here.machine, "isa": "of another one"})
+    merge_table(path, [there])
+    report(path, [here], add=True)
+    assert [each.samples for each in read_table(path)] == [[5.0], [1.0]]
+
+
+CHILD = """
+import signal, subprocess, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+burn = "import time\\nwhile time.process_time() < 1: pass"
+subprocess.Popen([sys.executable, "-c", burn]).wait()
+"""
+
+
+def test_the_work_of_a_process_that_nobody_waits_for_is_ours(monkeypatch):
+    monkeypatch.setattr("tests.benchmarks.processes.LOOK_SECONDS", 0.05)
+    with OthersWatch() as watch:
+        before = watch.ours()
+        subprocess.run([sys.executable, "-c", CHILD], check=True)
+        assert watch.ours() - before > 0.7
 
 
 def test_pinning_holds_inside_and_is_undone(monkeypatch):
