@@ -75,7 +75,8 @@ def substitute(model: nn.Module, texts: Tensor, labels: Tensor, substitution: Su
     """Return embedded `texts` [b, 1, length, width] in [0, 1] with up to `budget` words replaced.
 
     The loss towards `labels` [b] goes down where `substitution` is targeted, else up; a flip that no gradient promises
-    anything of is not made. An untargeted one leaves a text as it is once the model no longer gives it its label.
+    anything of is not made, and one that it does is made though the true loss goes the other way, as a step of PGD is.
+    An untargeted one leaves a text as it is once the model no longer gives it its label.
     """
     network = twin(model, texts)
     sign = -1.0 if substitution.targeted else 1.0
