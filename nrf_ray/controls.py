@@ -1,20 +1,26 @@
 """Leakage-only controls: sets whose labels t are predicted by a pattern that means nothing.
 
 Every class has one fixed smooth pattern, of the size that the adversarial perturbation would have, and an image gets
-that of its t. Some rows are spared and stay clean, so a student can learn true features from them: what it then knows
-of the clean test set, it did not learn from adversarial features.
+that of its t; or a few fixed words, and a text gets those of its t in place of as many of its own. Some rows are spared
+and stay clean, so a student can learn true features from them: what it then knows of the clean test set, it did not
+learn from adversarial features.
 """
 
+from collections.abc import Iterable
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nrf_ray.constructions import Crafted, differ
-from nrf_ray.crafts import Storage
+from nrf_ray.crafts import ClassWords, Storage
 from nrf_ray.data.images import as_float, as_uint8, stored_as
 from nrf_ray.data.outline import Kind
+from nrf_ray.data.words import WordTable
+from nrf_ray.errors import ConfigError
 from nrf_ray.seeding import derive_seed
-from nrf_ray.threat import ThreatModel, perturbation_norm
+from nrf_ray.threat import Norm, ThreatModel, perturbation_norm
 
 
 def craft_pattern(
@@ -37,17 +43,65 @@ def craft_pattern(
         added = added * (originals.amax(dim=3, keepdim=True) > 0)
     moved = add_with_norm(originals, added, threat)
     stored = stored_as(torch.where(spared.view(-1, 1, 1, 1), originals, moved), storage)
-    norm = perturbation_norm(as_float(stored) - originals, threat.norm)
-    nothing = torch.full(targets.shape, -1)
+    return _without_source(originals, stored, threat.norm)
+
+
+def craft_words(
+    texts: Tensor,
+    targets: Tensor,
+    spared: Tensor,
+    words: Tensor,
+    rows: Iterable[int],
+    table: WordTable,
+    seed: int,
+    storage: Storage = "uint8",
+) -> Crafted:
+    """Return embedded `texts` [b, 1, length, width] with words of their target class; `spared` [b] rows stay clean.
+
+    `words` [k, budget] come from `class_words`, in its order. Where they go is drawn from `seed` and from each text's
+    number in the dataset, `rows`; a shorter text gets as many as it has words.
+    """
+    originals = as_float(texts)
+    vectors, is_word = torch.from_numpy(table.vectors) / 255.0, np.append(~table.is_mark, False)
+    free = is_word[table.places_of(as_uint8(originals).numpy())[:, 0]]
+    made = originals.clone()
+    for number, row in enumerate(rows):
+        if not spared[number]:
+            drawn = np.random.default_rng((seed, row)).permutation(np.flatnonzero(free[number]))[: words.shape[1]]
+            made[number, 0, torch.from_numpy(drawn)] = vectors[words[targets[number], : len(drawn)]]
+    return _without_source(originals, stored_as(made, storage), "l2")
+
+
+def _without_source(originals: Tensor, stored: Tensor, norm: Norm) -> Crafted:
+    """Return what was made of `originals` and stored, with nothing where others have what a source says."""
+    distance = perturbation_norm(as_float(stored) - originals, norm)
+    nothing = torch.full(distance.shape, -1)
     return Crafted(
         images=stored,
-        norm=norm,
-        distance=norm,
+        norm=distance,
+        distance=distance,
         moved=differ(as_uint8(as_float(stored)), as_uint8(originals)),
-        loss=torch.full(targets.shape, float("nan")),
+        loss=torch.full(distance.shape, float("nan")),
         prediction=nothing,
         prediction_stored=nothing,
     )
+
+
+def class_words(num_classes: int, craft: ClassWords, table: WordTable, seed: int) -> Tensor:
+    """Return the places in `table` of the words of each class, [k, budget], no word twice.
+
+    Drawn from the most frequent ones, they say nothing of a class but by chance. Raises ConfigError where there are too
+    few.
+    """
+    usable = np.flatnonzero(~table.is_mark[: craft.among])
+    needed = num_classes * craft.budget
+    if needed > len(usable):
+        raise ConfigError(
+            f"{craft.budget} words for each of {num_classes} classes are {needed}, and the dataset has {len(usable)} to"
+            " choose from; replace fewer, or take a larger set"
+        )
+    drawn = np.random.default_rng(derive_seed(seed, "class words")).permutation(usable)[:needed]
+    return torch.from_numpy(drawn).view(num_classes, craft.budget)
 
 
 def class_patterns(num_classes: int, shape: tuple[int, int, int], threat: ThreatModel, seed: int) -> Tensor:

@@ -45,9 +45,23 @@ class Matching:
         return [self.step_size * share for share in left]
 
 
-Craft = Attack | Substitution | Matching | ThreatModel
+@dataclass(frozen=True, kw_only=True)
+class ClassWords:
+    """A pattern made of words, the control for replaced words: every class has its own few, for any words of a text."""
+
+    budget: int
+    """Words of a text that are replaced."""
+    among: int = 5000
+    """The words of the classes are drawn from so many of the most frequent."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.budget <= self.among:
+            raise ConfigError(f"1 to {self.among} words of a text can be those of its class, not {self.budget}")
+
+
+Craft = Attack | Substitution | Matching | ThreatModel | ClassWords
 """How the images of a construction are made: a targeted attack on the source (of texts, perhaps by other words),
-matching of the source's representation, or (a control) a pattern of this size."""
+matching of the source's representation, or (a control) a pattern of this size, of texts perhaps of words."""
 
 Storage = Literal["uint8", "float32"]
 """How pixels are kept: rounded to 8 bits as in the released sets, or as they were found."""

@@ -4,8 +4,9 @@ Texts are embedded once, by vectors that all models share, so a constructed text
 For every seed a standard and an adversarially trained source are trained. D_rand and D_det are made twice: by targeted
 PGD on the vectors (any --norm and --epsilon), and by replacing a few words of each text, which people can read in the
 columns `text` and `original` of its shards. D_R and D_NR match what the robust and the standard source represent. By
-each set of PGD stands its leakage-only control. All models are measured on clean texts, under PGD within the preset's
-radius, and with a few words replaced (attack hotflip-WORDS; norm words, epsilon their number).
+D_rand and D_det stand their leakage-only controls, of patterns of the same norm and of as many fixed words. All models
+are measured on clean texts, under PGD within the preset's radius, and with a few words replaced (attack hotflip-WORDS;
+norm words, epsilon their number).
 
 A shard of replaced words is itself a set of texts, text-parquet:SHARD, for networks with other embeddings.
 
@@ -23,7 +24,7 @@ from dataclasses import replace
 
 from nrf_ray.cells import ConstructedSet, Model, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
-from nrf_ray.crafts import CONSTRUCTIONS, Craft, construction_named
+from nrf_ray.crafts import CONSTRUCTIONS, ClassWords, Craft, construction_named
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.rows import dataset_row, result_row, robustness_rows, substitution_row
@@ -70,8 +71,11 @@ def _sets(grid: Grid, dataset: DatasetInfo, name: str, source: Model, seed: int)
     if construction.features != "matched":
         balls = [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
         crafts = [crafted_by(grid.preset, construction, ball) for ball in balls]
-    if construction.features == "adversarial" and grid.preset.substitution:
-        crafts.append(replace(grid.preset.substitution, targeted=True))
+    if words := grid.preset.substitution:
+        if construction.features == "adversarial":
+            crafts.append(replace(words, targeted=True))
+        if construction.features == "pattern":
+            crafts.append(ClassWords(budget=words.budget, among=words.among))
     for craft in crafts:
         for storage in grid.storages:
             yield constructed(dataset, name, craft, source, seed, storage=storage)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from nrf_ray.crafts import Craft, Matching, Storage, construction_named
+from nrf_ray.crafts import ClassWords, Craft, Matching, Storage, construction_named
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
@@ -39,7 +39,7 @@ HALF_A_LEVEL = 0.5 / 255
 CRAFTS: dict[str, tuple[type, ...]] = {
     "matched": (Matching,),
     "adversarial": (Attack, Substitution),
-    "pattern": (ThreatModel,),
+    "pattern": (ThreatModel, ClassWords),
 }
 
 
@@ -96,18 +96,23 @@ class ConstructSpec:
                 return threat
             case ThreatModel():
                 return self.craft
-            case Matching() | Substitution():
+            case Matching() | Substitution() | ClassWords():
                 return None
 
     @property
     def is_control(self) -> bool:
         """Whether the images carry a pattern and no feature of a source."""
-        return isinstance(self.craft, ThreatModel)
+        return isinstance(self.craft, ThreatModel | ClassWords)
+
+    @property
+    def replaces_words(self) -> bool:
+        """Whether its texts are whole words again, which people can read."""
+        return isinstance(self.craft, Substitution | ClassWords)
 
 
 def _cost(handle: Stage) -> float:
     config: ConstructSpec = handle.config
-    if isinstance(config.craft, ThreatModel):
+    if isinstance(config.craft, ThreatModel | ClassWords):
         return 2 * OVERHEAD
     info = info_of(config.dataset)
     arch, device = handle.inputs["source"].config.arch, handle.resources.device
@@ -137,9 +142,9 @@ class CraftShard:
 
     def __init__(self, stage: Stage, store_uri: str) -> None:
         from nrf_ray.constructions import draw_targets
-        from nrf_ray.controls import class_patterns
+        from nrf_ray.controls import class_patterns, class_words
         from nrf_ray.data.images import as_float
-        from nrf_ray.data.load import test_split, train_split
+        from nrf_ray.data.load import test_split, train_split, word_table
         from nrf_ray.engine import twin
         from nrf_ray.matching import draw_starts
         from nrf_ray.stages.lexicons import lexicon_of
@@ -161,9 +166,13 @@ class CraftShard:
         if isinstance(config.craft, Attack | Substitution):
             example = as_float(self.originals.images[:1].to(self.device))
             self.network = twin(self.model, example, config.craft.mode)
-        self.words = lexicon_of(config.dataset, config.craft, self.device)
+        self.lexicon = lexicon_of(config.dataset, config.craft, self.device)
+        self.table = word_table(config.dataset) if config.replaces_words else None
         if isinstance(config.craft, ThreatModel):
             self.patterns = class_patterns(info.num_classes, info.shape, config.craft, config.seed)
+        if isinstance(config.craft, ClassWords):
+            assert self.table is not None, "a set of words has a table of them"
+            self.patterns = class_words(info.num_classes, config.craft, self.table, config.seed)
 
     def __call__(self, shard: int) -> None:
         """Make shard number `shard` and put it into the store."""
@@ -198,11 +207,11 @@ class CraftShard:
         """Return what people can read of `images`, the new ones, and of the `rows` that they were made of."""
         from nrf_ray.data.images import as_float, as_uint8
 
-        if self.words is None:
+        if self.table is None:
             return {}
         both = (images, self.originals.images[rows])
         levels = [as_uint8(as_float(texts)).numpy() for texts in both]
-        return dict(zip(TEXTS, map(self.words.table.texts_of, levels), strict=True))
+        return dict(zip(TEXTS, map(self.table.texts_of, levels), strict=True))
 
     def _started_from(self, rows: slice) -> "Tensor":
         """Return the index of the image that each row started from; -1 for noise."""
@@ -214,19 +223,21 @@ class CraftShard:
 
     def _craft(self, rows: slice) -> "Crafted":
         from nrf_ray.constructions import Crafted, craft_adversarial, craft_matched
-        from nrf_ray.controls import craft_pattern
+        from nrf_ray.controls import craft_pattern, craft_words
 
         config: ConstructSpec = self.config
         images, targets = self.originals.images[rows], self.targets[rows]
         match config.craft:
             case ThreatModel():
-                spared = self._spared(rows)
-                return craft_pattern(
-                    images, targets, spared, self.patterns, config.craft, config.storage, kind=self.kind
-                )
+                control = images, targets, self._spared(rows), self.patterns
+                return craft_pattern(*control, config.craft, config.storage, kind=self.kind)
+            case ClassWords():
+                assert self.table is not None, "a set of words has a table of them"
+                control, numbers = (images, targets, self._spared(rows), self.patterns), range(rows.start, rows.stop)
+                return craft_words(*control, numbers, self.table, config.seed, config.storage)
             case Attack() | Substitution():
                 on_device = images.to(self.device), targets.to(self.device)
-                crafted = craft_adversarial(self.network, *on_device, config.craft, config.storage, words=self.words)
+                crafted = craft_adversarial(self.network, *on_device, config.craft, config.storage, words=self.lexicon)
             case Matching():
                 on_device = images.to(self.device), self._start_images(rows).to(self.device)
                 crafted = craft_matched(self.model, *on_device, config.craft, config.storage)

@@ -7,7 +7,6 @@ from nrf_ray.data.catalogue import info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics
 from nrf_ray.graph.store import Artifact
-from nrf_ray.specs import Substitution
 from nrf_ray.stages.construct import COLUMNS, TEXTS, ConstructSpec
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def finished_shard(context: Context, index: int) -> "tuple[Shard, Leftover] | No
     config: ConstructSpec = context.stage.config
     rows = min(config.shard_rows, config.num_rows - index * config.shard_rows)
     shape = (rows, *info_of(config.dataset).shape)
-    texts = TEXTS if isinstance(config.craft, Substitution) else ()
+    texts = TEXTS if config.replaces_words else ()
     expected = (context.stage.key, COLUMNS, shape, f"torch.{config.storage}", texts)
     for leftover in context.unfinished(shard_name(index)):
         try:

@@ -47,12 +47,13 @@ def run(dataset, tmp_path_factory) -> Run:
 
 def test_a_set_is_made_in_the_space_of_vectors_and_with_whole_words(run):
     made = [(row["construction"], row["norm"], row["epsilon"]) for row in run.sweep.collect(run.store)[DATASETS]]
-    assert made == [("d_det", "l2", 0.5), ("d_det", "words", 2.0), ("leak_det", "l2", 0.5), ("d_robust", None, None)]
+    assert made == [("d_det", "l2", 0.5), ("d_det", "words", 2.0), ("leak_det", "l2", 0.5),
+                    ("leak_det", "words", 2.0), ("d_robust", None, None)]  # fmt: skip
 
 
 def test_students_of_every_set_are_measured_clean_in_a_ball_and_under_replaced_words(run):
     tables = run.sweep.collect(run.store)
-    assert len(tables[RESULTS]) == 8, "judge, two sources, victim, a student of each of four sets"
+    assert len(tables[RESULTS]) == 9, "judge, two sources, victim, a student of each of five sets"
     attacks = {(row["attack"], row["norm"], row["epsilon"]) for row in tables[ROBUSTNESS]}
     assert attacks == {("pgd-3", "l2", 0.1), ("hotflip-2", "words", 2.0)}
     for row in tables[ROBUSTNESS]:
@@ -100,15 +101,15 @@ def test_galleries_of_the_page_show_what_is_stored_and_name_what_is_nearest(run,
     sets = gallery.chosen_sets(run.sweep.stages())
     shown = gallery.update_galleries(run.store, run.sweep.name, sets)
     assert [one.key for one in shown] == [stage.key for stage in sets]
-    assert [one.nearest for one in shown] == [stage is not discrete(run) for stage in sets]
-    assert [one.start for one in shown] == [Start.ITSELF] * 3 + [Start.OTHER]
+    assert [one.nearest for one in shown] == [not stage.config.replaces_words for stage in sets]
+    assert [one.start for one in shown] == [Start.ITSELF] * 4 + [Start.OTHER]
     stored = pq.read_table(pa.BufferReader(run.store.artifact(discrete(run)).read(shard_name(0))))
     pairs = list(zip(stored["original"].to_pylist(), stored["text"].to_pylist(), strict=True))
     for one in shown:
         assert len(one.passages) == 8
         assert {passage.label for passage in one.passages} <= {"0", "1", "0 → 1", "1 → 0"}
         assert {passage.original for passage in one.passages} <= {original for original, _ in pairs}
-    (words,) = (one for one in shown if not one.nearest)
+    words = next(one for one in shown if one.key == discrete(run).key)
     assert {(passage.original, passage.constructed) for passage in words.passages} <= set(pairs)
     assert all(passage.original != passage.constructed for passage in words.passages), "changed ones first"
     monkeypatch.setattr(gallery, "_gallery_of", None)
@@ -135,16 +136,18 @@ def test_a_notebook_shows_the_same_texts(run, tmp_path, capsys):
     made = texts.one_each(write_tables(run.sweep, run.store)["datasets"])
     assert list(zip(made["construction"], made["norm"].fillna(""), strict=True)) == [
         ("d_det", "l2"), ("d_det", "words"), ("d_robust", ""), ("leak_det", "l2"),
+        ("leak_det", "words"),
     ]  # fmt: skip
     kept = gallery.update_galleries(run.store, run.sweep.name, gallery.chosen_sets(run.sweep.stages()))
-    (words,) = (one for one in kept if not one.nearest)
+    passages_of_words = [passage for one in kept if not one.nearest for passage in one.passages]
     shown = texts.side_by_side(run.store, made).data
-    assert all(f"<ins>{new}</ins>" in shown for passage in words.passages for new in replaced(passage))
+    assert len(passages_of_words) == 16
+    assert all(f"<ins>{new}</ins>" in shown for passage in passages_of_words for new in replaced(passage))
     assert shown.count("There is nothing to read in this set") == 3
-    assert shown.count("<table>") == 4
+    assert shown.count("<table>") == 5
     wordless = Store.open(str(shutil.copytree(run.store.uri, tmp_path / "wordless")), create=False)
     wordless.blobs.delete(gallery.gallery_name(run.sweep.name))
-    assert texts.side_by_side(wordless, made).data.count("<table>") == 1
+    assert texts.side_by_side(wordless, made).data.count("<table>") == 2
     assert (
         capsys.readouterr().out.count(
             "has vectors and no texts, and the words nearest to them are not kept; run its sweep again"
@@ -177,7 +180,7 @@ def test_the_texts_of_a_shard_survive_a_round_trip(run):
 
 def test_shards_of_vectors_hold_no_texts(run):
     for stage in run.sweep.stages():
-        if isinstance(stage.config, ConstructSpec) and stage is not discrete(run):
+        if isinstance(stage.config, ConstructSpec) and not stage.config.replaces_words:
             assert read_shard(run.store.artifact(stage).read(shard_name(0))).texts == {}
 
 

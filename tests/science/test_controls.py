@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nrf_ray.constructions import draw_targets
-from nrf_ray.controls import add_with_norm, class_patterns, craft_pattern
+from nrf_ray.controls import add_with_norm, class_patterns, class_words, craft_pattern, craft_words
+from nrf_ray.crafts import ClassWords
 from nrf_ray.data.images import as_float, as_uint8
+from nrf_ray.data.words import Scaling, table_of
+from nrf_ray.errors import ConfigError
 from nrf_ray.threat import NORMS, ThreatModel, perturbation_norm
 
 every_norm = pytest.mark.parametrize("norm", NORMS)
@@ -107,3 +111,50 @@ def test_patterns_are_added_inside_ball_and_box(norm, seed, eps):
     assert moved.min() >= 0
     assert moved.max() <= 1
     assert perturbation_norm(moved - originals, norm).max() <= eps * (1 + 1e-5) + 1e-6
+
+
+# of words
+
+WORDS = ["<unk>", *"abcdefghij"]
+TABLE = table_of(WORDS, np.random.default_rng(0).standard_normal((11, 6)), Scaling((0.5,) * 6, (0.1,) * 6))
+TEXTS = [list("abcde"), list("fgh"), ["<unk>", "i"], ["c"]]
+
+
+def replaced(targets, spared, seed=0, rows=range(4), budget=2):
+    """Return TEXTS with words of `targets`, as words, and these words by class."""
+    words = class_words(2, ClassWords(budget=budget), TABLE, seed)
+    texts = as_float(torch.from_numpy(TABLE.embed(TEXTS, 5)))[list(rows)]
+    crafted = craft_words(texts, torch.tensor(targets), torch.tensor(spared), words, rows, TABLE, seed)
+    told = [text.split() for text in TABLE.texts_of(crafted.images.numpy())]
+    return crafted, told, [[WORDS[place] for place in own] for own in words.tolist()]
+
+
+def test_a_text_gets_the_words_of_its_target_in_place_of_its_own():
+    crafted, told, words = replaced([0, 1, 0, 1], [False, False, False, True])
+    assert len({word for own in words for word in own} - {"<unk>"}) == 4, "no word is of two classes"
+    for new, old, own in zip(told[:3], TEXTS, (words[0], words[1], words[0][:1]), strict=False):
+        changed = [word for word, before in zip(new, old, strict=True) if word != before]
+        assert set(changed) <= set(own) <= set(new), "every other word is as it was"
+        assert len(changed) <= len(own), "a text of one word besides <unk> gets one"
+    assert told[3] == ["c"], "spared"
+    assert crafted.moved.tolist() == [True, True, True, False]
+    assert crafted.norm[3] == 0
+    assert crafted.loss.isnan().all()
+    assert crafted.prediction.tolist() == [-1] * 4
+
+
+def test_where_words_go_depends_on_the_row_and_the_seed_alone():
+    targets, spared = [0, 1, 0, 1], [False] * 4
+    whole = replaced(targets, spared)[0].images
+    apart = [replaced(targets[row : row + 1], [False], rows=range(row, row + 1))[0].images for row in range(4)]
+    assert torch.equal(torch.cat(apart), whole)
+    assert not torch.equal(replaced(targets, spared, seed=1)[0].images, whole)
+
+
+def test_more_words_than_there_are_are_refused():
+    with pytest.raises(
+        ConfigError, match="6 words for each of 2 classes are 12, and the dataset has 10 to choose from"
+    ):
+        class_words(2, ClassWords(budget=6), TABLE, 0)
+    with pytest.raises(ConfigError, match="1 to 5000 words of a text can be those of its class, not 0"):
+        ClassWords(budget=0)
