@@ -61,8 +61,9 @@ def toy(config: Toy, context: Context, *, first: Artifact | None = None, second:
 
 @stage(version=1, cost=lambda handle: 1.0)
 def meeting(config: Toy, context: Context) -> Metrics:
-    """Meet others that run at the same time."""
+    """Meet others that run at the same time, and write where it ran."""
     meet(config, config.name)
+    context.write("place.txt", where().encode())
     return {"value": 1}
 
 
