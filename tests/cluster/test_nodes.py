@@ -77,6 +77,8 @@ def test_a_node_that_dies_costs_time_and_nothing_else(
         while not folder.exists() or len(list(folder.iterdir())) < 5:
             time.sleep(0.1)
         cluster.remove_node(doomed, allow_graceful=False)
+        while len(lost_attempts(store)) < 3:  # its workers live on for a moment
+            time.sleep(0.1)
         (folder / "the sixth").touch()
 
     killer = after(1, kill_when_all_are_at_work)
