@@ -81,9 +81,9 @@ class ConstructedSet:
     @property
     def bound(self) -> tuple[str | None, float | None]:
         """What bounds its changes, for tables: norm and eps, or "words" and how many may be others; else nothing."""
-        craft: Craft = self.construct.config.craft
-        if isinstance(craft, Substitution | ClassWords):
-            return "words", float(craft.budget)
+        spec: ConstructSpec = self.construct.config
+        if isinstance(spec.craft, Substitution | ClassWords):
+            return "words", float(spec.craft.budget)
         return (self.threat.norm, self.threat.eps) if self.threat else (None, None)
 
     @property

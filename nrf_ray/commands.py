@@ -75,12 +75,12 @@ def _print_plan(console: Console, plan: Plan) -> None:
     """Print one line a stage; a rich table would take longer than the plan itself."""
     width = max((len(step.stage.title) for step in plan.steps), default=0)
     kinds = max((len(step.stage.kind.name) for step in plan.steps), default=0) + 2
-    lines = [f"{'stage':{kinds}}{'key':14}{'what':{width + 2}}{'state':19}{'cost':>10}  reason"]
+    lines = [f"{'stage':{kinds}}{'key':14}{'what':{width + 2}}{'state':19}{'cost':>11}  reason"]
     for step in plan.steps:
         cost = span(step.seconds) if step.seconds else ""
         stage = step.stage
         what = f"{stage.kind.name:{kinds}}{stage.key[:12]:14}{stage.title:{width + 2}}"
-        lines.append(f"{what}{step.state.value:19}{cost:>10}  {step.reason}")
+        lines.append(f"{what}{step.state.value:19}{cost:>11}  {step.reason}")
     console.out("\n".join(lines))
 
 

@@ -90,8 +90,9 @@ def _without_source(originals: Tensor, stored: Tensor, norm: Norm) -> Crafted:
 def class_words(num_classes: int, craft: ClassWords, table: WordTable, seed: int) -> Tensor:
     """Return the places in `table` of the words of each class, [k, budget], no word twice.
 
-    Drawn from the most frequent ones, they say nothing of a class but by chance. Raises ConfigError where there are too
-    few.
+    Drawn from the first of the table, which are the most frequent of learnt ones, they say nothing of a class but by
+    chance; where most words tell of a class, as in planted texts, that chance is large. Raises ConfigError where there
+    are too few.
     """
     usable = np.flatnonzero(~table.is_mark[: craft.among])
     needed = num_classes * craft.budget

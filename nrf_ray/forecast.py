@@ -138,7 +138,7 @@ def forecast_lines(expected: Forecast, machine: Machine) -> list[str]:
     lines = []
     for name, kind in expected.kinds.items():
         basis = ", ".join(f"{count} by {basis}" for basis, count in kind.basis.items())
-        lines.append(f"expected  {name:{width}}{kind.count:6} stages {span(kind.seconds):>10}  {basis}")
+        lines.append(f"expected  {name:{width}}{kind.count:6} stages {span(kind.seconds):>11}  {basis}")
     if lines:
         lines += [
             f"expected on {machine}: {span(expected.wall)} from start to end",

@@ -21,7 +21,7 @@ from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import Artifact, Place, Store
 from nrf_ray.specs import Attack, Substitution
-from nrf_ray.stages.construct import ConstructSpec
+from nrf_ray.stages.construct import TEXTS, ConstructSpec
 from nrf_ray.threat import ThreatModel
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def recompute(store: Store, record: Record, known: Mapping[str, DatasetRef]) -> 
         *_wrong_labels(rows, originals, spec),
         *_wrong_starts(rows, spec, starts),
         *(_wrong_patterns(rows, originals, spec, model) if spec.is_control else ()),
+        *_wrong_words(rows, originals, spec),
         *_out_of_bounds(rows, spec),
         *_too_different(differences),
         *_wrong_metrics(rows, record, spec),
@@ -227,6 +228,25 @@ def _wrong_patterns(
             yield f"{name} is written, though no source took part"
     if not bool(rows.columns["loss"].isnan().all()):
         yield "loss is written, though no source took part"
+
+
+def _wrong_words(rows: "Shard", originals: "LabelledImages", spec: ConstructSpec) -> Iterator[str]:
+    """Read texts again in their vectors, and count the words that were replaced."""
+    from nrf_ray.data.images import as_float, as_uint8
+    from nrf_ray.data.load import word_table
+
+    if not isinstance(spec.craft, Substitution | ClassWords):
+        return
+    table = word_table(spec.dataset)
+    new, old = (as_uint8(as_float(images)).numpy() for images in (rows.images, originals.images))
+    for name, levels in zip(TEXTS, (new, old), strict=True):
+        others = sum(one != other for one, other in zip(rows.texts[name], table.texts_of(levels), strict=True))
+        if others:
+            yield f"{others} texts in the column {name} are not what their vectors say"
+    replaced = (table.places_of(new) != table.places_of(old)).sum(axis=(1, 2))
+    beyond = int((replaced > spec.craft.budget).sum())
+    if beyond:
+        yield f"{beyond} texts have more than {spec.craft.budget} other words"
 
 
 def _pattern_maker(spec: ConstructSpec) -> "Callable[[Tensor, Tensor, Tensor, range], Crafted]":

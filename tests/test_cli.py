@@ -148,7 +148,10 @@ def test_the_plan_names_every_stage_and_writes_nothing(
     assert stages is not None
     forecast = [line for line in lines if line.startswith(("expected ", "no schedule takes less"))]
     assert len(lines) == int(stages[1]) + len(forecast) + 2
-    assert any(re.match(r"expected on \d+ cores of .*: \d+ min( \d+ s)? from start to end", line) for line in forecast)
+    assert any(
+        re.match(r"expected on \d+ cores of .*: [\d.]+ (s|min|h)( \d+ (s|min))? from start to end", line)
+        for line in forecast
+    )
     assert any("ready" in line and "not in the store" in line for line in lines)
     assert any("waiting" in line and "for d_det l2 1.5 of digits, seed 2" in line for line in lines)
     assert not (tmp_path / "store").exists()

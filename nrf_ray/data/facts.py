@@ -37,6 +37,9 @@ class Facts(NamedTuple):
     """What they hold."""
 
 
+RULES = 2
+"""Version of what readers refuse: what an older one took is looked at again, and keeps its digest."""
+
 _remembered: dict[str, Facts] = {}
 
 
@@ -51,7 +54,7 @@ def facts_of(files: Files, *, whole: bool = False) -> Facts:
         stamp = stamp_of(files.path, paths)
         embedding = files.format.embedding
         other = [*([embedding.identity] if embedding else []), *(["whole"] if outline != files.format.outline else [])]
-        about = json.dumps([files.location, files.format.version, stamp, *other])
+        about = json.dumps([RULES, files.location, files.format.version, stamp, *other])
         key = hashlib.sha256(about.encode()).hexdigest()
         facts = _remembered.get(key) or _read(key)
         if facts is None:

@@ -135,7 +135,7 @@ def _maintenance(about: AboutSet) -> dict[str, str]:
 
 def _models(sources: Mapping[str, Record | None]) -> str:
     if not sources:
-        return "None: the images carry a fixed pattern and no feature of a model."
+        return "None: each carries a fixed pattern of its class, and no feature of a model."
     lines = []
     for role, record in sources.items():
         if record is None:

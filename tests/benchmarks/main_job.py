@@ -6,7 +6,8 @@
 same rows need cell by cell with torchattacks; see there for what it shares, and what it leaves out. Both have two
 cores. The rate is in cells per second; a cell is a student or a victim at one radius.
 Memory is the largest sum over all processes, a shared page once (PSS). The last grid is the default one: the sequential
-script would need an hour for it, so it begins no cell after ten minutes; its cells are alike, so its rate is known.
+script would need an hour for it, so it begins no cell after ten minutes. It goes seed by seed and radius by radius,
+each as long as the others, so its rate is known after the first of them.
 """
 
 import math

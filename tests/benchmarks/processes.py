@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 
 SAMPLE_SECONDS = 0.25
-LOOK_SECONDS = 1.0
-"""Between two looks at what our processes worked; it costs them a few milliseconds."""
+LOOK_SECONDS = 0.25
+"""Between two looks at what our processes worked, of a few milliseconds each; what one did after the last is lost."""
 
 
 class MemoryWatch:

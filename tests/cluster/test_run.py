@@ -34,7 +34,7 @@ def test_a_graph_with_failures_runs_all_that_can_run(tmp_path: Path) -> None:
     source = toy(Toy(name="source"))
     sets = [toy(Toy(name=f"set {i}", seconds=0.2), first=source) for i in range(4)]
     students = [toy(Toy(name=f"student {i} {j}", seconds=0.2), first=s) for i, s in enumerate(sets) for j in range(5)]
-    slots = min(2, os.cpu_count() or 1)
+    slots = min(2, len(os.sched_getaffinity(0)))
     met = [meeting(Toy(name=f"met {i}", marker=str(tmp_path / "met"), meet=slots)) for i in range(slots)]
     raises = toy(Toy(name="raises", fault="raises"), first=source)
     blocked = toy(Toy(name="blocked"), first=raises, second=sets[0])
@@ -74,7 +74,7 @@ def test_a_graph_with_failures_runs_all_that_can_run(tmp_path: Path) -> None:
         "as many run at once as there are slots"
     )
     makers = {store.artifact(shards).read(name) for name in store.artifact(shards).names()}
-    assert len(makers) == min(6, outcome.slots), "a pool of one actor a slot makes the shards"
+    assert slots <= len(makers) <= outcome.slots, "a pool of one actor a slot makes the shards"
     leftovers = [b.name for b in store.blobs.under() if b.name.endswith("lease.json") or b.name.startswith("drivers/")]
     assert leftovers == []
     assert not list((tmp_path / "logs" / "crashes").iterdir())

@@ -282,7 +282,7 @@ def test_a_column_of_another_type_is_no_text(tmp_path, kind):
     assert "they have to be strings" in refusal(f"text-parquet:{tmp_path / 'a.parquet'}")
 
 
-@pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str)
 def test_texts_of_every_type_of_string_are_read(tmp_path, kind):
     pq.write_table(pa.table({"text": pa.array(TEXTS).cast(kind), "label": LABELS}), tmp_path / "a.parquet")
     assert dataset_named(f"text-parquet:{tmp_path / 'a.parquet'}").num_train == 50
@@ -306,7 +306,31 @@ def test_a_file_without_a_split_beside_others_that_have_one_is_refused(tmp_path)
     for name in ("train-0", "test-0", "unsupervised-0"):
         write_texts(tmp_path / "set" / f"{name}.parquet", TEXTS, LABELS)
     said = refusal(f"text-parquet:{tmp_path / 'set'}")
-    assert "unsupervised-0.parquet has no column split, and its name does not begin with train" in said
+    assert "unsupervised-0.parquet has no column split, and neither its name nor its folder's begins with train" in said
+
+
+@pytest.mark.parametrize(
+    "names", [("train_0", "test_0"), ("Train", "Test"), ("train/0", "validation/0"), ("a", "test-0")]
+)
+def test_splits_are_read_in_names_of_files_and_folders(tmp_path, names):
+    for name, part in zip(names, (slice(40), slice(40, 60)), strict=True):
+        write_texts(tmp_path / "tests" / f"{name}.csv", TEXTS[part], LABELS[part])
+    if names[0] == "a":
+        assert "a.csv has no column split" in refusal(f"text-csv:{tmp_path / 'tests'}")
+    else:
+        info = dataset_named(f"text-csv:{tmp_path / 'tests'}")
+        assert (info.num_train, info.num_test) == (40, 20)
+
+
+def test_names_that_only_look_like_a_split_are_none(tmp_path):
+    write_texts(tmp_path / "test_sets" / "trained.csv", TEXTS, LABELS)
+    assert dataset_named(f"text-csv:{tmp_path / 'test_sets'}").num_train == 50
+
+
+def test_a_link_to_nowhere_is_not_passed_over(tmp_path):
+    write_texts(tmp_path / "set" / "train-0.csv", TEXTS, LABELS)
+    (tmp_path / "set" / "train-1.csv").symlink_to(tmp_path / "gone.csv")
+    assert "No such file" in refusal(f"text-csv:{tmp_path / 'set'}")
 
 
 def test_words_with_line_breaks_are_kept_as_they_are(tmp_path, monkeypatch):

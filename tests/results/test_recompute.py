@@ -63,13 +63,13 @@ def test_a_true_set_passes(store, name):
     assert ("loss" in found.differences) == ("control" not in name)
 
 
-def with_lie(store, lie, made=D_DET):
-    """Return the record of a set whose file, size and digest agree, and whose rows were changed by `lie`."""
+def with_lie(store, lie, made=D_DET, reword=dict):
+    """Return the record of a set whose file, size and digest agree, and whose rows `lie` and `reword` changed."""
     record = store.artifact(made).record
     shard = read_shard(store.artifact(made).read(shard_name(0)))
     columns = {name: values.clone() for name, values in shard.columns.items()}
     images = lie(shard.images.clone(), columns)
-    data = write_shard(shard._replace(images=images, columns=columns))
+    data = write_shard(shard._replace(images=images, columns=columns, texts=reword(shard.texts)))
     path = store.blobs.root / place_of(made).file(shard_name(0))
     path.write_bytes(data)
     (store.blobs.root / place_of(made).file(RECORD)).unlink()

@@ -25,6 +25,7 @@ from nrf_ray.stages.constructed import shard_name
 from nrf_ray.stages.import_weights import ImportSpec
 from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS
 from tests.results.conftest import Run
+from tests.results.test_recompute import with_lie
 from tests.small import TEXT, grid_of, text_features, text_sweep
 from tests.sweeps import nonrobust_features, robust_features
 from tests.texts import corpus, write_texts
@@ -189,6 +190,31 @@ def test_every_set_passes_a_second_look(run, dataset):
     for stage in run.sweep.stages():
         if isinstance(stage.config, ConstructSpec):
             assert recompute(run.store, run.store.artifact(stage).record, {ref.digest: ref}).problems == ()
+
+
+@pytest.mark.parametrize("column", TEXTS)
+def test_a_second_look_reads_the_texts(run, dataset, tmp_path, column):
+    store = Store.open(str(shutil.copytree(run.store.uri, tmp_path / "store")), create=False)
+    ref = dataset_named(dataset).ref
+
+    def reword(texts):
+        return {**texts, column: ["another text", *texts[column][1:]]}
+
+    record = with_lie(store, lambda images, columns: images, discrete(run), reword)
+    assert recompute(store, record, {ref.digest: ref}).problems == (
+        f"1 texts in the column {column} are not what their vectors say",
+    )
+
+
+def test_a_second_look_counts_replaced_words(run, dataset, tmp_path):
+    store = Store.open(str(shutil.copytree(run.store.uri, tmp_path / "store")), create=False)
+    ref = dataset_named(dataset).ref
+
+    def turn_round(images, columns):
+        return images.flip(2)
+
+    problems = recompute(store, with_lie(store, turn_round, discrete(run)), {ref.digest: ref}).problems
+    assert any("texts have more than 2 other words" in problem for problem in problems), problems
 
 
 def test_a_control_leaves_padding_alone(run):

@@ -1,5 +1,6 @@
 """The columns of parquet files, within bounds, and which split a row belongs to: for images and for texts alike."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,15 @@ MAX_GROUP_BYTES = 2**33
 """Of a file: a few bytes can stand for any number of equal rows, and a page for any number of equal pixels."""
 
 SPLITS: dict[str, Split] = {"train": "train", "test": "test", "validation": "test", "valid": "test", "val": "test"}
+NAMED = re.compile(rf"({'|'.join(SPLITS)})(?![a-z])", re.IGNORECASE)
+"""How names of files and folders begin that are those of a split: train-00000, Test.csv, validation."""
 
 
 def files_of(path: Path, found: Sequence[Path], ending: str) -> Sequence[Path]:
     """Return the files among what was `found` in the folder `path`, by name, or `path` itself where it is none."""
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in found if file.is_file())
+    files = sorted(file for file in found if not file.is_dir())
     if not files:
         raise ConfigError(f"there is no file *.{ending} in {path}")
     return files
@@ -82,23 +85,24 @@ def labels_of(file: Path) -> list[int]:
     return list(found.to_pylist())
 
 
-def splits_of(file: Path, files: Sequence[Path], names: Sequence[Any] | None, rows: int) -> list[Split]:
-    """Return the split of every row of `file`, one of `files`: as its column says, else as its name does.
+def splits_of(path: Path, file: Path, files: Sequence[Path], names: Sequence[Any] | None, rows: int) -> list[Split]:
+    """Return the split of every row of `file`, one of `files` at `path`: as its column says, else as its name does.
 
-    Where no file is named for a split, all are for training; where some are, another name is refused.
+    Where no file is named for a split, nor its folder below `path`, all are for training; where some are, another name
+    is refused.
     """
     if names is not None:
         unknown = sorted({str(name) for name in names if not isinstance(name, str) or name not in SPLITS})
         if unknown:
             raise ConfigError(f"{file} has a split called {unknown[0]!r}; splits are train and test")
         return [SPLITS[name] for name in names]
-    named = _prefix(file)
-    if named not in SPLITS and any(_prefix(other) in SPLITS for other in files):
+    named = _named_split(path, file)
+    if named is None and any(_named_split(path, other) for other in files):
         raise ConfigError(
-            f"{file} has no column split, and its name does not begin with train, test or validation as others beside "
-            "it do; take it out of the folder, or give it the column"
+            f"{file} has no column split, and neither its name nor its folder's begins with train, test or validation "
+            "as those of others do; take it out, or give it the column"
         )
-    return [SPLITS.get(named, "train")] * rows
+    return [named or "train"] * rows
 
 
 def split_column(file: Path) -> list[Any] | None:
@@ -108,5 +112,10 @@ def split_column(file: Path) -> list[Any] | None:
     return list(column(file, "split").to_pylist())
 
 
-def _prefix(file: Path) -> str:
-    return file.name.partition("-")[0].partition(".")[0]
+def _named_split(path: Path, file: Path) -> Split | None:
+    """Return the split that the name of `file` begins with, or else a folder's between `path` and it; None without."""
+    between = file.relative_to(path).parts[:-1] if file != path else ()
+    for name in (file.name, *reversed(between)):
+        if found := NAMED.match(name):
+            return SPLITS[found[1].lower()]
+    return None

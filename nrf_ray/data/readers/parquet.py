@@ -32,7 +32,7 @@ def outline(path: Path) -> Outline:
     """Read the columns label and split, and the first image."""
     labels: dict[Split, list[int]] = {"train": [], "test": []}
     for file in files(path):
-        for split, label in zip(_splits(file, files(path)), labels_of(file), strict=True):
+        for split, label in zip(_splits(path, file), labels_of(file), strict=True):
             labels[split].append(label)
     num_classes = count_classes(labels["train"], path)
     check_labels(labels["test"], num_classes, path)
@@ -51,7 +51,7 @@ def read(path: Path, split: Split, rows: Rows) -> Iterator[Batch]:
     shape = _shape(files(path)[0])
     first = 0
     for file in files(path):
-        ours = np.array([found == split for found in _splits(file, files(path))])
+        ours = np.array([found == split for found in _splits(path, file)])
         numbers = np.where(ours, np.cumsum(ours) - 1 + first, -1)
         first += int(ours.sum())
         wanted = np.isin(numbers, rows)
@@ -69,8 +69,8 @@ def _open(file: Path) -> Any:
     return opened(file, "image", "label")
 
 
-def _splits(file: Path, beside: Sequence[Path]) -> list[Split]:
-    return splits_of(file, beside, split_column(file), int(_open(file).metadata.num_rows))
+def _splits(path: Path, file: Path) -> list[Split]:
+    return splits_of(path, file, files(path), split_column(file), int(_open(file).metadata.num_rows))
 
 
 def _shape(file: Path) -> tuple[int, int, int]:

@@ -103,7 +103,7 @@ def _parsed(path: Path, ending: str, stamp: object) -> dict[Split, Texts]:
         texts, labels, names = COLUMNS[ending](file)
         if len(texts) > MAX_ROWS:
             raise ConfigError(f"{file} has {len(texts)} rows; at most {MAX_ROWS} are read: write smaller files")
-        splits = splits_of(file, found, names, len(texts))
+        splits = splits_of(path, file, found, names, len(texts))
         for number, (text, label, split) in enumerate(zip(texts, labels, splits, strict=True)):
             if not text or text.isspace():
                 raise ConfigError(f"row {number} of {file} is an empty text; leave it out")
@@ -130,7 +130,7 @@ def _parquet(file: Path) -> Columns:
     schema = opened(file, "text", "label").schema_arrow
     kind = schema.field("text").type
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_string(value) or pa.types.is_large_string(value)):
+    if not any(is_so(value) for is_so in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
         raise ConfigError(f"{file} has texts of type {kind}; they have to be strings")
     # As a dictionary, since a few bytes can stand for any number of equal texts.
     found = column(file, "text", read_dictionary=["text"])
@@ -167,7 +167,7 @@ def _csv(file: Path) -> Columns:
                 label = row["label"].strip()
                 if not label.isdecimal() or len(label) > MOST_DIGITS:
                     raise ConfigError(
-                        f"row {number} of {file} has the label {label!r}; labels are whole numbers 0, 1, 2, ..."
+                        f"row {number} of {file} has the label {label!r:.40}; labels are whole numbers 0, 1, 2, ..."
                     )
                 texts.append(row["text"])
                 labels.append(int(label))
