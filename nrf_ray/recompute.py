@@ -10,7 +10,7 @@ was run as its record says, beyond its bound and what it reached.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,6 @@ from nrf_ray.threat import ThreatModel
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nrf_ray.constructions import Crafted
     from nrf_ray.data.images import LabelledImages
     from nrf_ray.data.shards import Shard
     from nrf_ray.models.classifier import Classifier
@@ -211,14 +210,15 @@ def _wrong_patterns(
     from nrf_ray.constructions import draw_targets
     from nrf_ray.data.images import as_float
     from nrf_ray.evaluation import batches, predict
+    from nrf_ray.stages.control import control_maker
 
     info, construction = info_of(spec.dataset), construction_named(spec.construction)
     targets = draw_targets(construction.targets, originals.labels, info.num_classes, spec.seed)
-    craft, others = _pattern_maker(spec), 0
+    make, others = control_maker(spec), 0
     for part in batches(len(rows.images)):
         images, labels = originals.images[part], targets[part]
         spared = labels == (originals.labels[part] if model is None else predict(model, images))
-        made = craft(images, labels, spared, range(len(targets))[part]).images
+        made = make(images, labels, spared, range(len(targets))[part]).images
         apart = (as_float(made) - as_float(rows.images[part])).abs().flatten(1).amax(1)
         others += int((~(apart < LEVEL)).sum())
     if others > (0 if model is None else PREDICTIONS * len(rows.images)):
@@ -247,27 +247,6 @@ def _wrong_words(rows: "Shard", originals: "LabelledImages", spec: ConstructSpec
     beyond = int((replaced > spec.craft.budget).sum())
     if beyond:
         yield f"{beyond} texts have more than {spec.craft.budget} other words"
-
-
-def _pattern_maker(spec: ConstructSpec) -> "Callable[[Tensor, Tensor, Tensor, range], Crafted]":
-    """Return what makes rows of a control: of their originals, labels t, whether each is spared, and their numbers."""
-    from nrf_ray.controls import class_patterns, class_words, craft_pattern, craft_words
-    from nrf_ray.data.load import word_table
-
-    info = info_of(spec.dataset)
-    match spec.craft:
-        case ThreatModel() as threat:
-            patterns = class_patterns(info.num_classes, info.shape, threat, spec.seed)
-            return lambda images, labels, spared, numbers: craft_pattern(
-                images, labels, spared, patterns, threat, spec.storage, kind=info.kind
-            )
-        case ClassWords() as craft:
-            table = word_table(spec.dataset)
-            words = class_words(info.num_classes, craft, table, spec.seed)
-            return lambda images, labels, spared, numbers: craft_words(
-                images, labels, spared, words, numbers, table, spec.seed, spec.storage
-            )
-    raise AssertionError(f"a control is made with a pattern, not with {spec.craft}")
 
 
 def _wrong_metrics(rows: "Shard", record: Record, spec: ConstructSpec) -> Iterator[str]:

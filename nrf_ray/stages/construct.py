@@ -142,11 +142,11 @@ class CraftShard:
 
     def __init__(self, stage: Stage, store_uri: str) -> None:
         from nrf_ray.constructions import draw_targets
-        from nrf_ray.controls import class_patterns, class_words
         from nrf_ray.data.images import as_float
         from nrf_ray.data.load import test_split, train_split, word_table
         from nrf_ray.engine import twin
         from nrf_ray.matching import draw_starts
+        from nrf_ray.stages.control import control_maker
         from nrf_ray.stages.lexicons import lexicon_of
         from nrf_ray.stages.runtime import prepare
         from nrf_ray.stages.weights import load_model
@@ -156,7 +156,7 @@ class CraftShard:
         self.store = Store.open(store_uri, create=False)
         config: ConstructSpec = self.config
         info = info_of(config.dataset)
-        self.shape, self.kind = info.shape, info.kind
+        self.shape = info.shape
         self.construction = construction_named(config.construction)
         self.originals = (train_split if config.split == "train" else test_split)(config.dataset)
         self.targets = draw_targets(self.construction.targets, self.originals.labels, info.num_classes, config.seed)
@@ -168,11 +168,8 @@ class CraftShard:
             self.network = twin(self.model, example, config.craft.mode)
         self.lexicon = lexicon_of(config.dataset, config.craft, self.device)
         self.table = word_table(config.dataset) if config.replaces_words else None
-        if isinstance(config.craft, ThreatModel):
-            self.patterns = class_patterns(info.num_classes, info.shape, config.craft, config.seed)
-        if isinstance(config.craft, ClassWords):
-            assert self.table is not None, "a set of words has a table of them"
-            self.patterns = class_words(info.num_classes, config.craft, self.table, config.seed)
+        if config.is_control:
+            self.control = control_maker(config)
 
     def __call__(self, shard: int) -> None:
         """Make shard number `shard` and put it into the store."""
@@ -223,18 +220,12 @@ class CraftShard:
 
     def _craft(self, rows: slice) -> "Crafted":
         from nrf_ray.constructions import Crafted, craft_adversarial, craft_matched
-        from nrf_ray.controls import craft_pattern, craft_words
 
         config: ConstructSpec = self.config
         images, targets = self.originals.images[rows], self.targets[rows]
         match config.craft:
-            case ThreatModel():
-                control = images, targets, self._spared(rows), self.patterns
-                return craft_pattern(*control, config.craft, config.storage, kind=self.kind)
-            case ClassWords():
-                assert self.table is not None, "a set of words has a table of them"
-                control, numbers = (images, targets, self._spared(rows), self.patterns), range(rows.start, rows.stop)
-                return craft_words(*control, numbers, self.table, config.seed, config.storage)
+            case ThreatModel() | ClassWords():
+                return self.control(images, targets, self._spared(rows), range(rows.start, rows.stop))
             case Attack() | Substitution():
                 on_device = images.to(self.device), targets.to(self.device)
                 crafted = craft_adversarial(self.network, *on_device, config.craft, config.storage, words=self.lexicon)
