@@ -135,29 +135,34 @@ def unit_usefulness(units: Units, questions: Questions, data: LabelledImages, at
     """Return the usefulness of every unit on `data`; gamma by PGD with the settings of `attack`, best iterate kept.
 
     A unit whose ReLU is off at an image has no gradient there, so nothing is found from that image: gamma is an upper
-    bound, and a loose one where many units are off.
+    bound, and a loose one where many units are off. Units share a batch, since a few images alone would not fill one.
     """
     images, answers = data.floats(), questions.answers(data.labels)
     rho = (answers * values_of(units, images)).mean(dim=0)
-    gamma = torch.zeros_like(rho)
     network = twin(units, images, attack.mode)
-    for unit in range(len(rho)):
-        for rows in batches(len(images)):
-            answer = answers[rows, unit]
-            adversarial = pgd(
-                network,
-                images[rows],
-                answer,
-                threat=attack.threat,
-                steps=attack.steps,
-                step_size=attack.step_size,
-                targeted=True,  # downwards
-                loss=lambda values, answer, unit=unit: answer * values[:, unit].float(),  # type: ignore[misc]
-                returns="worst_loss",
-                mode=attack.mode,
-            )
-            gamma[unit] += (answer * values_of(units, adversarial)[:, unit]).sum() / len(images)
-    return Usefulness(rho, gamma)
+    pairs = torch.cartesian_prod(torch.arange(len(rho)), torch.arange(len(images))).to(images.device)
+    worst = images.new_empty(len(pairs))
+    for part in batches(len(pairs)):
+        asked, rows = pairs[part].T
+        answer = answers[rows, asked]
+
+        def of_asked(values: Tensor, answer: Tensor, asked: Tensor = asked) -> Tensor:
+            return answer * values.gather(1, asked[:, None])[:, 0].float()
+
+        adversarial = pgd(
+            network,
+            images[rows],
+            answer,
+            threat=attack.threat,
+            steps=attack.steps,
+            step_size=attack.step_size,
+            targeted=True,  # downwards
+            loss=of_asked,
+            returns="worst_loss",
+            mode=attack.mode,
+        )
+        worst[part] = of_asked(values_of(units, adversarial), answer)
+    return Usefulness(rho, worst.view(len(rho), len(images)).mean(dim=1))
 
 
 def best_questions(values: Tensor, labels: Tensor, num_classes: int) -> Questions:
