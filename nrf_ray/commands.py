@@ -38,7 +38,7 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
     address = None if options.plan else check_address(options.address, options.store)
     store = Store.open(options.store, create=False)
     held = store.contents()
-    estimates = learn(store, held, machine.is_like)
+    estimates = learn(store, held, machine.is_like, machine.slower)
     plan = make_plan(sweep.goals, store, held=held, cost=estimates.seconds)
     if options.plan:
         _print_plan(console, plan)

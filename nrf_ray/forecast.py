@@ -17,7 +17,7 @@ from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.estimates import Basis, Estimates
 from nrf_ray.graph.plan import Plan, State
-from nrf_ray.graph.record import accelerators, launch_provenance
+from nrf_ray.graph.record import accelerators, cpuinfo, launch_provenance
 from nrf_ray.graph.schedule import longest_chain, lower_bound, simulate
 from nrf_ray.graph.stage import Resources
 from nrf_ray.spans import span
@@ -27,6 +27,11 @@ START_SECONDS = 8.0
 """Ray's start and end and the first imports in every process, on 2 cores."""
 MOST_DEVICES = 10_000
 """How many cores or accelerators a schedule is simulated for; it keeps a place for each."""
+WITHOUT_AVX512 = 2.1
+"""How many times as long a core of an x86 processor takes that lacks AVX-512, whose vectors are half as wide.
+
+The main job took 480 s on two cores of a Zen 3 and 213 s on two of a Zen 5, planted sets 1,036 and 507 s (n = 1 each).
+"""
 HANDOUT_SECONDS = 0.02
 """What the driver needs for one stage; tests/benchmarks/orchestration.py measures it."""
 
@@ -41,6 +46,8 @@ class Machine:
     """Cores or accelerators."""
     resources: Resources
     """What every stage asks for."""
+    slower: float = 1.0
+    """How many times as long stages take as where their formulas were measured, as far as that is known beforehand."""
 
     @property
     def slots(self) -> int:
@@ -63,9 +70,16 @@ class Machine:
 def this_machine(resources: Resources) -> Machine:
     """Return the machine that this process runs on, for stages that ask for `resources`."""
     if not resources.gpus:
-        return Machine(name=launch_provenance()["processor"], count=os.cpu_count() or 1, resources=resources)
+        return _cores(os.cpu_count() or 1, resources)
     found = accelerators()
     return Machine(name=found[0] if found else "a100", count=max(1, len(found)), resources=resources)
+
+
+def _cores(count: int, resources: Resources) -> Machine:
+    """Return so many cores like those here. Processors that have no such flags are taken for fast."""
+    flags = next((line.split() for line in cpuinfo() if line.startswith("flags")), ["avx512f"])
+    slower = 1.0 if "avx512f" in flags else WITHOUT_AVX512
+    return Machine(name=launch_provenance()["processor"], count=count, resources=resources, slower=slower)
 
 
 def machine_named(text: str, resources: Resources) -> Machine:
@@ -78,7 +92,7 @@ def machine_named(text: str, resources: Resources) -> Machine:
         raise ConfigError(f"--plan-on {text} is more than can be simulated; name at most {MOST_DEVICES} devices")
     name = lookup(known, match[2], "device")
     if name == "cpu":
-        return Machine(name=launch_provenance()["processor"], count=int(match[1]), resources=Resources())
+        return _cores(int(match[1]), Resources())
     return Machine(name=name, count=int(match[1]), resources=resources if resources.gpus else Resources(gpus=1))
 
 

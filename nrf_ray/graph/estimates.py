@@ -12,7 +12,7 @@ import enum
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import Any
 
@@ -44,6 +44,8 @@ class Estimates:
 
     ratios: Mapping[Likeness, float] = field(default_factory=dict)
     """Measured over expected seconds: the median over the records that have this in common."""
+    unknown: float = 1.0
+    """The same where no record has anything in common: what is known of such machines beforehand."""
 
     def seconds(self, stage: Stage) -> float:
         """Return the expected seconds of one run of `stage`."""
@@ -59,14 +61,15 @@ class Estimates:
         for basis, likeness in zip(Basis, _likenesses(stage.kind.name, arch_of(stage), expected), strict=False):
             if likeness in self.ratios:
                 return basis, self.ratios[likeness]
-        return Basis.FORMULA, 1.0
+        return Basis.FORMULA, self.unknown
 
 
-def learn(store: Store, held: Contents, alike: Callable[[Mapping[str, Any]], bool]) -> Estimates:
+def learn(store: Store, held: Contents, alike: Callable[[Mapping[str, Any]], bool], unknown: float = 1.0) -> Estimates:
     """Return what the records in `store`, which lists `held`, teach about machines whose provenance is `alike`."""
     committed = sorted(place for place, notes in held.items() if RECORD in notes)
     sample = [place for _, places in groupby(committed, lambda place: place.stage) for place in islice(places, SAMPLE)]
-    return learn_from(record for record in store.sound_records(sample) if record and alike(record.provenance))
+    found = learn_from(record for record in store.sound_records(sample) if record and alike(record.provenance))
+    return replace(found, unknown=unknown)
 
 
 def learn_from(records: Iterable[Record]) -> Estimates:

@@ -168,11 +168,15 @@ def _version(package: str) -> str | None:
         return None
 
 
+def cpuinfo() -> list[str]:
+    """Return the lines that Linux has on this machine's processors; none on other systems."""
+    told = Path("/proc/cpuinfo")
+    return told.read_text().splitlines() if told.is_file() else []
+
+
 def _processor() -> str:
-    """Return the CPU's model name where the system tells it (Linux does, in /proc/cpuinfo)."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    """Return the CPU's model name where the system tells it."""
+    return next((line.partition(":")[2].strip() for line in cpuinfo() if line.startswith("model name")), "unknown")
 
 
 def accelerators() -> list[str]:

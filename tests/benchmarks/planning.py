@@ -40,7 +40,7 @@ def measure(uri: str, seeds: int) -> tuple[int, float, float, float]:
     sweep = sweep_with(seeds)
     store, machine = Store.open(uri, create=False), this_machine(Resources())
     held = store.contents()
-    estimates = learn(store, held, machine.is_like)
+    estimates = learn(store, held, machine.is_like, machine.slower)
     plan = make_plan(sweep.goals, store, held=held, cost=estimates.seconds)
     forecast(plan, estimates, machine.slots)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

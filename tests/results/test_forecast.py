@@ -7,7 +7,7 @@ import pytest
 
 from nrf_ray.errors import ConfigError
 from nrf_ray.forecast import START_SECONDS, error_lines, forecast, forecast_lines, machine_named, this_machine
-from nrf_ray.graph.estimates import Estimates
+from nrf_ray.graph.estimates import Estimates, learn
 from nrf_ray.graph.execute import execute
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.record import launch_provenance
@@ -47,6 +47,24 @@ def test_after_a_run_the_error_is_said_by_kind(tmp_path):
     assert whole == "expected 14 s from start to end on 1 slot, took 28 s: -50%"
     assert kinds.endswith("toy -50%; half of the stages within a factor of 2.00")
     assert error_lines(plan, {}, forecast(plan, Estimates(), slots=1), wall=1.0) == []
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "slower"),
+    [
+        ("flags\t\t: sse avx2 avx512f bmi1\n", 1.0),
+        ("flags\t\t: sse avx2\n", 2.1),
+        ("Features\t: fp asimd\n", 1.0),
+        ("", 1.0),
+    ],
+    ids=["AVX-512", "AVX2", "ARM", "no Linux"],
+)
+def test_what_no_record_tells_is_expected_by_the_processor(tmp_path, monkeypatch, cpuinfo, slower):
+    monkeypatch.setattr("nrf_ray.forecast.cpuinfo", lambda: cpuinfo.splitlines())
+    machine, store = this_machine(Resources()), Store.open(str(tmp_path / "store"), create=True)
+    assert machine.slower == machine_named("16xcpu", Resources()).slower == slower
+    estimates = learn(store, store.contents(), machine.is_like, machine.slower)
+    assert estimates.seconds(node("a", seconds=2)) == 2 * slower
 
 
 @pytest.mark.parametrize(
