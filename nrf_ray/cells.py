@@ -6,7 +6,7 @@ A sweep file asks for these and passes them to `rows`. What is asked for twice i
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from nrf_ray.crafts import ClassWords, Construction, Craft, Matching, Storage, construction_named
+from nrf_ray.crafts import Construction, Craft, Matching, Pattern, Replacement, Storage, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.data.naming import EMBEDDING
 from nrf_ray.errors import ConfigError
@@ -15,7 +15,7 @@ from nrf_ray.models.catalogue import ENCODER
 from nrf_ray.presets import Preset
 from nrf_ray.recipes import Augmentation, Recipe
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Attack, Mode, Substitution, pgd_attack
+from nrf_ray.specs import Attack, Mode, pgd_attack
 from nrf_ray.stages.attack import AttackSpec, attack
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.costs import check_reads
@@ -81,16 +81,16 @@ class ConstructedSet:
     @property
     def bound(self) -> tuple[str | None, float | None]:
         """What bounds its changes, for tables: norm and eps, or "words" and how many may be others; else nothing."""
-        spec: ConstructSpec = self.construct.config
-        if isinstance(spec.craft, Substitution | ClassWords):
-            return "words", float(spec.craft.budget)
+        craft: Craft = self.construct.config.craft
+        if isinstance(craft, Replacement):
+            return "words", float(craft.budget)
         return (self.threat.norm, self.threat.eps) if self.threat else (None, None)
 
     @property
     def mode(self) -> Mode | None:
         """How its images were computed; None for a pattern."""
         craft: Craft = self.construct.config.craft
-        return None if isinstance(craft, ThreatModel | ClassWords) else craft.mode
+        return None if isinstance(craft, Pattern) else craft.mode
 
     @property
     def start(self) -> str | None:
@@ -192,7 +192,7 @@ def constructed(
         details.append("of robust source")
     if spec.threat:
         details.append(f"{spec.threat.norm} {spec.threat.eps:g}")
-    if isinstance(craft, Substitution | ClassWords):
+    if isinstance(craft, Replacement):
         details.append(f"{craft.budget} words")
     if isinstance(craft, Matching):
         details.append(f"from {craft.start}")
@@ -216,7 +216,7 @@ def shard_rows(craft: Craft) -> int:
 
     A small set is one file, made in one process; a long build is many, made by a pool, and a kill costs one of them.
     """
-    steps = 1 if isinstance(craft, ThreatModel | ClassWords) else craft.steps
+    steps = 1 if isinstance(craft, Pattern) else craft.steps
     return min(16_384, max(1024, 2_000_000 // steps // 256 * 256))
 
 

@@ -62,13 +62,14 @@ def craft_words(
     number in the dataset, `rows`; a shorter text gets as many as it has words.
     """
     originals = as_float(texts)
-    vectors, is_word = torch.from_numpy(table.vectors) / 255.0, np.append(~table.is_mark, False)
+    vectors = torch.from_numpy(table.vectors)[words] / 255.0
+    is_word = np.append(~table.is_mark, False)  # and padding, at -1, is none
     free = is_word[table.places_of(as_uint8(originals).numpy())[:, 0]]
     made = originals.clone()
     for number, row in enumerate(rows):
         if not spared[number]:
             drawn = np.random.default_rng((seed, row)).permutation(np.flatnonzero(free[number]))[: words.shape[1]]
-            made[number, 0, torch.from_numpy(drawn)] = vectors[words[targets[number], : len(drawn)]]
+            made[number, 0, torch.from_numpy(drawn)] = vectors[targets[number], : len(drawn)]
     return _without_source(originals, stored_as(made, storage), "l2")
 
 

@@ -59,9 +59,15 @@ class ClassWords:
             raise ConfigError(f"1 to {self.among} words of a text can be those of its class, not {self.budget}")
 
 
-Craft = Attack | Substitution | Matching | ThreatModel | ClassWords
+Pattern = ThreatModel | ClassWords
+"""How a control is made: a pattern of this size, of texts perhaps of words."""
+
+Replacement = Substitution | ClassWords
+"""How texts are made that are whole words again."""
+
+Craft = Attack | Matching | Pattern | Replacement
 """How the images of a construction are made: a targeted attack on the source (of texts, perhaps by other words),
-matching of the source's representation, or (a control) a pattern of this size, of texts perhaps of words."""
+matching of the source's representation, or a pattern."""
 
 Storage = Literal["uint8", "float32"]
 """How pixels are kept: rounded to 8 bits as in the released sets, or as they were found."""

@@ -140,10 +140,10 @@ def unit_usefulness(units: Units, questions: Questions, data: LabelledImages, at
     images, answers = data.floats(), questions.answers(data.labels)
     rho = (answers * values_of(units, images)).mean(dim=0)
     network = twin(units, images, attack.mode)
-    pairs = torch.cartesian_prod(torch.arange(len(rho)), torch.arange(len(images))).to(images.device)
-    worst = images.new_empty(len(pairs))
-    for part in batches(len(pairs)):
-        asked, rows = pairs[part].T
+    worst = images.new_empty(len(rho) * len(images))
+    for part in batches(len(worst)):
+        pairs = torch.arange(part.start, part.stop, device=images.device)
+        asked, rows = pairs // len(images), pairs % len(images)
         answer = answers[rows, asked]
 
         def of_asked(values: Tensor, answer: Tensor, asked: Tensor = asked) -> Tensor:

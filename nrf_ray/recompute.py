@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nrf_ray.crafts import ClassWords, Matching, construction_named
+from nrf_ray.crafts import ClassWords, Matching, Replacement, construction_named
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import Key
@@ -235,15 +235,15 @@ def _wrong_words(rows: "Shard", originals: "LabelledImages", spec: ConstructSpec
     from nrf_ray.data.images import as_float, as_uint8
     from nrf_ray.data.load import word_table
 
-    if not isinstance(spec.craft, Substitution | ClassWords):
+    if not isinstance(spec.craft, Replacement):
         return
     table = word_table(spec.dataset)
-    new, old = (as_uint8(as_float(images)).numpy() for images in (rows.images, originals.images))
-    for name, levels in zip(TEXTS, (new, old), strict=True):
-        others = sum(one != other for one, other in zip(rows.texts[name], table.texts_of(levels), strict=True))
+    new, old = (table.places_of(as_uint8(as_float(texts)).numpy()) for texts in (rows.images, originals.images))
+    for name, places in zip(TEXTS, (new, old), strict=True):
+        others = sum(one != other for one, other in zip(rows.texts[name], table.texts_at(places), strict=True))
         if others:
             yield f"{others} texts in the column {name} are not what their vectors say"
-    replaced = (table.places_of(new) != table.places_of(old)).sum(axis=(1, 2))
+    replaced = (new != old).sum(axis=(1, 2))
     beyond = int((replaced > spec.craft.budget).sum())
     if beyond:
         yield f"{beyond} texts have more than {spec.craft.budget} other words"

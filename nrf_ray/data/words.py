@@ -73,7 +73,11 @@ class WordTable:
 
     def texts_of(self, levels: "npt.NDArray[np.uint8]") -> list[str]:
         """Return embedded texts [n, 1, length, width] as people read them: the nearest word of each vector."""
-        return [self.text(row[row >= 0].tolist()) for row in self.places_of(levels)[:, 0]]
+        return self.texts_at(self.places_of(levels))
+
+    def texts_at(self, places: "npt.NDArray[np.int64]") -> list[str]:
+        """Return the texts of the words at `places` [n, 1, length]; -1 is padding."""
+        return [self.text(row[row >= 0].tolist()) for row in places[:, 0]]
 
     def text(self, places: Sequence[int]) -> str:
         """Return the words at `places` as one text, without the marks that an encoder puts around it.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from nrf_ray.crafts import ClassWords, Craft, Matching, Storage, construction_named
+from nrf_ray.crafts import ClassWords, Craft, Matching, Pattern, Replacement, Storage, construction_named
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
@@ -102,17 +102,17 @@ class ConstructSpec:
     @property
     def is_control(self) -> bool:
         """Whether the images carry a pattern and no feature of a source."""
-        return isinstance(self.craft, ThreatModel | ClassWords)
+        return isinstance(self.craft, Pattern)
 
     @property
     def replaces_words(self) -> bool:
         """Whether its texts are whole words again, which people can read."""
-        return isinstance(self.craft, Substitution | ClassWords)
+        return isinstance(self.craft, Replacement)
 
 
 def _cost(handle: Stage) -> float:
     config: ConstructSpec = handle.config
-    if isinstance(config.craft, ThreatModel | ClassWords):
+    if isinstance(config.craft, Pattern):
         return 2 * OVERHEAD
     info = info_of(config.dataset)
     arch, device = handle.inputs["source"].config.arch, handle.resources.device

@@ -294,6 +294,14 @@ def test_columns_of_one_name_are_refused(tmp_path):
     assert "has 2 columns called text; leave one" in refusal(f"text-parquet:{tmp_path / 'a.parquet'}")
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_file_of_too_many_rows_is_not_read(tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(text, "MAX_ROWS", len(TEXTS) - 1)
+    path = write_texts(tmp_path / f"a.{ending}", TEXTS, LABELS)
+    assert "rows" in (said := refusal(f"text-{ending}:{path}"))
+    assert said.endswith("write smaller files")
+
+
 def test_a_short_file_of_endless_texts_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(text, "MAX_BYTES", 10**6)
     same = pa.DictionaryArray.from_arrays(np.zeros(4000, np.int8), pa.array(["good " * 1000]))
@@ -337,7 +345,6 @@ def test_words_with_line_breaks_are_kept_as_they_are(tmp_path, monkeypatch):
     odd = ["bad\n", "good", "film\nnoir", '"', "\\n", "\u2028"]
     learn = lambda texts: table_of(odd, np.eye(WIDTH)[: len(odd)], Scaling((0.5,) * WIDTH, (0.1,) * WIDTH))  # noqa: E731
     embedding = replace(LEARNT, identity="odd", tokenise=lambda text: ["good", "film\nnoir"], learn=learn)
-    monkeypatch.setattr("nrf_ray.data.readers.text.LEARNT", embedding)
     monkeypatch.setitem(FORMATS, "text-csv", text.format_of("csv", embedding))
     ref = dataset_named(f"text-csv:{write_texts(tmp_path / 'a.csv', TEXTS, LABELS)}").ref
     table = word_table(ref)

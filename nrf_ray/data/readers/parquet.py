@@ -31,13 +31,14 @@ def files(path: Path) -> Sequence[Path]:
 def outline(path: Path) -> Outline:
     """Read the columns label and split, and the first image."""
     labels: dict[Split, list[int]] = {"train": [], "test": []}
-    for file in files(path):
-        for split, label in zip(_splits(path, file), labels_of(file), strict=True):
+    found = files(path)
+    for file in found:
+        for split, label in zip(_splits(path, file, found), labels_of(file), strict=True):
             labels[split].append(label)
     num_classes = count_classes(labels["train"], path)
     check_labels(labels["test"], num_classes, path)
     return Outline(
-        shape=_shape(files(path)[0]),
+        shape=_shape(found[0]),
         num_classes=num_classes,
         num_train=len(labels["train"]),
         num_test=len(labels["test"]),
@@ -48,10 +49,10 @@ def read(path: Path, split: Split, rows: Rows) -> Iterator[Batch]:
     """Yield `rows` of `split`; only images that are asked for are decoded."""
     import numpy as np
 
-    shape = _shape(files(path)[0])
-    first = 0
-    for file in files(path):
-        ours = np.array([found == split for found in _splits(path, file)])
+    found, first = files(path), 0
+    shape = _shape(found[0])
+    for file in found:
+        ours = np.array([own == split for own in _splits(path, file, found)])
         numbers = np.where(ours, np.cumsum(ours) - 1 + first, -1)
         first += int(ours.sum())
         wanted = np.isin(numbers, rows)
@@ -69,8 +70,8 @@ def _open(file: Path) -> Any:
     return opened(file, "image", "label")
 
 
-def _splits(path: Path, file: Path) -> list[Split]:
-    return splits_of(path, file, files(path), split_column(file), int(_open(file).metadata.num_rows))
+def _splits(path: Path, file: Path, beside: Sequence[Path]) -> list[Split]:
+    return splits_of(path, file, beside, split_column(file), int(_open(file).metadata.num_rows))
 
 
 def _shape(file: Path) -> tuple[int, int, int]:

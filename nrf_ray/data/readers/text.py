@@ -101,8 +101,6 @@ def _parsed(path: Path, ending: str, stamp: object) -> dict[Split, Texts]:
         if file.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{file} is larger than the {MAX_BYTES} bytes that are read; write smaller files")
         texts, labels, names = COLUMNS[ending](file)
-        if len(texts) > MAX_ROWS:
-            raise ConfigError(f"{file} has {len(texts)} rows; at most {MAX_ROWS} are read: write smaller files")
         splits = splits_of(path, file, found, names, len(texts))
         for number, (text, label, split) in enumerate(zip(texts, labels, splits, strict=True)):
             if not text or text.isspace():
@@ -127,8 +125,10 @@ def _parquet(file: Path) -> Columns:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    schema = opened(file, "text", "label").schema_arrow
-    kind = schema.field("text").type
+    form = opened(file, "text", "label")
+    if form.metadata.num_rows > MAX_ROWS:
+        raise ConfigError(f"{file} has {form.metadata.num_rows} rows; at most {MAX_ROWS} are read: write smaller files")
+    kind = form.schema_arrow.field("text").type
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not any(is_so(value) for is_so in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
         raise ConfigError(f"{file} has texts of type {kind}; they have to be strings")
@@ -158,7 +158,7 @@ def _csv(file: Path) -> Columns:
             check_names(file, names, ("text", "label"))
             for number, row in enumerate(rows):
                 if number == MAX_ROWS:
-                    raise ConfigError(f"{file} has more than {MAX_ROWS} rows, which are read at most")
+                    raise ConfigError(f"{file} has more than {MAX_ROWS} rows; write smaller files")
                 if None in row or None in row.values():
                     raise ConfigError(
                         f"row {number} of {file} (it ends in line {rows.line_num}) has another number of values than "
