@@ -30,8 +30,8 @@ MOST_DEVICES = 10_000
 WITHOUT_AVX512 = 2.1
 """How many times as long a core of an x86 processor takes that lacks AVX-512, whose vectors are half as wide.
 
-Two cores of a Zen 3 took 471 and 491 s for the main job, where two with AVX-512 took 204 to 214 (n = 3), and 1,036 s for
-the planted sets, where those took 507 (n = 1 each).
+Two cores of a Zen 3 took 471 and 491 s for the main job, where two with AVX-512 took 204 to 214 (n = 3), and 1,036 s
+for the planted sets, where those took 507 (n = 1 each).
 """
 HANDOUT_SECONDS = 0.02
 """What the driver needs for one stage; tests/benchmarks/orchestration.py measures it."""
