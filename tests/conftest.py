@@ -1,11 +1,18 @@
 """Settings of all tests: hypothesis is the same on every run, and short. A store that only tests may use.
 
+What only costs time is left out: garbage collections look at no module, item or class that was there before the tests,
+and nothing waits for the disk. What several processes of one test run read is made by the first that asks for it.
+
 And the tally of faults: every test adds what it tried, and the end of the test run prints the sums. It is here since
 the process that prints collects no tests, and knows no other conftest.
 """
 
+import fcntl
+import gc
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +24,56 @@ settings.register_profile("nrf", max_examples=50, deadline=None, derandomize=Tru
 settings.load_profile("nrf")
 
 TRIED = "faults tried"
+
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+FIRST = ("cluster/test_command.py", "planted/test_sweep.py", "faults/", "results/", "science/")
+"""What takes longest comes first: files are handed out in order, and no process shall be busy alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the items into the order of `FIRST`, and leave them else as they are."""
+
+    def place(item: pytest.Item) -> int:
+        file = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((place for place, start in enumerate(FIRST) if file.startswith(start)), len(FIRST))
+
+    items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported and collected out of garbage collections, for it stays until the end; collect less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_sync() -> Iterator[None]:
+    """Leave fsync out in the processes of tests: only a power cut would show it, and each takes milliseconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Return the folder `name`, filled by `make` where no process of this test run has filled it before."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def filled(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return filled
 
 
 @pytest.fixture

@@ -55,8 +55,7 @@ def spent_budget(covariance: Array, price: float) -> float:
     It falls strictly as lambda grows, from infinity to zero.
     """
     check_positive_definite(covariance)
-    eigenvalues = _robust_eigenvalues(np.asarray(np.linalg.eigvalsh(covariance), np.float64), price)
-    return float((1 / eigenvalues).sum() / price**2)
+    return _spent(np.linalg.eigvalsh(covariance), price)
 
 
 def lambda_bounds(covariance: Array, eps: float) -> tuple[float, float]:
@@ -83,8 +82,10 @@ def lambda_for(covariance: Array, eps: float) -> float:
     if eps == 0:
         return math.inf
 
+    eigenvalues = np.linalg.eigvalsh(covariance)
+
     def overspent(log_price: float) -> float:
-        return math.log(spent_budget(covariance, math.exp(log_price))) - 2 * math.log(eps)
+        return math.log(_spent(eigenvalues, math.exp(log_price))) - 2 * math.log(eps)
 
     low = high = -math.log(eps)
     while overspent(low) < 0:
@@ -120,6 +121,11 @@ def worst_perturbations(covariance: Array, v: Array, eps: float) -> Array:
     filled = np.copysign(np.sqrt(np.maximum(missing + delta[:, 0] ** 2, 0)), u[:, 0])
     delta[:, 0] = np.where(missing > 1e-9 * eps**2, filled, delta[:, 0])
     return np.asarray(delta @ axes.T)
+
+
+def _spent(eigenvalues: Array, price: float) -> float:
+    """Return the budget of `spent_budget` for the eigenvalues of Sigma."""
+    return float((1 / _robust_eigenvalues(eigenvalues, price)).sum() / price**2)
 
 
 def _robust_eigenvalues(eigenvalues: Array, price: float) -> Array:

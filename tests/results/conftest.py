@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from nrf_ray.presets import PRESETS
 from nrf_ray.recipes import Recipe
 from nrf_ray.specs import pgd_attack
 from nrf_ray.sweep import Grid, Sweep
+from tests.conftest import MakeOnce
 from tests.small import grid_of
 
 SWEEP_FILE = Path(__file__).parents[2] / "sweeps" / "transfer_grid.py"
@@ -59,16 +61,26 @@ def tiny_grid() -> Grid:
         student=short,
         judge=replace(short, adversary=pgd_attack("l2", 1.0, steps=1)),
         attack_steps=3,
+        check_examples=8,
     )
     return grid_of(preset)
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_grid, transfer_grid, tmp_path_factory) -> Run:
-    """Return the tiny sweep, run to its end. Tests must leave its store as it is."""
-    sweep, store = transfer_grid(tiny_grid), Store.open(str(tmp_path_factory.mktemp("tiny")), create=True)
-    assert run_inline(sweep.goals, store).errors == {}
-    return Run(sweep, store)
+def tiny(
+    tiny_grid: Grid,
+    transfer_grid: Callable[[Grid], Sweep],
+    make_once: MakeOnce,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Run:
+    """Return the tiny sweep, run to its end, in a store of this process, whose artifacts tests must leave as they are."""
+    sweep = transfer_grid(tiny_grid)
+
+    def run(folder: Path) -> None:
+        assert run_inline(sweep.goals, Store.open(str(folder), create=True)).errors == {}
+
+    own = shutil.copytree(make_once("tiny", run), tmp_path_factory.mktemp("tiny") / "store")
+    return Run(sweep, Store.open(str(own), create=False))
 
 
 @pytest.fixture

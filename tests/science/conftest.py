@@ -1,6 +1,7 @@
 """What the tests of the science share: digits, one trained network, and linear networks whose optimum is known."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from nrf_ray.models.classifier import Classifier
 from nrf_ray.recipes import Recipe
 from nrf_ray.stages.weights import new_model
 from nrf_ray.training import fit
+from tests.conftest import MakeOnce
 from tests.science.goals import GOALS
 
 DIGITS = dataset_named("digits").ref
@@ -66,10 +68,12 @@ def linear() -> type[Linear]:
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(make_once: MakeOnce) -> Store:
     """Return a store in which all of `goals.GOALS` are done. Tests must leave it as it is."""
-    store = Store.open(str(tmp_path_factory.mktemp("stages")), create=True)
-    frontier = run_inline(GOALS, store)
-    assert frontier.errors == {}
-    assert frontier.in_state(*Progress) == frontier.in_state(Progress.DONE)
-    return store
+
+    def run(folder: Path) -> None:
+        frontier = run_inline(GOALS, Store.open(str(folder), create=True))
+        assert frontier.errors == {}
+        assert frontier.in_state(*Progress) == frontier.in_state(Progress.DONE)
+
+    return Store.open(str(make_once("goals", run)), create=False)

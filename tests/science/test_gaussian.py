@@ -284,7 +284,8 @@ def test_theorem_3_by_brute_force(dimension):
 
 def test_worst_alignment_known_value_on_a_grid_of_angles():
     covariance = np.diag([16.0, 1.0])
-    cosines = [gaussian.alignment(Gaussian(mean=mean, covariance=covariance)) for mean in circle(20_000)]
+    quadrant = circle(20_000)[:5_001]  # the others are its mirror images
+    cosines = [gaussian.alignment(Gaussian(mean=mean, covariance=covariance)) for mean in quadrant]
     assert min(cosines) == pytest.approx(8 / 17, abs=1e-6)
     assert gaussian.worst_alignment(covariance) == pytest.approx(8 / 17)
 

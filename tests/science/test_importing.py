@@ -102,17 +102,20 @@ def test_the_normalisation_of_the_file_is_used(foreign):
 
 @pytest.mark.parametrize("arch", ["densenet121", "inception_v3", "vgg16"])
 def test_our_own_names_and_those_of_torchvision_are_understood(arch):
-    source, target = (
-        network(arch),
-        build(arch, shape=(3, 32, 32), num_classes=10, mean=[0.0] * 3, std=[1.0] * 3, seed=1),
-    )
-    load_state(target, source.state_dict())
-    assert all(torch.equal(value, target.state_dict()[name]) for name, value in source.state_dict().items())
+    source, target = network(arch), build(arch, shape=(3, 32, 32), num_classes=10, mean=[0.0] * 3, std=[1.0] * 3, seed=1)
+    state = source.state_dict()
+    load_state(target, state)
+    assert same(target.state_dict(), state)
     head = "fc" if arch == "inception_v3" else "classifier"
-    renamed = {n.replace("body.", "").replace("head.", f"{head}."): t for n, t in source.state_dict().items()}
-    other = network(arch)
-    load_state(other, renamed)
-    assert all(torch.equal(value, other.state_dict()[name]) for name, value in source.state_dict().items())
+    renamed = {n.replace("body.", "").replace("head.", f"{head}."): tensor for n, tensor in state.items()}
+    load_state(target, {name: torch.ones_like(tensor) for name, tensor in state.items()})
+    assert not same(target.state_dict(), state)
+    load_state(target, renamed)
+    assert same(target.state_dict(), state)
+
+
+def same(first, second):
+    return all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 def test_all_that_does_not_match_is_named_at_once_and_nothing_is_changed(foreign):
