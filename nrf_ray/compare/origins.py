@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nrf_ray.graph.record import Record
+from nrf_ray.graph.source import digest_text
 from nrf_ray.kept import KeptSweep
 
 
@@ -136,7 +137,7 @@ def _seen(records: Iterable[Record]) -> dict[str, set[str]]:
         for package, version in came.get("versions", {}).items():
             seen.setdefault(package, set()).add(str(version))
         seen.setdefault(f"version of stage {record.stage}", set()).add(str(record.version))
-        seen.setdefault(f"source of stage {record.stage}", set()).add(str(came.get("source_digest"))[:12])
+        seen.setdefault(f"source of stage {record.stage}", set()).add(digest_text(came))
     return seen
 
 

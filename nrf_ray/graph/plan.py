@@ -13,7 +13,7 @@ from functools import cached_property
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.lease import running_elsewhere
 from nrf_ray.graph.record import Record
-from nrf_ray.graph.source import source_digest
+from nrf_ray.graph.source import FORM, source_digest
 from nrf_ray.graph.stage import Stage, walk
 from nrf_ray.graph.store import FAILURE, LEASE, RECORD, Contents, Store, place_of
 
@@ -107,9 +107,12 @@ def _look_up(goals: list[Stage], store: Store, held: Contents) -> dict[Key, Reco
 
 
 def _cached_reason(stage: Stage, record: Record) -> str:
-    if record.provenance["source_digest"] != source_digest(stage.kind.body.__module__):
+    built = f"built in {record.seconds:.1f} s"
+    if record.provenance.get("source_form", 1) != FORM:
+        return f"{built}; its digest of the code is of an older form, not comparable"
+    if record.provenance["source_digest"] != source_digest(stage.kind.body):
         return f"built by other code of {stage.kind.name}: raise its version if results change"
-    return f"built in {record.seconds:.1f} s"
+    return built
 
 
 def _open_state(

@@ -22,7 +22,7 @@ from typing import Any
 from nrf_ray.errors import CorruptArtifact
 from nrf_ray.graph.canonical import Json, Key, digest, encode, json_text
 from nrf_ray.graph.redact import without_secrets
-from nrf_ray.graph.source import source_digest
+from nrf_ray.graph.source import FORM, source_digest
 from nrf_ray.graph.stage import SCHEMA, Metrics, Stage, shards_of
 from nrf_ray.graph.wellformed import is_well_formed
 
@@ -129,7 +129,8 @@ def record_of(stage: Stage, files: list[FileEntry], metrics: Metrics, seconds: f
             "device": stage.resources.device,
             "gpus": stage.resources.gpus,
             "threads": max(1, int(stage.resources.cpus)),
-            "source_digest": source_digest(stage.kind.body.__module__),
+            "source_digest": source_digest(stage.kind.body),
+            "source_form": FORM,
             **launch_provenance(),
         },
     )

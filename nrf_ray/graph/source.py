@@ -1,70 +1,307 @@
-"""A digest of the code that makes a stage's result.
+"""A digest of the code that makes a stage's result, which is the same wherever that code lies.
 
-It covers the stage's module and everything of the same package that it imports, also inside functions; comments and
-layout do not count. It is recorded beside every artifact and never enters a key: when it has changed, `--plan` says
-so, and a test asks whether the stage's `version` should have been raised.
+It covers the stage's function and every definition of the same package that it uses, also through others and inside
+functions. Names of modules, import lines, module docstrings, comments and layout do not count, so code may move; what
+each name stands for counts, so a function of the same name that takes another's place is seen. The digest is recorded
+beside every artifact and never enters a key: when it has changed, `--plan` says so, and a test asks whether the stage's
+`version` should have been raised.
 """
 
 import ast
 import importlib
-from functools import cache
+import json
+import symtable
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nrf_ray.graph.canonical import digest
 
+FORM = 2
+"""How digests are made; those of two forms cannot be compared. Form 1 hashed whole modules under their names."""
 MACHINERY = ("nrf_ray.graph", "nrf_ray.cluster", "nrf_ray.errors")
 """Modules that carry stages but do not shape their results."""
+ALL, EFFECTS = "*", ""
+"""In place of a definition's name: everything that a module defines; what it does beside defining when imported."""
+
+Chain = tuple[str, ...]
+"""A name as code writes it, cut at its dots."""
+
+
+class _Place(NamedTuple):
+    """Where a definition stands."""
+
+    module: str
+    name: str
+
+
+class _Statement:
+    """A statement of a module, of which only what some digest needs is looked at."""
+
+    def __init__(self, node: ast.stmt, tables: list[symtable.SymbolTable]) -> None:
+        self.node, self._tables = node, tables
+
+    @cached_property
+    def read(self) -> "_Reader":
+        """What it uses; from then on its import lines are gone."""
+        reader = _Reader()
+        reader.visit(self.node)
+        free = _header_names(self.node).union(*map(_free, self._tables))
+        reader.chains = {chain for chain in reader.chains if chain[0] in free or chain[0] in reader.imports}
+        return reader
+
+    @cached_property
+    def text(self) -> str:
+        """Its code without import lines, comments and layout."""
+        assert self.read
+        return ast.unparse(self.node)
+
+
+class _Module(NamedTuple):
+    """A module, taken apart."""
+
+    statements: dict[str, list[_Statement]]
+    """What binds each name, and under ALL and EFFECTS; statements of one name, as in branches, count together."""
+    imports: dict[str, Chain]
+    """The full names of what it imports, by the names that it uses."""
+
+
+class _Definition(NamedTuple):
+    """What of one definition counts."""
+
+    text: str
+    """Its code without import lines, comments and layout."""
+    uses: tuple[tuple[str, _Place | str], ...]
+    """The names in it that it does not bind itself, with what each stands for."""
 
 
 @cache
-def source_digest(module: str) -> str:
-    """Return the sha256 over the sources of `module` and of all that it imports from its own package."""
-    package = module.partition(".")[0]
-    closure: dict[str, str] = {}
-    todo = [module]
-    while todo:
-        name = todo.pop()
-        if name in closure or any(f"{name}.".startswith(f"{machine}.") for machine in MACHINERY):
-            continue
-        module_code = _code(name)
-        if module_code is None:
-            continue
-        closure[name] = module_code.source
-        todo.extend(imported for imported in module_code.imports if imported.partition(".")[0] == package)
-    return digest("\0".join(f"{name}\0{source}" for name, source in sorted(closure.items())).encode())
+def source_digest(function: Callable[..., object]) -> str:
+    """Return the sha256 over a function of a module and over all that it uses of its own package.
+
+    Definitions are numbered as they are met. Each is described by its text and by what its names stand for: the numbers
+    of definitions, or the full names of what belongs to other packages.
+    """
+    places = [_Place(function.__module__, function.__name__)]
+    numbers = {places[0]: 0}
+    described: list[tuple[str, list[tuple[str, int | str]]]] = []
+    for place in places:
+        definition = _definition(place)
+        for _, meaning in definition.uses:
+            if isinstance(meaning, _Place) and meaning not in numbers:
+                numbers[meaning] = len(places)
+                places.append(meaning)
+        uses = [(name, numbers[it] if isinstance(it, _Place) else it) for name, it in definition.uses]
+        described.append((definition.text, uses))
+    return digest(json.dumps(described).encode())
 
 
-class _Code(NamedTuple):
-    """What of a module counts."""
+def digest_text(provenance: Mapping[str, Any]) -> str:
+    """Return the first digits of the digest in a record, and whether its form is another than today's."""
+    text = str(provenance.get("source_digest"))[:12]
+    return text if provenance.get("source_form", 1) == FORM else f"{text} (older form, not comparable)"
 
-    source: str
-    """Its text without comments and layout."""
-    imports: tuple[str, ...]
-    """What it imports by absolute name, also inside functions."""
+
+def _meanings(module: str, chain: Chain, imports: dict[str, Chain]) -> Iterator[_Place | str]:
+    """Yield what a name used in `module` stands for: definitions, or its full name in another package."""
+    name, *rest = chain
+    found = _module(module)
+    full = imports.get(name)
+    if full is None and found is not None and name not in found.statements:
+        full = found.imports.get(name)
+        if full is None:
+            return  # a name of Python's own
+    if full is None:
+        yield from _members(module, (name,))
+    elif full[0] != module.partition(".")[0]:
+        yield ".".join(full)
+    else:
+        yield from _members(full[0], (*full[1:], *rest))
+
+
+def _members(module: str, chain: Chain) -> Iterator[_Place | str]:
+    """Yield what `chain` stands for as an attribute of `module`, a module of our own package."""
+    if any(f"{module}.".startswith(f"{machine}.") for machine in MACHINERY):
+        yield f"the machinery's {'.'.join(chain)}"
+        return
+    found = _module(module)
+    name, *rest = chain or (ALL,)
+    if found is None:
+        yield f"nothing called {name}"
+    elif name in found.statements:
+        yield _Place(module, name)
+        if found.statements[EFFECTS]:
+            yield _Place(module, EFFECTS)
+    elif name in found.imports and ".".join(found.imports[name]) != f"{module}.{name}":
+        yield from _meanings(module, chain, {})
+    elif _module(f"{module}.{name}") is not None:
+        yield from _members(f"{module}.{name}", tuple(rest))
+    else:
+        yield from _members(module, ())
 
 
 @cache
-def _code(module: str) -> _Code | None:
-    """Return the code of `module`, or None where there is no such module (the name may be a function's).
+def _module(name: str) -> _Module | None:
+    """Return a module of a package, or None where there is no such module.
 
     The file is found by its path: the import system would run the packages above it, and with them torch.
     """
-    top, *parts = module.split(".")
+    top, *parts = name.split(".")
     root = Path(importlib.import_module(top).__file__ or "").parent.joinpath(*parts)
     for path in (root / "__init__.py", root.with_suffix(".py")):
         if path.is_file():
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            return _Code(ast.unparse(tree), tuple(_imports(tree)))
+            return _taken_apart(path.read_text(encoding="utf-8"))
     return None
 
 
-def _imports(tree: ast.Module) -> list[str]:
-    """Return what `tree` imports by absolute name, also inside functions; the linter bans relative imports."""
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names
+def _taken_apart(text: str) -> _Module:
+    tree = ast.parse(text)
+    tables: dict[tuple[str, int], symtable.SymbolTable] = {}
+    for table in symtable.symtable(text, "<module>", "exec").get_children():
+        tables[table.get_name(), table.get_lineno()] = table
+    statements: dict[str, list[_Statement]] = {ALL: [], EFFECTS: []}
+    imports: dict[str, Chain] = {}
+    for node in tree.body:
+        if _is_text(node) or _is_about(node, "__name__"):
+            continue
+        names: dict[str, None] = {}
+        inner: list[symtable.SymbolTable] = []
+        only_imports = True
+        for part in _parts(node):
+            if isinstance(part, ast.Import | ast.ImportFrom):
+                imports |= _imported(part)
+                continue
+            only_imports = False
+            names |= dict.fromkeys(_bound(part))
+            if isinstance(part, DEFINITIONS):
+                inner.append(tables[part.name, part.lineno])
+        if not only_imports:
+            for name in (ALL, *(names or (EFFECTS,))):
+                statements.setdefault(name, []).append(_Statement(node, inner))
+    for name in _imported_for_effect(tree):
+        statements[EFFECTS].append(_Statement(ast.Expr(ast.Name(name, ast.Load())), []))
+    return _Module(statements, imports)
+
+
+@cache
+def _definition(place: _Place) -> _Definition:
+    module = _module(place.module)
+    statements = module.statements.get(place.name, module.statements[ALL]) if module else []
+    imports: dict[str, Chain] = {}
+    chains: set[Chain] = set()
+    for statement in statements:
+        imports |= statement.read.imports
+        chains |= statement.read.chains
+    chains |= {(name,) for name in imports.keys() - {chain[0] for chain in chains}}  # imported for its effect
+    uses = [(".".join(chain), it) for chain in sorted(chains) for it in _meanings(place.module, chain, imports)]
+    return _Definition("\n".join(statement.text for statement in statements), tuple(uses))
+
+
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def _parts(node: ast.stmt) -> Iterator[ast.stmt]:
+    """Yield a statement, or those in its branches where it has any; nothing that is inside a function or class."""
+    blocks = [getattr(node, name, ()) for name in ("body", "orelse", "handlers", "finalbody")]
+    if isinstance(node, DEFINITIONS) or not any(blocks):
+        yield node
+        return
+    for inner in (inner for block in blocks for inner in block):
+        yield from _parts(inner)
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    """Return the names that a simple statement or a definition binds, imports aside."""
+    if isinstance(node, DEFINITIONS):
+        return [node.name]
+    if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        return []
+    return [name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)]
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, Chain]:
+    """Return the full names of what an import line imports, by the names that it gives them."""
+    if isinstance(node, ast.ImportFrom):
+        origin = (node.module or "").split(".")  # the linter bans relative imports
+        return {alias.asname or alias.name: (*origin, alias.name) for alias in node.names}
+    full = {alias: tuple(alias.name.split(".")) for alias in node.names}
+    return dict((alias.asname, name) if alias.asname else (name[0], name[:1]) for alias, name in full.items())
+
+
+def _imported_for_effect(tree: ast.Module) -> list[str]:
+    """Return what a module imports and neither uses nor passes on (`import x as x`) nor needs for types alone."""
+    nodes = [part for node in tree.body if not _is_about(node, "TYPE_CHECKING") for part in _parts(node)]
+    lines = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    passed_on = {alias.asname for line in lines for alias in line.names if alias.asname == alias.name}
+    names = {name for line in lines for name in _imported(line)} - passed_on
+    return sorted(names - {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}) if names else []
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """Return whether a statement is a docstring, of a module or of the name before it."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _is_about(node: ast.stmt, name: str) -> bool:
+    """Return whether a statement is an `if` that asks for `name`."""
+    return isinstance(node, ast.If) and name in {
+        found.id for found in ast.walk(node.test) if isinstance(found, ast.Name)
+    }
+
+
+def _header_names(node: ast.stmt) -> set[str]:
+    """Return the names that a statement reads in the scope of its module."""
+    if isinstance(node, DEFINITIONS):
+        fields: list[ast.AST] = [*node.decorator_list]
+        fields += [*node.bases, *node.keywords] if isinstance(node, ast.ClassDef) else [node.args]
+        fields += [node.returns] if isinstance(node, ast.FunctionDef) and node.returns else []
+    else:
+        fields = [node]
+    return {name.id for part in fields for name in ast.walk(part) if isinstance(name, ast.Name)}
+
+
+def _free(table: symtable.SymbolTable) -> set[str]:
+    """Return the names that a function or class reads and does not bind itself, also in functions inside it."""
+    names = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global() and symbol.is_referenced()}
+    return names.union(*map(_free, table.get_children()))
+
+
+class _Reader(ast.NodeTransformer):
+    """Takes import lines out of code, and keeps them, and every name with the attributes that are read of it."""
+
+    def __init__(self) -> None:
+        self.imports: dict[str, Chain] = {}
+        self.chains: set[Chain] = set()
+
+    def visit_Import(self, node: ast.Import) -> None:
+        """Take it out."""
+        self.imports |= _imported(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        """Take it out."""
+        self.imports |= _imported(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        """Keep a name of which no attribute is read."""
+        self.chains.add((node.id,))
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.Attribute:
+        """Keep a name with attributes, as far as dots go."""
+        attributes, base = [node.attr], node.value
+        while isinstance(base, ast.Attribute):
+            attributes.append(base.attr)
+            base = base.value
+        if isinstance(base, ast.Name):
+            self.chains.add((base.id, *reversed(attributes)))
+        else:
+            self.visit(base)
+        return node
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Keep blocks from being empty."""
+        super().generic_visit(node)
+        if getattr(node, "body", None) == []:
+            node.body = [ast.Pass()]  # type: ignore[attr-defined]
+        return node

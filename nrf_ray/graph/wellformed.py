@@ -56,6 +56,7 @@ LATER: Mapping[str, Check] = {
     "arch": _or_none(_is_text),
     "expected_seconds": _or_none(_is_amount),
     "gpus": _is_amount,
+    "source_form": _is_whole,
     "processor": _is_text,
     "accelerators": lambda value: _all_are(_is_text, value),
 }

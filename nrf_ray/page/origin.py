@@ -6,6 +6,7 @@ from typing import Any
 
 from nrf_ray.graph.canonical import Json, Key
 from nrf_ray.graph.record import Record
+from nrf_ray.graph.source import digest_text
 from nrf_ray.graph.store import Place, Store
 from nrf_ray.page.snapshot import Host, Origin
 
@@ -36,7 +37,7 @@ def origin_of(records: Iterable[Record]) -> Origin:
         versions["python"].add(str(told["python"]))
         for package, version in told["versions"].items():
             versions[package].add(str(version))
-        digests[record.stage].add(str(told["source_digest"])[:12])
+        digests[record.stage].add(digest_text(told))
         datasets |= _datasets(record.config)
         commits.add(_commit(told))
         hosts[str(told["host"]), _model(told), str(told["device"])].append(record.seconds)

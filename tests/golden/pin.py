@@ -85,7 +85,7 @@ def keys() -> dict[str, str]:
 
 def stages() -> dict[str, list[int | str]]:
     """Return version and source digest of every kind of stage."""
-    return {kind.name: [kind.version, source_digest(kind.body.__module__)] for kind in KINDS}
+    return {kind.name: [kind.version, source_digest(kind.body)] for kind in KINDS}
 
 
 def pin() -> None:

@@ -127,11 +127,20 @@ def test_a_lease_of_a_dead_driver_is_not_running_elsewhere(store: Store):
 def test_other_code_is_said_and_does_not_make_it_run(store: Store, monkeypatch: pytest.MonkeyPatch):
     a = node("a")
     execute(a, store)
-    monkeypatch.setattr(plan_module, "source_digest", lambda module: "0" * 64)
+    monkeypatch.setattr(plan_module, "source_digest", lambda function: "0" * 64)
     assert states([a], store) == {
         "a": (State.CACHED, "built by other code of toy: raise its version if results change")
     }
     assert make_plan([a], store).todo() == []
+
+
+def test_a_digest_of_an_older_form_is_no_other_code(store: Store, monkeypatch: pytest.MonkeyPatch):
+    a = node("a")
+    execute(a, store)
+    monkeypatch.setattr(plan_module, "FORM", 1 + plan_module.FORM)
+    ((state, reason),) = states([a], store).values()
+    assert state is State.CACHED
+    assert reason.endswith("; its digest of the code is of an older form, not comparable")
 
 
 def test_the_same_stage_twice_is_one_step(store: Store):
