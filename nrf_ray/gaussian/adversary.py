@@ -55,7 +55,7 @@ def spent_budget(covariance: Array, price: float) -> float:
     It falls strictly as lambda grows, from infinity to zero.
     """
     check_positive_definite(covariance)
-    return _spent(np.linalg.eigvalsh(covariance), price)
+    return _spent(np.asarray(np.linalg.eigvalsh(covariance), np.float64), price)
 
 
 def lambda_bounds(covariance: Array, eps: float) -> tuple[float, float]:
@@ -82,7 +82,7 @@ def lambda_for(covariance: Array, eps: float) -> float:
     if eps == 0:
         return math.inf
 
-    eigenvalues = np.linalg.eigvalsh(covariance)
+    eigenvalues = np.asarray(np.linalg.eigvalsh(covariance), np.float64)
 
     def overspent(log_price: float) -> float:
         return math.log(_spent(eigenvalues, math.exp(log_price))) - 2 * math.log(eps)
