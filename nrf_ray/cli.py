@@ -17,6 +17,7 @@ from rich.text import Text
 
 from nrf_ray import inspect_store
 from nrf_ray.cluster.interrupt import stop_in_time
+from nrf_ray.cluster.leave import leave_with
 from nrf_ray.commands import run_or_plan
 from nrf_ray.compare.command import compare
 from nrf_ray.doctor.command import doctor
@@ -40,7 +41,7 @@ def sweep_main(build: Callable[[Grid], Sweep], axes: Defaults = lambda preset: {
         grid = options.grid(axes, preset)
         return run_or_plan(replace(build(grid), preset=grid.preset.name), options)
 
-    sys.exit(_guarded(app))
+    leave_with(lambda: _guarded(app))
 
 
 def theory_main(build: Callable[[TheoryGrid], Sweep]) -> None:
@@ -51,7 +52,7 @@ def theory_main(build: Callable[[TheoryGrid], Sweep]) -> None:
     def run(options: TheoryOptions = THEORY_DEFAULTS) -> int:
         return run_or_plan(build(options.grid()), options)
 
-    sys.exit(_guarded(app))
+    leave_with(lambda: _guarded(app))
 
 
 def planted_main(build: Callable[[PlantedGrid], Sweep]) -> None:
@@ -62,12 +63,12 @@ def planted_main(build: Callable[[PlantedGrid], Sweep]) -> None:
     def run(options: PlantedOptions = PLANTED_DEFAULTS) -> int:
         return run_or_plan(build(options.grid()), options)
 
-    sys.exit(_guarded(app))
+    leave_with(lambda: _guarded(app))
 
 
 def nrf_main() -> None:
     """Run the `nrf` command by sys.argv, and exit."""
-    sys.exit(_guarded(nrf_app()))
+    leave_with(lambda: _guarded(nrf_app()))
 
 
 def nrf_app() -> App:

@@ -1,7 +1,7 @@
 """Settings of all tests: hypothesis is the same on every run, and short. A store that only tests may use.
 
 What only costs time is left out: garbage collections look at no module, item or class that was there before the tests,
-and nothing waits for the disk. What several processes of one test run read is made by the first that asks for it.
+and nothing waits for the disk. What several processes of one test run read is made by the first that asks for it. A command that a test calls does not end the process of the tests.
 
 And the tally of faults: every test adds what it tried, and the end of the test run prints the sums. It is here since
 the process that prints collects no tests, and knows no other conftest.
@@ -18,10 +18,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from nrf_ray.cluster import leave
 from nrf_ray.graph import bucket
 
 settings.register_profile("nrf", max_examples=50, deadline=None, derandomize=True)
 settings.load_profile("nrf")
+
+leave.skips_shutdown = lambda: False
 
 TRIED = "faults tried"
 

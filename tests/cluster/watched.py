@@ -27,6 +27,7 @@ os.environ |= {
 import psutil  # noqa: E402
 from rich.console import Console  # noqa: E402
 
+from nrf_ray.cluster.leave import leave_with  # noqa: E402
 from nrf_ray.cluster.run import run_sweep  # noqa: E402  (sets Ray's other variables, so before ray)
 from nrf_ray.cluster.survey import survey  # noqa: E402
 
@@ -89,7 +90,7 @@ class Watch:
             self.samples[series] = max(value, self.samples.get(series, 0.0))
 
 
-def main() -> None:
+def main() -> int:
     """Run a stage on a pool and one that needs it and is there to be watched; find a third in the store."""
     store = Store.open(str(FOLDER / "store"), create=True)
     cached = toy(Toy(name="cached"))
@@ -123,7 +124,8 @@ def main() -> None:
     (FOLDER / "seen.json").write_text(
         json.dumps({n: sorted(v) for n, v in seen.items()} | {"samples": watch.samples, "survey": seen_by_doctor})
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    leave_with(main)
