@@ -23,27 +23,28 @@ FORCED = b"stopped at once: what is finished is kept; run the same command again
 
 @contextmanager
 def stop_in_time() -> Iterator[None]:
-    """Raise KeyboardInterrupt in here at the first signal; where force is needed, say so on what is stderr now.
+    """Raise KeyboardInterrupt in here at the first signal; if force is needed, say so on what is stderr now.
 
-    After an interrupt the handlers stay: the process is about to end, and another signal must not disturb that.
+    After an interrupt the caller has to say that the command was stopped, and to end it; signals are ignored then.
     """
-    errors = os.dup(2)  # whoever sends the output elsewhere meanwhile does not send this line there
+    errors = os.dup(2)  # if the output is sent elsewhere in here, this line is not
+    last_word = threading.Lock()  # the thread that takes it, and keeps it, says how the command ended
+    timers: list[threading.Timer] = []
 
-    interrupted = unwound = False
-
-    def leave(number: int = 0, frame: FrameType | None = None) -> NoReturn:
-        if not unwound:  # else whoever called has said that it ends
+    def leave() -> NoReturn:
+        if last_word.acquire(blocking=False):
             os.write(errors, FORCED)
         os._exit(INTERRUPTED)
 
+    def leave_later() -> None:
+        timers.append(threading.Timer(STOP_SECONDS, leave))
+        timers[-1].daemon = True
+        timers[-1].start()
+
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        nonlocal interrupted
-        interrupted = True
-        for later in before:
-            signal.signal(later, leave)
-        timer = threading.Timer(STOP_SECONDS, leave)
-        timer.daemon = True
-        timer.start()
+        if timers:
+            leave()
+        leave_later()
         raise KeyboardInterrupt
 
     # A process that was told to ignore a signal (nohup, a job in the background) goes on ignoring it.
@@ -54,11 +55,15 @@ def stop_in_time() -> Iterator[None]:
     try:
         yield
     finally:
-        unwound = True
-        if not interrupted:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            os.close(errors)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if timers else handler)
+        if timers:
+            last_word.acquire()  # if `leave` has it, this waits until the process is gone
+            for timer in timers:
+                timer.cancel()
+            leave_later()  # silently, since what is said now is the caller's
+            os.dup2(errors, 2)  # the interrupt may have come before the output was put back
+        os.close(errors)
 
 
 @contextmanager

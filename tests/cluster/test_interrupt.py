@@ -68,6 +68,39 @@ def test_a_second_signal_ends_it_at_once() -> None:
     assert (process.returncode, out, errors) == (INTERRUPTED, b"", FORCED)
 
 
+CLOSE = """
+import os, sys, time
+from nrf_ray.cluster import interrupt
+from nrf_ray.cluster.interrupt import stop_in_time
+interrupt.STOP_SECONDS = 2.0
+try:
+    with stop_in_time():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        print("ready", flush=True)
+        try:
+            time.sleep(30)
+        finally:
+            time.sleep(1.5)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    time.sleep(1.0)
+    os.write(2, b"the last word\\n")
+    os._exit(130)
+"""
+"""A run that lets go shortly before it would be ended by force, and had no time to put its output back."""
+
+
+def test_what_lets_go_in_time_has_the_last_word() -> None:
+    """Regression: the timer ended the process silently if it had let go but not yet said so; so did a signal."""
+    process = start("-c", CLOSE, until=b"ready\n")
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"interrupted\n"
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out, errors) == (INTERRUPTED, b"", b"the last word\n")
+
+
 LATE = """
 import importlib, runpy, sys, time
 from nrf_ray import commands
