@@ -1,7 +1,8 @@
 """Settings of all tests: hypothesis is the same on every run, and short. A store that only tests may use.
 
 What only costs time is left out: garbage collections look at no module, item or class that was there before the tests,
-and nothing waits for the disk. What several processes of one test run read is made by the first that asks for it. A command that a test calls does not end the process of the tests.
+and nothing waits for the disk. What several processes of one test run read is made by the first that asks for it. A
+command that a test calls does not end the process of the tests.
 
 And the tally of faults: every test adds what it tried, and the end of the test run prints the sums. It is here since
 the process that prints collects no tests, and knows no other conftest.
@@ -46,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Take what was imported and collected out of garbage collections, for it stays until the end; collect less often."""
+    """Take what was imported and collected out of garbage collections, since it stays; collect less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

@@ -73,7 +73,7 @@ def tiny(
     make_once: MakeOnce,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Run:
-    """Return the tiny sweep, run to its end, in a store of this process, whose artifacts tests must leave as they are."""
+    """Return the tiny sweep, run to its end, in a store of this process. Tests must leave its artifacts as they are."""
     sweep = transfer_grid(tiny_grid)
 
     def run(folder: Path) -> None:

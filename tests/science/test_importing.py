@@ -102,7 +102,10 @@ def test_the_normalisation_of_the_file_is_used(foreign):
 
 @pytest.mark.parametrize("arch", ["densenet121", "inception_v3", "vgg16"])
 def test_our_own_names_and_those_of_torchvision_are_understood(arch):
-    source, target = network(arch), build(arch, shape=(3, 32, 32), num_classes=10, mean=[0.0] * 3, std=[1.0] * 3, seed=1)
+    source, target = (
+        network(arch),
+        build(arch, shape=(3, 32, 32), num_classes=10, mean=[0.0] * 3, std=[1.0] * 3, seed=1),
+    )
     state = source.state_dict()
     load_state(target, state)
     assert same(target.state_dict(), state)

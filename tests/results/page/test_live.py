@@ -56,7 +56,7 @@ class Bench:
         return "".join(re.findall(r'class="state">(\w+)<', self.text()))
 
     def wait_for(self, words: str) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while words not in self.text():
             assert time.monotonic() < deadline, words
             time.sleep(0.01)
@@ -260,7 +260,7 @@ def test_a_page_takes_a_fiftieth_of_the_time_at_most(tmp_path: Path, monkeypatch
     monkeypatch.setattr(live, "document", slow)
     bench = Bench(tmp_path)
     with bench.page.watching(bench, bench.said.append):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while len(began) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
     assert began[1] - began[0] >= 51 * 0.02
