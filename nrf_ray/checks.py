@@ -29,6 +29,8 @@ SIGNIFICANT = 0.05
 """Level of the sign test by which a weaker attack is said to beat a stronger one."""
 NOISE_DRAWS = 200
 """Random points tried for every image."""
+NOISE_ROWS = 128
+"""Of few images, as many points are looked at together: a pass of eight rows takes nearly as long as one of 128."""
 EXTRA_RESTARTS = 5
 """Random restarts that are tried beyond those of the attack."""
 
@@ -210,9 +212,12 @@ def _fooled_by_noise(subject: Subject) -> Tensor:
     generator = torch.Generator(subject.images.device).manual_seed(subject.seed % 2**63)
     rows = rows_read(subject.model, subject.images)
     fooled = torch.zeros(len(subject.images), dtype=torch.bool)
-    for _ in range(NOISE_DRAWS):
-        noisy = threat.random_start(subject.images, generator, rows)
-        fooled |= (predict(subject.model, noisy) != subject.labels).cpu()
+    together = max(1, NOISE_ROWS // len(subject.images))
+    for first in range(0, NOISE_DRAWS, together):
+        draws = min(together, NOISE_DRAWS - first)
+        noisy = torch.cat([threat.random_start(subject.images, generator, rows) for _ in range(draws)])
+        wrong = predict(subject.model, noisy) != subject.labels.repeat(draws)
+        fooled |= wrong.view(draws, -1).any(dim=0).cpu()
     return fooled
 
 
