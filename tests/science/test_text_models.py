@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nrf_ray.attacks import ExampleStarts, RunStarts, run_attack
 from nrf_ray.cells import trained
-from nrf_ray.checks import Subject, _fooled_by_noise
+from nrf_ray.checks import NOISE_DRAWS, Subject, _fooled_by_noise
 from nrf_ray.data.catalogue import DATASETS, DatasetInfo, DatasetRef
 from nrf_ray.engine import twin
 from nrf_ray.errors import ConfigError
@@ -142,12 +142,18 @@ def test_random_starts_spend_nothing_of_their_ball_on_padding(norm, kind):
 
 def test_noise_that_an_attack_is_compared_with_is_all_on_words(monkeypatch):
     model, images, drawn = made("text_cnn"), texts((7, 4, 1)), []
-    monkeypatch.setattr("nrf_ray.checks.predict", lambda network, noisy: drawn.append(noisy) or torch.zeros(3).long())
+
+    def predict(network, noisy):
+        drawn.append(noisy)
+        return torch.zeros(len(noisy)).long()
+
+    monkeypatch.setattr("nrf_ray.checks.predict", predict)
     subject = Subject(model=model, images=images, labels=torch.zeros(3).long(), indices=torch.arange(3),
                       attack=pgd_attack("l2", 0.1), seed=0)  # fmt: skip
     _fooled_by_noise(subject)
-    assert not torch.stack(drawn)[:, images == 0].any()
-    assert torch.stack(drawn)[:, images > 0].std(dim=0).min() > 0
+    noisy = torch.cat(drawn).unflatten(0, (NOISE_DRAWS, 3))
+    assert not noisy[:, images == 0].any()
+    assert noisy[:, images > 0].std(dim=0).min() > 0
 
 
 def test_a_text_without_words_starts_where_it_is():
