@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from nrf_ray.grille import ball_text, interval_text, share_text
+from nrf_ray.display.printing import ball_text, interval_text, share_text
 from nrf_ray.statistics import holm, seeds_needed
 from nrf_ray.statistics.intervals import LEVEL, RESAMPLES
 

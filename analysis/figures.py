@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import BboxBase
 
-from nrf_ray.grille import ball_text
+from nrf_ray.display.printing import ball_text
 from nrf_ray.recipe_summary import KNOBS, RULES, chosen
 from nrf_ray.statistics import regression
 from style import (

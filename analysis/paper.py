@@ -17,7 +17,7 @@ import pandas as pd
 
 import tables
 from nrf_ray import evidence
-from nrf_ray.grille import ball_text
+from nrf_ray.display.printing import ball_text
 
 ILYAS = "Ilyas et al. 2019"
 CIFAR, IMAGENET = "CIFAR-10", "Restricted ImageNet"

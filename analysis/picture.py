@@ -16,8 +16,8 @@ from xml.sax.saxutils import escape
 
 import pandas as pd
 
+from nrf_ray.display.printing import share_text
 from nrf_ray.errors import ConfigError
-from nrf_ray.grille import share_text
 from nrf_ray.statistics import Interval, over_seeds
 
 SETS = {

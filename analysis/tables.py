@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
+from nrf_ray.display.printing import ball_text, interval_text, share_text
 from nrf_ray.errors import NrfError
 from nrf_ray.evidence import model_text, set_text
 from nrf_ray.graph.store import Store
-from nrf_ray.grille import ball_text, interval_text, share_text
 from nrf_ray.kept import DECLARED
 from nrf_ray.page.pieces import drawn
 from nrf_ray.parquet import read_table, schema, to_arrow

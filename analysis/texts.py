@@ -14,9 +14,9 @@ from IPython.display import HTML
 
 import tables
 import views
+from nrf_ray.display.printing import ORIGIN
 from nrf_ray.errors import NrfError
 from nrf_ray.graph.store import Store
-from nrf_ray.grille import ORIGIN
 from nrf_ray.page.gallery import first_shard, kept_galleries
 from nrf_ray.page.html import Html, el
 from nrf_ray.page.passages import is_written, written

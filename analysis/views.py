@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nrf_ray import evidence
+from nrf_ray.attacks.trust import CHECKS, LEVELS, read_checks
 from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.display.printing import ORIGIN, ball_text, mode_text
 from nrf_ray.errors import NrfError
-from nrf_ray.grille import ORIGIN, ball_text, mode_text
-from nrf_ray.trust import CHECKS, LEVELS, read_checks
 from tables import labelled
 
 VERDICTS_OF_MODELS = {

@@ -6,6 +6,8 @@ A sweep file asks for these and passes them to `rows`. What is asked for twice i
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from nrf_ray.attacks.specs import Attack, Mode, pgd_attack
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.crafts import Construction, Craft, Matching, Pattern, Replacement, Storage, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.data.naming import EMBEDDING
@@ -13,14 +15,12 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Stage
 from nrf_ray.models.catalogue import ENCODER
 from nrf_ray.presets import Preset
-from nrf_ray.recipes import Augmentation, Recipe
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Attack, Mode, pgd_attack
 from nrf_ray.stages.attack import AttackSpec, attack
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.costs import check_reads
 from nrf_ray.stages.train import TrainSpec, train
-from nrf_ray.threat import ThreatModel
+from nrf_ray.training.recipes import Augmentation, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

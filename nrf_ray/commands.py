@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from nrf_ray.cluster.address import check_address, check_listening
-from nrf_ray.console import make_console
+from nrf_ray.display.console import make_console
+from nrf_ray.display.durations import span
 from nrf_ray.errors import ConfigError, StagesFailed
 from nrf_ray.forecast import Machine, error_lines, forecast, forecast_lines, machine_named, this_machine
 from nrf_ray.graph.estimates import Estimates, learn
@@ -20,7 +21,6 @@ from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
 from nrf_ray.options import RunOptions
-from nrf_ray.spans import span
 from nrf_ray.sweep import Sweep
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.attacks import attack_mode, per_example_cross_entropy, run_attack
+from nrf_ray.attacks.hotflip import Lexicon, substitute
+from nrf_ray.attacks.pgd import attack_mode, per_example_cross_entropy, run_attack
+from nrf_ray.attacks.robustness import next_labels
+from nrf_ray.attacks.specs import Attack, Substitution
+from nrf_ray.attacks.threat import Norm, l2_norm, perturbation_norm
 from nrf_ray.crafts import Matching, Storage, TargetRule
 from nrf_ray.data.images import as_float, as_uint8, stored_as
-from nrf_ray.engine import twin
-from nrf_ray.evaluation import next_labels
+from nrf_ray.engine.twin import twin
 from nrf_ray.matching import match_representation, residual
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Attack, Substitution
-from nrf_ray.substitution import Lexicon, substitute
-from nrf_ray.threat import Norm, l2_norm, perturbation_norm
 
 
 class Crafted(NamedTuple):

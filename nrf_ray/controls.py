@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nrf_ray.attacks.threat import Norm, ThreatModel, perturbation_norm
 from nrf_ray.constructions import Crafted, differ
 from nrf_ray.crafts import ClassWords, Storage
 from nrf_ray.data.images import as_float, as_uint8, stored_as
@@ -20,7 +21,6 @@ from nrf_ray.data.outline import Kind
 from nrf_ray.data.words import WordTable
 from nrf_ray.errors import ConfigError
 from nrf_ray.seeding import derive_seed
-from nrf_ray.threat import Norm, ThreatModel, perturbation_norm
 
 
 def craft_pattern(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from nrf_ray.grille import ORIGIN, mode_text, origin_text
+from nrf_ray.display.printing import ORIGIN, mode_text, origin_text
 from nrf_ray.statistics import Interval, correlation, holm, over_seeds, paired, seed_means, spread, wilson_interval
 from nrf_ray.statistics.intervals import LEVEL, ROUNDING
 

@@ -2,16 +2,16 @@
 
 from dataclasses import replace
 
+from nrf_ray.attacks.specs import Attack
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cells import ConstructedSet, Model
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.graph.stage import Stage
 from nrf_ray.rows import origin, wilson
-from nrf_ray.specs import Attack
 from nrf_ray.stages.leakage import LinearLeakageSpec, NetworkLeakageSpec, linear_leakage, network_leakage
 from nrf_ray.stages.usefulness import UsefulnessSpec, usefulness
 from nrf_ray.tables import Measure, Row
 from nrf_ray.theory_tables import LEAKAGE, USEFULNESS
-from nrf_ray.threat import ThreatModel
 
 USEFUL = 0.1
 """Least rho of a useful unit."""

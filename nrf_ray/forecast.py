@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nrf_ray.display.durations import span
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.estimates import Basis, Estimates
@@ -20,7 +21,6 @@ from nrf_ray.graph.plan import Plan, State
 from nrf_ray.graph.record import accelerators, cpuinfo, launch_provenance
 from nrf_ray.graph.schedule import longest_chain, lower_bound, simulate
 from nrf_ray.graph.stage import Resources
-from nrf_ray.spans import span
 from nrf_ray.stages.costs import DEVICES
 
 START_SECONDS = 8.0

@@ -8,9 +8,9 @@ from collections import Counter
 
 from rich.console import Console
 
-from nrf_ray.console import make_console
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.naming import split_names
+from nrf_ray.display.console import make_console
 from nrf_ray.errors import ConfigError, CorruptArtifact, StagesFailed
 from nrf_ray.graph.drivers import live_drivers
 from nrf_ray.graph.garbage import collect, find

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from nrf_ray.attacks import attack_mode, pgd
+from nrf_ray.attacks.pgd import attack_mode, pgd
+from nrf_ray.attacks.threat import ThreatModel, l2_norm
 from nrf_ray.crafts import Matching
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.seeding import derive_seed
-from nrf_ray.threat import ThreatModel, l2_norm
 
 ALONG_L2 = ThreatModel(norm="l2", eps=1.0)
 """Says how steps are normalised; its radius bounds nothing here."""

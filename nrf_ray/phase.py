@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nrf_ray.svg import Panel, picture
+from nrf_ray.display.svg import Panel, picture
 
 HUMAN, NOISE, LINE = (46, 109, 164), (192, 57, 43), "#222222"
 CELL, LEFT, TOP, BOTTOM, GAP = 74.0, 70.0, 50.0, 92.0, 70.0

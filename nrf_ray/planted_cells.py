@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 
 from nrf_ray.cells import Model, trained
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.data.planted import Planted, parse_planted, planted, planted_name
+from nrf_ray.features.pretrained_readers import Pretrained
 from nrf_ray.graph.stage import Stage
-from nrf_ray.planted import Planted, parse_planted, planted, planted_name
-from nrf_ray.planted_readers import Pretrained
 from nrf_ray.presets import PRESETS, Preset
-from nrf_ray.recipes import Recipe
 from nrf_ray.seeding import derive_seed
 from nrf_ray.stages.relabel import Part, RelabelSpec, relabel
 from nrf_ray.stages.train import TrainSpec, train
+from nrf_ray.training.recipes import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from nrf_ray.attacks.specs import Attack
 from nrf_ray.cells import Model
+from nrf_ray.data.planted import parse_planted
 from nrf_ray.graph.stage import Stage
-from nrf_ray.planted import parse_planted
 from nrf_ray.planted_cells import PlantedModel
 from nrf_ray.planted_tables import FOOTPRINT, PLANTED
 from nrf_ray.rows import wilson
-from nrf_ray.specs import Attack
 from nrf_ray.stages.reliance import FootprintSpec, RelianceSpec, footprint, reliance
 from nrf_ray.stages.robustness import RobustnessSpec, robustness
 from nrf_ray.tables import Measure, Row

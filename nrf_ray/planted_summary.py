@@ -3,7 +3,7 @@
 import pandas as pd
 from rich.console import Console
 
-from nrf_ray.grille import explain, make_grille, mean_ci
+from nrf_ray.display.printing import explain, make_grille, mean_ci
 from nrf_ray.statistics import seed_means
 
 SET = ["modality", "label", "p_human", "p_noise", "noise_norm"]

@@ -14,7 +14,7 @@ from nrf_ray.tables import (
 ABOUT = (
     SWEEP_COLUMN,
     Column("modality", "string", "image, colour or text"),
-    Column("label", "string", "what the label goes by: human, noise, both, conflict (see nrf_ray.planted)"),
+    Column("label", "string", "what the label goes by: human, noise, both, conflict (see nrf_ray.data.planted)"),
     Column("p_human", "float64", "examples whose human part shows the label", "share"),
     Column("p_noise", "float64", "examples whose noise part shows the label", "share"),
     Column("correlation", "float64", "of human part shows the label and noise part shows the label", "1"),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 from rich.console import Console
 
-from nrf_ray.grille import ball_text, explain, make_grille, share_text
+from nrf_ray.display.printing import ball_text, explain, make_grille, share_text
 from nrf_ray.tables import RECIPES
 
 RULES = {

@@ -14,15 +14,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nrf_ray.attacks.specs import Attack, Substitution
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.crafts import ClassWords, Matching, Replacement, construction_named
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import Artifact, Place, Store
-from nrf_ray.specs import Attack, Substitution
 from nrf_ray.stages.construct import TEXTS, ConstructSpec
-from nrf_ray.threat import ThreatModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,12 +129,12 @@ def _differences(
     """Return by how much what is written differs from what is computed now, by column; of `moved`, the share."""
     import torch
 
-    from nrf_ray.attacks import per_example_cross_entropy
+    from nrf_ray.attacks.pgd import per_example_cross_entropy
+    from nrf_ray.attacks.robustness import batches
+    from nrf_ray.attacks.threat import perturbation_norm
     from nrf_ray.constructions import differ
     from nrf_ray.data.images import as_float, as_uint8
-    from nrf_ray.evaluation import batches
     from nrf_ray.matching import grey_noise, residual
-    from nrf_ray.threat import perturbation_norm
 
     columns = rows.columns
     norm = spec.threat.norm if spec.threat else "l2"
@@ -207,9 +207,9 @@ def _wrong_patterns(
     rows: "Shard", originals: "LabelledImages", spec: ConstructSpec, model: "Classifier | None"
 ) -> Iterator[str]:
     """Make the images of a control again; those that a model spares may differ as its predictions may."""
+    from nrf_ray.attacks.robustness import batches, predict
     from nrf_ray.constructions import draw_targets
     from nrf_ray.data.images import as_float
-    from nrf_ray.evaluation import batches, predict
     from nrf_ray.stages.control import control_maker
 
     info, construction = info_of(spec.dataset), construction_named(spec.construction)

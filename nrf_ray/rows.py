@@ -6,14 +6,15 @@ Each function takes stages, adds the stages that measure them, and returns the r
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution, attack_named, pgd_attack
+from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.attacks.trust import trust_level
 from nrf_ray.cells import ConstructedSet, Model
 from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named
 from nrf_ray.data.extra import extra_test_sets
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Stage
 from nrf_ray.presets import Preset
-from nrf_ray.recipes import Augmentation, StepSchedule
-from nrf_ray.specs import Attack, AutoAttack, Substitution, attack_named, pgd_attack
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.judge import JudgeSpec, judge
 from nrf_ray.stages.robustness import RobustnessSpec, robustness
@@ -23,8 +24,7 @@ from nrf_ray.stages.trust import TrustSpec, trust
 from nrf_ray.stages.validate import ValidateSpec, validate
 from nrf_ray.sweep import Grid
 from nrf_ray.tables import DATASETS, EXTRA, RECIPES, RESULTS, ROBUSTNESS, TRANSFER, Measure, Row
-from nrf_ray.threat import ThreatModel
-from nrf_ray.trust import trust_level
+from nrf_ray.training.recipes import Augmentation, StepSchedule
 
 
 def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 import pandas as pd
 from rich.console import Console
 
-from nrf_ray.evidence import CONTROLS, differences, figure_3
-from nrf_ray.graph.store import Store
-from nrf_ray.grille import (
+from nrf_ray.attacks.trust import CHECKS, LEVELS, read_checks
+from nrf_ray.display.printing import (
     ORIGIN,
     ball_text,
     explain,
@@ -19,6 +18,8 @@ from nrf_ray.grille import (
     origin_text,
     share_text,
 )
+from nrf_ray.evidence import CONTROLS, differences, figure_3
+from nrf_ray.graph.store import Store
 from nrf_ray.planted_summary import print_footprint, print_planted
 from nrf_ray.planted_tables import FOOTPRINT, PLANTED
 from nrf_ray.recipe_summary import print_recipes
@@ -27,7 +28,6 @@ from nrf_ray.sweep import Sweep
 from nrf_ray.tables import DATASETS, EXTRA, RECIPES, RESULTS, ROBUSTNESS, TRANSFER
 from nrf_ray.theory_summary import print_leakage, print_theory, print_usefulness
 from nrf_ray.theory_tables import LEAKAGE, THEORY, USEFULNESS
-from nrf_ray.trust import CHECKS, LEVELS, read_checks
 
 Frames = Mapping[str, pd.DataFrame]
 """Tables by name."""

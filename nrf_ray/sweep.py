@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypedDict
 
+from nrf_ray.attacks.specs import ATTACKS, LIBRARY_ATTACKS, AutoAttack
+from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.crafts import Storage, construction_named
 from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.data.planted import KINDS, LABELS, MODALITIES
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Metrics, Resources, Stage, walk
 from nrf_ray.graph.store import Store, place_of
-from nrf_ray.planted import KINDS, LABELS, MODALITIES
 from nrf_ray.presets import Preset
-from nrf_ray.specs import ATTACKS, LIBRARY_ATTACKS, AutoAttack
 from nrf_ray.stages.costs import architecture_named
 from nrf_ray.tables import Row, Table
-from nrf_ray.threat import Norm, ThreatModel
 
 MAX_DIMENSION = 500
 """Of a Gaussian instance; its gradient descent takes minutes there."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from nrf_ray.attacks.trust import LEVELS
 from nrf_ray.graph.stage import Metrics, Stage
-from nrf_ray.trust import LEVELS
 
 ColumnType = Literal["string", "float64", "int64", "bool", "int64s"]
 
@@ -71,7 +71,7 @@ class Row:
 SWEEP_COLUMN = Column("sweep", "string", "name of the sweep")
 DATASET_COLUMN = Column("dataset", "string", "dataset that everything was made from")
 CONSTRUCTION_COLUMN = Column(
-    "construction", "string", "training set: d is the original data, else a construction (see nrf_ray.specs)"
+    "construction", "string", "training set: d is the original data, else a construction (see nrf_ray.attacks.specs)"
 )
 START_COLUMN = Column("start", "string", "what matching started from: image or noise; null but for D_R and D_NR")
 SOURCE_TRAINING_COLUMN = Column("source_training", "string", "training of the source: standard or adversarial")
@@ -239,7 +239,11 @@ ROBUSTNESS = Table(
         Column("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
         N_COLUMN,
         Column("trust_level", "string", "; ".join(f"{level}: {meaning}" for level, meaning in LEVELS.items())),
-        Column("checks", "string", "verdicts of the automatic checks (see nrf_ray.trust); null where none were made"),
+        Column(
+            "checks",
+            "string",
+            "verdicts of the automatic checks (see attacks/trust.py); null where none were made",
+        ),
         Column("key", "string", "key of the training stage"),
     ),
 )

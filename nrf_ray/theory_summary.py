@@ -5,7 +5,16 @@ from collections.abc import Mapping
 import pandas as pd
 from rich.console import Console
 
-from nrf_ray.grille import ORIGIN, ball_text, explain, make_grille, mean_ci, mode_text, origin_text, share_text
+from nrf_ray.display.printing import (
+    ORIGIN,
+    ball_text,
+    explain,
+    make_grille,
+    mean_ci,
+    mode_text,
+    origin_text,
+    share_text,
+)
 from nrf_ray.statistics import seed_means
 from nrf_ray.theory_rows import STATEMENTS
 from nrf_ray.theory_tables import LEAKAGE, USEFULNESS

@@ -18,6 +18,8 @@ says.
 from collections.abc import Iterator
 from dataclasses import replace
 
+from nrf_ray.attacks.specs import pgd_attack
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cells import ConstructedSet, Model, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.crafts import MATCHED, construction_named
@@ -25,12 +27,10 @@ from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.feature_rows import linear_leakage_row, network_leakage_row, usefulness_row
 from nrf_ray.presets import Preset
-from nrf_ray.recipes import Recipe
 from nrf_ray.rows import result_row
-from nrf_ray.specs import pgd_attack
 from nrf_ray.sweep import Axes, Grid, Sweep
 from nrf_ray.tables import Row
-from nrf_ray.threat import ThreatModel
+from nrf_ray.training.recipes import Recipe
 
 NAME = "feature_usefulness"
 LEAKING = ("d_rand", "d_det", "d_other")

@@ -15,6 +15,7 @@ control whose clean rows a one-epoch model picked. A robust judge looks at every
 from collections.abc import Iterator
 from itertools import product
 
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cells import constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.crafts import CONSTRUCTIONS, MATCHED, construction_named
@@ -23,7 +24,6 @@ from nrf_ray.presets import Preset
 from nrf_ray.rows import dataset_row, extra_rows, result_row, robustness_rows
 from nrf_ray.sweep import Axes, Grid, Sweep
 from nrf_ray.tables import Row
-from nrf_ray.threat import ThreatModel
 
 NAME = "nonrobust_features"
 KNOWN = tuple(name for name in CONSTRUCTIONS if name not in MATCHED)

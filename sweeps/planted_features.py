@@ -1,7 +1,7 @@
 """The controlled world: what do models use of images and texts whose human and noise part are known?
 
-Planted sets (nrf_ray.planted) are made of a part that people read and a part that they do not: a weave of neighbouring
-pixels, or invisible variants of words. Labels go by the one, by the other, by both, or by the noise part against the
+Planted sets (nrf_ray.data.planted) are made of a part that people read and a part that they do not: a weave of
+neighbouring pixels, or invisible variants of words. Labels go by the one, by the other, by both, or by the noise part against the
 human part. For every set and seed models are trained in the standard and in the adversarial way, and measured: accuracy
 and robust accuracy, what they say with a part removed and where the parts contradict, and which part an attack on them
 changes. It climbs the margin, since cross-entropy can stall between equal wrong classes, and its radius is enough to
@@ -21,23 +21,23 @@ Planted sets are datasets by name, so every other sweep takes them too:
 from collections.abc import Iterator
 from dataclasses import replace
 
+from nrf_ray.attacks.specs import Attack, pgd_attack
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cli import planted_main
 from nrf_ray.data.catalogue import DatasetInfo
+from nrf_ray.data.planted import KINDS, Planted, parse_planted, planted
 from nrf_ray.feature_rows import usefulness_row
+from nrf_ray.features.pretrained_readers import pretrained_named
 from nrf_ray.graph.stage import Stage
-from nrf_ray.planted import KINDS, Planted, parse_planted, planted
 from nrf_ray.planted_cells import model_of_read_labels, planted_model, preset_of, reader_of, set_of
-from nrf_ray.planted_readers import pretrained_named
 from nrf_ray.planted_rows import footprint_row, planted_row, reliance_of
 from nrf_ray.presets import Preset
-from nrf_ray.recipes import Recipe
 from nrf_ray.rows import result_row, robustness_row
-from nrf_ray.specs import Attack, pgd_attack
 from nrf_ray.stages.phase import Cell, PhasePanel, PhaseSpec, phase_diagram
 from nrf_ray.stages.relabel import Part
 from nrf_ray.sweep import PlantedGrid, Sweep
 from nrf_ray.tables import Row
-from nrf_ray.threat import ThreatModel
+from nrf_ray.training.recipes import Recipe
 
 NAME = "planted_features"
 P_HUMAN = 0.9

@@ -16,16 +16,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cells import constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.crafts import construction_named
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.presets import Preset
-from nrf_ray.recipes import Augmentation, Recipe, StepSchedule
 from nrf_ray.rows import recipe_row
 from nrf_ray.sweep import Axes, Grid, Sweep
 from nrf_ray.tables import Row
-from nrf_ray.threat import ThreatModel
+from nrf_ray.training.recipes import Augmentation, Recipe, StepSchedule
 
 NAME = "recipe_search"
 KNOWN = ("d_rand", "d_det", "d_other")

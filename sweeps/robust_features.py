@@ -14,6 +14,7 @@ attacked on its own training images and on test images that were matched in the 
 from collections.abc import Iterator
 from itertools import product
 
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cells import Model, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.crafts import MATCHED, construction_named
@@ -22,7 +23,6 @@ from nrf_ray.presets import Preset
 from nrf_ray.rows import dataset_row, result_row, robustness_row, robustness_rows
 from nrf_ray.sweep import Axes, Grid, Sweep
 from nrf_ray.tables import Row
-from nrf_ray.threat import ThreatModel
 
 NAME = "robust_features"
 

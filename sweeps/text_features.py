@@ -22,6 +22,7 @@ use, and may be opposites: a replaced word can change what a text says, and the 
 from collections.abc import Iterator
 from dataclasses import replace
 
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cells import ConstructedSet, Model, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.crafts import CONSTRUCTIONS, ClassWords, Craft, construction_named
@@ -30,7 +31,6 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.rows import dataset_row, result_row, robustness_rows, substitution_row
 from nrf_ray.sweep import Grid, Sweep
 from nrf_ray.tables import Row
-from nrf_ray.threat import ThreatModel
 
 NAME = "text_features"
 KNOWN = tuple(name for name, construction in CONSTRUCTIONS.items() if construction.spares != "weak")

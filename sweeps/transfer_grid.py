@@ -19,6 +19,7 @@ What it shows on digits, with n and spread, stands in README. Cost: about four m
 from collections.abc import Iterator
 from itertools import product
 
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cells import attacked, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.crafts import construction_named
@@ -26,7 +27,6 @@ from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.rows import dataset_row, result_row, robustness_rows, transfer_row
 from nrf_ray.sweep import Grid, Sweep
 from nrf_ray.tables import Row
-from nrf_ray.threat import ThreatModel
 
 NAME = "transfer_grid"
 KNOWN = ("d_rand", "d_rand_changed", "d_det", "d_other", "leak_rand", "leak_det", "leak_other")

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from nrf_ray.attacks.specs import Substitution
 from nrf_ray.options import PlantedOptions
 from nrf_ray.presets import PRESETS, Preset
-from nrf_ray.specs import Substitution
 from nrf_ray.sweep import Grid, Sweep
 from tests.sweeps import load
 

@@ -20,7 +20,7 @@ from functools import partial
 
 from ray.util.metrics import Counter, Gauge
 
-from nrf_ray import meter
+from nrf_ray.engine import meter
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.execute import MapShards, ShardWorker
 from nrf_ray.graph.frontier import Frontier, Progress

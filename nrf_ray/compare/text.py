@@ -8,7 +8,7 @@ from rich.console import Console
 
 from nrf_ray.compare.origins import Origins
 from nrf_ray.compare.rows import Change, TableComparison
-from nrf_ray.grille import explain, make_grille
+from nrf_ray.display.printing import explain, make_grille
 
 SHOWN = 10
 """Settings and artifacts that are named; the rest is counted."""

@@ -3,7 +3,7 @@
 A dataset is identified by its name and by the digest of its content. The digest of a built-in set is written here, so
 that a sweep can be planned without reading it, and is checked whenever the set is loaded. That of a set made of files
 is over their bytes (see `facts`); how such sets are named is in `naming`. That of a planted set is over its parameters
-and the version of its generator (see `nrf_ray.planted`).
+and the version of its generator (see `nrf_ray.data.planted`).
 """
 
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from functools import cache
 
 from nrf_ray.data.located import locate
 from nrf_ray.data.outline import Kind
+from nrf_ray.data.planted import is_planted, parse_planted, planted_digest, planted_name
 from nrf_ray.data.published import PREFIX, size_of
 from nrf_ray.errors import ConfigError
-from nrf_ray.planted import is_planted, parse_planted, planted_digest, planted_name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import torch
 
-from nrf_ray.data import digits, planted
+from nrf_ray.data import digits
+from nrf_ray.data.planted import tensors as planted
 from nrf_ray.data.catalogue import DatasetRef, check_content
 from nrf_ray.data.encoders import encoder_folder
 from nrf_ray.data.images import LabelledImages, content_digest
 from nrf_ray.data.located import locate
 from nrf_ray.data.naming import parse_name
+from nrf_ray.data.planted import is_planted, parse_planted, planted_digest
 from nrf_ray.data.prepared import Prepared, prepared, prepared_words
 from nrf_ray.data.words import WordTable
 from nrf_ray.errors import ConfigError
-from nrf_ray.planted import is_planted, parse_planted, planted_digest
 
 LOADERS: dict[str, Callable[[], tuple[LabelledImages, LabelledImages]]] = {"digits": digits.load}
 """From a built-in dataset's name to a function that returns its training and test split; see `catalogue`."""

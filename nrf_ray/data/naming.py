@@ -18,8 +18,8 @@ from pathlib import Path
 from nrf_ray.data.encoders import PREFIX, encoder_embedding
 from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.outline import Format
+from nrf_ray.data.planted import SETS
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.planted import SETS
 
 BUILT_IN = "digits"
 """The one set that comes with a package; see `catalogue`."""

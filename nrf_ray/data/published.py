@@ -7,8 +7,8 @@ nothing can be loaded from it.
 from typing import NamedTuple
 
 from nrf_ray.data.naming import BUILT_IN, KEEP, parse_name
+from nrf_ray.data.planted import is_planted
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.planted import is_planted
 
 PREFIX = "published:"
 

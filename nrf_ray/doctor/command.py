@@ -5,7 +5,7 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
-from nrf_ray.console import make_console
+from nrf_ray.display.console import make_console
 from nrf_ray.doctor.clusters import judge_cluster, look_at_cluster
 from nrf_ray.doctor.findings import Finding, Level
 from nrf_ray.doctor.machine import (

@@ -164,7 +164,7 @@ def look_at_numbers() -> Numbers:
     """Return what torch says of the processor and the GPUs, set up as stages set it up."""
     import torch
 
-    from nrf_ray.precision import bfloat16_instructions, has_bfloat16, in_tf32, use_exact_float32
+    from nrf_ray.engine.precision import bfloat16_instructions, has_bfloat16, in_tf32, use_exact_float32
 
     use_exact_float32()
     gpus = {f"cuda:{index}": torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from nrf_ray.console import make_console
+from nrf_ray.display.console import make_console
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.kept import KeptSweep, committed, find_place, find_sweep, open_store
 from nrf_ray.options import StoreUri

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nrf_ray.display.printing import share_text
 from nrf_ray.export.fresh import new_folder
-from nrf_ray.grille import share_text
 from nrf_ray.kept import KeptSweep
 from nrf_ray.measured import OF_OTHERS, SEED, about, shares
 from nrf_ray.statistics import t_interval, wilson_interval

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nrf_ray.display.svg import Panel, Point, ellipse, picture
 from nrf_ray.gaussian.model import Array, Gaussian, accuracy, boundary_slope, condition_number, gradient
 from nrf_ray.gaussian.robust import robust_mle
-from nrf_ray.svg import Panel, Point, ellipse, picture
 
 POSITIVE, NEGATIVE, BOUNDARY, BALL, METRIC = "#c0392b", "#2e6da4", "#222222", "#e08e0b", "#2e8b57"
 WIDTH, HEIGHT, GAP, TOP, BOTTOM = 330.0, 165.0, 50.0, 40.0, 84.0

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from nrf_ray.display.svg import ticks
 from nrf_ray.graph.canonical import digest
 from nrf_ray.page.html import Html, el, join
 from nrf_ray.page.snapshot import Curve, Estimate, ResultTable, Scatter
-from nrf_ray.svg import ticks
 
 MOST_ROWS = 60
 MOST_PANELS = 4

@@ -3,11 +3,11 @@
 import shlex
 from collections.abc import Sequence
 
+from nrf_ray.display.durations import span
 from nrf_ray.page.html import Html, el
 from nrf_ray.page.pieces import command, facts, grid, section
 from nrf_ray.page.snapshot import Snapshot, Standing
 from nrf_ray.page.words import moment
-from nrf_ray.spans import span
 
 
 def provenance(known: Snapshot) -> Html:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nrf_ray.console import make_console
+from nrf_ray.display.console import make_console
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.store import Store
 from nrf_ray.kept import open_store

@@ -11,10 +11,10 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table as Grille
 
+from nrf_ray.display.printing import share_text
 from nrf_ray.evidence import figure_3, learnt_and_fooled
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Metrics
-from nrf_ray.grille import share_text
 from nrf_ray.page.snapshot import Estimate, ResultTable, Scatter, Spot
 from nrf_ray.parquet import to_arrow
 from nrf_ray.summary import print_tables

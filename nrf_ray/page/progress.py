@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from nrf_ray.display.durations import span
 from nrf_ray.page.flow import flow, graph_of
 from nrf_ray.page.html import Html, el, join
 from nrf_ray.page.pieces import command, grid, more, note, scrolling, section
 from nrf_ray.page.snapshot import HELD, Failure, RunState, Snapshot, StageFact, Standing
 from nrf_ray.page.standing import bottlenecks
 from nrf_ray.page.words import count, listed, moment
-from nrf_ray.spans import span
 
 MOST_WORKING = 16
 MOST_STAGES = 1000

@@ -8,12 +8,12 @@ paper and take the recipe of the construction that they stand beside.
 
 from dataclasses import replace
 
+from nrf_ray.attacks.specs import Attack
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.crafts import Matching
 from nrf_ray.presets.preset import Preset
 from nrf_ray.presets.small import GRID, NONROBUST
-from nrf_ray.recipes import Augmentation, Recipe, StepSchedule
-from nrf_ray.specs import Attack
-from nrf_ray.threat import ThreatModel
+from nrf_ray.training.recipes import Augmentation, Recipe, StepSchedule
 
 DROPS, NO_DROPS = StepSchedule(drop_every=50), StepSchedule()
 

@@ -1,9 +1,9 @@
-"""Presets for planted sets (see `nrf_ray.planted`): seconds a training on one core."""
+"""Presets for planted sets (see `nrf_ray.data.planted`): seconds a training on one core."""
 
 from dataclasses import replace
 
 from nrf_ray.presets.small import LAPTOP, adversarial
-from nrf_ray.recipes import Recipe
+from nrf_ray.training.recipes import Recipe
 
 PLAIN = Recipe(epochs=12, lr=0.05, batch_size=64)
 """After eight epochs one network in three still mixes two weaves up."""

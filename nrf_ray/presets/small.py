@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
+from nrf_ray.attacks.specs import Attack
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.crafts import Matching
 from nrf_ray.presets.preset import Preset
-from nrf_ray.recipes import Augmentation, Recipe
-from nrf_ray.specs import Attack
-from nrf_ray.threat import ThreatModel
+from nrf_ray.training.recipes import Augmentation, Recipe
 
 GRID = ("d_rand", "d_det", "d_other", "leak_rand", "leak_det", "leak_other")
 NONROBUST = (*GRID, "d_rand_changed", "leak_weak")

@@ -9,11 +9,11 @@ non-robust features alone, so sets are made within .2 (means over three seeds: `
 
 from dataclasses import replace
 
+from nrf_ray.attacks.specs import Attack, Substitution
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.crafts import Matching
 from nrf_ray.presets.preset import Preset
-from nrf_ray.recipes import Augmentation, Recipe
-from nrf_ray.specs import Attack, Substitution
-from nrf_ray.threat import ThreatModel
+from nrf_ray.training.recipes import Augmentation, Recipe
 
 STANDARD = Recipe(epochs=5, lr=0.03, batch_size=64, weight_decay=1e-2)
 ROBUST = replace(STANDARD, adversary=Attack(threat=ThreatModel(norm="l2", eps=0.1), steps=3, step_size=0.05))

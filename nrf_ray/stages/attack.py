@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from nrf_ray.attacks.specs import Attack
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Attack
 from nrf_ray.stages.costs import attack_seconds, passes
 
 FILE = "adversarial.parquet"
@@ -37,12 +37,12 @@ def attack(config: AttackSpec, context: Context, *, source: Artifact) -> Metrics
     """Write `adversarial.parquet`; measure the attack's success on the source itself."""
     import torch
 
+    from nrf_ray.attacks.robustness import adversarial_images, predict, share
     from nrf_ray.constructions import draw_targets
     from nrf_ray.data.images import as_uint8
     from nrf_ray.data.load import test_split
     from nrf_ray.data.shards import Shard, write_shard
-    from nrf_ray.evaluation import adversarial_images, predict, share
-    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.engine.runtime import prepare
     from nrf_ray.stages.weights import load_model
 
     device = prepare(context.stage.resources)

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from nrf_ray.attacks.specs import Attack, Substitution
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.crafts import ClassWords, Craft, Matching, Pattern, Replacement, Storage, construction_named
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact, Store
-from nrf_ray.specs import Attack, Substitution
 from nrf_ray.stages.costs import OVERHEAD, attack_seconds, passes
-from nrf_ray.threat import ThreatModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -144,11 +144,11 @@ class CraftShard:
         from nrf_ray.constructions import draw_targets
         from nrf_ray.data.images import as_float
         from nrf_ray.data.load import test_split, train_split, word_table
-        from nrf_ray.engine import twin
+        from nrf_ray.engine.runtime import prepare
+        from nrf_ray.engine.twin import twin
         from nrf_ray.matching import draw_starts
         from nrf_ray.stages.control import control_maker
         from nrf_ray.stages.lexicons import lexicon_of
-        from nrf_ray.stages.runtime import prepare
         from nrf_ray.stages.weights import load_model
 
         self.device = prepare(stage.resources)
@@ -243,7 +243,7 @@ class CraftShard:
 
     def _spared(self, rows: slice) -> "Tensor":
         """Return which rows of a control stay clean."""
-        from nrf_ray.evaluation import predict
+        from nrf_ray.attacks.robustness import predict
 
         if self.construction.spares == "same":
             return self.targets[rows] == self.originals.labels[rows]

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.constructions import Crafted
 from nrf_ray.controls import class_patterns, class_words, craft_pattern, craft_words
 from nrf_ray.crafts import ClassWords
 from nrf_ray.data.catalogue import info_of
 from nrf_ray.data.load import word_table
 from nrf_ray.stages.construct import ConstructSpec
-from nrf_ray.threat import ThreatModel
 
 ControlMaker = Callable[[Tensor, Tensor, Tensor, range], Crafted]
 """From originals [b, c, h, w], labels t, whether each is spared, and their numbers in the dataset to what is stored."""

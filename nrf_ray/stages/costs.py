@@ -23,11 +23,11 @@ Good to a factor of two, which is enough to order the work and to plan. Where th
 import math
 from dataclasses import dataclass
 
+from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.models.catalogue import ARCHITECTURES, Architecture, ArchitectureError
 from nrf_ray.models.catalogue import architecture_named as known_architecture
-from nrf_ray.specs import Attack, AutoAttack, Substitution
 
 OVERHEAD = 0.05
 """Opening inputs, committing, handing out."""

@@ -36,8 +36,8 @@ def figure_4(config: FigureSpec, context: Context) -> Metrics:
     import numpy as np
 
     from nrf_ray import gaussian
+    from nrf_ray.engine.runtime import prepare
     from nrf_ray.gaussian.pictures import draw_figure_4
-    from nrf_ray.stages.runtime import prepare
 
     prepare(context.stage.resources)
     truth = gaussian.Gaussian(mean=np.array(config.mean), covariance=np.diag(config.variances))
@@ -64,8 +64,8 @@ def figure_14(config: FigureSpec, context: Context) -> Metrics:
     import numpy as np
 
     from nrf_ray import gaussian
+    from nrf_ray.engine.runtime import prepare
     from nrf_ray.gaussian.pictures import draw_figure_14
-    from nrf_ray.stages.runtime import prepare
 
     prepare(context.stage.resources)
     truth, eps = gaussian.Gaussian(mean=np.array(config.mean), covariance=np.diag(config.variances)), config.radii[-1]

@@ -39,8 +39,8 @@ def gaussian_theory(config: TheorySpec, context: Context) -> Metrics:
     import numpy as np
 
     from nrf_ray import gaussian
+    from nrf_ray.engine.runtime import prepare
     from nrf_ray.gaussian import Sides
-    from nrf_ray.stages.runtime import prepare
 
     prepare(context.stage.resources)
     seed, eps = derive_seed(config.seed, "gaussian", config.dimension), config.eps

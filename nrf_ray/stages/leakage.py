@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
 from nrf_ray.stages.costs import OVERHEAD
-from nrf_ray.threat import ThreatModel
 
 CERTIFIED = 0.8
 """Least share of test points on which the classifier has to be constant in the ball (Goh 2019's specification)."""
@@ -54,10 +54,10 @@ def linear_leakage(config: LinearLeakageSpec, context: Context, *, data: Artifac
     The features meet Goh's specification (`meets_spec`) where at least .8 of the test points are certified to keep
     their label within the ball, and every feature has gamma > 0 there for its own class.
     """
-    from nrf_ray import linear
     from nrf_ray.data.load import test_split, train_split
+    from nrf_ray.engine.runtime import prepare
+    from nrf_ray.features import linear
     from nrf_ray.stages.constructed import constructed_set
-    from nrf_ray.stages.runtime import prepare
 
     device = prepare(context.stage.resources)
     num_classes = info_of(config.dataset).num_classes
@@ -86,11 +86,12 @@ def network_leakage(
     config: NetworkLeakageSpec, context: Context, *, model: Artifact, data: Artifact | None = None
 ) -> Metrics:
     """Measure accuracy on the test set, learnt from `data` (or from the original data) through a network's units."""
-    from nrf_ray import features, linear
+    from nrf_ray.attacks.robustness import accuracy
     from nrf_ray.data.load import test_split, train_split
-    from nrf_ray.evaluation import accuracy
+    from nrf_ray.engine.runtime import prepare
+    from nrf_ray.features import linear
+    from nrf_ray.features import units as features
     from nrf_ray.stages.constructed import constructed_set
-    from nrf_ray.stages.runtime import prepare
     from nrf_ray.stages.weights import load_model
 
     device = prepare(context.stage.resources)

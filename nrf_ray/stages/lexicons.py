@@ -1,9 +1,9 @@
 """The words that a substitution chooses from, for the stages that carry one out."""
 
+from nrf_ray.attacks.hotflip import Lexicon, lexicon
+from nrf_ray.attacks.specs import Substitution
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.data.load import word_table
-from nrf_ray.specs import Substitution
-from nrf_ray.substitution import Lexicon, lexicon
 
 
 def lexicon_of(dataset: DatasetRef, craft: object, device: str) -> Lexicon | None:

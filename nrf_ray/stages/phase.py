@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from nrf_ray.data.planted import KINDS
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.planted import KINDS
 from nrf_ray.stages.costs import OVERHEAD
 
 FILE = "phase_diagram.svg"

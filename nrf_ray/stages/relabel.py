@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nrf_ray.data.catalogue import DatasetRef
+from nrf_ray.data.planted import parse_planted
 from nrf_ray.errors import ConfigError
+from nrf_ray.features.pretrained_readers import Pretrained
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.planted import parse_planted
-from nrf_ray.planted_readers import Pretrained
 from nrf_ray.stages.costs import OVERHEAD
 from nrf_ray.stages.reliance import check_planted
 
@@ -64,13 +64,13 @@ def relabel(config: RelabelSpec, context: Context, *, reader: Artifact | None = 
     """
     import torch
 
+    from nrf_ray.attacks.robustness import predict, share
+    from nrf_ray.data.planted import swaps
+    from nrf_ray.data.planted.generate import generate
     from nrf_ray.data.shards import Shard, write_shard
-    from nrf_ray.evaluation import predict, share
-    from nrf_ray.planted import swaps
-    from nrf_ray.planted.generate import generate
-    from nrf_ray.planted_readers import features_of
+    from nrf_ray.engine.runtime import prepare
+    from nrf_ray.features.pretrained_readers import features_of
     from nrf_ray.stages.constructed import shard_name
-    from nrf_ray.stages.runtime import prepare
     from nrf_ray.stages.weights import load_model
 
     needs_reader = config.part == "human" and config.pretrained is None
@@ -106,7 +106,7 @@ def relabel(config: RelabelSpec, context: Context, *, reader: Artifact | None = 
 
 def _read(points: "Tensor", shown: "Tensor", told: int, num_classes: int) -> "Tensor":
     """Return the classes of `points` [n, f] by a linear classifier that is told those of the first `told`."""
-    from nrf_ray.linear import fit_linear
+    from nrf_ray.features.linear import fit_linear
 
     points = (points - points[:told].mean(dim=0)) / points[:told].std()
     linear = fit_linear(points[:told], shown[:told], num_classes)

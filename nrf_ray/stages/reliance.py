@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nrf_ray.attacks.specs import Attack, check_measures
 from nrf_ray.data.catalogue import DatasetRef, info_of
+from nrf_ray.data.planted import is_planted, parse_planted
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.planted import is_planted, parse_planted
-from nrf_ray.specs import Attack, check_measures
 from nrf_ray.stages.costs import OVERHEAD, attack_seconds, passes
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from nrf_ray.planted.draws import Ints
-    from nrf_ray.planted.generate import Examples
-    from nrf_ray.planted.parts import Array
+    from nrf_ray.data.planted.draws import Ints
+    from nrf_ray.data.planted.generate import Examples
+    from nrf_ray.data.planted.parts import Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +70,10 @@ def reliance(config: RelianceSpec, context: Context, *, model: Artifact) -> Metr
     """
     import torch
 
-    from nrf_ray.evaluation import predict, share
-    from nrf_ray.planted import swaps
-    from nrf_ray.planted.generate import generate
-    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.attacks.robustness import predict, share
+    from nrf_ray.data.planted import swaps
+    from nrf_ray.data.planted.generate import generate
+    from nrf_ray.engine.runtime import prepare
     from nrf_ray.stages.weights import load_model
 
     device = prepare(context.stage.resources)
@@ -116,12 +116,12 @@ def footprint(config: FootprintSpec, context: Context, *, model: Artifact, reade
     import numpy as np
     import torch
 
+    from nrf_ray.attacks.robustness import adversarial_images, predict, right_when_clean
     from nrf_ray.data.load import test_split
-    from nrf_ray.evaluation import adversarial_images, predict, right_when_clean
-    from nrf_ray.planted import swaps
-    from nrf_ray.planted.generate import generate
-    from nrf_ray.planted.parts import energy
-    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.data.planted import swaps
+    from nrf_ray.data.planted.generate import generate
+    from nrf_ray.data.planted.parts import energy
+    from nrf_ray.engine.runtime import prepare
     from nrf_ray.stages.weights import load_model
 
     device = prepare(context.stage.resources)
@@ -155,9 +155,9 @@ def _scores(network: "torch.nn.Module", test: "Examples", device: str) -> tuple[
     """Return |E[gradient . part]| of the human part, which is what stands out of the blank, and of the noise part."""
     import torch
 
-    from nrf_ray.attacks import attack_mode, input_gradient
-    from nrf_ray.evaluation import batches
-    from nrf_ray.planted import swaps
+    from nrf_ray.attacks.pgd import attack_mode, input_gradient
+    from nrf_ray.attacks.robustness import batches
+    from nrf_ray.data.planted import swaps
 
     parts = swaps.parts_of(test)
     readable = torch.from_numpy(parts.human - swaps.blank(test)).to(device)

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution, check_measures
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.specs import Attack, AutoAttack, Substitution, check_measures
 from nrf_ray.stages.costs import attack_seconds, passes
 
 
@@ -41,12 +41,12 @@ def _cost(handle: Stage) -> float:
 @stage(version=3, cost=_cost)
 def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, data: Artifact | None = None) -> Metrics:
     """Measure the share of test images, or of the images of a constructed set, that stay right under the attack."""
+    from nrf_ray.attacks.robustness import accuracy, robust_accuracy
     from nrf_ray.data.images import some
     from nrf_ray.data.load import test_split
-    from nrf_ray.evaluation import accuracy, robust_accuracy
+    from nrf_ray.engine.runtime import prepare
     from nrf_ray.stages.constructed import constructed_set
     from nrf_ray.stages.lexicons import lexicon_of
-    from nrf_ray.stages.runtime import prepare
     from nrf_ray.stages.weights import load_model
 
     device = prepare(context.stage.resources)

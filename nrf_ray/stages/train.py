@@ -11,12 +11,12 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact, Store
-from nrf_ray.recipes import Recipe
 from nrf_ray.seeding import derive_seed
 from nrf_ray.stages.costs import ATTACK_SHARE, OVERHEAD, image_seconds
+from nrf_ray.training.recipes import Recipe
 
 if TYPE_CHECKING:
-    from nrf_ray.training import Epoch, Snapshot
+    from nrf_ray.training.fit import Epoch, Snapshot
 
 CHECKPOINT_SECONDS = 60.0
 """A training keeps its state when this much time has passed since the last time, at the end of an epoch."""
@@ -101,11 +101,11 @@ def _fitted_by_worker(made_by: Stage, uri: str) -> Fitted:
 def _fitted(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Fitted:
     from nrf_ray.data.images import holdout
     from nrf_ray.data.load import train_split
+    from nrf_ray.engine.runtime import prepare
     from nrf_ray.models.measure import forward_macs, parameter_count
     from nrf_ray.stages.constructed import constructed_set
-    from nrf_ray.stages.runtime import prepare
     from nrf_ray.stages.weights import new_model, save_weights
-    from nrf_ray.training import fit
+    from nrf_ray.training.fit import fit
 
     device = prepare(context.stage.resources)
     changed_only = config.rows == "changed"

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
+from nrf_ray.attacks.specs import Attack, check_measures
+from nrf_ray.attacks.trust import checks_text
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.specs import Attack, check_measures
 from nrf_ray.stages.costs import attack_seconds, passes
-from nrf_ray.trust import checks_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +42,11 @@ def _cost(handle: Stage) -> float:
 @stage(version=2, cost=_cost)
 def trust(config: TrustSpec, context: Context, *, model: Artifact) -> Metrics:
     """Return the verdicts as one text, and the numbers of every check."""
-    from nrf_ray.checks import Subject, run_checks
+    from nrf_ray.attacks.checks import Subject, run_checks
+    from nrf_ray.attacks.robustness import right_when_clean
     from nrf_ray.data.images import some
     from nrf_ray.data.load import test_split
-    from nrf_ray.evaluation import right_when_clean
-    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.engine.runtime import prepare
     from nrf_ray.stages.weights import load_model
 
     device = prepare(context.stage.resources)

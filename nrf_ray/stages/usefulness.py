@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nrf_ray.attacks.specs import Attack
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.specs import Attack
 from nrf_ray.stages.costs import attack_seconds
 
 if TYPE_CHECKING:
-    from nrf_ray.features import Questions, Units, Usefulness
+    from nrf_ray.features.units import Questions, Units, Usefulness
 
 UNITS_FILE = "units.parquet"
 TYPICAL_WIDTH = 64
@@ -48,10 +48,10 @@ def _cost(handle: Stage) -> float:
 @stage(version=2, cost=_cost)
 def usefulness(config: UsefulnessSpec, context: Context, *, model: Artifact) -> Metrics:
     """Write `units.parquet`, one row a unit that varies; measure how many units are of which kind."""
-    from nrf_ray import features
     from nrf_ray.data.images import some
     from nrf_ray.data.load import test_split, train_split
-    from nrf_ray.stages.runtime import prepare
+    from nrf_ray.engine.runtime import prepare
+    from nrf_ray.features import units as features
     from nrf_ray.stages.weights import load_model
 
     device = prepare(context.stage.resources)

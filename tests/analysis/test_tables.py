@@ -15,11 +15,11 @@ import gallery
 import tables
 import texts
 import views
+from nrf_ray.attacks.specs import ATTACKS, Attack
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.graph.blobs import Blobs
 from nrf_ray.parquet import to_arrow, write_table
-from nrf_ray.specs import ATTACKS, Attack
 from nrf_ray.tables import ATTACK_COLUMN, RESULTS
-from nrf_ray.threat import ThreatModel
 from tests import frames
 
 

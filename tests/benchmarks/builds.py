@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.cluster.session import connect
 from nrf_ray.cluster.shards import map_on_actors, trial_request
 from nrf_ray.constructions import craft_adversarial
@@ -23,10 +24,9 @@ from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.graph.execute import execute
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
-from nrf_ray.recipes import Recipe
-from nrf_ray.specs import pgd_attack
 from nrf_ray.stages.construct import ConstructSpec, CraftShard, construct
 from nrf_ray.stages.train import TrainSpec, train
+from nrf_ray.training.recipes import Recipe
 
 SHAPE, CLASSES = (3, 32, 32), 10
 

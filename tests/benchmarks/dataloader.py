@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from nrf_ray.data.images import LabelledImages, as_uint8
-from nrf_ray.recipes import Recipe
+from nrf_ray.training.recipes import Recipe
 
 Perturb = Callable[[Tensor, Tensor], Tensor]
 

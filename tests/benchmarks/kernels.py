@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray.attacks import input_gradient
-from nrf_ray.engine import channels_last, twin
+from nrf_ray.attacks.pgd import input_gradient
+from nrf_ray.attacks.specs import Mode
+from nrf_ray.engine.twin import channels_last, twin
 from nrf_ray.models.over_time import NOWHERE, largest_over_time
-from nrf_ray.specs import Mode
 from tests.benchmarks.harness import Case, Contender, main
 from tests.benchmarks.limit import product_as_convolution
 from tests.benchmarks.networks import attacked_rows, trained_network

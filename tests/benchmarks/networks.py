@@ -19,8 +19,8 @@ from nrf_ray.data.images import LabelledImages
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.models.small import conv, pooled
 from nrf_ray.models.zoo import build
-from nrf_ray.recipes import Recipe
-from nrf_ray.training import fit
+from nrf_ray.training.fit import fit
+from nrf_ray.training.recipes import Recipe
 from tests.benchmarks.harness import OUT
 
 SHAPE = (3, 32, 32)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.specs import Attack
+from nrf_ray.attacks.specs import Attack
 
 Craft = Callable[[], Tensor]
 """Crafts one batch and returns it."""

@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray.attacks import run_attack
-from nrf_ray.engine import twin
-from nrf_ray.specs import Attack, pgd_attack
-from nrf_ray.threat import Norm, perturbation_norm
+from nrf_ray.attacks.pgd import run_attack
+from nrf_ray.attacks.specs import Attack, pgd_attack
+from nrf_ray.attacks.threat import Norm, perturbation_norm
+from nrf_ray.engine.twin import twin
 from tests.benchmarks.apart import apart
 from tests.benchmarks.bare import InBfloat16, bare_loop, folded
 from tests.benchmarks.harness import Case, Contender, main, timed

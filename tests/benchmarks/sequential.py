@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from nrf_ray.data import digits
 from nrf_ray.models.zoo import build
 from nrf_ray.presets import PRESETS
-from nrf_ray.recipes import Recipe
+from nrf_ray.training.recipes import Recipe
 
 PRESET = PRESETS["laptop"]
 CLASSES, BATCH = 10, 256

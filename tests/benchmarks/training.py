@@ -22,15 +22,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nrf_ray.allocator import keep_freed_memory
+from nrf_ray.attacks.specs import Attack, Mode
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data import digits
 from nrf_ray.data.images import LabelledImages, as_uint8
+from nrf_ray.engine.memory import keep_freed_memory
+from nrf_ray.engine.precision import autocast
 from nrf_ray.models.zoo import build
-from nrf_ray.precision import autocast
-from nrf_ray.recipes import Augmentation, Recipe
-from nrf_ray.specs import Attack, Mode
-from nrf_ray.threat import ThreatModel
-from nrf_ray.training import fit
+from nrf_ray.training.fit import fit
+from nrf_ray.training.recipes import Augmentation, Recipe
 from tests.benchmarks.dataloader import plain_training
 from tests.benchmarks.harness import Case, Contender, main, timed
 from tests.benchmarks.networks import digits_as_cifar

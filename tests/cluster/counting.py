@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from nrf_ray import meter
+from nrf_ray.engine import meter
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, stage
 from nrf_ray.graph.store import Artifact

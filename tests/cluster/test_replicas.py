@@ -19,10 +19,10 @@ from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
-from nrf_ray.recipes import Recipe
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import Measure, Row
+from nrf_ray.training.recipes import Recipe
 from tests.cluster.toys import TOYS, Toy, sweep_of, together, toy
 
 SPEC = TrainSpec(arch="vgg_s", dataset=dataset_named("digits").ref, recipe=Recipe(epochs=2, lr=0.05, workers=2), seed=0)

@@ -11,6 +11,7 @@ import pytest
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
+from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.cluster.run import run_sweep
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.graph.attempts import lost_attempts
@@ -19,13 +20,12 @@ from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
-from nrf_ray.recipes import Recipe
-from nrf_ray.specs import pgd_attack
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import Measure, Row
+from nrf_ray.training.recipes import Recipe
 from tests.cluster.conftest import After, StartCluster
 from tests.cluster.toys import TOYS
 

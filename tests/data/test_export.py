@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
 from nrf_ray import cli
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data import fetch
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.load import load
@@ -22,7 +23,6 @@ from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.constructed import constructed_rows
-from nrf_ray.threat import ThreatModel
 from tests.data.files import write_parquet
 
 DIGITS = dataset_named("digits").ref

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from nrf_ray.attacks.robustness import accuracy, robust_accuracy
+from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.data import facts, images, prepared
 from nrf_ray.data.catalogue import dataset_named, info_of
 from nrf_ray.data.extra import extra_test_sets
@@ -16,11 +18,9 @@ from nrf_ray.data.images import LabelledImages
 from nrf_ray.data.load import load, test_split, train_split
 from nrf_ray.data.located import locate
 from nrf_ray.errors import ConfigError
-from nrf_ray.evaluation import accuracy, robust_accuracy
-from nrf_ray.recipes import Recipe
-from nrf_ray.specs import pgd_attack
 from nrf_ray.stages.weights import new_model
-from nrf_ray.training import fit
+from nrf_ray.training.fit import fit
+from nrf_ray.training.recipes import Recipe
 from tests.data.files import labels_of, pixels, write_parquet
 
 test_split.__test__ = False  # a loader of that name, not a test

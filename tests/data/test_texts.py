@@ -16,13 +16,13 @@ from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.embeddings import LEARNT, WIDTH, learn_words, words_of
 from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.load import load, normalisation, word_table
+from nrf_ray.data.planted import grammar, parse_planted
+from nrf_ray.data.planted.generate import generate
 from nrf_ray.data.readers import text
 from nrf_ray.data.splitting import split_rows
 from nrf_ray.data.words import LEVELS, UNKNOWN, WORD_MEAN, Scaling, WordTable, table_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.classifier import WORD_FROM
-from nrf_ray.planted import grammar, parse_planted
-from nrf_ray.planted.generate import generate
 from tests.texts import corpus, write_texts
 
 TEXTS, LABELS = corpus(60)

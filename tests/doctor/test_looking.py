@@ -103,7 +103,7 @@ def test_numbers_are_seen_as_stages_compute_them(monkeypatch: pytest.MonkeyPatch
     """Regression: TF32, which torch uses by itself and no stage does, was reported as used."""
     import torch
 
-    from nrf_ray import precision
+    from nrf_ray.engine import precision
 
     torch.backends.cudnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined]  # where torch begins
     assert precision.in_tf32() == ("convolutions",)

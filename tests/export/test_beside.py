@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.export import FORMS, export_set, sets
@@ -19,7 +20,6 @@ from nrf_ray.graph.store import Store
 from nrf_ray.stages.construct import COLUMNS as STORED
 from nrf_ray.stages.construct import TEXTS, ConstructSpec, construct
 from nrf_ray.stages.constructed import constructed_rows
-from nrf_ray.threat import ThreatModel
 
 DIGITS = dataset_named("digits").ref
 SET = construct(ConstructSpec(dataset=DIGITS, construction="leak_rand", craft=ThreatModel(norm="l2", eps=1.0), seed=0))

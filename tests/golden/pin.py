@@ -7,11 +7,11 @@ result; where results can change, raise `version=` of the stage first.
 import json
 from pathlib import Path
 
+from nrf_ray.attacks.specs import Attack
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.graph.source import source_digest
 from nrf_ray.graph.stage import StageKind
-from nrf_ray.recipes import Augmentation, LinearSchedule, Recipe
-from nrf_ray.specs import Attack
 from nrf_ray.stages.attack import attack
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
@@ -29,7 +29,7 @@ from nrf_ray.stages.transfer import transfer
 from nrf_ray.stages.trust import trust
 from nrf_ray.stages.usefulness import usefulness
 from nrf_ray.stages.validate import validate
-from nrf_ray.threat import ThreatModel
+from nrf_ray.training.recipes import Augmentation, LinearSchedule, Recipe
 
 FOLDER = Path(__file__).parent
 KEYS, STAGES = FOLDER / "keys.json", FOLDER / "stages.json"

@@ -8,24 +8,24 @@ import pytest
 import torch
 from rich.console import Console
 
+from nrf_ray.attacks.specs import pgd_attack
+from nrf_ray.attacks.threat import perturbation_norm
 from nrf_ray.cluster.run import run_sweep
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.shards import read_shard
+from nrf_ray.engine.runtime import prepare
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
-from nrf_ray.recipes import Recipe
-from nrf_ray.specs import pgd_attack
 from nrf_ray.stages.attack import AttackSpec, attack
 from nrf_ray.stages.construct import ConstructSpec, construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
-from nrf_ray.stages.runtime import prepare
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import Column, Measure, Row, Table
-from nrf_ray.threat import perturbation_norm
+from nrf_ray.training.recipes import Recipe
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 DIGITS = dataset_named("digits").ref

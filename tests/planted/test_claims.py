@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from nrf_ray.attacks.specs import pgd_attack
+from nrf_ray.data.planted import MODALITIES, planted
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
-from nrf_ray.planted import MODALITIES, planted
 from nrf_ray.planted_cells import planted_model, preset_of, reader_of, set_of
 from nrf_ray.planted_rows import footprint_row, planted_row
-from nrf_ray.specs import pgd_attack
 
 EPS = 0.25
 """The default radius of the sweep."""

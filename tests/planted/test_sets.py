@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nrf_ray.linear import Linear, certified, fit_linear
+from nrf_ray.data.planted import KINDS, LABELS, MODALITIES, grammar, images, planted, swaps, texts
+from nrf_ray.data.planted.generate import MODULES, generate
+from nrf_ray.data.planted.parts import LATTICE, energy
+from nrf_ray.features.linear import Linear, certified, fit_linear
 from nrf_ray.options import PlantedOptions
-from nrf_ray.planted import KINDS, LABELS, MODALITIES, grammar, images, planted, swaps, texts
-from nrf_ray.planted.generate import MODULES, generate
-from nrf_ray.planted.parts import LATTICE, energy
 from nrf_ray.planted_cells import preset_of
 
 all_modalities = pytest.mark.parametrize("modality", MODALITIES)

@@ -8,23 +8,23 @@ import pytest
 import torch
 from torch import nn
 
+from nrf_ray.attacks.robustness import robust_accuracy
+from nrf_ray.attacks.specs import attack_named, fgsm, n_fgsm, pgd_attack
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data.catalogue import DATASETS
 from nrf_ray.data.load import load as both_splits
+from nrf_ray.data.planted import KINDS, MODALITIES, generate, images, parse_planted, planted, swaps, texts
 from nrf_ray.data.shards import read_shard
 from nrf_ray.errors import ConfigError
-from nrf_ray.evaluation import robust_accuracy
+from nrf_ray.features.pretrained_readers import Pretrained, pretrained_named
 from nrf_ray.graph.stage import Resources, Stage
 from nrf_ray.options import PlantedOptions
-from nrf_ray.planted import KINDS, MODALITIES, generate, images, parse_planted, planted, swaps, texts
 from nrf_ray.planted_cells import model_of_read_labels, planted_model, preset_of, reader_of, set_of
-from nrf_ray.planted_readers import Pretrained, pretrained_named
-from nrf_ray.specs import attack_named, fgsm, n_fgsm, pgd_attack
 from nrf_ray.stages import weights
 from nrf_ray.stages.constructed import constructed_set, shard_name
 from nrf_ray.stages.relabel import RelabelSpec, relabel
 from nrf_ray.stages.reliance import FootprintSpec, RelianceSpec, footprint, reliance
 from nrf_ray.stages.robustness import RobustnessSpec
-from nrf_ray.threat import ThreatModel
 from tests.sweeps import load
 
 NOISE_ONLY = {"images": images.weaves, "texts": texts.marks}
@@ -259,7 +259,7 @@ def test_an_encoder_reads_sentences(tmp_path):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertConfig, BertModel
 
-    from nrf_ray.planted.grammar import WORDS
+    from nrf_ray.data.planted.grammar import WORDS
 
     folder = tmp_path / "tiny"
     vocabulary = {word: number for number, word in enumerate(("[UNK]", *WORDS))}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nrf_ray import cli
-from nrf_ray.console import make_console
+from nrf_ray.display.console import make_console
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.phase import NOTE, Diagram, draw_phases

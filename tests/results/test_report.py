@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nrf_ray.console import make_console
+from nrf_ray.display.console import make_console
+from nrf_ray.display.printing import mean_ci, share_text
 from nrf_ray.evidence import figure_3
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.stage import walk
 from nrf_ray.graph.store import Store
-from nrf_ray.grille import mean_ci, share_text
 from nrf_ray.parquet import to_arrow
-from nrf_ray.recipes import Recipe
 from nrf_ray.report import stage_rows, write_tables
 from nrf_ray.rows import wilson
 from nrf_ray.statistics import correlation, seed_means
 from nrf_ray.summary import print_summary, print_tables
 from nrf_ray.tables import DATASETS, EXTRA, RESULTS, ROBUSTNESS, STAGES, TRANSFER
 from nrf_ray.theory_tables import USEFULNESS
+from nrf_ray.training.recipes import Recipe
 from tests.frames import results, transfers
 
 ARCHS = ("vgg_s", "inception_s", "resnet_s", "resnet_m", "densenet_s")

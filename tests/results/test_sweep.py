@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nrf_ray.attacks.specs import ATTACKS
 from nrf_ray.crafts import CONSTRUCTIONS
 from nrf_ray.data.catalogue import DATASETS
 from nrf_ray.errors import ConfigError
@@ -16,7 +17,6 @@ from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Resources, walk
 from nrf_ray.graph.store import Store
 from nrf_ray.models.catalogue import ARCHITECTURES
-from nrf_ray.specs import ATTACKS
 from nrf_ray.sweep import Grid, Sweep
 from nrf_ray.tables import DATASETS as SETS
 from nrf_ray.tables import RESULTS, ROBUSTNESS, TRANSFER

@@ -13,24 +13,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from nrf_ray import cli
-from nrf_ray.console import make_console
+from nrf_ray.attacks.specs import adversary_named, pgd_attack
+from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.display.console import make_console
+from nrf_ray.display.svg import ticks
 from nrf_ray.errors import ConfigError
 from nrf_ray.gaussian import Gaussian, sample
 from nrf_ray.gaussian.pictures import draw_figure_4, draw_figure_14
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.presets import PRESETS
-from nrf_ray.recipes import Recipe
 from nrf_ray.report import write_tables
-from nrf_ray.specs import adversary_named, pgd_attack
 from nrf_ray.stages.usefulness import UNITS_FILE
 from nrf_ray.summary import print_summary
-from nrf_ray.svg import ticks
 from nrf_ray.sweep import TheoryGrid
 from nrf_ray.theory_rows import STATEMENTS, VERDICTS
 from nrf_ray.theory_summary import print_theory
 from nrf_ray.theory_tables import LEAKAGE, USEFULNESS
-from nrf_ray.threat import ThreatModel
+from nrf_ray.training.recipes import Recipe
 from tests.sweeps import load
 
 ROOT = Path(__file__).parents[2]

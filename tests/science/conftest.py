@@ -14,9 +14,9 @@ from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.store import Store
 from nrf_ray.models.classifier import Classifier
-from nrf_ray.recipes import Recipe
 from nrf_ray.stages.weights import new_model
-from nrf_ray.training import fit
+from nrf_ray.training.fit import fit
+from nrf_ray.training.recipes import Recipe
 from tests.conftest import MakeOnce
 from tests.science.goals import GOALS
 

@@ -5,10 +5,9 @@ All networks are trained for a few epochs: enough that an attack does something,
 
 from dataclasses import replace
 
+from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.crafts import Matching
 from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.recipes import Recipe
-from nrf_ray.specs import pgd_attack
 from nrf_ray.stages import construct as construct_stage
 from nrf_ray.stages.attack import AttackSpec, attack
 from nrf_ray.stages.construct import ConstructSpec, construct
@@ -20,6 +19,7 @@ from nrf_ray.stages.transfer import TransferSpec, transfer
 from nrf_ray.stages.trust import TrustSpec, trust
 from nrf_ray.stages.validate import ValidateSpec, validate
 from nrf_ray.stages.weights import load_model
+from nrf_ray.training.recipes import Recipe
 
 DIGITS = dataset_named("digits").ref
 TARGETED, UNTARGETED = (pgd_attack("l2", 1.0, steps=3, targeted=targeted) for targeted in (True, False))

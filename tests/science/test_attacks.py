@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nrf_ray.attacks import attack_mode, per_example_cross_entropy, pgd, run_attack
-from nrf_ray.specs import pgd_attack
-from nrf_ray.threat import NORMS, ThreatModel, perturbation_norm
+from nrf_ray.attacks.pgd import attack_mode, per_example_cross_entropy, pgd, run_attack
+from nrf_ray.attacks.specs import pgd_attack
+from nrf_ray.attacks.threat import NORMS, ThreatModel, perturbation_norm
 
 every_norm = pytest.mark.parametrize("norm", NORMS)
 both_goals = pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nrf_ray.augmentation import _crop_and_turn, augment
 from nrf_ray.data.images import as_float
-from nrf_ray.recipes import Augmentation
+from nrf_ray.training.augmentation import _crop_and_turn, augment
+from nrf_ray.training.recipes import Augmentation
 
 
 def generator(seed=0):

@@ -5,12 +5,12 @@ import builtins
 import pytest
 import torch
 
-from nrf_ray.autoattack import run_autoattack
+from nrf_ray.attacks.autoattack import run_autoattack
+from nrf_ray.attacks.robustness import adversarial_images, predict, robust_accuracy, share
+from nrf_ray.attacks.specs import AutoAttack, pgd_attack
+from nrf_ray.attacks.threat import ThreatModel, perturbation_norm
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.errors import ConfigError
-from nrf_ray.evaluation import adversarial_images, predict, robust_accuracy, share
-from nrf_ray.specs import AutoAttack, pgd_attack
-from nrf_ray.threat import ThreatModel, perturbation_norm
 
 STANDARD = AutoAttack(threat=ThreatModel(norm="l2", eps=0.5))
 DUAL = {"l2": 2, "linf": 1}

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from nrf_ray.attacks import run_attack
+from nrf_ray.attacks.pgd import run_attack
+from nrf_ray.attacks.specs import pgd_attack
+from nrf_ray.attacks.threat import NORMS, perturbation_norm
 from nrf_ray.constructions import craft_adversarial, draw_targets
 from nrf_ray.data.images import as_float, as_uint8
-from nrf_ray.specs import pgd_attack
-from nrf_ray.threat import NORMS, perturbation_norm
 
 RULES = ("same", "uniform", "next", "other")
 every_norm = pytest.mark.parametrize("norm", NORMS)

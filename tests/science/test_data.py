@@ -12,9 +12,9 @@ from nrf_ray.data.catalogue import DATASETS, dataset_named, info_of
 from nrf_ray.data.images import LabelledImages, as_float, as_uint8, content_digest, some
 from nrf_ray.data.load import LOADERS, load, normalisation, test_split, train_split
 from nrf_ray.errors import ConfigError
-from nrf_ray.recipes import Recipe
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.train import TrainSpec, train
+from nrf_ray.training.recipes import Recipe
 
 TRAINED = train(TrainSpec(arch="vgg_s", dataset=DATASETS["digits"].ref, recipe=Recipe(epochs=1, lr=0.1), seed=0))
 test_split.__test__ = False  # a loader of that name, not a test

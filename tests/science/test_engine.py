@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nrf_ray.attacks import pgd
-from nrf_ray.engine import Twin, twin
+from nrf_ray.attacks.pgd import pgd
+from nrf_ray.attacks.robustness import predict
+from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.engine.precision import has_bfloat16
+from nrf_ray.engine.twin import Twin, twin
 from nrf_ray.errors import ConfigError
-from nrf_ray.evaluation import predict
 from nrf_ray.models.stem import FewChannelConv2d, input_gradient
-from nrf_ray.precision import has_bfloat16
-from nrf_ray.threat import ThreatModel
 from tests.science.networks import made, pictures
 
 FOLDED = {"vgg_s": 5, "inception_s": 22, "resnet_s": 9, "resnet_m": 15, "resnet_b": 9, "densenet_s": 0}
@@ -96,7 +96,7 @@ def test_a_twin_serves_attacks_of_its_own_mode_only():
 
 
 def test_the_fast_mode_is_refused_where_bfloat16_would_be_emulated(monkeypatch):
-    monkeypatch.setattr("nrf_ray.precision.has_bfloat16", lambda kind: False)
+    monkeypatch.setattr("nrf_ray.engine.precision.has_bfloat16", lambda kind: False)
     with pytest.raises(ConfigError, match="which this cpu device does not have"):
         Twin(made("vgg_s"), pictures(), "fast")
 

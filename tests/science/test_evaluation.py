@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nrf_ray.data.images import LabelledImages, as_uint8
-from nrf_ray.evaluation import (
+from nrf_ray.attacks.robustness import (
     BATCH,
     accuracy,
     adversarial_images,
@@ -15,8 +14,9 @@ from nrf_ray.evaluation import (
     robust_accuracy,
     share,
 )
-from nrf_ray.specs import pgd_attack
-from nrf_ray.threat import perturbation_norm
+from nrf_ray.attacks.specs import pgd_attack
+from nrf_ray.attacks.threat import perturbation_norm
+from nrf_ray.data.images import LabelledImages, as_uint8
 
 
 class Brightest(nn.Module):

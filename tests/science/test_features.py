@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from nrf_ray import features
+from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.errors import ConfigError
-from nrf_ray.features import Questions, Units, Usefulness
+from nrf_ray.features import units as features
+from nrf_ray.features.units import Questions, Units, Usefulness
 from nrf_ray.models.classifier import Classifier
-from nrf_ray.specs import pgd_attack
 
 
 def linear_model(weights, head=None):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from nrf_ray import linear
 from nrf_ray.errors import ConfigError
-from nrf_ray.linear import Linear
+from nrf_ray.features import linear
+from nrf_ray.features.linear import Linear
 
 
 def rng(seed=0):

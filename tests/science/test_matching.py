@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nrf_ray.attacks.threat import l2_norm
 from nrf_ray.constructions import craft_matched
 from nrf_ray.crafts import Matching
 from nrf_ray.data.images import as_float, as_uint8
@@ -19,7 +20,6 @@ from nrf_ray.matching import (
     residual,
 )
 from nrf_ray.models.classifier import Classifier
-from nrf_ray.threat import l2_norm
 
 SHAPE = (1, 8, 8)
 QUICK = Matching(steps=20, step_size=0.1, decay=True)

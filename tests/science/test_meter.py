@@ -4,12 +4,12 @@ from collections import Counter
 
 import pytest
 
-from nrf_ray import meter
-from nrf_ray.evaluation import predict
-from nrf_ray.recipes import Recipe
-from nrf_ray.specs import pgd_attack
+from nrf_ray.attacks.robustness import predict
+from nrf_ray.attacks.specs import pgd_attack
+from nrf_ray.engine import meter
 from nrf_ray.stages.weights import new_model
-from nrf_ray.training import fit
+from nrf_ray.training.fit import fit
+from nrf_ray.training.recipes import Recipe
 from tests.science.test_training import DIGITS, weights_after
 
 ADVERSARIAL = Recipe(epochs=2, lr=0.05, batch_size=64, adversary=pgd_attack("l2", 1.0, steps=3))

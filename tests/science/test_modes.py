@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from nrf_ray.attacks import ExampleStarts, per_example_cross_entropy, pgd, run_restarts
+from nrf_ray.attacks.pgd import ExampleStarts, per_example_cross_entropy, pgd, run_restarts
+from nrf_ray.attacks.robustness import robust_accuracy
+from nrf_ray.attacks.specs import Attack, attack_named, pgd_attack
+from nrf_ray.attacks.threat import ThreatModel, perturbation_norm
 from nrf_ray.constructions import craft_adversarial
-from nrf_ray.engine import twin
+from nrf_ray.engine.precision import has_bfloat16
+from nrf_ray.engine.twin import twin
 from nrf_ray.errors import ConfigError
-from nrf_ray.evaluation import robust_accuracy
 from nrf_ray.options import Options
-from nrf_ray.precision import has_bfloat16
 from nrf_ray.presets import PRESETS
-from nrf_ray.specs import Attack, attack_named, pgd_attack
-from nrf_ray.threat import ThreatModel, perturbation_norm
 from sweeps.transfer_grid import transfer_grid
 
 needs_bfloat16 = pytest.mark.skipif(not has_bfloat16("cpu"), reason="this CPU has no bfloat16")

@@ -5,14 +5,14 @@ import torch
 from torch import distributed as dist
 from torch import multiprocessing, nn
 
+from nrf_ray.attacks.specs import fgsm_rs
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.errors import ConfigError
-from nrf_ray.recipes import Augmentation, Recipe
-from nrf_ray.replicas import Replica
-from nrf_ray.specs import fgsm_rs
 from nrf_ray.stages.weights import new_model
-from nrf_ray.training import fit
+from nrf_ray.training.fit import fit
+from nrf_ray.training.recipes import Augmentation, Recipe
+from nrf_ray.training.workers import Replica
 
 DIGITS = dataset_named("digits").ref
 PLAIN = {"epochs": 2, "lr": 0.05, "batch_size": 64}

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from nrf_ray.attacks import ExampleStarts, RunStarts, per_example_margin, pgd, run_attack, run_restarts
+from nrf_ray.attacks.pgd import ExampleStarts, RunStarts, per_example_margin, pgd, run_attack, run_restarts
+from nrf_ray.attacks.robustness import adversarial_images, predict, robust_accuracy
+from nrf_ray.attacks.specs import fgsm_rs, n_fgsm, pgd_attack
+from nrf_ray.attacks.threat import NORMS, ThreatModel, perturbation_norm
 from nrf_ray.errors import ConfigError
-from nrf_ray.evaluation import adversarial_images, predict, robust_accuracy
-from nrf_ray.specs import fgsm_rs, n_fgsm, pgd_attack
-from nrf_ray.threat import NORMS, ThreatModel, perturbation_norm
 
 every_norm = pytest.mark.parametrize("norm", NORMS)
 EPS = {"l2": 0.5, "linf": 0.1, "l2_token": 0.2}

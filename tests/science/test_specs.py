@@ -6,14 +6,14 @@ import typing
 
 import pytest
 
+from nrf_ray.attacks.specs import Attack, AutoAttack, fgsm, fgsm_rs, n_fgsm, pgd_attack
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.crafts import CONSTRUCTIONS, TargetRule, construction_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import canonical_json
 from nrf_ray.presets import PRESETS
-from nrf_ray.recipes import Augmentation, LinearSchedule, Recipe, StepSchedule
-from nrf_ray.specs import Attack, AutoAttack, fgsm, fgsm_rs, n_fgsm, pgd_attack
 from nrf_ray.sweep import Grid
-from nrf_ray.threat import ThreatModel
+from nrf_ray.training.recipes import Augmentation, LinearSchedule, Recipe, StepSchedule
 
 THREAT = ThreatModel(norm="l2", eps=1.0)
 

@@ -9,25 +9,25 @@ import pytest
 import torch
 
 import nrf_ray.stages
+from nrf_ray.attacks.robustness import accuracy, predict, robust_accuracy, share
+from nrf_ray.attacks.specs import n_fgsm
+from nrf_ray.attacks.threat import perturbation_norm
+from nrf_ray.attacks.trust import CHECKS, read_checks
 from nrf_ray.data.images import as_float, holdout, some
 from nrf_ray.data.shards import read_shard
+from nrf_ray.engine.runtime import prepare
 from nrf_ray.errors import ClusterError, ConfigError
-from nrf_ray.evaluation import accuracy, predict, robust_accuracy, share
 from nrf_ray.graph.execute import execute, run_inline
 from nrf_ray.graph.stage import Resources, StageKind, walk
 from nrf_ray.graph.store import Store, place_of
-from nrf_ray.recipes import Recipe
-from nrf_ray.specs import n_fgsm
 from nrf_ray.stages import attack as attack_stage
 from nrf_ray.stages.constructed import constructed_rows, constructed_set
 from nrf_ray.stages.robustness import RobustnessSpec
-from nrf_ray.stages.runtime import prepare
 from nrf_ray.stages.train import TrainSpec
 from nrf_ray.stages.trust import TrustSpec
 from nrf_ray.stages.validate import ValidateSpec
 from nrf_ray.stages.weights import FILE
-from nrf_ray.threat import perturbation_norm
-from nrf_ray.trust import CHECKS, read_checks
+from nrf_ray.training.recipes import Recipe
 from tests.science.goals import (
     ATTACKED,
     CHANGED_ONLY,

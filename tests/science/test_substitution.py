@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from nrf_ray.attacks.hotflip import best_flips, lexicon, substitute
+from nrf_ray.attacks.specs import Substitution, check_measures
 from nrf_ray.data.words import Scaling, table_of
 from nrf_ray.errors import ConfigError
-from nrf_ray.specs import Substitution, check_measures
-from nrf_ray.substitution import best_flips, lexicon, substitute
 
 WIDTH, LENGTH = 6, 5
 DRAW = np.random.Generator(np.random.PCG64(0))

@@ -11,11 +11,14 @@ from scipy.stats import kstest
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nrf_ray.attacks import ExampleStarts, RunStarts, run_attack
+from nrf_ray.attacks.checks import NOISE_DRAWS, Subject, _fooled_by_noise
+from nrf_ray.attacks.pgd import ExampleStarts, RunStarts, run_attack
+from nrf_ray.attacks.specs import AutoAttack, pgd_attack
+from nrf_ray.attacks.threat import NORMS, ThreatModel, l2_token_norm
 from nrf_ray.cells import trained
-from nrf_ray.checks import NOISE_DRAWS, Subject, _fooled_by_noise
 from nrf_ray.data.catalogue import DATASETS, DatasetInfo, DatasetRef
-from nrf_ray.engine import twin
+from nrf_ray.engine.runtime import prepare
+from nrf_ray.engine.twin import twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Resources
 from nrf_ray.models import over_time
@@ -26,11 +29,8 @@ from nrf_ray.models.over_time import NOWHERE
 from nrf_ray.models.zoo import build
 from nrf_ray.options import Options
 from nrf_ray.presets import PRESETS
-from nrf_ray.recipes import Augmentation, Recipe
-from nrf_ray.specs import AutoAttack, pgd_attack
-from nrf_ray.stages.runtime import prepare
 from nrf_ray.sweep import Grid
-from nrf_ray.threat import NORMS, ThreatModel, l2_token_norm
+from nrf_ray.training.recipes import Augmentation, Recipe
 from tests.small import grid_of
 
 LENGTH, WIDTH = 7, 8
@@ -147,7 +147,7 @@ def test_noise_that_an_attack_is_compared_with_is_all_on_words(monkeypatch):
         drawn.append(noisy)
         return torch.zeros(len(noisy)).long()
 
-    monkeypatch.setattr("nrf_ray.checks.predict", predict)
+    monkeypatch.setattr("nrf_ray.attacks.checks.predict", predict)
     subject = Subject(model=model, images=images, labels=torch.zeros(3).long(), indices=torch.arange(3),
                       attack=pgd_attack("l2", 0.1), seed=0)  # fmt: skip
     _fooled_by_noise(subject)

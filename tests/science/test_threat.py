@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
+from nrf_ray.attacks.threat import NORMS, ThreatModel, l2_norm, linf_norm, perturbation_norm
 from nrf_ray.errors import ConfigError
-from nrf_ray.threat import NORMS, ThreatModel, l2_norm, linf_norm, perturbation_norm
 
 PROPERTY = settings(max_examples=50, deadline=None)
 SHAPES = st.sampled_from([(1, 8, 8), (3, 4, 5), (1, 1, 1)])

@@ -18,16 +18,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nrf_ray.attacks import run_attack
+from nrf_ray.attacks.pgd import run_attack
+from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import LabelledImages, as_uint8
+from nrf_ray.engine.precision import has_bfloat16
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.zoo import build
-from nrf_ray.precision import has_bfloat16
-from nrf_ray.recipes import Augmentation, LinearSchedule, Recipe, StepSchedule
-from nrf_ray.specs import pgd_attack
 from nrf_ray.stages.weights import new_model
-from nrf_ray.training import fit, learning_rate
+from nrf_ray.training.fit import fit, learning_rate
+from nrf_ray.training.recipes import Augmentation, LinearSchedule, Recipe, StepSchedule
 
 DIGITS = dataset_named("digits").ref
 GOLDEN = Path(__file__).parents[1] / "golden" / "curve.json"
@@ -161,7 +161,7 @@ def test_a_fast_training_that_goes_on_from_a_snapshot_ends_with_the_same_bits(fe
 
 
 def test_fast_training_is_refused_where_bfloat16_would_be_emulated(few, monkeypatch):
-    monkeypatch.setattr("nrf_ray.precision.has_bfloat16", lambda kind: False)
+    monkeypatch.setattr("nrf_ray.engine.precision.has_bfloat16", lambda kind: False)
     with pytest.raises(ConfigError, match=r"bfloat16, which this cpu device does not have .* use mode 'faithful'"):
         weights_after(few, replace(SHORT, mode="fast"))
     assert weights_after(few)

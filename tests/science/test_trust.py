@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from nrf_ray.checks import Subject, run_checks
-from nrf_ray.evaluation import right_when_clean
-from nrf_ray.specs import AutoAttack, pgd_attack
-from nrf_ray.threat import ThreatModel
-from nrf_ray.trust import CHECKS, checks_text, read_checks, trust_level
+from nrf_ray.attacks.checks import Subject, run_checks
+from nrf_ray.attacks.robustness import right_when_clean
+from nrf_ray.attacks.specs import AutoAttack, pgd_attack
+from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.attacks.trust import CHECKS, checks_text, read_checks, trust_level
 
 THREAT = ThreatModel(norm="l2", eps=1.0)
 STRONG, WEAK = pgd_attack("l2", 1.0, steps=50, restarts=10), pgd_attack("l2", 1.0, steps=20)

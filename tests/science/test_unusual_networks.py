@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nrf_ray.attacks import pgd
-from nrf_ray.engine import Twin
+from nrf_ray.attacks.pgd import pgd
+from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.engine.twin import Twin
 from nrf_ray.errors import ConfigError
-from nrf_ray.threat import ThreatModel
 from tests.science.networks import made, pictures, with_statistics
 
 

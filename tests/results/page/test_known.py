@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from nrf_ray.cluster.curves import CurveWriter
-from nrf_ray.console import make_console
 from nrf_ray.data.catalogue import DATASETS
 from nrf_ray.data.digits import arrays
+from nrf_ray.display.console import make_console
 from nrf_ray.errors import ConfigError, MissingArtifact
 from nrf_ray.graph.drivers import Heart
 from nrf_ray.graph.execute import run_inline

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray import meter
-from nrf_ray.engine import Twin, channels_last, original, twin
+from nrf_ray.attacks.specs import Attack, Bounds, LossName, Mode, Returns
+from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.engine import meter
+from nrf_ray.engine.twin import Twin, channels_last, original, twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.classifier import rows_read
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Attack, Bounds, LossName, Mode, Returns
-from nrf_ray.threat import ThreatModel
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From logits [b, k] and labels [b] to one loss per example, [b]."""

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nrf_ray import meter
-from nrf_ray.attacks import LOSSES, input_gradient
+from nrf_ray.attacks.pgd import LOSSES, input_gradient
+from nrf_ray.attacks.specs import Substitution
 from nrf_ray.data.words import WordTable
-from nrf_ray.engine import twin
-from nrf_ray.specs import Substitution
+from nrf_ray.engine import meter
+from nrf_ray.engine.twin import twin
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from nrf_ray.data.planted.odds import Odds
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.planted.odds import Odds
 
 Modality = Literal["image", "colour", "text"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)

@@ -6,8 +6,8 @@ in 3x5 and in 5x7 cells.
 
 import numpy as np
 
-from nrf_ray.planted.draws import Floats, Ints, below, uniform
-from nrf_ray.planted.parts import on_lattice
+from nrf_ray.data.planted.draws import Floats, Ints, below, uniform
+from nrf_ray.data.planted.parts import on_lattice
 
 CANVAS = 8
 MARGIN = 1 / 16

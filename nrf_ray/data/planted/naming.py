@@ -12,8 +12,8 @@ from dataclasses import asdict, fields
 from fractions import Fraction
 from typing import Any
 
+from nrf_ray.data.planted.spec import MODALITIES, Planted, planted
 from nrf_ray.errors import ConfigError
-from nrf_ray.planted.spec import MODALITIES, Planted, planted
 
 GENERATOR = 1
 """Version of how a set is made from its parameters: raise it whenever any planted set changes."""

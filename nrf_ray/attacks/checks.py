@@ -13,13 +13,13 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from nrf_ray.attacks import LOSSES, ExampleStarts, input_gradient, pgd
-from nrf_ray.engine import twin
-from nrf_ray.evaluation import adversarial_images, batches, predict
+from nrf_ray.attacks.pgd import LOSSES, ExampleStarts, input_gradient, pgd
+from nrf_ray.attacks.robustness import adversarial_images, batches, predict
+from nrf_ray.attacks.specs import Attack, fgsm
+from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.attacks.trust import CHECKS, Verdict
+from nrf_ray.engine.twin import twin
 from nrf_ray.models.classifier import rows_read
-from nrf_ray.specs import Attack, fgsm
-from nrf_ray.threat import ThreatModel
-from nrf_ray.trust import CHECKS, Verdict
 
 TOLERATED = 0.005
 """Share of the images by which two attacks may differ and still agree, beyond one image."""

@@ -6,10 +6,10 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from nrf_ray.planted import images, texts
-from nrf_ray.planted.draws import Ints, below, shuffled, uniform
-from nrf_ray.planted.parts import Array
-from nrf_ray.planted.spec import Planted
+from nrf_ray.data.planted import images, texts
+from nrf_ray.data.planted.draws import Ints, below, shuffled, uniform
+from nrf_ray.data.planted.parts import Array
+from nrf_ray.data.planted.spec import Planted
 
 MODULES: dict[str, ModuleType] = {"image": images, "colour": images, "text": texts}
 """What composes the examples of each modality and takes them apart."""

@@ -7,7 +7,7 @@ worked at all on this model (Carlini et al. 2019; Pintor et al. 2022). Nothing h
 from collections.abc import Mapping
 from typing import Literal
 
-from nrf_ray.specs import Attack, AutoAttack, Substitution
+from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
 
 Verdict = Literal["PASS", "WARN", "FAIL"]
 Level = Literal["L0", "L1", "L2", "L3"]

@@ -5,9 +5,9 @@ What a model says of these tells which part it uses, with nothing left to interp
 
 import numpy as np
 
-from nrf_ray.planted.draws import Ints, below
-from nrf_ray.planted.generate import MODULES, Examples, with_noise
-from nrf_ray.planted.parts import Array, Parts
+from nrf_ray.data.planted.draws import Ints, below
+from nrf_ray.data.planted.generate import MODULES, Examples, with_noise
+from nrf_ray.data.planted.parts import Array, Parts
 
 
 def parts_of(examples: Examples) -> Parts:

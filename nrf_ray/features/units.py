@@ -12,14 +12,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.attacks import attack_mode, input_gradient, pgd
+from nrf_ray.attacks.pgd import attack_mode, input_gradient, pgd
+from nrf_ray.attacks.robustness import batches
+from nrf_ray.attacks.specs import Attack
+from nrf_ray.attacks.threat import Norm, l2_norm
 from nrf_ray.data.images import LabelledImages
-from nrf_ray.engine import twin
+from nrf_ray.engine.twin import twin
 from nrf_ray.errors import ConfigError
-from nrf_ray.evaluation import batches
 from nrf_ray.models.classifier import Classifier
-from nrf_ray.specs import Attack
-from nrf_ray.threat import Norm, l2_norm
 
 
 class Usefulness(NamedTuple):

@@ -2,8 +2,8 @@
 
 import torch
 
+from nrf_ray.attacks.specs import Mode
 from nrf_ray.errors import ConfigError
-from nrf_ray.specs import Mode
 
 
 def autocast(mode: Mode, device: str) -> torch.autocast:

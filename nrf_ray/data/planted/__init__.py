@@ -13,14 +13,14 @@ again to the bit, so what a model uses is not guessed but known. A planted set i
 that do not belong together.
 """
 
-from nrf_ray.planted.naming import SETS as SETS
-from nrf_ray.planted.naming import is_planted as is_planted
-from nrf_ray.planted.naming import parse_planted as parse_planted
-from nrf_ray.planted.naming import planted_digest as planted_digest
-from nrf_ray.planted.naming import planted_name as planted_name
-from nrf_ray.planted.odds import Odds as Odds
-from nrf_ray.planted.spec import KINDS as KINDS
-from nrf_ray.planted.spec import LABELS as LABELS
-from nrf_ray.planted.spec import MODALITIES as MODALITIES
-from nrf_ray.planted.spec import Planted as Planted
-from nrf_ray.planted.spec import planted as planted
+from nrf_ray.data.planted.naming import SETS as SETS
+from nrf_ray.data.planted.naming import is_planted as is_planted
+from nrf_ray.data.planted.naming import parse_planted as parse_planted
+from nrf_ray.data.planted.naming import planted_digest as planted_digest
+from nrf_ray.data.planted.naming import planted_name as planted_name
+from nrf_ray.data.planted.odds import Odds as Odds
+from nrf_ray.data.planted.spec import KINDS as KINDS
+from nrf_ray.data.planted.spec import LABELS as LABELS
+from nrf_ray.data.planted.spec import MODALITIES as MODALITIES
+from nrf_ray.data.planted.spec import Planted as Planted
+from nrf_ray.data.planted.spec import planted as planted

@@ -16,7 +16,7 @@ from nrf_ray.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nrf_ray.planted.generate import Examples
+    from nrf_ray.data.planted.generate import Examples
 
 VISION = "resnet18"
 WEIGHTS = "resnet18-f37072fd.pth"
@@ -84,9 +84,9 @@ def _seen_by_vision(weights: Path, examples: "Examples") -> "Tensor":
     import torch.nn.functional as F
     from torchvision.models import resnet18
 
-    from nrf_ray.evaluation import batches
+    from nrf_ray.attacks.robustness import batches
+    from nrf_ray.data.planted import swaps
     from nrf_ray.models.importing import read_state
-    from nrf_ray.planted import swaps
 
     network = resnet18()
     network.load_state_dict(read_state(weights.read_bytes()))
@@ -105,11 +105,11 @@ def _seen_by_vision(weights: Path, examples: "Examples") -> "Tensor":
 def _seen_by_encoder(folder: Path, examples: "Examples", split: str) -> "Tensor":
     import torch
 
+    from nrf_ray.attacks.robustness import batches
     from nrf_ray.data.encoders import read_table, tokens_of
-    from nrf_ray.evaluation import batches
+    from nrf_ray.data.planted import grammar
     from nrf_ray.models import zoo
     from nrf_ray.models.catalogue import ENCODER
-    from nrf_ray.planted import grammar
 
     sentences = grammar.write(examples.spec.seed, examples.human.tolist(), split)
     tokens = [tokens_of(folder, " ".join(words)) for words in sentences]

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from nrf_ray.attacks.specs import Mode
+from nrf_ray.engine.precision import autocast
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.models.folding import Pair, fold, foldable, folded_parameters
 from nrf_ray.models.stem import FewChannelConv2d
-from nrf_ray.precision import autocast
-from nrf_ray.specs import Mode
 
 AGREEMENT = 1e-3
 """How far outputs of a folded network may lie apart from the network's, relative to their size: rounding is 1e-6."""

@@ -10,9 +10,9 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.attacks import attack_mode
+from nrf_ray.attacks.pgd import attack_mode
+from nrf_ray.attacks.specs import AutoAttack
 from nrf_ray.errors import ConfigError
-from nrf_ray.specs import AutoAttack
 
 BATCH = 256
 """Rows that the library attacks at a time."""

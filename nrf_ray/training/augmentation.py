@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nrf_ray.data.images import as_float
-from nrf_ray.recipes import Augmentation
+from nrf_ray.training.recipes import Augmentation
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the brightness of a pixel."""

@@ -11,10 +11,10 @@ from functools import cache
 
 import numpy as np
 
-from nrf_ray.planted import grammar
-from nrf_ray.planted.draws import Floats, Ints, uniform
-from nrf_ray.planted.parts import Array, Parts, on_lattice
-from nrf_ray.planted.spec import KINDS, Planted
+from nrf_ray.data.planted import grammar
+from nrf_ray.data.planted.draws import Floats, Ints, uniform
+from nrf_ray.data.planted.parts import Array, Parts, on_lattice
+from nrf_ray.data.planted.spec import KINDS, Planted
 
 MARKS = "\u200b\u200c\u200d\u2060\u2061\u2062\u2063\u2064"
 """Zero-width space, non-joiner, joiner, word joiner, function application, times, separator, plus: all invisible."""

@@ -18,18 +18,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray import meter
-from nrf_ray.attacks import RunStarts, run_attack
-from nrf_ray.augmentation import augment
+from nrf_ray.attacks.pgd import RunStarts, run_attack
+from nrf_ray.attacks.specs import Attack
 from nrf_ray.data.batches import batches, resident
 from nrf_ray.data.images import LabelledImages
-from nrf_ray.engine import Twin, twin
+from nrf_ray.engine import meter
+from nrf_ray.engine.precision import autocast
+from nrf_ray.engine.twin import Twin, twin
 from nrf_ray.errors import ConfigError
-from nrf_ray.precision import autocast
-from nrf_ray.recipes import LinearSchedule, Recipe
-from nrf_ray.replicas import Replica, device_of, replica_among
 from nrf_ray.seeding import derive_seed
-from nrf_ray.specs import Attack
+from nrf_ray.training.augmentation import augment
+from nrf_ray.training.recipes import LinearSchedule, Recipe
+from nrf_ray.training.workers import Replica, device_of, replica_among
 
 Perturb = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """From a model, images in [0, 1] and labels to the images that it is trained on."""

@@ -5,7 +5,7 @@ Every sentence has the words of one topic and words that fit any; which topic it
 
 from typing import NamedTuple
 
-from nrf_ray.planted.draws import below
+from nrf_ray.data.planted.draws import below
 
 MAX_WORDS = 10
 

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
+from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.threat import Norm, ThreatModel
 
 Start = Literal["image", "uniform", "wide"]
 """Where an attack begins: at the image; at a uniform point of the ball; or at a uniform point of the ball of twice the

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nrf_ray.attacks.threat import Norm
 from nrf_ray.errors import ConfigError
-from nrf_ray.features import Usefulness, constant, dual_norm, linear_usefulness, moments
-from nrf_ray.threat import Norm
+from nrf_ray.features.units import Usefulness, constant, dual_norm, linear_usefulness, moments
 
 ITERATIONS = 300
 """Of L-BFGS; the losses are convex."""

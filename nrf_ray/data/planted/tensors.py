@@ -1,13 +1,13 @@
-"""Planted sets as tensors; see `nrf_ray.planted`."""
+"""Planted sets as tensors; see `nrf_ray.data.planted`."""
 
 import numpy as np
 import torch
 
 from nrf_ray.data.images import LabelledImages
+from nrf_ray.data.planted import Planted, grammar
+from nrf_ray.data.planted.generate import generate
+from nrf_ray.data.planted.texts import word_vectors
 from nrf_ray.data.words import Scaling, WordTable, table_of
-from nrf_ray.planted import Planted, grammar
-from nrf_ray.planted.generate import generate
-from nrf_ray.planted.texts import word_vectors
 
 MEAN, STD = 0.5, 0.3
 """Of every planted set, to one digit."""

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from nrf_ray.attacks.specs import Attack, Mode, check_mode
 from nrf_ray.errors import ConfigError
-from nrf_ray.specs import Attack, Mode, check_mode
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,10 @@ import platform
 
 import torch
 
-from nrf_ray.allocator import keep_freed_memory
+from nrf_ray.engine.memory import keep_freed_memory
+from nrf_ray.engine.precision import use_exact_float32
 from nrf_ray.errors import ClusterError
 from nrf_ray.graph.stage import Resources
-from nrf_ray.precision import use_exact_float32
 
 
 def prepare(resources: Resources) -> str:

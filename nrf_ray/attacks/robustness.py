@@ -9,14 +9,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from nrf_ray import meter
-from nrf_ray.attacks import ExampleStarts, run_restarts
-from nrf_ray.autoattack import run_autoattack
+from nrf_ray.attacks.autoattack import run_autoattack
+from nrf_ray.attacks.hotflip import Lexicon, substitute
+from nrf_ray.attacks.pgd import ExampleStarts, run_restarts
+from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
 from nrf_ray.data.images import LabelledImages, as_float
-from nrf_ray.engine import original, twin
+from nrf_ray.engine import meter
+from nrf_ray.engine.twin import original, twin
 from nrf_ray.errors import ConfigError
-from nrf_ray.specs import Attack, AutoAttack, Substitution
-from nrf_ray.substitution import Lexicon, substitute
 
 BATCH = 256
 """Rows a forward pass; fixed, because the kernels' rounding can depend on it."""

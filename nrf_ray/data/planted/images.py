@@ -8,10 +8,10 @@ over the cells, of period 1, 2 or 4 along each axis, and the patterns are orthog
 
 import numpy as np
 
-from nrf_ray.planted import glyphs
-from nrf_ray.planted.draws import Floats, Ints
-from nrf_ray.planted.parts import Array, Parts, on_lattice
-from nrf_ray.planted.spec import Planted
+from nrf_ray.data.planted import glyphs
+from nrf_ray.data.planted.draws import Floats, Ints
+from nrf_ray.data.planted.parts import Array, Parts, on_lattice
+from nrf_ray.data.planted.spec import Planted
 
 CELLS = glyphs.CANVAS
 STRIPES = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1]])

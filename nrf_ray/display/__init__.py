@@ -1,0 +1,1 @@
+"""How numbers, durations, tables and drawings look; it knows nothing of experiments."""

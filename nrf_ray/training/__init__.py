@@ -1,0 +1,1 @@
+"""Recipes as plain data, and the one loop that trains."""
