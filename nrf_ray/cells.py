@@ -6,11 +6,12 @@ A sweep file asks for these and passes them to `rows`. What is asked for twice i
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from nrf_ray.attacks.specs import Attack, Mode, pgd_attack
+from nrf_ray.attacks.specs import Attack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.crafts import Construction, Craft, Matching, Pattern, Replacement, Storage, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.data.naming import EMBEDDING
+from nrf_ray.engine.mode import Mode
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Stage
 from nrf_ray.models.catalogue import ENCODER

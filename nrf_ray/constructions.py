@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from nrf_ray.attacks.hotflip import Lexicon, substitute
 from nrf_ray.attacks.pgd import attack_mode, per_example_cross_entropy, run_attack
-from nrf_ray.attacks.robustness import next_labels
 from nrf_ray.attacks.specs import Attack, Substitution
 from nrf_ray.attacks.threat import Norm, l2_norm, perturbation_norm
 from nrf_ray.crafts import Matching, Storage, TargetRule
 from nrf_ray.data.images import as_float, as_uint8, stored_as
+from nrf_ray.engine.predict import next_labels
 from nrf_ray.engine.twin import twin
 from nrf_ray.matching import match_representation, residual
 from nrf_ray.models.classifier import Classifier

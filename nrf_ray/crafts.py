@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from nrf_ray.attacks.specs import Attack, Mode, Substitution, check_mode
+from nrf_ray.attacks.specs import Attack, Substitution
 from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.engine.mode import Mode, check_mode
 from nrf_ray.errors import ConfigError, lookup
 
 

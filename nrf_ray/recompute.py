@@ -130,10 +130,10 @@ def _differences(
     import torch
 
     from nrf_ray.attacks.pgd import per_example_cross_entropy
-    from nrf_ray.attacks.robustness import batches
     from nrf_ray.attacks.threat import perturbation_norm
     from nrf_ray.constructions import differ
     from nrf_ray.data.images import as_float, as_uint8
+    from nrf_ray.engine.predict import batches
     from nrf_ray.matching import grey_noise, residual
 
     columns = rows.columns
@@ -207,9 +207,9 @@ def _wrong_patterns(
     rows: "Shard", originals: "LabelledImages", spec: ConstructSpec, model: "Classifier | None"
 ) -> Iterator[str]:
     """Make the images of a control again; those that a model spares may differ as its predictions may."""
-    from nrf_ray.attacks.robustness import batches, predict
     from nrf_ray.constructions import draw_targets
     from nrf_ray.data.images import as_float
+    from nrf_ray.engine.predict import batches, predict
     from nrf_ray.stages.control import control_maker
 
     info, construction = info_of(spec.dataset), construction_named(spec.construction)

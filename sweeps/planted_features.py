@@ -1,13 +1,13 @@
 """The controlled world: what do models use of images and texts whose human and noise part are known?
 
 Planted sets (nrf_ray.data.planted) are made of a part that people read and a part that they do not: a weave of
-neighbouring pixels, or invisible variants of words. Labels go by the one, by the other, by both, or by the noise part against the
-human part. For every set and seed models are trained in the standard and in the adversarial way, and measured: accuracy
-and robust accuracy, what they say with a part removed and where the parts contradict, and which part an attack on them
-changes. It climbs the margin, since cross-entropy can stall between equal wrong classes, and its radius is enough to
-take any noise part of the default norm away. The phase diagram shows which part is learnt as the noise part gets more
-predictive and larger. Students are also trained on labels that models read in the parts, beside those that were
-planted.
+neighbouring pixels, or invisible variants of words. Labels go by the one, by the other, by both, or by the noise part
+against the human part. For every set and seed models are trained in the standard and in the adversarial way, and
+measured: accuracy and robust accuracy, what they say with a part removed and where the parts contradict, and which part
+an attack on them changes. It climbs the margin, since cross-entropy can stall between equal wrong classes, and its
+radius is enough to take any noise part of the default norm away. The phase diagram shows which part is learnt as the
+noise part gets more predictive and larger. Students are also trained on labels that models read in the parts, beside
+those that were planted.
 
     python sweeps/planted_features.py                    # images and texts: nine minutes on two CPU cores with AVX-512
     python sweeps/planted_features.py --brief --seeds 0  # does everything run?

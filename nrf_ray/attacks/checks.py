@@ -14,10 +14,11 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from nrf_ray.attacks.pgd import LOSSES, ExampleStarts, input_gradient, pgd
-from nrf_ray.attacks.robustness import adversarial_images, batches, predict
+from nrf_ray.attacks.robustness import adversarial_images
 from nrf_ray.attacks.specs import Attack, fgsm
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import CHECKS, Verdict
+from nrf_ray.engine.predict import batches, predict
 from nrf_ray.engine.twin import twin
 from nrf_ray.models.classifier import rows_read
 

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray.attacks.specs import Attack, Bounds, LossName, Mode, Returns
+from nrf_ray.attacks.specs import Attack, Bounds, LossName, Returns
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.engine import meter
+from nrf_ray.engine.mode import Mode
 from nrf_ray.engine.twin import Twin, channels_last, original, twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.classifier import rows_read

@@ -1,10 +1,8 @@
-"""Measure a model: predictions, accuracy, robust accuracy, attack success.
+"""Measure how robust a model is: adversarial images, robust accuracy.
 
 Everything is a share in [0, 1] of a stated number of examples. A robust accuracy is an upper bound found by one named
 attack; it never goes anywhere without that attack, its radius and n.
 """
-
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -14,32 +12,9 @@ from nrf_ray.attacks.hotflip import Lexicon, substitute
 from nrf_ray.attacks.pgd import ExampleStarts, run_restarts
 from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
 from nrf_ray.data.images import LabelledImages, as_float
-from nrf_ray.engine import meter
-from nrf_ray.engine.twin import original, twin
+from nrf_ray.engine.predict import batches, predict
+from nrf_ray.engine.twin import twin
 from nrf_ray.errors import ConfigError
-
-BATCH = 256
-"""Rows a forward pass; fixed, because the kernels' rounding can depend on it."""
-
-
-@torch.no_grad()
-def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Return the predicted class of each of `images` [n, c, h, w], float or uint8, on any device, as [n]."""
-    model = original(model).eval()
-    meter.count("predicted", len(images))
-    parameter = next(model.parameters(), None)
-    device = images.device if parameter is None else parameter.device
-    return torch.cat([model(as_float(images[rows].to(device))).argmax(1) for rows in batches(len(images))])
-
-
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Return the share of `images` that `model` gives their label."""
-    return share(predict(model, images) == labels)
-
-
-def next_labels(labels: Tensor, num_classes: int) -> Tensor:
-    """Return (y + 1) mod k, the relabelling of D_det (paper 3.2, D.6)."""
-    return (labels + 1) % num_classes
 
 
 def adversarial_images(
@@ -108,13 +83,3 @@ def robust_accuracy(
 def right_when_clean(model: nn.Module, data: LabelledImages) -> Tensor:
     """Return the places of the images that `model` gives their label, as [m]."""
     return (predict(model, data.images) == data.labels).nonzero().squeeze(1)
-
-
-def share(hits: Tensor) -> float:
-    """Return the share of True in a tensor of booleans."""
-    return float(hits.double().mean())
-
-
-def batches(n: int, size: int = BATCH) -> Iterator[slice]:
-    """Yield slices of at most `size` that cover 0..n."""
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))

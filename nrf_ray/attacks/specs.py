@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 from nrf_ray.attacks.threat import Norm, ThreatModel
+from nrf_ray.engine.mode import Mode, check_mode
 from nrf_ray.errors import ConfigError, lookup
 
 Start = Literal["image", "uniform", "wide"]
@@ -22,18 +23,8 @@ LossName = Literal["cross_entropy", "margin"]
 Bounds = Literal["ball", "box"]
 """What a step is projected into: the threat model, or [0, 1] alone."""
 
-Mode = Literal["faithful", "fast"]
-"""How networks are computed: in float32, with the same bits for the same call; or in bfloat16 where a layer allows it,
-on hardware that has it some times faster."""
-MODES: tuple[Mode, ...] = get_args(Mode)
-
 Returns = Literal["last", "worst_loss"]
 """The iterate after all steps, or the best for the adversary of all iterates, the start included."""
-
-
-def check_mode(mode: str) -> Mode:
-    """Return `mode`, or raise ConfigError with the known modes."""
-    return lookup({known: known for known in MODES}, mode, "mode")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from nrf_ray.data import digits
-from nrf_ray.data.planted import tensors as planted
 from nrf_ray.data.catalogue import DatasetRef, check_content
 from nrf_ray.data.encoders import encoder_folder
 from nrf_ray.data.images import LabelledImages, content_digest
 from nrf_ray.data.located import locate
 from nrf_ray.data.naming import parse_name
 from nrf_ray.data.planted import is_planted, parse_planted, planted_digest
+from nrf_ray.data.planted import tensors as planted
 from nrf_ray.data.prepared import Prepared, prepared, prepared_words
 from nrf_ray.data.words import WordTable
 from nrf_ray.errors import ConfigError

@@ -2,7 +2,7 @@
 
 import torch
 
-from nrf_ray.attacks.specs import Mode
+from nrf_ray.engine.mode import Mode
 from nrf_ray.errors import ConfigError
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from nrf_ray.attacks.specs import Mode
+from nrf_ray.engine.mode import Mode
 from nrf_ray.engine.precision import autocast
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.classifier import Classifier

@@ -84,8 +84,8 @@ def _seen_by_vision(weights: Path, examples: "Examples") -> "Tensor":
     import torch.nn.functional as F
     from torchvision.models import resnet18
 
-    from nrf_ray.attacks.robustness import batches
     from nrf_ray.data.planted import swaps
+    from nrf_ray.engine.predict import batches
     from nrf_ray.models.importing import read_state
 
     network = resnet18()
@@ -105,9 +105,9 @@ def _seen_by_vision(weights: Path, examples: "Examples") -> "Tensor":
 def _seen_by_encoder(folder: Path, examples: "Examples", split: str) -> "Tensor":
     import torch
 
-    from nrf_ray.attacks.robustness import batches
     from nrf_ray.data.encoders import read_table, tokens_of
     from nrf_ray.data.planted import grammar
+    from nrf_ray.engine.predict import batches
     from nrf_ray.models import zoo
     from nrf_ray.models.catalogue import ENCODER
 

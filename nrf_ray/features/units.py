@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from nrf_ray.attacks.pgd import attack_mode, input_gradient, pgd
-from nrf_ray.attacks.robustness import batches
 from nrf_ray.attacks.specs import Attack
 from nrf_ray.attacks.threat import Norm, l2_norm
 from nrf_ray.data.images import LabelledImages
+from nrf_ray.engine.predict import batches
 from nrf_ray.engine.twin import twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.classifier import Classifier

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from nrf_ray.attacks.specs import Mode, Substitution, adversary_named
+from nrf_ray.attacks.specs import Substitution, adversary_named
 from nrf_ray.attacks.threat import Norm
 from nrf_ray.crafts import Matching
+from nrf_ray.engine.mode import Mode
 from nrf_ray.training.recipes import Augmentation, Recipe
 
 

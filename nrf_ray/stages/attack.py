@@ -37,11 +37,12 @@ def attack(config: AttackSpec, context: Context, *, source: Artifact) -> Metrics
     """Write `adversarial.parquet`; measure the attack's success on the source itself."""
     import torch
 
-    from nrf_ray.attacks.robustness import adversarial_images, predict, share
+    from nrf_ray.attacks.robustness import adversarial_images
     from nrf_ray.constructions import draw_targets
     from nrf_ray.data.images import as_uint8
     from nrf_ray.data.load import test_split
     from nrf_ray.data.shards import Shard, write_shard
+    from nrf_ray.engine.predict import predict, share
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.stages.weights import load_model
 

@@ -243,7 +243,7 @@ class CraftShard:
 
     def _spared(self, rows: slice) -> "Tensor":
         """Return which rows of a control stay clean."""
-        from nrf_ray.attacks.robustness import predict
+        from nrf_ray.engine.predict import predict
 
         if self.construction.spares == "same":
             return self.targets[rows] == self.originals.labels[rows]

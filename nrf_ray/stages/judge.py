@@ -21,7 +21,7 @@ class JudgeSpec:
 @stage(version=1, cost=lambda handle: 3 * OVERHEAD)
 def judge(config: JudgeSpec, context: Context, *, data: Artifact, model: Artifact) -> Metrics:
     """Measure the shares of the set that `model` gives the true label y and the new label t."""
-    from nrf_ray.attacks.robustness import predict, share
+    from nrf_ray.engine.predict import predict, share
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.stages.constructed import constructed_rows
     from nrf_ray.stages.weights import load_model

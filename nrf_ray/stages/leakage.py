@@ -86,8 +86,8 @@ def network_leakage(
     config: NetworkLeakageSpec, context: Context, *, model: Artifact, data: Artifact | None = None
 ) -> Metrics:
     """Measure accuracy on the test set, learnt from `data` (or from the original data) through a network's units."""
-    from nrf_ray.attacks.robustness import accuracy
     from nrf_ray.data.load import test_split, train_split
+    from nrf_ray.engine.predict import accuracy
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.features import linear
     from nrf_ray.features import units as features

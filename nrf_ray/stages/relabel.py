@@ -64,10 +64,10 @@ def relabel(config: RelabelSpec, context: Context, *, reader: Artifact | None = 
     """
     import torch
 
-    from nrf_ray.attacks.robustness import predict, share
     from nrf_ray.data.planted import swaps
     from nrf_ray.data.planted.generate import generate
     from nrf_ray.data.shards import Shard, write_shard
+    from nrf_ray.engine.predict import predict, share
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.features.pretrained_readers import features_of
     from nrf_ray.stages.constructed import shard_name

@@ -70,9 +70,9 @@ def reliance(config: RelianceSpec, context: Context, *, model: Artifact) -> Metr
     """
     import torch
 
-    from nrf_ray.attacks.robustness import predict, share
     from nrf_ray.data.planted import swaps
     from nrf_ray.data.planted.generate import generate
+    from nrf_ray.engine.predict import predict, share
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.stages.weights import load_model
 
@@ -116,11 +116,12 @@ def footprint(config: FootprintSpec, context: Context, *, model: Artifact, reade
     import numpy as np
     import torch
 
-    from nrf_ray.attacks.robustness import adversarial_images, predict, right_when_clean
+    from nrf_ray.attacks.robustness import adversarial_images, right_when_clean
     from nrf_ray.data.load import test_split
     from nrf_ray.data.planted import swaps
     from nrf_ray.data.planted.generate import generate
     from nrf_ray.data.planted.parts import energy
+    from nrf_ray.engine.predict import predict
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.stages.weights import load_model
 
@@ -156,8 +157,8 @@ def _scores(network: "torch.nn.Module", test: "Examples", device: str) -> tuple[
     import torch
 
     from nrf_ray.attacks.pgd import attack_mode, input_gradient
-    from nrf_ray.attacks.robustness import batches
     from nrf_ray.data.planted import swaps
+    from nrf_ray.engine.predict import batches
 
     parts = swaps.parts_of(test)
     readable = torch.from_numpy(parts.human - swaps.blank(test)).to(device)

@@ -19,8 +19,8 @@ class TransferSpec:
 @stage(version=1, cost=lambda handle: OVERHEAD)
 def transfer(config: TransferSpec, context: Context, *, victim: Artifact, adversarial: Artifact) -> Metrics:
     """Measure the success rate over all test images, those that the victim gets wrong when clean included."""
-    from nrf_ray.attacks.robustness import predict, share
     from nrf_ray.data.shards import read_shard
+    from nrf_ray.engine.predict import predict, share
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.stages.attack import FILE
     from nrf_ray.stages.weights import load_model

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from nrf_ray.attacks.specs import Attack, Mode, check_mode
+from nrf_ray.attacks.specs import Attack
+from nrf_ray.engine.mode import Mode, check_mode
 from nrf_ray.errors import ConfigError
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nrf_ray.attacks.pgd import input_gradient
-from nrf_ray.attacks.specs import Mode
+from nrf_ray.engine.mode import Mode
 from nrf_ray.engine.twin import channels_last, twin
 from nrf_ray.models.over_time import NOWHERE, largest_over_time
 from tests.benchmarks.harness import Case, Contender, main

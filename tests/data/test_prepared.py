@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from nrf_ray.attacks.robustness import accuracy, robust_accuracy
+from nrf_ray.attacks.robustness import robust_accuracy
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.data import facts, images, prepared
 from nrf_ray.data.catalogue import dataset_named, info_of
@@ -17,6 +17,7 @@ from nrf_ray.data.extra import extra_test_sets
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.data.load import load, test_split, train_split
 from nrf_ray.data.located import locate
+from nrf_ray.engine.predict import accuracy
 from nrf_ray.errors import ConfigError
 from nrf_ray.stages.weights import new_model
 from nrf_ray.training.fit import fit

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from nrf_ray.attacks.autoattack import run_autoattack
-from nrf_ray.attacks.robustness import adversarial_images, predict, robust_accuracy, share
+from nrf_ray.attacks.robustness import adversarial_images, robust_accuracy
 from nrf_ray.attacks.specs import AutoAttack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel, perturbation_norm
 from nrf_ray.data.images import LabelledImages
+from nrf_ray.engine.predict import predict, share
 from nrf_ray.errors import ConfigError
 
 STANDARD = AutoAttack(threat=ThreatModel(norm="l2", eps=0.5))

@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 import torch
 
-from nrf_ray.attacks.robustness import predict, share
 from nrf_ray.attacks.threat import perturbation_norm
 from nrf_ray.constructions import draw_targets
 from nrf_ray.data.images import as_float, as_uint8
+from nrf_ray.engine.predict import predict, share
 from nrf_ray.errors import ConfigError
 from nrf_ray.matching import draw_starts, grey_noise, residual
 from nrf_ray.stages.constructed import constructed_rows, shard_name

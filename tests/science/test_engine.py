@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from nrf_ray.attacks.pgd import pgd
-from nrf_ray.attacks.robustness import predict
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.engine.precision import has_bfloat16
+from nrf_ray.engine.predict import predict
 from nrf_ray.engine.twin import Twin, twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.stem import FewChannelConv2d, input_gradient

@@ -4,19 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from nrf_ray.attacks.robustness import (
-    BATCH,
-    accuracy,
-    adversarial_images,
-    batches,
-    next_labels,
-    predict,
-    robust_accuracy,
-    share,
-)
+from nrf_ray.attacks.robustness import adversarial_images, robust_accuracy
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import perturbation_norm
 from nrf_ray.data.images import LabelledImages, as_uint8
+from nrf_ray.engine.predict import BATCH, accuracy, batches, next_labels, predict, share
 
 
 class Brightest(nn.Module):

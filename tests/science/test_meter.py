@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from nrf_ray.attacks.robustness import predict
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.engine import meter
+from nrf_ray.engine.predict import predict
 from nrf_ray.stages.weights import new_model
 from nrf_ray.training.fit import fit
 from nrf_ray.training.recipes import Recipe

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from nrf_ray.attacks.pgd import ExampleStarts, RunStarts, per_example_margin, pgd, run_attack, run_restarts
-from nrf_ray.attacks.robustness import adversarial_images, predict, robust_accuracy
+from nrf_ray.attacks.robustness import adversarial_images, robust_accuracy
 from nrf_ray.attacks.specs import fgsm_rs, n_fgsm, pgd_attack
 from nrf_ray.attacks.threat import NORMS, ThreatModel, perturbation_norm
+from nrf_ray.engine.predict import predict
 from nrf_ray.errors import ConfigError
 
 every_norm = pytest.mark.parametrize("norm", NORMS)

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 import nrf_ray.stages
-from nrf_ray.attacks.robustness import accuracy, predict, robust_accuracy, share
+from nrf_ray.attacks.robustness import robust_accuracy
 from nrf_ray.attacks.specs import n_fgsm
 from nrf_ray.attacks.threat import perturbation_norm
 from nrf_ray.attacks.trust import CHECKS, read_checks
 from nrf_ray.data.images import as_float, holdout, some
 from nrf_ray.data.shards import read_shard
+from nrf_ray.engine.predict import accuracy, predict, share
 from nrf_ray.engine.runtime import prepare
 from nrf_ray.errors import ClusterError, ConfigError
 from nrf_ray.graph.execute import execute, run_inline

@@ -1,0 +1,15 @@
+"""How networks are computed, as plain data: it enters the keys of stages, and needs no torch."""
+
+from typing import Literal, get_args
+
+from nrf_ray.errors import lookup
+
+Mode = Literal["faithful", "fast"]
+"""How networks are computed: in float32, with the same bits for the same call; or in bfloat16 where a layer allows it,
+on hardware that has it some times faster."""
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+def check_mode(mode: str) -> Mode:
+    """Return `mode`, or raise ConfigError with the known modes."""
+    return lookup({known: known for known in MODES}, mode, "mode")
