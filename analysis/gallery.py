@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import views
-from nrf_ray.crafts import CONSTRUCTIONS, MATCHED
+from nrf_ray.constructions.spec import CONSTRUCTIONS, MATCHED
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.load import train_split
 from nrf_ray.display.printing import ball_text

@@ -8,7 +8,8 @@ from typing import Literal
 
 from nrf_ray.attacks.specs import Attack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.crafts import Construction, Craft, Matching, Pattern, Replacement, Storage, construction_named
+from nrf_ray.constructions.construct_spec import ConstructSpec
+from nrf_ray.constructions.spec import Construction, Craft, Matching, Pattern, Replacement, Storage, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.data.naming import EMBEDDING
 from nrf_ray.engine.mode import Mode
@@ -18,7 +19,7 @@ from nrf_ray.models.catalogue import ENCODER
 from nrf_ray.presets import Preset
 from nrf_ray.seeding import derive_seed
 from nrf_ray.stages.attack import AttackSpec, attack
-from nrf_ray.stages.construct import ConstructSpec, construct
+from nrf_ray.stages.construct import construct
 from nrf_ray.stages.costs import check_reads
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.training.recipes import Augmentation, Recipe

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 from cyclopts import Parameter
 
 from nrf_ray.attacks.threat import NORMS, Norm
-from nrf_ray.crafts import STORAGES, Storage
+from nrf_ray.constructions.spec import STORAGES, Storage
 from nrf_ray.data.naming import split_names
 from nrf_ray.data.published import planning_name
 from nrf_ray.engine.mode import check_mode

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from nrf_ray.attacks.specs import Attack, Substitution
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.crafts import ClassWords, Matching, Replacement, construction_named
+from nrf_ray.constructions.construct_spec import TEXTS, ConstructSpec
+from nrf_ray.constructions.spec import ClassWords, Matching, Replacement, construction_named
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import Artifact, Place, Store
-from nrf_ray.stages.construct import TEXTS, ConstructSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,8 +61,8 @@ def recompute(store: Store, record: Record, known: Mapping[str, DatasetRef]) -> 
     """
     import torch
 
+    from nrf_ray.constructions.stored_set import constructed_rows
     from nrf_ray.data.load import test_split, train_split
-    from nrf_ray.stages.constructed import constructed_rows
 
     config = record.config
     assert isinstance(config, dict), "the config of a stage is a dataclass"
@@ -131,10 +131,10 @@ def _differences(
 
     from nrf_ray.attacks.pgd import per_example_cross_entropy
     from nrf_ray.attacks.threat import perturbation_norm
-    from nrf_ray.constructions import differ
+    from nrf_ray.constructions.crafted import differ
+    from nrf_ray.constructions.matching import grey_noise, residual
     from nrf_ray.data.images import as_float, as_uint8
     from nrf_ray.engine.predict import batches
-    from nrf_ray.matching import grey_noise, residual
 
     columns = rows.columns
     norm = spec.threat.norm if spec.threat else "l2"
@@ -170,7 +170,7 @@ def _differences(
 def _wrong_labels(rows: "Shard", originals: "LabelledImages", spec: ConstructSpec) -> Iterator[str]:
     import torch
 
-    from nrf_ray.constructions import draw_targets
+    from nrf_ray.constructions.crafted import draw_targets
 
     columns = rows.columns
     if not torch.equal(columns["index"], torch.arange(len(originals))):
@@ -187,7 +187,7 @@ def _starts(spec: ConstructSpec, n: int) -> "Tensor":
     """Return the index of the image that each of n rows has to have started from; -1 for noise."""
     import torch
 
-    from nrf_ray.matching import draw_starts
+    from nrf_ray.constructions.matching import draw_starts
 
     if not isinstance(spec.craft, Matching):
         return torch.arange(n)
@@ -207,10 +207,10 @@ def _wrong_patterns(
     rows: "Shard", originals: "LabelledImages", spec: ConstructSpec, model: "Classifier | None"
 ) -> Iterator[str]:
     """Make the images of a control again; those that a model spares may differ as its predictions may."""
-    from nrf_ray.constructions import draw_targets
+    from nrf_ray.constructions.controls import control_maker
+    from nrf_ray.constructions.crafted import draw_targets
     from nrf_ray.data.images import as_float
     from nrf_ray.engine.predict import batches, predict
-    from nrf_ray.stages.control import control_maker
 
     info, construction = info_of(spec.dataset), construction_named(spec.construction)
     targets = draw_targets(construction.targets, originals.labels, info.num_classes, spec.seed)
@@ -250,7 +250,7 @@ def _wrong_words(rows: "Shard", originals: "LabelledImages", spec: ConstructSpec
 
 
 def _wrong_metrics(rows: "Shard", record: Record, spec: ConstructSpec) -> Iterator[str]:
-    from nrf_ray.stages.constructed import measure
+    from nrf_ray.constructions.stored_set import measure
 
     for name, now in measure(spec, rows).items():
         written = record.metrics.get(name)

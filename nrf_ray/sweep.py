@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from nrf_ray.attacks.specs import ATTACKS, LIBRARY_ATTACKS, AutoAttack
 from nrf_ray.attacks.threat import Norm, ThreatModel
-from nrf_ray.crafts import Storage, construction_named
+from nrf_ray.constructions.spec import Storage, construction_named
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.planted import KINDS, LABELS, MODALITIES
 from nrf_ray.errors import ConfigError, lookup

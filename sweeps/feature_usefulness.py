@@ -22,7 +22,7 @@ from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cells import ConstructedSet, Model, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
-from nrf_ray.crafts import MATCHED, construction_named
+from nrf_ray.constructions.spec import MATCHED, construction_named
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.feature_rows import linear_leakage_row, network_leakage_row, usefulness_row

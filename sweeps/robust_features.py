@@ -17,7 +17,7 @@ from itertools import product
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cells import Model, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
-from nrf_ray.crafts import MATCHED, construction_named
+from nrf_ray.constructions.spec import MATCHED, construction_named
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.presets import Preset
 from nrf_ray.rows import dataset_row, result_row, robustness_row, robustness_rows

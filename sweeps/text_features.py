@@ -25,7 +25,7 @@ from dataclasses import replace
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cells import ConstructedSet, Model, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
-from nrf_ray.crafts import CONSTRUCTIONS, ClassWords, Craft, construction_named
+from nrf_ray.constructions.spec import CONSTRUCTIONS, ClassWords, Craft, construction_named
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.rows import dataset_row, result_row, robustness_rows, substitution_row

@@ -22,7 +22,7 @@ from itertools import product
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cells import attacked, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
-from nrf_ray.crafts import construction_named
+from nrf_ray.constructions.spec import construction_named
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.rows import dataset_row, result_row, robustness_rows, transfer_row
 from nrf_ray.sweep import Grid, Sweep

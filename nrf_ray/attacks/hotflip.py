@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from nrf_ray.attacks.pgd import LOSSES, input_gradient
 from nrf_ray.attacks.specs import Substitution
+from nrf_ray.data.catalogue import DatasetRef
+from nrf_ray.data.load import word_table
 from nrf_ray.data.words import WordTable
 from nrf_ray.engine import meter
 from nrf_ray.engine.twin import twin
@@ -137,3 +139,8 @@ def _best_tried(
 def _right(network: nn.Module, texts: Tensor, labels: Tensor) -> Tensor:
     right: Tensor = network(texts).argmax(dim=1) == labels
     return right
+
+
+def lexicon_of(dataset: DatasetRef, craft: object, device: str) -> Lexicon | None:
+    """Return the lexicon of `dataset` where `craft` is a substitution, else None."""
+    return lexicon(word_table(dataset), craft, device) if isinstance(craft, Substitution) else None

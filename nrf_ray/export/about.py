@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nrf_ray.crafts import CONSTRUCTIONS
+from nrf_ray.constructions.spec import CONSTRUCTIONS
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import Store
 

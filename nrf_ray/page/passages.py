@@ -7,12 +7,12 @@ word that lies nearest to each vector.
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nrf_ray.constructions.construct_spec import TEXTS
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.data.words import LEVELS, WordTable
 from nrf_ray.graph.canonical import Key
 from nrf_ray.page.originals import arrow, as_floats, constructed_of, originals_of, rows_shown, start_of
 from nrf_ray.page.snapshot import Passage, Reading, Start
-from nrf_ray.stages.construct import TEXTS
 
 if TYPE_CHECKING:
     import pyarrow as pa

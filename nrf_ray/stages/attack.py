@@ -38,7 +38,7 @@ def attack(config: AttackSpec, context: Context, *, source: Artifact) -> Metrics
     import torch
 
     from nrf_ray.attacks.robustness import adversarial_images
-    from nrf_ray.constructions import draw_targets
+    from nrf_ray.constructions.crafted import draw_targets
     from nrf_ray.data.images import as_uint8
     from nrf_ray.data.load import test_split
     from nrf_ray.data.shards import Shard, write_shard

@@ -21,9 +21,9 @@ class JudgeSpec:
 @stage(version=1, cost=lambda handle: 3 * OVERHEAD)
 def judge(config: JudgeSpec, context: Context, *, data: Artifact, model: Artifact) -> Metrics:
     """Measure the shares of the set that `model` gives the true label y and the new label t."""
+    from nrf_ray.constructions.stored_set import constructed_rows
     from nrf_ray.engine.predict import predict, share
     from nrf_ray.engine.runtime import prepare
-    from nrf_ray.stages.constructed import constructed_rows
     from nrf_ray.stages.weights import load_model
 
     device = prepare(context.stage.resources)

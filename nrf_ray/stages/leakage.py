@@ -54,10 +54,10 @@ def linear_leakage(config: LinearLeakageSpec, context: Context, *, data: Artifac
     The features meet Goh's specification (`meets_spec`) where at least .8 of the test points are certified to keep
     their label within the ball, and every feature has gamma > 0 there for its own class.
     """
+    from nrf_ray.constructions.stored_set import constructed_set
     from nrf_ray.data.load import test_split, train_split
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.features import linear
-    from nrf_ray.stages.constructed import constructed_set
 
     device = prepare(context.stage.resources)
     num_classes = info_of(config.dataset).num_classes
@@ -86,12 +86,12 @@ def network_leakage(
     config: NetworkLeakageSpec, context: Context, *, model: Artifact, data: Artifact | None = None
 ) -> Metrics:
     """Measure accuracy on the test set, learnt from `data` (or from the original data) through a network's units."""
+    from nrf_ray.constructions.stored_set import constructed_set
     from nrf_ray.data.load import test_split, train_split
     from nrf_ray.engine.predict import accuracy
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.features import linear
     from nrf_ray.features import units as features
-    from nrf_ray.stages.constructed import constructed_set
     from nrf_ray.stages.weights import load_model
 
     device = prepare(context.stage.resources)

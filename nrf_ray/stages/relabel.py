@@ -64,13 +64,13 @@ def relabel(config: RelabelSpec, context: Context, *, reader: Artifact | None = 
     """
     import torch
 
+    from nrf_ray.constructions.stored_set import shard_name
     from nrf_ray.data.planted import swaps
     from nrf_ray.data.planted.generate import generate
     from nrf_ray.data.shards import Shard, write_shard
     from nrf_ray.engine.predict import predict, share
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.features.pretrained_readers import features_of
-    from nrf_ray.stages.constructed import shard_name
     from nrf_ray.stages.weights import load_model
 
     needs_reader = config.part == "human" and config.pretrained is None

@@ -41,13 +41,13 @@ def _cost(handle: Stage) -> float:
 @stage(version=3, cost=_cost)
 def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, data: Artifact | None = None) -> Metrics:
     """Measure the share of test images, or of the images of a constructed set, that stay right under the attack."""
+    from nrf_ray.attacks.hotflip import lexicon_of
     from nrf_ray.attacks.robustness import robust_accuracy
+    from nrf_ray.constructions.stored_set import constructed_set
     from nrf_ray.data.images import some
     from nrf_ray.data.load import test_split
     from nrf_ray.engine.predict import accuracy
     from nrf_ray.engine.runtime import prepare
-    from nrf_ray.stages.constructed import constructed_set
-    from nrf_ray.stages.lexicons import lexicon_of
     from nrf_ray.stages.weights import load_model
 
     device = prepare(context.stage.resources)

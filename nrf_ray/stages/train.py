@@ -99,11 +99,11 @@ def _fitted_by_worker(made_by: Stage, uri: str) -> Fitted:
 
 
 def _fitted(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Fitted:
+    from nrf_ray.constructions.stored_set import constructed_set
     from nrf_ray.data.images import holdout
     from nrf_ray.data.load import train_split
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.models.measure import forward_macs, parameter_count
-    from nrf_ray.stages.constructed import constructed_set
     from nrf_ray.stages.weights import new_model, save_weights
     from nrf_ray.training.fit import fit
 

@@ -31,11 +31,11 @@ class ValidateSpec:
 @stage(version=1, cost=lambda handle: OVERHEAD)
 def validate(config: ValidateSpec, context: Context, *, model: Artifact, data: Artifact) -> Metrics:
     """Measure accuracy on the rows kept out: of the constructed images towards t, of their originals towards y."""
+    from nrf_ray.constructions.stored_set import constructed_rows
     from nrf_ray.data.images import holdout
     from nrf_ray.data.load import train_split
     from nrf_ray.engine.predict import predict, share
     from nrf_ray.engine.runtime import prepare
-    from nrf_ray.stages.constructed import constructed_rows
     from nrf_ray.stages.weights import load_model
 
     device = prepare(context.stage.resources)

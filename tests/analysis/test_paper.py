@@ -10,7 +10,7 @@ import paper
 import tables
 import views
 from nrf_ray import evidence
-from nrf_ray.crafts import CONSTRUCTIONS
+from nrf_ray.constructions.spec import CONSTRUCTIONS
 from tests.frames import leakages, results, robustness
 
 

@@ -19,12 +19,13 @@ import pyarrow.parquet as pq
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.cluster.session import connect
 from nrf_ray.cluster.shards import map_on_actors, trial_request
-from nrf_ray.constructions import craft_adversarial
+from nrf_ray.constructions.adversarial import craft_adversarial
+from nrf_ray.constructions.construct_spec import ConstructSpec
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.graph.execute import execute
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
-from nrf_ray.stages.construct import ConstructSpec, CraftShard, construct
+from nrf_ray.stages.construct import CraftShard, construct
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.training.recipes import Recipe
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray.constructions import draw_targets
+from nrf_ray.constructions.crafted import draw_targets
 from nrf_ray.data import digits
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.models.classifier import Classifier

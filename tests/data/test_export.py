@@ -14,6 +14,8 @@ from torchvision.transforms.functional import to_pil_image
 
 from nrf_ray import cli
 from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.constructions.construct_spec import ConstructSpec
+from nrf_ray.constructions.stored_set import constructed_rows
 from nrf_ray.data import fetch
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.load import load
@@ -21,8 +23,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.export import export_set
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
-from nrf_ray.stages.construct import ConstructSpec, construct
-from nrf_ray.stages.constructed import constructed_rows
+from nrf_ray.stages.construct import construct
 from tests.data.files import write_parquet
 
 DIGITS = dataset_named("digits").ref

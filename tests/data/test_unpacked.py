@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from nrf_ray.constructions.stored_set import constructed_rows, constructed_set
 from nrf_ray.data import batches
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.shards import Shard, write_shard
 from nrf_ray.errors import ConfigError
-from nrf_ray.stages.constructed import constructed_rows, constructed_set
 from nrf_ray.stages.weights import new_model
 from nrf_ray.training.fit import fit
 from nrf_ray.training.recipes import Recipe

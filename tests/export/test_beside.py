@@ -11,15 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.constructions.construct_spec import COLUMNS as STORED
+from nrf_ray.constructions.construct_spec import TEXTS, ConstructSpec
+from nrf_ray.constructions.stored_set import constructed_rows
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.export import FORMS, export_set, sets
 from nrf_ray.export.about import COLUMNS, READABLE
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
-from nrf_ray.stages.construct import COLUMNS as STORED
-from nrf_ray.stages.construct import TEXTS, ConstructSpec, construct
-from nrf_ray.stages.constructed import constructed_rows
+from nrf_ray.stages.construct import construct
 
 DIGITS = dataset_named("digits").ref
 SET = construct(ConstructSpec(dataset=DIGITS, construction="leak_rand", craft=ThreatModel(norm="l2", eps=1.0), seed=0))

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from nrf_ray.attacks.specs import Attack
 from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.constructions.construct_spec import ConstructSpec
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.graph.source import source_digest
 from nrf_ray.graph.stage import StageKind
 from nrf_ray.stages.attack import attack
-from nrf_ray.stages.construct import ConstructSpec, construct
+from nrf_ray.stages.construct import construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.figures import figure_4, figure_14
 from nrf_ray.stages.gaussian import gaussian_theory

@@ -11,6 +11,7 @@ from rich.console import Console
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import perturbation_norm
 from nrf_ray.cluster.run import run_sweep
+from nrf_ray.constructions.construct_spec import ConstructSpec
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.shards import read_shard
 from nrf_ray.engine.runtime import prepare
@@ -20,7 +21,7 @@ from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
 from nrf_ray.stages.attack import AttackSpec, attack
-from nrf_ray.stages.construct import ConstructSpec, construct
+from nrf_ray.stages.construct import construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.sweep import Sweep

@@ -11,6 +11,7 @@ from torch import nn
 from nrf_ray.attacks.robustness import robust_accuracy
 from nrf_ray.attacks.specs import attack_named, fgsm, n_fgsm, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.constructions.stored_set import constructed_set, shard_name
 from nrf_ray.data.catalogue import DATASETS
 from nrf_ray.data.load import load as both_splits
 from nrf_ray.data.planted import KINDS, MODALITIES, generate, images, parse_planted, planted, swaps, texts
@@ -21,7 +22,6 @@ from nrf_ray.graph.stage import Resources, Stage
 from nrf_ray.options import PlantedOptions
 from nrf_ray.planted_cells import model_of_read_labels, planted_model, preset_of, reader_of, set_of
 from nrf_ray.stages import weights
-from nrf_ray.stages.constructed import constructed_set, shard_name
 from nrf_ray.stages.relabel import RelabelSpec, relabel
 from nrf_ray.stages.reliance import FootprintSpec, RelianceSpec, footprint, reliance
 from nrf_ray.stages.robustness import RobustnessSpec

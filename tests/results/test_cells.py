@@ -5,7 +5,7 @@ import pytest
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cells import constructed, crafted_by, shard_rows, trained
-from nrf_ray.crafts import Matching, construction_named
+from nrf_ray.constructions.spec import Matching, construction_named
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.presets import PRESETS

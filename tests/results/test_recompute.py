@@ -9,7 +9,9 @@ import torch
 from nrf_ray import cli
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.crafts import Matching
+from nrf_ray.constructions.construct_spec import ConstructSpec
+from nrf_ray.constructions.spec import Matching
+from nrf_ray.constructions.stored_set import shard_name
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.shards import read_shard, write_shard
 from nrf_ray.errors import ConfigError
@@ -18,8 +20,7 @@ from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.record import FileEntry
 from nrf_ray.graph.store import RECORD, Store, place_of
 from nrf_ray.recompute import recompute
-from nrf_ray.stages.construct import ConstructSpec, construct
-from nrf_ray.stages.constructed import shard_name
+from nrf_ray.stages.construct import construct
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.training.recipes import Recipe
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nrf_ray.attacks.specs import ATTACKS
-from nrf_ray.crafts import CONSTRUCTIONS
+from nrf_ray.constructions.spec import CONSTRUCTIONS
 from nrf_ray.data.catalogue import DATASETS
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import Key

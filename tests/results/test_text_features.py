@@ -10,6 +10,8 @@ import pytest
 import texts
 from nrf_ray import cli
 from nrf_ray.attacks.specs import Substitution
+from nrf_ray.constructions.construct_spec import TEXTS, ConstructSpec
+from nrf_ray.constructions.stored_set import shard_name
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.shards import read_shard, write_shard
 from nrf_ray.errors import ConfigError
@@ -20,8 +22,6 @@ from nrf_ray.page.snapshot import Start
 from nrf_ray.presets import PRESETS
 from nrf_ray.recompute import recompute
 from nrf_ray.report import write_tables
-from nrf_ray.stages.construct import TEXTS, ConstructSpec
-from nrf_ray.stages.constructed import shard_name
 from nrf_ray.stages.import_weights import ImportSpec
 from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS
 from tests.results.conftest import Run

@@ -6,11 +6,12 @@ All networks are trained for a few epochs: enough that an attack does something,
 from dataclasses import replace
 
 from nrf_ray.attacks.specs import pgd_attack
-from nrf_ray.crafts import Matching
+from nrf_ray.constructions import construct_spec
+from nrf_ray.constructions.construct_spec import ConstructSpec
+from nrf_ray.constructions.spec import Matching
 from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.stages import construct as construct_stage
 from nrf_ray.stages.attack import AttackSpec, attack
-from nrf_ray.stages.construct import ConstructSpec, construct
+from nrf_ray.stages.construct import construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.judge import JudgeSpec, judge
 from nrf_ray.stages.robustness import RobustnessSpec, robustness
@@ -23,7 +24,7 @@ from nrf_ray.training.recipes import Recipe
 
 DIGITS = dataset_named("digits").ref
 TARGETED, UNTARGETED = (pgd_attack("l2", 1.0, steps=3, targeted=targeted) for targeted in (True, False))
-COLUMNS = [*construct_stage.COLUMNS, "image"]
+COLUMNS = [*construct_spec.COLUMNS, "image"]
 
 
 def trained_on(data=None, *, arch="resnet_s", epochs=2, seed=0, adversary=None):

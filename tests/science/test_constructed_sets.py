@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from nrf_ray.attacks.threat import perturbation_norm
-from nrf_ray.constructions import draw_targets
+from nrf_ray.constructions.crafted import draw_targets
+from nrf_ray.constructions.matching import draw_starts, grey_noise, residual
+from nrf_ray.constructions.stored_set import constructed_rows, shard_name
 from nrf_ray.data.images import as_float, as_uint8
 from nrf_ray.engine.predict import predict, share
 from nrf_ray.errors import ConfigError
-from nrf_ray.matching import draw_starts, grey_noise, residual
-from nrf_ray.stages.constructed import constructed_rows, shard_name
 from tests.science.goals import (
     COLUMNS,
     D_OTHER,

@@ -8,17 +8,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from nrf_ray.attacks.threat import l2_norm
-from nrf_ray.constructions import craft_matched
-from nrf_ray.crafts import Matching
-from nrf_ray.data.images import as_float, as_uint8
-from nrf_ray.matching import (
+from nrf_ray.constructions.matching import (
     Representation,
+    craft_matched,
     draw_starts,
     grey_noise,
     match_representation,
     relative_distance,
     residual,
 )
+from nrf_ray.constructions.spec import Matching
+from nrf_ray.data.images import as_float, as_uint8
 from nrf_ray.models.classifier import Classifier
 
 SHAPE = (1, 8, 8)

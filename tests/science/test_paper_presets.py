@@ -4,7 +4,7 @@ import pytest
 
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.crafts import construction_named
+from nrf_ray.constructions.spec import construction_named
 from nrf_ray.presets import PRESETS
 from nrf_ray.training.recipes import StepSchedule
 from tests.sweeps import recipe_search, robust_features

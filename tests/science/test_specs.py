@@ -8,7 +8,7 @@ import pytest
 
 from nrf_ray.attacks.specs import Attack, AutoAttack, fgsm, fgsm_rs, n_fgsm, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.crafts import CONSTRUCTIONS, TargetRule, construction_named
+from nrf_ray.constructions.spec import CONSTRUCTIONS, TargetRule, construction_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import canonical_json
 from nrf_ray.presets import PRESETS

@@ -13,6 +13,7 @@ from nrf_ray.attacks.robustness import robust_accuracy
 from nrf_ray.attacks.specs import n_fgsm
 from nrf_ray.attacks.threat import perturbation_norm
 from nrf_ray.attacks.trust import CHECKS, read_checks
+from nrf_ray.constructions.stored_set import constructed_rows, constructed_set
 from nrf_ray.data.images import as_float, holdout, some
 from nrf_ray.data.shards import read_shard
 from nrf_ray.engine.predict import accuracy, predict, share
@@ -22,7 +23,6 @@ from nrf_ray.graph.execute import execute, run_inline
 from nrf_ray.graph.stage import Resources, StageKind, walk
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.stages import attack as attack_stage
-from nrf_ray.stages.constructed import constructed_rows, constructed_set
 from nrf_ray.stages.robustness import RobustnessSpec
 from nrf_ray.stages.train import TrainSpec
 from nrf_ray.stages.trust import TrustSpec

@@ -6,10 +6,10 @@ from functools import partial
 import pyarrow.parquet as pq
 import pytest
 
+from nrf_ray.constructions.stored_set import shard_name
 from nrf_ray.data.shards import Shard, read_shard
 from nrf_ray.graph.execute import execute, map_here
 from nrf_ray.graph.store import RECORD, Store
-from nrf_ray.stages.constructed import shard_name
 from tests.science.goals import D_OTHER, D_OTHER_WHOLE, SOURCE, metrics
 
 

@@ -6,7 +6,7 @@ and stay clean, so a student can learn true features from them: what it then kno
 learn from adversarial features.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -14,9 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nrf_ray.attacks.threat import Norm, ThreatModel, perturbation_norm
-from nrf_ray.constructions import Crafted, differ
-from nrf_ray.crafts import ClassWords, Storage
+from nrf_ray.constructions.construct_spec import ConstructSpec
+from nrf_ray.constructions.crafted import Crafted, differ
+from nrf_ray.constructions.spec import ClassWords, Storage
+from nrf_ray.data.catalogue import info_of
 from nrf_ray.data.images import as_float, as_uint8, stored_as
+from nrf_ray.data.load import word_table
 from nrf_ray.data.outline import Kind
 from nrf_ray.data.words import WordTable
 from nrf_ray.errors import ConfigError
@@ -131,3 +134,25 @@ def add_with_norm(originals: Tensor, patterns: Tensor, threat: ThreatModel) -> T
         short = threat.ball_norms(moved - originals) < threat.eps
         low, high = torch.where(short, middle, low), torch.where(short, high, middle)
     return (originals + low * patterns).clamp(0.0, 1.0)
+
+
+ControlMaker = Callable[[Tensor, Tensor, Tensor, range], Crafted]
+"""From originals [b, c, h, w], labels t, whether each is spared, and their numbers in the dataset to what is stored."""
+
+
+def control_maker(config: ConstructSpec) -> ControlMaker:
+    """Return what makes rows of the control `config`, on the CPU."""
+    info = info_of(config.dataset)
+    match config.craft:
+        case ThreatModel() as threat:
+            patterns = class_patterns(info.num_classes, info.shape, threat, config.seed)
+            return lambda images, targets, spared, numbers: craft_pattern(
+                images, targets, spared, patterns, threat, config.storage, kind=info.kind
+            )
+        case ClassWords() as craft:
+            table = word_table(config.dataset)
+            words = class_words(info.num_classes, craft, table, config.seed)
+            return lambda images, targets, spared, numbers: craft_words(
+                images, targets, spared, words, numbers, table, config.seed, config.storage
+            )
+    raise AssertionError(f"{config.construction} is no control: it is made with a {type(config.craft).__name__}")

@@ -3,11 +3,11 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
+from nrf_ray.constructions.construct_spec import COLUMNS, TEXTS, ConstructSpec
 from nrf_ray.data.catalogue import info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.construct import COLUMNS, TEXTS, ConstructSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

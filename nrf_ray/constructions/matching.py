@@ -17,7 +17,9 @@ from torch.overrides import TorchFunctionMode
 
 from nrf_ray.attacks.pgd import attack_mode, pgd
 from nrf_ray.attacks.threat import ThreatModel, l2_norm
-from nrf_ray.crafts import Matching
+from nrf_ray.constructions.crafted import Crafted, differ
+from nrf_ray.constructions.spec import Matching, Storage
+from nrf_ray.data.images import as_float, as_uint8, stored_as
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.seeding import derive_seed
 
@@ -46,6 +48,29 @@ def match_representation(model: Classifier, images: Tensor, starts: Tensor, matc
         loss=relative_distance,
         bounds="box",
         mode=matching.mode,
+    )
+
+
+def craft_matched(
+    model: Classifier, images: Tensor, starts: Tensor, matching: Matching, storage: Storage = "uint8"
+) -> Crafted:
+    """Return `starts` [b, c, h, w] moved until the source `model` represents them as it does `images` [b, c, h, w].
+
+    Norm and distance are l2 whatever the sweep's threat model, because no ball bounds them.
+    """
+    originals, origins = as_float(images), as_float(starts)
+    matched = match_representation(model, originals, origins, matching)
+    stored = stored_as(matched, storage)
+    with attack_mode(model), torch.no_grad():
+        prediction, prediction_stored = model(matched).argmax(1), model(as_float(stored)).argmax(1)
+    return Crafted(
+        images=stored,
+        norm=l2_norm(as_float(stored) - origins),
+        distance=l2_norm(as_float(stored) - originals),
+        moved=differ(as_uint8(matched), as_uint8(origins)),
+        loss=residual(model, as_float(stored), originals),
+        prediction=prediction,
+        prediction_stored=prediction_stored,
     )
 
 

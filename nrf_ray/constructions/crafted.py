@@ -1,0 +1,57 @@
+"""Constructed datasets: images whose labels t only certain features predict (paper sections 3.1 and 3.2).
+
+Two choices make a construction, and they are independent: how t is drawn (`draw_targets`), and what makes t
+predictable. For D_rand, D_det and D_other that is a source model's non-robust features, put in by targeted PGD
+(`adversarial`). For D_R and D_NR, where t = y, it is what a source represents, put in by matching (`matching`). For the
+leakage-only controls it is a pattern that means nothing (`controls`).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nrf_ray.constructions.spec import TargetRule
+from nrf_ray.engine.predict import next_labels
+from nrf_ray.seeding import derive_seed
+
+
+class Crafted(NamedTuple):
+    """Constructed images as they are stored, with what is known of each."""
+
+    images: Tensor
+    """[b, c, h, w], uint8 or float32."""
+    norm: Tensor
+    """[b], how far the stored image lies from where it started, in the threat model's norm, pixel units of [0, 1]."""
+    distance: Tensor
+    """[b], how far it lies from the image whose label it was made for: the same, except for D_R and D_NR."""
+    moved: Tensor
+    """[b], whether the stored image differs from its start at 8 bits."""
+    loss: Tensor
+    """[b], on the stored image: the source's cross-entropy towards t, or the relative distance of the representations
+    (D_R, D_NR); NaN where no source was used."""
+    prediction: Tensor
+    """[b], the source's prediction before storage rounding; -1 where no source was used."""
+    prediction_stored: Tensor
+    """[b], the source's prediction on the stored image; -1 where no source was used."""
+
+
+def draw_targets(rule: TargetRule, labels: Tensor, num_classes: int, seed: int) -> Tensor:
+    """Return the label t for every label y of a whole dataset [n].
+
+    "same" is y (D_R, D_NR); "uniform" draws any class, so t = y for one in k rows (D_rand); "next" is (y + 1) mod k
+    (D_det); "other" draws any class but y (D_other). Row i of the result depends on nothing but the seed, i and y.
+    """
+    if rule == "same":
+        return labels
+    if rule == "next":
+        return next_labels(labels, num_classes)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "targets"))
+    if rule == "uniform":
+        return torch.randint(num_classes, labels.shape, generator=generator)
+    return (labels + torch.randint(1, num_classes, labels.shape, generator=generator)) % num_classes
+
+
+def differ(left: Tensor, right: Tensor) -> Tensor:
+    """Return whether two batches of images differ in any pixel, as [b]."""
+    return (left != right).flatten(1).any(dim=1)
