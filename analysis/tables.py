@@ -19,9 +19,9 @@ from nrf_ray.display.printing import ball_text, interval_text, share_text
 from nrf_ray.errors import NrfError
 from nrf_ray.evidence import model_text, set_text
 from nrf_ray.graph.store import Store
-from nrf_ray.kept import DECLARED
 from nrf_ray.page.pieces import drawn
-from nrf_ray.parquet import read_table, schema, to_arrow
+from nrf_ray.results.parquet import read_table, schema, to_arrow
+from nrf_ray.results.stored_sweep import DECLARED
 from nrf_ray.tables import EXTRA
 
 if TYPE_CHECKING:

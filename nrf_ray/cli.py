@@ -15,16 +15,16 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 from rich.text import Text
 
-from nrf_ray import inspect_store
 from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.cluster.leave import leave_with
-from nrf_ray.commands import run_or_plan
 from nrf_ray.compare.command import compare
 from nrf_ray.doctor.command import doctor
 from nrf_ray.errors import INTERRUPTED, NrfError
 from nrf_ray.export.command import export, export_sweep
+from nrf_ray.inspection import commands
 from nrf_ray.options import Defaults, Options, PlantedOptions, TheoryOptions
 from nrf_ray.page.command import report
+from nrf_ray.run.command import run_or_plan
 from nrf_ray.sweep import Grid, PlantedGrid, Sweep, TheoryGrid
 
 DEFAULTS = Options()
@@ -73,8 +73,8 @@ def nrf_main() -> None:
 
 def nrf_app() -> App:
     """Return the parser of the `nrf` command."""
-    app = _app("nrf", inspect_store.__doc__)
-    for command in (*inspect_store.COMMANDS, report, export, export_sweep, compare, doctor):
+    app = _app("nrf", commands.__doc__)
+    for command in (*commands.COMMANDS, report, export, export_sweep, compare, doctor):
         app.command(command)
     return app
 

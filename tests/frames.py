@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from nrf_ray.parquet import to_arrow
+from nrf_ray.results.parquet import to_arrow
 from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, TRANSFER, Table
 from nrf_ray.theory_tables import LEAKAGE
 

@@ -13,7 +13,7 @@ from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
-from nrf_ray.report import write_tables
+from nrf_ray.results.write import write_tables
 from tests.cluster.toys import Toy, sweep_of, toy
 
 

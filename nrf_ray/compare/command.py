@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nrf_ray.display.console import make_console
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.kept import find_sweep, open_store, sweep_names
+from nrf_ray.results.stored_sweep import find_sweep, open_store, sweep_names
 
 
 def compare(first: str, second: str, *, sweep: str | None = None, output: Path | None = None, rows: int = 20) -> None:

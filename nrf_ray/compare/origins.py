@@ -7,7 +7,7 @@ from typing import Any
 
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.source import digest_text
-from nrf_ray.kept import KeptSweep
+from nrf_ray.results.stored_sweep import KeptSweep
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from nrf_ray.errors import ConfigError
-from nrf_ray.measured import ENDS, OF_OTHERS, SEED, about, measured, shares
+from nrf_ray.results.measured import ENDS, OF_OTHERS, SEED, about, measured, shares
 from nrf_ray.statistics import difference_interval, holm, sign_flip_test, t_interval
 from nrf_ray.statistics.intervals import ROUNDING
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from nrf_ray.display.console import make_console
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.kept import KeptSweep, committed, find_place, find_sweep, open_store
 from nrf_ray.options import StoreUri
+from nrf_ray.results.stored_sweep import KeptSweep, committed, find_place, find_sweep, open_store
 
 
 def export(

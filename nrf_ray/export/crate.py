@@ -17,7 +17,7 @@ from nrf_ray.export.extra import needed
 from nrf_ray.export.fresh import new_folder
 from nrf_ray.graph.canonical import digest
 from nrf_ray.graph.record import Record
-from nrf_ray.kept import STAGES, KeptSweep
+from nrf_ray.results.stored_sweep import STAGES, KeptSweep
 
 if TYPE_CHECKING:
     from rocrate.model.computerlanguage import ComputerLanguage

@@ -16,8 +16,8 @@ from nrf_ray.evidence import figure_3, learnt_and_fooled
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Metrics
 from nrf_ray.page.snapshot import Estimate, ResultTable, Scatter, Spot
-from nrf_ray.parquet import to_arrow
-from nrf_ray.summary import print_tables
+from nrf_ray.results.parquet import to_arrow
+from nrf_ray.results.summary import print_tables
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import RESULTS, TRANSFER
 

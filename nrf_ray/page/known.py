@@ -8,7 +8,6 @@ import pandas as pd
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Place, Store
-from nrf_ray.kept import kept_table
 from nrf_ray.page.curves import CurveReader
 from nrf_ray.page.findings import frames_so_far, result_tables, scatters
 from nrf_ray.page.gallery import Shown, kept_galleries, update_galleries
@@ -27,6 +26,7 @@ from nrf_ray.page.snapshot import (
     Working,
 )
 from nrf_ray.page.standing import by_store, failures_among
+from nrf_ray.results.stored_sweep import kept_table
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import STAGES
 

@@ -9,7 +9,7 @@ as many at 32 pixels (0.97 and 1.21), resnet_s: `python -m tests.benchmarks.trai
 
 Good to a factor of two, which is enough to order the work and to plan. Where the constants come from:
 
-- "cpu", one core: measured on 2 shared cores of an AMD EPYC of family 26 (AVX-512; `nrf_ray.forecast` says what is
+- "cpu", one core: measured on 2 shared cores of an AMD EPYC of family 26 (AVX-512; `nrf_ray.run.forecast` says what is
   known of others), torch 2.14, fp32. The small networks train at 23 to 48 G multiply-adds a second at 8, 28 and 32
   pixels (but for two, see `Architecture.drag`), and torchvision's at 42 to 76 at 32 and 224 pixels. Images of 8 pixels
   cost about 2e-5 s beyond that.

@@ -10,7 +10,7 @@ from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.options import Options, TheoryOptions
 from nrf_ray.presets import Preset
-from nrf_ray.report import write_tables
+from nrf_ray.results.write import write_tables
 from nrf_ray.sweep import Sweep
 from nrf_ray.training.recipes import Recipe
 from tests import small, sweeps

@@ -18,7 +18,7 @@ import views
 from nrf_ray.attacks.specs import ATTACKS, Attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.graph.blobs import Blobs
-from nrf_ray.parquet import to_arrow, write_table
+from nrf_ray.results.parquet import to_arrow, write_table
 from nrf_ray.tables import ATTACK_COLUMN, RESULTS
 from tests import frames
 

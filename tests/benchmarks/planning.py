@@ -15,13 +15,13 @@ import tempfile
 import time
 from statistics import median
 
-from nrf_ray.forecast import forecast, this_machine
 from nrf_ray.graph.estimates import learn
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.record import record_of
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
 from nrf_ray.options import Options
+from nrf_ray.run.forecast import forecast, this_machine
 from nrf_ray.sweep import Sweep
 from tests.benchmarks.harness import OUT, report, result
 from tests.benchmarks.processes import OthersWatch

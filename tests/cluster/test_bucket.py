@@ -11,7 +11,7 @@ from nrf_ray.cluster.run import run_sweep
 from nrf_ray.graph.garbage import collect, find
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.store import Store, place_of
-from nrf_ray.report import write_tables
+from nrf_ray.results.write import write_tables
 from tests.cluster.toys import Toy, sweep_of, toy, wide
 from tests.graph import s3
 

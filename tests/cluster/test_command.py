@@ -20,7 +20,7 @@ from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.store import Store
 from nrf_ray.options import Options
-from nrf_ray.report import write_tables
+from nrf_ray.results.write import write_tables
 from tests.sweeps import transfer_grid
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -103,7 +103,7 @@ def test_what_lets_go_in_time_has_the_last_word() -> None:
 
 LATE = """
 import importlib, runpy, sys, time
-from nrf_ray import commands
+from nrf_ray.run import command as commands
 from nrf_ray.graph.plan import Plan
 
 def wait(*arguments, **more):
@@ -122,8 +122,8 @@ runpy.run_path("sweeps/transfer_grid.py", run_name="__main__")
     ("number", "moment"),
     [
         pytest.param(signal.SIGTERM, "nrf_ray.options:lookup", id="grid"),
-        pytest.param(signal.SIGINT, "nrf_ray.commands:make_plan", id="plan"),
-        pytest.param(signal.SIGTERM, "nrf_ray.commands:_finish", id="tables"),
+        pytest.param(signal.SIGINT, "nrf_ray.run.command:make_plan", id="plan"),
+        pytest.param(signal.SIGTERM, "nrf_ray.run.command:_finish", id="tables"),
     ],
 )
 def test_a_command_ends_in_one_line_at_any_moment(number: signal.Signals, moment: str, tmp_path: Path) -> None:

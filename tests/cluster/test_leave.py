@@ -27,7 +27,8 @@ Only a part of it is in `sys.modules`, as after an interrupted import.
 
 SWEEP = """
 import os, runpy, signal
-from nrf_ray import commands, errors
+from nrf_ray import errors
+from nrf_ray.run import command as commands
 from nrf_ray.graph.plan import Plan
 
 def make_plan(*arguments, **more):
@@ -107,7 +108,7 @@ def test_without_ray_the_interpreter_shuts_down_as_always() -> None:
 
 HALF_STARTED = """
 import os, runpy, signal, sys, time
-from nrf_ray import commands
+from nrf_ray.run import command as commands
 
 class Slow:
     def __del__(self, sleep=time.sleep):

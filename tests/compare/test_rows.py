@@ -12,8 +12,8 @@ from scipy import stats
 
 from nrf_ray.compare.rows import compare_tables
 from nrf_ray.errors import ConfigError
-from nrf_ray.measured import KEY, MEASURED, about, measured
-from nrf_ray.parquet import to_arrow
+from nrf_ray.results.measured import KEY, MEASURED, about, measured
+from nrf_ray.results.parquet import to_arrow
 from nrf_ray.statistics import wilson_interval
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import Column, Table

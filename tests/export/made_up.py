@@ -7,8 +7,8 @@ from typing import Any
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
-from nrf_ray.parquet import write_table
-from nrf_ray.report import stage_rows
+from nrf_ray.results.parquet import write_table
+from nrf_ray.results.write import stage_rows
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import STAGES, Column, Measure, Row, Table
 from tests.cluster.toys import Toy, toy

@@ -15,7 +15,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.export.crate import PROFILES, write_crate
 from nrf_ray.graph.canonical import digest
 from nrf_ray.graph.store import Store
-from nrf_ray.kept import find_sweep
+from nrf_ray.results.stored_sweep import find_sweep
 from tests.cluster.toys import Toy, toy
 from tests.export.made_up import made_up, values
 

@@ -7,7 +7,7 @@ from scipy import stats
 
 from nrf_ray.errors import ConfigError
 from nrf_ray.export.results import results_tables, to_latex, to_markdown, write_latex, write_markdown
-from nrf_ray.kept import find_sweep
+from nrf_ray.results.stored_sweep import find_sweep
 from tests.export.made_up import made_up, values
 
 THREE = {0: 0.5, 1: 0.6, 2: 0.7}

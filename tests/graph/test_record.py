@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nrf_ray.errors import ConfigError, CorruptArtifact
-from nrf_ray.forecast import this_machine
 from nrf_ray.graph.canonical import Key, digest, json_text
 from nrf_ray.graph.estimates import learn_from
 from nrf_ray.graph.record import FileEntry, Record, launch_provenance, record_of
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.wellformed import LATER, PROVENANCE
+from nrf_ray.run.forecast import this_machine
 from tests.graph.test_canonical import VALUES
 from tests.graph.toys import node
 

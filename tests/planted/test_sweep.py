@@ -15,8 +15,8 @@ from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.phase import NOTE, Diagram, draw_phases
 from nrf_ray.planted_tables import FOOTPRINT, PLANTED
-from nrf_ray.report import write_tables
-from nrf_ray.summary import print_summary
+from nrf_ray.results.summary import print_summary
+from nrf_ray.results.write import write_tables
 from tests.small import planted_features, planted_sweep
 
 ROOT = Path(__file__).parents[2]

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 
 from nrf_ray.errors import ConfigError
-from nrf_ray.forecast import START_SECONDS, error_lines, forecast, forecast_lines, machine_named, this_machine
 from nrf_ray.graph.estimates import Estimates, learn
 from nrf_ray.graph.execute import execute
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.record import launch_provenance
 from nrf_ray.graph.stage import Resources, Stage, walk
 from nrf_ray.graph.store import Store
+from nrf_ray.run.forecast import START_SECONDS, error_lines, forecast, forecast_lines, machine_named, this_machine
 from tests.benchmarks import schedule
 from tests.graph.toys import chain, node
 
@@ -60,7 +60,7 @@ def test_after_a_run_the_error_is_said_by_kind(tmp_path):
     ids=["AVX-512", "AVX2", "ARM", "no Linux"],
 )
 def test_what_no_record_tells_is_expected_by_the_processor(tmp_path, monkeypatch, cpuinfo, slower):
-    monkeypatch.setattr("nrf_ray.forecast.cpuinfo", lambda: cpuinfo.splitlines())
+    monkeypatch.setattr("nrf_ray.run.forecast.cpuinfo", lambda: cpuinfo.splitlines())
     machine, store = this_machine(Resources()), Store.open(str(tmp_path / "store"), create=True)
     assert machine.slower == machine_named("16xcpu", Resources()).slower == slower
     estimates = learn(store, store.contents(), machine.is_like, machine.slower)

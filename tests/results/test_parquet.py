@@ -13,8 +13,8 @@ from nrf_ray.errors import MissingArtifact
 from nrf_ray.graph.blobs import Blobs
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
-from nrf_ray.parquet import read_table, to_arrow, write_table
-from nrf_ray.report import table_name, write_tables
+from nrf_ray.results.parquet import read_table, to_arrow, write_table
+from nrf_ray.results.write import table_name, write_tables
 from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, STAGES, TRANSFER
 
 TABLES = (RESULTS, DATASETS, ROBUSTNESS, TRANSFER, STAGES)

@@ -19,7 +19,7 @@ from nrf_ray.graph.canonical import digest
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.record import FileEntry
 from nrf_ray.graph.store import RECORD, Store, place_of
-from nrf_ray.recompute import recompute
+from nrf_ray.inspection.verify_set import recompute
 from nrf_ray.stages.construct import construct
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.training.recipes import Recipe

@@ -15,11 +15,11 @@ from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.stage import walk
 from nrf_ray.graph.store import Store
-from nrf_ray.parquet import to_arrow
-from nrf_ray.report import stage_rows, write_tables
+from nrf_ray.results.parquet import to_arrow
+from nrf_ray.results.summary import print_summary, print_tables
+from nrf_ray.results.write import stage_rows, write_tables
 from nrf_ray.rows import wilson
 from nrf_ray.statistics import correlation, seed_means
-from nrf_ray.summary import print_summary, print_tables
 from nrf_ray.tables import DATASETS, EXTRA, RESULTS, ROBUSTNESS, STAGES, TRANSFER
 from nrf_ray.theory_tables import USEFULNESS
 from nrf_ray.training.recipes import Recipe

@@ -9,8 +9,8 @@ from nrf_ray.graph.attempts import note_lost
 from nrf_ray.graph.bucket import Bucket
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
-from nrf_ray.parquet import schema
-from nrf_ray.report import stage_rows, write_tables
+from nrf_ray.results.parquet import schema
+from nrf_ray.results.write import stage_rows, write_tables
 from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, STAGES, TRANSFER, Measure, Row, Table
 from tests.cluster.toys import Toy, sweep_of, toy
 

@@ -17,11 +17,11 @@ from nrf_ray.data.shards import read_shard, write_shard
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
+from nrf_ray.inspection.verify_set import recompute
 from nrf_ray.page import gallery, passages
 from nrf_ray.page.snapshot import Start
 from nrf_ray.presets import PRESETS
-from nrf_ray.recompute import recompute
-from nrf_ray.report import write_tables
+from nrf_ray.results.write import write_tables
 from nrf_ray.stages.import_weights import ImportSpec
 from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS
 from tests.results.conftest import Run

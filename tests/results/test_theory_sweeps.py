@@ -23,9 +23,9 @@ from nrf_ray.gaussian.pictures import draw_figure_4, draw_figure_14
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.presets import PRESETS
-from nrf_ray.report import write_tables
+from nrf_ray.results.summary import print_summary
+from nrf_ray.results.write import write_tables
 from nrf_ray.stages.usefulness import UNITS_FILE
-from nrf_ray.summary import print_summary
 from nrf_ray.sweep import TheoryGrid
 from nrf_ray.theory_rows import STATEMENTS, VERDICTS
 from nrf_ray.theory_summary import print_theory

@@ -34,8 +34,8 @@ from nrf_ray.page.outline import Outline, ended, outline_name, outline_of, read_
 from nrf_ray.page.passages import is_outdated
 from nrf_ray.page.snapshot import RunState, Standing, Start
 from nrf_ray.page.standing import bottlenecks, by_frontier, by_store, failures_among
-from nrf_ray.report import write_tables
-from nrf_ray.summary import print_summary
+from nrf_ray.results.summary import print_summary
+from nrf_ray.results.write import write_tables
 from nrf_ray.sweep import Sweep
 from tests.cluster.toys import Toy, sweep_of, toy
 from tests.frames import results, transfers

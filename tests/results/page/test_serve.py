@@ -18,7 +18,7 @@ from nrf_ray.graph.store import Store
 from nrf_ray.page.command import current
 from nrf_ray.page.outline import outline_name, outline_of, page_name
 from nrf_ray.page.serve import make_server
-from nrf_ray.report import write_tables
+from nrf_ray.results.write import write_tables
 from tests.cluster.toys import Toy, sweep_of, toy
 
 SWEEP = sweep_of(toy(Toy(name="first")).named("the first"))

@@ -141,7 +141,7 @@ def _is_table(file: str) -> bool:
 
 
 def _table(store: Store, name: str) -> "pa.Table":
-    from nrf_ray.parquet import read_table
+    from nrf_ray.results.parquet import read_table
 
     try:
         return read_table(store.blobs, name)

@@ -15,8 +15,8 @@ from nrf_ray.errors import ConfigError, CorruptArtifact, StagesFailed
 from nrf_ray.graph.drivers import live_drivers
 from nrf_ray.graph.garbage import collect, find
 from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
-from nrf_ray.kept import committed, find_place, open_store
 from nrf_ray.options import StoreUri
+from nrf_ray.results.stored_sweep import committed, find_place, open_store
 
 
 def status(*, store: StoreUri = "./runs") -> None:
@@ -141,7 +141,7 @@ def verify(
 
 def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]:
     """Compute every constructed set again; return the labels of those with a problem, or that cannot be computed."""
-    from nrf_ray.recompute import recompute
+    from nrf_ray.inspection.verify_set import recompute
 
     known = {info.ref.digest: info.ref for info in map(dataset_named, datasets)}
     looked_at, wrong = 0, []

@@ -11,7 +11,7 @@ from nrf_ray.graph.drivers import Heart
 from nrf_ray.graph.frontier import Frontier, Progress
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store, place_of
-from nrf_ray.parquet import read_table, to_arrow, write_table
+from nrf_ray.results.parquet import read_table, to_arrow, write_table
 from nrf_ray.sweep import Sweep
 from nrf_ray.tables import STAGES, Table
 

@@ -14,13 +14,13 @@ from nrf_ray.cluster.address import check_address, check_listening
 from nrf_ray.display.console import make_console
 from nrf_ray.display.durations import span
 from nrf_ray.errors import ConfigError, StagesFailed
-from nrf_ray.forecast import Machine, error_lines, forecast, forecast_lines, machine_named, this_machine
 from nrf_ray.graph.estimates import Estimates, learn
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
 from nrf_ray.options import RunOptions
+from nrf_ray.run.forecast import Machine, error_lines, forecast, forecast_lines, machine_named, this_machine
 from nrf_ray.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def _finish(
     began: float,
 ) -> int:
     """Write the tables and the last page, print the summary, and return the exit code."""
-    from nrf_ray.report import replaced_keys, write_tables
-    from nrf_ray.summary import print_summary
+    from nrf_ray.results.summary import print_summary
+    from nrf_ray.results.write import replaced_keys, write_tables
 
     former = replaced_keys(sweep, store)
     tables = write_tables(sweep, store, outcome.frontier if outcome else None)
