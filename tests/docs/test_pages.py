@@ -1,6 +1,7 @@
 """Links lead somewhere, every sweep is described, and every claim has its number and its command."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,15 @@ def test_pictures_of_pages_are_small_and_ours() -> None:
     for picture in pictures:
         assert picture.suffix == ".svg"
         assert picture.stat().st_size < 200_000
+
+
+def test_the_tour_is_the_contract_of_the_layers() -> None:
+    tour = (ROOT / "CONTRIBUTING.md").read_text().partition("## The tour")[2].split("```")[1].strip().splitlines()
+    shown = [re.split(r"\s{2,}", line)[0].split(" | ") for line in tour if not line.startswith("sweeps/")]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = [layer.replace("nrf_ray.", "").split(" | ") for layer in contracts[0]["layers"]]
+    assert shown == layers
+    rooms = {
+        path.stem for path in (ROOT / "nrf_ray").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert rooms - {"__init__"} == {room for layer in layers for room in layer}
