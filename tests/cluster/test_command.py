@@ -21,6 +21,7 @@ from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.store import Store
 from nrf_ray.options import Options
 from nrf_ray.results.write import write_tables
+from tests.signals import ctrl_c_is_minded
 from tests.sweeps import transfer_grid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,14 +146,10 @@ def test_kill_9_loses_nothing_that_was_finished(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_stopped_run_ends_in_time_and_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
     store = tmp_path / "stopped"
-    # A test run that was itself started in the background ignores SIGINT, and so would everything below it.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with ctrl_c_is_minded():
         process = subprocess.Popen(
             command(store), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-    finally:
-        signal.signal(signal.SIGINT, before)
     wait_for_records(store, 1, process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)  # seconds are promised, and test_interrupt sees to them

@@ -11,6 +11,7 @@ import pytest
 from nrf_ray.cluster import interrupt
 from nrf_ray.cluster.interrupt import FORCED, STOP_SECONDS, handlers_kept, stop_in_time
 from nrf_ray.errors import INTERRUPTED
+from tests.signals import ctrl_c_is_minded
 
 ROOT = Path(__file__).resolve().parents[2]
 STUBBORN = """
@@ -31,12 +32,8 @@ with stop_in_time():
 
 def start(*command: str, until: bytes) -> "subprocess.Popen[bytes]":
     """Start a process of Python, and return when it has written the line `until`."""
-    # A test run that was itself started in the background ignores SIGINT, and so would everything below it.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with ctrl_c_is_minded():
         process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    finally:
-        signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     assert until in iter(process.stdout.readline, b"")
     return process

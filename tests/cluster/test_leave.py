@@ -9,6 +9,7 @@ import pytest
 
 from nrf_ray.cluster.leave import leave_with
 from nrf_ray.errors import INTERRUPTED
+from tests.signals import ctrl_c_is_minded
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,9 +43,9 @@ runpy.run_path("sweeps/transfer_grid.py", run_name="__main__")
 
 
 def python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+    command = [sys.executable, "-c", code, *arguments]
+    with ctrl_c_is_minded():
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(

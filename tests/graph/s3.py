@@ -6,6 +6,7 @@ Run as `python -m tests.graph.s3`: prints its port, and serves until its standar
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +38,17 @@ def running() -> Iterator[str]:
 def serve() -> None:
     """Serve until the standard input is closed."""
     from moto.s3.models import s3_backends
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
 
+    put_object, one_at_a_time = S3Response.put_object, threading.Lock()
+
+    def atomic_put(response: S3Response) -> object:
+        """Look whether there is such an object and write it, as S3 does: nobody comes between. Moto lets others."""
+        with one_at_a_time:
+            return put_object(response)
+
+    S3Response.put_object = atomic_put
     s3_backends["123456789012"]["aws"].create_bucket(BUCKET, "us-east-1")
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
