@@ -177,8 +177,9 @@ def _taken_apart(text: str) -> _Module:
             if isinstance(part, DEFINITIONS):
                 inner.append(tables[part.name, part.lineno])
         if not only_imports:
+            statement = _Statement(node, inner)
             for name in (ALL, *(names or (EFFECTS,))):
-                statements.setdefault(name, []).append(_Statement(node, inner))
+                statements.setdefault(name, []).append(statement)
     for name in _imported_for_effect(tree):
         statements[EFFECTS].append(_Statement(ast.Expr(ast.Name(name, ast.Load())), []))
     return _Module(statements, imports)

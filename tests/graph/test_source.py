@@ -186,6 +186,16 @@ def test_another_function_of_the_same_name_is_seen_although_both_are_used(packag
     assert digest_after(package, "stage.py", both.format("mine", "tools.knives")) != before
 
 
+def test_what_a_function_imports_is_seen_also_where_its_whole_module_counts(package: Path):
+    """Regression: of two looks at a function, by its name and with its whole module, the second missed its imports."""
+    write(package / "stage.py", "from pack import mine\ndef body(): return mine.get(), vars(mine)\n")
+    write(package / "mine.py", "def get():\n    from pack.lazy import late\n    return late\n")
+    before = digest_now()
+    for name in (source.ALL, "get"):
+        assert [used for used, _ in source._definition(source._Place("pack.mine", name)).uses] == ["late"]
+    assert digest_after(package, "lazy.py", "late = 2\n") != before
+
+
 def test_stages_of_one_module_have_digests_of_their_own(package: Path):
     assert digest_now() != digest_now(name="unused")
 
