@@ -157,7 +157,7 @@ class Importer(SourceFileLoader):
         return compile(self.tree, self.path, "exec", dont_inherit=True)
 
 
-@dataclass
+@dataclass(eq=False)
 class Order:
     """A plugin of pytest: within a file the tests that took least time on the unmutated module run first."""
 
@@ -211,10 +211,12 @@ def write_states(states: dict[str, str]) -> None:
 def run_child(job: Job, folder: Path, output: str) -> int:
     """Run the tests of `job` in this process, which ends after it; return the exit status."""
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
     os.dup2(1, 2)
+    print(f"\n{job.row.module}: {job.mutant.name if job.mutant else 'unmutated'}", flush=True)
     if job.mutant:
         job.mutant.apply()
     importer = Importer(job.row.module, str(path_of(job.row.module)))
@@ -291,7 +293,9 @@ def main() -> int:
             print(f"{known.get(job.mutant.name, 'new'):<8} {job.mutant.name}")
         return 0
     jobs = [job for job in jobs if not known.get(job.mutant.name, "").startswith("equal")]
-    found = run(jobs, known, args)
+    if args.only and not jobs:
+        parser.error(f"there is no mutant {args.only!r}; --list --all names all")
+    found = run(jobs, args) if jobs else {}
     if args.write:
         names = {job.mutant.name for job in everything if in_sample(job)}
         write_states({name: state for name, state in {**known, **found}.items() if name in names})
@@ -301,9 +305,10 @@ def main() -> int:
     return 1 if weaker and not args.write else 0
 
 
-def run(jobs: list[Job], known: dict[str, str], args: argparse.Namespace) -> dict[str, str]:
+def run(jobs: list[Job], args: argparse.Namespace) -> dict[str, str]:
     """Run the tests on the unmutated modules, then on the mutants; print a line for each; return the states."""
     os.chdir(ROOT)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # children are killed then, too
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # a fork takes no threads along
     for library in LIBRARIES:
         importlib.import_module(library)
