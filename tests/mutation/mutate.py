@@ -226,8 +226,10 @@ def run_child(job: Job, folder: Path, output: str) -> int:
     order = Order(Counter(json.loads(times.read_text()) if job.mutant else {}))
     import pytest
 
-    scratch = f"--basetemp={folder / str(os.getpid())}"
-    code = int(pytest.main([*PYTEST, scratch, *(f"tests/{test}" for test in job.row.tests)], plugins=[order]))
+    options = [*PYTEST, f"--basetemp={folder / str(os.getpid())}"]
+    if job.mutant:  # a test that waits for ever ends sooner than by its usual limit
+        options += ["-o", f"timeout={10 * max(order.seconds.values()) + 10:.0f}"]
+    code = int(pytest.main([*options, *(f"tests/{test}" for test in job.row.tests)], plugins=[order]))
     if not job.mutant:
         times.write_text(json.dumps(order.seconds))
     loader = getattr(sys.modules.get(job.row.module), "__loader__", None)
