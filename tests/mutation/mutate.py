@@ -1,9 +1,9 @@
 """Run the tests on mutants of the modules that matter most, and say which mutants no test notices.
 
 `python -m tests.mutation.mutate` runs a fixed sample of all mutants and fails if one survives that `mutants.txt` calls
-killed: then tests have become weaker. `--write` stores the outcomes there. `--new --write` runs only mutants that are
-not in the file yet; that is enough after a change of the code. A line `equal NAME  # REASON` is written by hand, for a
-mutant that behaves like the code; it is never run.
+killed: then tests have become weaker. `--write` stores the outcomes there. After a change of the code it is enough to run
+`--state new --write`, and after new tests `--state survived --write`. A line `equal NAME  # REASON` is written by hand:
+that mutant behaves like the code and is never run.
 
 A parent process imports the heavy libraries once and forks a child for each mutant. The child imports the module with
 the mistake and runs the tests until one fails. No file changes, so the digests of sources that are part of records stay
@@ -279,7 +279,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the tests on mutants of some modules.")
     parser.add_argument("--list", action="store_true", help="print the mutants and what is known of them; then exit")
     parser.add_argument("--all", action="store_true", help="all mutants, not only the sample")
-    parser.add_argument("--new", action="store_true", help="only mutants that mutants.txt does not name")
+    parser.add_argument("--state", choices=["new", "killed", "survived"], help="only mutants of this state; see --list")
     parser.add_argument("--module", choices=[row.module for row in ROWS], help="only mutants of this module")
     parser.add_argument("--only", metavar="NAME", help="only this mutant")
     parser.add_argument("--workers", type=int, default=2, help="mutants at once, default 2")
@@ -289,7 +289,7 @@ def main() -> int:
     known, everything = read_states(), jobs_of()
     jobs = [job for job in everything if args.all or args.only or in_sample(job)]
     jobs = [job for job in jobs if args.module in (None, job.row.module) and args.only in (None, job.mutant.name)]
-    jobs = [job for job in jobs if not (args.new and job.mutant.name in known)]
+    jobs = [job for job in jobs if args.state in (None, known.get(job.mutant.name, "new"))]
     if args.list:
         for job in jobs:
             print(f"{known.get(job.mutant.name, 'new'):<8} {job.mutant.name}")

@@ -138,5 +138,5 @@ def test_the_stored_outcomes_are_of_the_code_of_today() -> None:
     same = len(set(SAMPLE) & set(stored))
     assert same >= 0.9 * max(len(SAMPLE), len(stored)), (
         f"{same} of {len(SAMPLE)} mutants are in {mutate.STATES.name}, which has {len(stored)}: "
-        "run `python -m tests.mutation.mutate --new --write`"
+        "run `python -m tests.mutation.mutate --state new --write`"
     )
