@@ -132,7 +132,7 @@ LIBRARIES = (
 PLUGINS = ("--disable-plugin-autoload", "-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin")
 PYTEST = (
     *("-o", "addopts=", *PLUGINS, "-p", "no:cacheprovider", "--strict-markers", "--import-mode=importlib"),
-    *("--assert=plain", "-x", "-q", "-m", "not slow and not gpu and not browser"),
+    *("--assert=plain", "--tb=short", "-x", "-q", "-m", "not slow and not gpu and not browser"),
 )
 MEMORY = 6 << 30
 """Bytes that a child may take: a mistake can make a loop endless."""
