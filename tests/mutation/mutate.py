@@ -53,9 +53,13 @@ class Row(NamedTuple):
     """Files below `tests/`, quick ones and those that catch most first. None may start Ray; importing it is well."""
 
 
+CONSTRUCTIONS = (
+    *("science/test_constructions.py", "science/test_matching.py", "science/test_controls.py"),
+    *("science/test_substitution.py", "science/test_modes.py", "science/test_constructed_sets.py"),
+)
 ROWS = (
     Row(
-        "nrf_ray.attacks",
+        "nrf_ray.attacks.pgd",
         0.42,
         (
             *("science/test_attacks.py", "science/test_restarts.py", "science/test_modes.py", "science/test_meter.py"),
@@ -63,27 +67,22 @@ ROWS = (
         ),
     ),
     Row(
-        "nrf_ray.threat",
+        "nrf_ray.attacks.threat",
         0.48,
         (
             *("science/test_specs.py", "science/test_threat.py", "science/test_controls.py"),
             *("science/test_restarts.py", "science/test_attacks.py", "science/test_text_models.py"),
         ),
     ),
+    Row("nrf_ray.constructions.crafted", 1.0, CONSTRUCTIONS),
+    Row("nrf_ray.constructions.adversarial", 1.0, CONSTRUCTIONS),
+    Row("nrf_ray.constructions.matching", 1.0, CONSTRUCTIONS),
     Row(
-        "nrf_ray.constructions",
-        1.0,
-        (
-            *("science/test_constructions.py", "science/test_matching.py", "science/test_controls.py"),
-            *("science/test_substitution.py", "science/test_modes.py", "science/test_constructed_sets.py"),
-        ),
-    ),
-    Row(
-        "nrf_ray.controls",
+        "nrf_ray.constructions.controls",
         0.6,
         ("science/test_controls.py", "science/test_constructed_sets.py", "results/test_text_features.py"),
     ),
-    Row("nrf_ray.checks", 0.2, ("science/test_trust.py", "science/test_text_models.py")),
+    Row("nrf_ray.attacks.checks", 0.2, ("science/test_trust.py", "science/test_text_models.py")),
     Row(
         "nrf_ray.graph.store",
         0.44,
