@@ -154,7 +154,7 @@ def executed(small_store: Path) -> Iterator[Callable[[Path], Executed]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @every_notebook
 def test_executed_on_a_small_store(path: Path, executed: Callable[[Path], Executed]) -> None:
     outputs = executed(path).outputs
@@ -171,7 +171,7 @@ def html(outputs: Iterable[Any]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_gallery_shows_texts_with_the_words_that_were_replaced(executed: Callable[[Path], Executed]) -> None:
     shown = html(executed(FOLDER / "05_gallery.ipynb").outputs)
     assert texts.EMPTY not in shown
@@ -181,7 +181,7 @@ def test_the_gallery_shows_texts_with_the_words_that_were_replaced(executed: Cal
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_cost_of_a_sweep_is_that_of_its_own_stages(small_store: Path, executed: Callable[[Path], Executed]) -> None:
     outputs = executed(FOLDER / "09_cost.ipynb").outputs
     stages = pq.read_table(small_store / "sweeps" / "transfer_grid" / "stages.parquet").num_rows

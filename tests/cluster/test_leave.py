@@ -45,7 +45,7 @@ runpy.run_path("sweeps/transfer_grid.py", run_name="__main__")
 def python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", code, *arguments]
     with ctrl_c_is_minded():
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
 
 
 @pytest.mark.parametrize(

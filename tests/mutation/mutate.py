@@ -76,7 +76,7 @@ ROWS = (
     ),
     Row("nrf_ray.constructions.crafted", 1.0, CONSTRUCTIONS),
     Row("nrf_ray.constructions.adversarial", 1.0, CONSTRUCTIONS),
-    Row("nrf_ray.constructions.matching", 1.0, CONSTRUCTIONS),
+    Row("nrf_ray.constructions.matching", 0.3, CONSTRUCTIONS),
     Row(
         "nrf_ray.constructions.controls",
         0.6,
