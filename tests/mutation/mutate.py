@@ -301,18 +301,22 @@ def main() -> int:
     jobs = [job for job in jobs if not known.get(job.mutant.name, "").startswith("equal")]
     if args.only and not jobs:
         parser.error(f"there is no mutant {args.only!r}; --list --all names all")
-    found = run(jobs, args) if jobs else {}
-    if args.write:
-        names = {job.mutant.name for job in everything if in_sample(job)}
-        write_states({name: state for name, state in {**known, **found}.items() if name in names})
+    found: dict[str, str] = {}
+    try:
+        if jobs:
+            run(jobs, args, found)
+    finally:
+        if args.write:  # what is known when the run is stopped, too
+            names = {job.mutant.name for job in everything if in_sample(job)}
+            write_states({name: state for name, state in {**known, **found}.items() if name in names})
     weaker = [name for name, state in found.items() if state == "survived" and known.get(name) == "killed"]
     for name in weaker:
         print(f"was killed, survives now: {name}")
     return 1 if weaker and not args.write else 0
 
 
-def run(jobs: list[Job], args: argparse.Namespace) -> dict[str, str]:
-    """Run the tests on the unmutated modules, then on the mutants; print a line for each; return the states."""
+def run(jobs: list[Job], args: argparse.Namespace, found: dict[str, str]) -> None:
+    """Run the tests on the unmutated modules, then on the mutants; print a line for each; put the states in `found`."""
     os.chdir(ROOT)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # children are killed then, too
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # a fork takes no threads along
@@ -325,7 +329,7 @@ def run(jobs: list[Job], args: argparse.Namespace) -> dict[str, str]:
     sys.modules["torch"].set_num_threads(1)
     assert "nrf_ray" not in sys.modules
     gc.freeze()  # pytest collects garbage several times at its end
-    found, seconds, limits, began = {}, Counter(), {}, time.monotonic()
+    seconds, limits, began = Counter(), {}, time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         unmutated = {job.row: Job(job.row, job.tree) for job in jobs}
         for job, code, took in outcomes([*unmutated.values()], limits, args, Path(name)):
@@ -346,7 +350,6 @@ def run(jobs: list[Job], args: argparse.Namespace) -> dict[str, str]:
         )
         print(f"{seconds[row.module]:.0f} s")
     print(f"{len(found)} mutants in {time.monotonic() - began:.0f} s")
-    return found
 
 
 if __name__ == "__main__":

@@ -113,7 +113,9 @@ def test_a_mutant_that_was_killed_and_survives_fails_the_run(
     assert mutate.read_states() == states
     seen = []
     for found in ({first: "killed", second: "survived"}, {first: "survived", second: "killed"}):
-        monkeypatch.setattr(mutate, "run", lambda jobs, args, found=found: seen.extend(jobs) or found)
+        monkeypatch.setattr(
+            mutate, "run", lambda jobs, args, into, found=found: seen.extend(jobs) or into.update(found)
+        )
         assert mutate.main() == (found[first] == "survived")
     assert {job.mutant.name for job in seen} == set(SAMPLE) - {third}
     assert capsys.readouterr().out == f"was killed, survives now: {first}\n"
