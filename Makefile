@@ -15,9 +15,8 @@ layers:
 test:
 	pytest
 
-slow:  ## the main job, which takes the whole machine, then all else that takes minutes
-	pytest -n 0 -m slow tests/test_main_job.py
-	pytest -m slow --ignore tests/test_main_job.py
+slow:  ## the main job and all else that takes minutes
+	pytest -n 0 -m slow
 
 pin:  ## after a change of a stage's code that cannot change its results
 	python -m tests.golden.pin

@@ -4,7 +4,7 @@ When the interpreter shuts down, Ray's exit handlers, threads and C++ destructor
 (SIGSEGV, SIGABRT), or print a traceback if an interrupt left Ray half imported, although the command has ended and has
 said how. So a process in which Ray is loaded skips the shutdown. `session.connect` has stopped Ray before. If an
 interrupt left it half started, its processes die with this one: on Linux the kernel ends them, on macOS a process of
-Ray's does.
+Ray's does. Only the agents of a raylet that was killed live on, for about a minute.
 """
 
 import os
