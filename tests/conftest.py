@@ -11,6 +11,7 @@ the process that prints collects no tests, and knows no other conftest.
 import fcntl
 import gc
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,7 +31,6 @@ leave.skips_shutdown = lambda: False
 TRIED = "faults tried"
 
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]
-
 
 FIRST = ("analysis/test_notebooks.py", "cluster/", "docs/", "planted/", "faults/", "results/", "science/")
 """What takes longest comes first: files are handed out in order, and no process shall be busy alone at the end."""
@@ -72,6 +72,7 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
         with (shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process in which `make` failed
                 folder.mkdir()
                 make(folder)
                 done.touch()

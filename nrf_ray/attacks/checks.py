@@ -31,7 +31,7 @@ SIGNIFICANT = 0.05
 NOISE_DRAWS = 200
 """Random points tried for every image."""
 NOISE_ROWS = 128
-"""Of few images, as many points are looked at together: a pass of eight rows takes nearly as long as one of 128."""
+"""Of few images, so many points are looked at together: a pass of 8 rows takes half as long as one of 128."""
 EXTRA_RESTARTS = 5
 """Random restarts that are tried beyond those of the attack."""
 
