@@ -1,8 +1,8 @@
 """Every chart of the notebooks as a function from a table to a figure; galleries are in `gallery`, costs in `cost`.
 
-The tables are those of `nrf_ray.evidence`, with the paper's numbers beside them (`paper.beside`). Lines through points
-are intervals, hollow diamonds are published numbers, and the footnote says what each is. A table without rows gives a
-figure that says so.
+The tables are those of `nrf_ray.tables.contrasts`, with the paper's numbers beside them (`paper.beside`). Lines through
+points are intervals, hollow diamonds are published numbers, and the footnote says what each is. A table without rows
+gives a figure that says so.
 """
 
 import textwrap
@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import BboxBase
 
-from nrf_ray.display.printing import ball_text
-from nrf_ray.recipe_summary import KNOBS, RULES, chosen
 from nrf_ray.statistics import regression
+from nrf_ray.sweep.wording import ball_text
+from nrf_ray.tables.recipe_search import KNOBS, RULES, chosen
 from style import (
     BLACK,
     BLUE,
@@ -130,7 +130,7 @@ def learning_and_transfer(
 ) -> Figure:
     """Draw Figure 3 or 13: what architectures learn of D_det against how often they are fooled.
 
-    `points` are rows of `nrf_ray.evidence.learnt_and_fooled` of one set and one attack, `correlations` those of
+    `points` are rows of `nrf_ray.tables.contrasts.learnt_and_fooled` of one set and one attack, `correlations` those of
     `figure_3` for the same tables: r is what stands there, and where nothing does there is no line either. `published`
     has the paper's `arch`, `learnt` and `fooled`. Raises ValueError where points are of several sets or attacks.
     """

@@ -22,10 +22,10 @@ import views
 from nrf_ray.constructions.spec import CONSTRUCTIONS, MATCHED
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.load import train_split
-from nrf_ray.display.printing import ball_text
 from nrf_ray.errors import NrfError
-from nrf_ray.evidence import set_text
 from nrf_ray.graph.store import Place, Store
+from nrf_ray.sweep.wording import ball_text
+from nrf_ray.tables.contrasts import set_text
 from style import COLOURS, blank, footnote, nothing, outside_legend, quiet
 
 EMPTY = "There is no constructed set to show; see above which command makes one."

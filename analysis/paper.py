@@ -16,8 +16,8 @@ from typing import Any
 import pandas as pd
 
 import tables
-from nrf_ray import evidence
-from nrf_ray.display.printing import ball_text
+from nrf_ray.sweep.wording import ball_text
+from nrf_ray.tables import contrasts
 
 ILYAS = "Ilyas et al. 2019"
 CIFAR, IMAGENET = "CIFAR-10", "Restricted ImageNet"
@@ -185,9 +185,9 @@ def compared(frame: pd.DataFrame, measure: str, data: str = CIFAR) -> pd.DataFra
     says what was measured in words, `ours` what the frame is about (`tables.load`).
     """
     attacked = measure == "robust_accuracy"
-    keys = [*evidence.ATTACKED, "norm", "epsilon"] if attacked else list(evidence.MODEL)
+    keys = [*contrasts.ATTACKED, "norm", "epsilon"] if attacked else list(contrasts.MODEL)
     keys += [name for name in ("test_set",) if name in frame]
-    summary = evidence.summarise(frame, keys, measure)
+    summary = contrasts.summarise(frame, keys, measure)
     ball = ("trained_norm", "trained_epsilon") if attacked else ("norm", "epsilon")
     words = [_words(row, measure) for row in summary.to_dict("records")]
     about = frame.attrs.get("about", "")
@@ -209,7 +209,7 @@ def leaked(ours: pd.DataFrame) -> pd.DataFrame:
 
 
 def beside(ours: pd.DataFrame, measure: str, data: str = CIFAR) -> pd.DataFrame:
-    """Return `ours`, rows of `nrf_ray.evidence.summarise`, with the paper's number and the re-runs' band beside each.
+    """Return `ours`, rows of `contrasts.summarise`, with the paper's number and the re-runs' band beside each.
 
     `ours` has the columns of `KIND` with `norm`, or where it is about robust accuracy `trained_norm` of the set and
     `norm` and `epsilon` of the attack. Added are `paper`, `paper_source` and its setting `paper_of`; `reruns`, how many

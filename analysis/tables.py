@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
-from nrf_ray.display.printing import ball_text, interval_text, share_text
+from nrf_ray.display.printing import interval_text, share_text
 from nrf_ray.errors import NrfError
-from nrf_ray.evidence import model_text, set_text
 from nrf_ray.graph.store import Store
 from nrf_ray.page.pieces import drawn
 from nrf_ray.results.parquet import read_table, schema, to_arrow
-from nrf_ray.results.stored_sweep import DECLARED
-from nrf_ray.tables import EXTRA
+from nrf_ray.sweep.wording import ball_text
+from nrf_ray.tables.contrasts import model_text, set_text
+from nrf_ray.tables.registry import table_named
+from nrf_ray.tables.trained_models import EXTRA
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -48,8 +49,8 @@ def load(sweep: str, table: str, *, one_dataset: bool = True) -> pd.DataFrame:
         found = read_table(store().blobs, f"sweeps/{sweep}/{table}.parquet")
     except (NrfError, OSError, ValueError) as error:
         return _missing(sweep, table, str(error))
-    declared = DECLARED[table].column_names() if table in DECLARED else []
-    if lacking := [name for name in declared if name not in found.column_names]:
+    declared = table_named(table)
+    if lacking := [name for name in (declared.column_names() if declared else ()) if name not in found.column_names]:
         return _missing(sweep, table, f"the one there is of another nrf_ray and lacks {', '.join(lacking)}")
     frame: pd.DataFrame = found.to_pandas()
     preset = (found.schema.metadata or {}).get(b"preset", b"").decode()
@@ -123,7 +124,7 @@ def labelled(table: pd.DataFrame, ball: Sequence[str] = ("norm", "epsilon")) -> 
 
 
 def readable(table: pd.DataFrame, *names: str) -> pd.DataFrame:
-    """Return rows of `nrf_ray.evidence.summarise` as people read them: shares with three digits, intervals beside them.
+    """Return rows of `contrasts.summarise` as people read them: shares with three digits, intervals beside them.
 
     `names` are the columns kept as they are; those of `paper.compared` follow where the table has them, with preset
     and data of ours and of what is published.
@@ -157,7 +158,7 @@ def _missing(sweep: str, table: str, why: str) -> pd.DataFrame:
     """Say how the table comes about, and return it empty."""
     print(f"There is no table {sweep}/{table}: {why}.")
     print(f"Run: {_command(sweep, table)}")
-    declared = DECLARED.get(table)
+    declared = table_named(table)
     if declared is None:
         frame, columns = pd.DataFrame(), {}
     else:

@@ -14,7 +14,6 @@ from IPython.display import HTML
 
 import tables
 import views
-from nrf_ray.display.printing import ORIGIN
 from nrf_ray.errors import NrfError
 from nrf_ray.graph.store import Store
 from nrf_ray.page.gallery import first_shard, kept_galleries
@@ -22,6 +21,7 @@ from nrf_ray.page.html import Html, el
 from nrf_ray.page.passages import is_written, written
 from nrf_ray.page.snapshot import Reading
 from nrf_ray.page.texts import reading
+from nrf_ray.sweep.wording import ORIGIN
 
 EMPTY = "There is no set of texts to show; see above which command makes one."
 

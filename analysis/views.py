@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from nrf_ray import evidence
 from nrf_ray.attacks.trust import CHECKS, LEVELS, read_checks
 from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.display.printing import ORIGIN, ball_text, mode_text
 from nrf_ray.errors import NrfError
+from nrf_ray.sweep.wording import ORIGIN, ball_text, mode_text
+from nrf_ray.tables import contrasts
 from tables import labelled
 
 VERDICTS_OF_MODELS = {
@@ -41,7 +41,7 @@ PLANTED_MODEL = ["modality", "label", "p_human", "p_noise", "noise_norm", "label
 def shares_of_sets(datasets: pd.DataFrame) -> pd.DataFrame:
     """Return what models say of each constructed set: one row a set and kind of verdict (`series`)."""
     rows = [
-        labelled(evidence.summarise(datasets, ORIGIN, column)).assign(series=words)
+        labelled(contrasts.summarise(datasets, ORIGIN, column)).assign(series=words)
         for column, words in VERDICTS_OF_MODELS.items()
     ]
     return pd.concat(rows, ignore_index=True)
@@ -99,14 +99,15 @@ def kinds_of_units(usefulness: pd.DataFrame) -> pd.DataFrame:
     """Return, for each kind of model, the mean shares of its penultimate units that are robust, useful, useless."""
     kinds = list(KINDS_OF_UNITS)
     shares = usefulness.assign(**{kind: usefulness[kind] / usefulness["units"] for kind in kinds})
-    return labelled(shares.groupby(evidence.MODEL, dropna=False)[kinds].mean().reset_index())
+    return labelled(shares.groupby(contrasts.MODEL, dropna=False)[kinds].mean().reset_index())
 
 
 def parts_used(planted: pd.DataFrame) -> pd.DataFrame:
     """Return what models say by which part (`series`) of sets labelled by one; the phase diagram shows the others."""
     one_part = planted[planted["label"] != "both"]
     rows = [
-        evidence.summarise(one_part, PLANTED_MODEL, column).assign(series=words) for column, words in PARTS_USED.items()
+        contrasts.summarise(one_part, PLANTED_MODEL, column).assign(series=words)
+        for column, words in PARTS_USED.items()
     ]
     return _planted_labels(pd.concat(rows, ignore_index=True))
 
@@ -134,7 +135,7 @@ def leaked(leakage: pd.DataFrame) -> pd.DataFrame:
     """Return what is learnt of each set through each kind of features (`series`), certified in the smallest ball."""
     certified = leakage["ball_epsilon"].isna() | (leakage["ball_epsilon"] == leakage["ball_epsilon"].min())
     keys = ["features", "mode", "feature_norm", "feature_epsilon", "meets_spec", *ORIGIN]
-    summary = labelled(evidence.summarise(leakage[certified], keys, "accuracy"))
+    summary = labelled(contrasts.summarise(leakage[certified], keys, "accuracy"))
     series = [
         f"{row['features']} features, {ball_text(row['feature_norm'], row['feature_epsilon'])}"
         + ("" if row["features"] == "linear" else mode_text(row["mode"]))

@@ -9,7 +9,7 @@ Neither ray nor torch is imported before something has to run.
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from typing import TypeVar, cast
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
@@ -22,47 +22,25 @@ from nrf_ray.doctor.command import doctor
 from nrf_ray.errors import INTERRUPTED, NrfError
 from nrf_ray.export.command import export, export_sweep
 from nrf_ray.inspection import commands
-from nrf_ray.options import Defaults, Options, PlantedOptions, TheoryOptions
 from nrf_ray.page.command import report
 from nrf_ray.run.command import run_or_plan
-from nrf_ray.sweep import Grid, PlantedGrid, Sweep, TheoryGrid
+from nrf_ray.sweep.flags import Flags, RunOptions
+from nrf_ray.sweep.sweep import Sweep
 
-DEFAULTS = Options()
-THEORY_DEFAULTS = TheoryOptions()
-PLANTED_DEFAULTS = PlantedOptions()
-
-
-def sweep_main(build: Callable[[Grid], Sweep], axes: Defaults = lambda preset: {}, *, preset: str = "laptop") -> None:
-    """Run the sweep file that defines `build` by the flags in sys.argv, and exit; `axes` and `preset` are its own."""
-    app = _sweep_app(build)
-
-    @app.default
-    def run(options: Options = DEFAULTS) -> int:
-        grid = options.grid(axes, preset)
-        return run_or_plan(replace(build(grid), preset=grid.preset.name), options)
-
-    leave_with(lambda: _guarded(app))
+OptionsT = TypeVar("OptionsT", bound=RunOptions)
+GridT = TypeVar("GridT")
 
 
-def theory_main(build: Callable[[TheoryGrid], Sweep]) -> None:
-    """Run the sweep file that defines `build`, a sweep over Gaussian instances, by the flags in sys.argv, and exit."""
-    app = _sweep_app(build)
+def sweep_main(build: Callable[[GridT], Sweep], flags: Flags[OptionsT, GridT]) -> None:
+    """Run the sweep file that defines `build` by the flags in sys.argv, and exit."""
+    app = _app(f"{build.__name__}.py", sys.modules[build.__module__].__doc__)
+    defaults = flags.options()
 
-    @app.default
-    def run(options: TheoryOptions = THEORY_DEFAULTS) -> int:
-        return run_or_plan(build(options.grid()), options)
+    def run(options: RunOptions = defaults) -> int:
+        return run_or_plan(build(flags.grid(cast(OptionsT, options))), options)
 
-    leave_with(lambda: _guarded(app))
-
-
-def planted_main(build: Callable[[PlantedGrid], Sweep]) -> None:
-    """Run the sweep file that defines `build`, a sweep over planted sets, by the flags in sys.argv, and exit."""
-    app = _sweep_app(build)
-
-    @app.default
-    def run(options: PlantedOptions = PLANTED_DEFAULTS) -> int:
-        return run_or_plan(build(options.grid()), options)
-
+    run.__annotations__["options"] = flags.options
+    app.default(run)
     leave_with(lambda: _guarded(app))
 
 
@@ -77,10 +55,6 @@ def nrf_app() -> App:
     for command in (*commands.COMMANDS, report, export, export_sweep, compare, doctor):
         app.command(command)
     return app
-
-
-def _sweep_app(build: Callable[..., Sweep]) -> App:
-    return _app(f"{build.__name__}.py", sys.modules[build.__module__].__doc__)
 
 
 def _app(name: str, text: str | None) -> App:

@@ -20,16 +20,19 @@ from dataclasses import replace
 
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.cells import ConstructedSet, Model, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.constructions.spec import MATCHED, construction_named
-from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError
-from nrf_ray.feature_rows import linear_leakage_row, network_leakage_row, usefulness_row
 from nrf_ray.presets import Preset
-from nrf_ray.rows import result_row
-from nrf_ray.sweep import Axes, Grid, Sweep
-from nrf_ray.tables import Row
+from nrf_ray.sweep.flags import of_models
+from nrf_ray.sweep.grid import Axes, Grid
+from nrf_ray.sweep.models_and_sets import ConstructedSet, Model, constructed, crafted_by, trained
+from nrf_ray.sweep.sweep import Sweep, over_datasets
+from nrf_ray.sweep.table import Row
+from nrf_ray.tables.leakage import linear_leakage_row, network_leakage_row
+from nrf_ray.tables.trained_models import result_row
+from nrf_ray.tables.usefulness import usefulness_row
 from nrf_ray.training.recipes import Recipe
 
 NAME = "feature_usefulness"
@@ -60,7 +63,7 @@ def feature_usefulness(grid: Grid) -> Sweep:
         raise ConfigError(
             f"{NAME} measures in balls of the preset's radii, whose norm is {', '.join(grid.preset.norms)}"
         )
-    return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
+    return over_datasets(NAME, grid, _rows)
 
 
 def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
@@ -128,5 +131,7 @@ def _units(grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
         yield usefulness_row(NAME, dataset, model, attack, examples=grid.preset.test_examples)
 
 
+FLAGS = of_models(axes)
+
 if __name__ == "__main__":
-    sweep_main(feature_usefulness, axes)
+    sweep_main(feature_usefulness, FLAGS)

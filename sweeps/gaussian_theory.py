@@ -13,17 +13,68 @@ trained on data. Cost: about 80 core-seconds.
     python sweeps/gaussian_theory.py --dimension 100 --epsilon 0.25    # other instances
 """
 
-from nrf_ray.cli import theory_main
+from dataclasses import dataclass
+
+from cyclopts import Parameter
+
+from nrf_ray.cli import sweep_main
+from nrf_ray.errors import ConfigError
 from nrf_ray.stages import gaussian
 from nrf_ray.stages.figures import FigureSpec, figure_4, figure_14
 from nrf_ray.stages.gaussian import TheorySpec
-from nrf_ray.sweep import Sweep, TheoryGrid
-from nrf_ray.tables import Row
-from nrf_ray.theory_rows import figure_4_rows, figure_14_rows, theory_rows
+from nrf_ray.sweep.axes import axis, check_axes, number, whole
+from nrf_ray.sweep.flags import Flags, RunOptions
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.sweep.table import Row
+from nrf_ray.tables.gaussian_theory import figure_4_rows, figure_14_rows, theory_rows
 
 NAME = "gaussian_theory"
 FIGURE_4 = FigureSpec(mean=(10.0, -1.0), variances=(25.0, 0.5), radii=(0.0, 1.0, 10.0), samples=500, seed=0)
 FIGURE_14 = FigureSpec(mean=(2.0, 0.2), variances=(0.16, 0.0009), radii=(0.0, 0.5), samples=500, seed=0)
+
+
+MAX_DIMENSION = 500
+"""Of a Gaussian instance; its gradient descent takes minutes there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TheoryGrid:
+    """The axes of a sweep over random Gaussian instances: every combination is one."""
+
+    dimensions: tuple[int, ...]
+    epsilons: tuple[float, ...]
+    """Below 1, the smallest standard deviation of every instance: there Theorem 2 is proved."""
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        check_axes(self)
+        for dimension in self.dimensions:
+            if not 2 <= dimension <= MAX_DIMENSION:
+                raise ConfigError(f"dimension is {dimension}; it must be from 2 to {MAX_DIMENSION}")
+        for eps in self.epsilons:
+            if not 0 < eps < 1:
+                raise ConfigError(f"eps is {eps:g}; Theorem 2 holds for eps in (0, eps0), and eps0 = 1 in this sweep")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TheoryOptions(RunOptions):
+    """The flags of a sweep over random Gaussian instances. Lists are by comma."""
+
+    dimension: str = "2,5,20,50"
+    """Dimensions d of x."""
+    epsilon: str = "0.1,0.5,0.9"
+    """Radii of the adversary; the smallest standard deviation of the data is 1."""
+    seeds: str = "0,1,2"
+    """Seeds of the instances."""
+
+    def grid(self) -> TheoryGrid:
+        """Return the axes, or raise ConfigError with the range that is allowed."""
+        return TheoryGrid(
+            dimensions=axis(self.dimension, lambda text: whole(text, "--dimension"), ()),
+            epsilons=axis(self.epsilon, number, ()),
+            seeds=axis(self.seeds, whole, ()),
+        )
 
 
 def gaussian_theory(grid: TheoryGrid) -> Sweep:
@@ -42,5 +93,7 @@ def gaussian_theory(grid: TheoryGrid) -> Sweep:
     return Sweep(NAME, tuple(rows), figures)
 
 
+FLAGS = Flags(options=TheoryOptions, grid=TheoryOptions.grid)
+
 if __name__ == "__main__":
-    theory_main(gaussian_theory)
+    sweep_main(gaussian_theory, FLAGS)

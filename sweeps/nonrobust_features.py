@@ -16,14 +16,18 @@ from collections.abc import Iterator
 from itertools import product
 
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.cells import constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.constructions.spec import CONSTRUCTIONS, MATCHED, construction_named
-from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.presets import Preset
-from nrf_ray.rows import dataset_row, extra_rows, result_row, robustness_rows
-from nrf_ray.sweep import Axes, Grid, Sweep
-from nrf_ray.tables import Row
+from nrf_ray.sweep.flags import of_models
+from nrf_ray.sweep.grid import Axes, Grid
+from nrf_ray.sweep.models_and_sets import constructed, crafted_by, trained
+from nrf_ray.sweep.sweep import Sweep, over_datasets
+from nrf_ray.sweep.table import Row
+from nrf_ray.tables.constructed_sets import dataset_row
+from nrf_ray.tables.robustness import robustness_rows
+from nrf_ray.tables.trained_models import extra_rows, result_row
 
 NAME = "nonrobust_features"
 KNOWN = tuple(name for name in CONSTRUCTIONS if name not in MATCHED)
@@ -37,7 +41,7 @@ def axes(preset: Preset) -> Axes:
 def nonrobust_features(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
     grid.allow_constructions(NAME, KNOWN)
-    return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
+    return over_datasets(NAME, grid, _rows)
 
 
 def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
@@ -70,5 +74,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
                     yield from robustness_rows(NAME, grid, dataset, student, threat)
 
 
+FLAGS = of_models(axes)
+
 if __name__ == "__main__":
-    sweep_main(nonrobust_features, axes)
+    sweep_main(nonrobust_features, FLAGS)

@@ -19,24 +19,32 @@ Planted sets are datasets by name, so every other sweep takes them too:
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from nrf_ray.attacks.specs import Attack, pgd_attack
-from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.cli import planted_main
+from nrf_ray.attacks.threat import Norm, ThreatModel
+from nrf_ray.cli import sweep_main
 from nrf_ray.data.catalogue import DatasetInfo
-from nrf_ray.data.planted import KINDS, Planted, parse_planted, planted
-from nrf_ray.feature_rows import usefulness_row
+from nrf_ray.data.planted import KINDS, LABELS, MODALITIES, Planted, parse_planted, planted
+from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.features.pretrained_readers import pretrained_named
 from nrf_ray.graph.stage import Stage
-from nrf_ray.planted_cells import model_of_read_labels, planted_model, preset_of, reader_of, set_of
-from nrf_ray.planted_rows import footprint_row, planted_row, reliance_of
 from nrf_ray.presets import Preset
-from nrf_ray.rows import result_row, robustness_row
+from nrf_ray.stages.costs import architecture_named
 from nrf_ray.stages.phase import Cell, PhasePanel, PhaseSpec, phase_diagram
 from nrf_ray.stages.relabel import Part
-from nrf_ray.sweep import PlantedGrid, Sweep
-from nrf_ray.tables import Row
+from nrf_ray.sweep.axes import axis, check_axes, norm_named, number, whole
+from nrf_ray.sweep.flags import Flags, RunOptions
+from nrf_ray.sweep.planted_models import model_of_read_labels, planted_model, preset_of, reader_of, set_of
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.sweep.table import Row
+from nrf_ray.tables.planted import footprint_row, planted_row, reliance_of
+from nrf_ray.tables.robustness import robustness_row
+from nrf_ray.tables.trained_models import result_row
+from nrf_ray.tables.usefulness import usefulness_row
 from nrf_ray.training.recipes import Recipe
 
 NAME = "planted_features"
@@ -46,6 +54,121 @@ READ: dict[str, Part] = {"human": "human", "noise": "noise"}
 """Of sets labelled by one part, the part that labels are also read in."""
 UNIT_STEPS, UNIT_EXAMPLES = 5, 32
 """What the usefulness of units is measured with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlantedGrid:
+    """The axes of a sweep over planted sets: every combination of the first six is trained for every seed."""
+
+    modalities: tuple[str, ...]
+    """image, text."""
+    labels: tuple[str, ...]
+    """What labels go by: human, noise, both, conflict."""
+    noises: tuple[float, ...]
+    """Norms of the noise part, in units of the modality's default."""
+    norms: tuple[Norm, ...]
+    """Norms of the attacks and of adversarial training."""
+    epsilons: tuple[float, ...]
+    """Radii of the attacks; adversarial training is within the first."""
+    archs: tuple[str, ...]
+    """Architectures, each for what it reads; empty for the presets'."""
+    trainings: tuple[str, ...]
+    """standard, adversarial."""
+    seeds: tuple[int, ...]
+    phase_shares: tuple[float, ...]
+    """Predictivenesses of the noise part in the phase diagram."""
+    phase_noises: tuple[float, ...]
+    """Norms of the noise part in the phase diagram, in units of the modality's default."""
+    readers: tuple[str, ...] = ()
+    """Pretrained networks that read labels in human parts; where there is none, a model is trained to."""
+    train: int = 2000
+    """Training examples of every set."""
+    test: int = 500
+    """Test examples of every set."""
+    brief: bool = False
+    """Short trainings: does everything run?"""
+
+    def __post_init__(self) -> None:
+        check_axes(self, may_be_empty=("archs", "readers"))
+        for name, values, known in (
+            ("modality", self.modalities, MODALITIES),
+            ("label", self.labels, LABELS),
+            ("training", self.trainings, ("standard", "adversarial")),
+        ):
+            for value in values:
+                lookup(dict.fromkeys(known), value, name)
+        if len(self.readers) > len(self.modalities):
+            raise ConfigError(
+                f"{len(self.readers)} readers ({', '.join(self.readers)}) for {' and '.join(self.modalities)}: one "
+                "reads images and one texts; leave out what is not used"
+            )
+        for modality in self.modalities:
+            if self.archs and not self.archs_for(modality):
+                reads = KINDS[modality].reads
+                raise ConfigError(f"{', '.join(self.archs)} reads no {reads}; add an architecture that does")
+            for norm in self.norms:
+                for eps in self.epsilons:
+                    ThreatModel(norm=norm, eps=eps).check_fits(KINDS[modality].shape)
+        if "l2_token" in self.norms and any(KINDS[modality].reads != "texts" for modality in self.modalities):
+            raise ConfigError("l2_token bounds the words of texts; choose --modality text with it")
+
+    def archs_for(self, modality: str) -> tuple[str, ...]:
+        """Return those of the architectures that read `modality`."""
+        return tuple(arch for arch in self.archs if architecture_named(arch).reads == KINDS[modality].reads)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PlantedOptions(RunOptions):
+    """The flags of a sweep over planted sets. Lists are by comma."""
+
+    modality: str = "image,text"
+    """What is planted: image (grey), colour, text."""
+    label: str = "human,noise,both,conflict"
+    """What labels go by: the human part, the noise part, both, or the noise part against the human part."""
+    noise: str = "1"
+    """Norms of the noise part, in units of the modality's default."""
+    norm: str = "l2"
+    """Norms of attacks and adversarial training: l2, linf; l2_token for texts alone."""
+    epsilon: str = "0.25"
+    """Radii of attacks in pixel units of [0, 1]; adversarial training is within the first."""
+    arch: str | None = None
+    """Architectures, each trained on what it reads; by default one for images and one for texts."""
+    training: str = "standard,adversarial"
+    """Kinds of training."""
+    seeds: str = "0,1,2"
+    """Seeds of the replicates."""
+    phase_share: str = "0.6,0.8,0.9,1"
+    """Of the phase diagram: how often the noise part shows the label, where the human part does 9 times in 10."""
+    phase_noise: str = "0.5,1,2,4"
+    """Of the phase diagram: norms of the noise part, in units of the modality's default."""
+    reader: str | None = None
+    """Pretrained networks that read labels in human parts: resnet18 (images), hf:NAME (texts); else one is trained."""
+    train: int = 2000
+    """Training examples of every set."""
+    test: int = 500
+    """Test examples of every set."""
+    brief: Annotated[bool, Parameter(negative=())] = False
+    """Train for two epochs: does everything run? (its numbers mean nothing)"""
+
+    def grid(self) -> PlantedGrid:
+        """Return the axes, or raise ConfigError with what is allowed."""
+        return PlantedGrid(
+            modalities=axis(self.modality, str, ()),
+            labels=axis(self.label, str, ()),
+            noises=axis(self.noise, lambda text: number(text, "--noise"), ()),
+            norms=axis(self.norm, norm_named, ()),
+            epsilons=axis(self.epsilon, number, ()),
+            archs=axis(self.arch, str, ()),
+            trainings=axis(self.training, str, ()),
+            seeds=axis(self.seeds, whole, ()),
+            phase_shares=axis(self.phase_share, lambda text: number(text, "--phase-share"), ()),
+            phase_noises=axis(self.phase_noise, lambda text: number(text, "--phase-noise"), ()),
+            readers=axis(self.reader, str, ()),
+            train=self.train,
+            test=self.test,
+            brief=self.brief,
+        )
 
 
 def planted_features(grid: PlantedGrid) -> Sweep:
@@ -145,5 +268,7 @@ def _phases(grid: PlantedGrid, preset: Preset, modality: str) -> tuple[PhasePane
     return PhasePanel(modality=modality, arch=arch, p_human=P_HUMAN, cells=tuple(cells)), rows, stages
 
 
+FLAGS = Flags(options=PlantedOptions, grid=PlantedOptions.grid)
+
 if __name__ == "__main__":
-    planted_main(planted_features)
+    sweep_main(planted_features, FLAGS)

@@ -17,14 +17,16 @@ from dataclasses import replace
 from itertools import product
 
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.cells import constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.constructions.spec import construction_named
-from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.presets import Preset
-from nrf_ray.rows import recipe_row
-from nrf_ray.sweep import Axes, Grid, Sweep
-from nrf_ray.tables import Row
+from nrf_ray.sweep.flags import of_models
+from nrf_ray.sweep.grid import Axes, Grid
+from nrf_ray.sweep.models_and_sets import constructed, crafted_by, trained
+from nrf_ray.sweep.sweep import Sweep, over_datasets
+from nrf_ray.sweep.table import Row
+from nrf_ray.tables.recipe_search import recipe_row
 from nrf_ray.training.recipes import Augmentation, Recipe, StepSchedule
 
 NAME = "recipe_search"
@@ -47,7 +49,7 @@ def recipe_search(grid: Grid) -> Sweep:
         attacks="it attacks no student",
         extra_tests="recipes are told apart on the test set alone",
     )
-    return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
+    return over_datasets(NAME, grid, _rows)
 
 
 def recipes(preset: Preset) -> list[Recipe]:
@@ -79,5 +81,7 @@ def _how(recipe: Recipe) -> str:
     return f"lr {recipe.lr:g}, batch {recipe.batch_size}, {drop}, {views}"
 
 
+FLAGS = of_models(axes)
+
 if __name__ == "__main__":
-    sweep_main(recipe_search, axes)
+    sweep_main(recipe_search, FLAGS)

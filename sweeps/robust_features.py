@@ -15,14 +15,18 @@ from collections.abc import Iterator
 from itertools import product
 
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.cells import Model, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.constructions.spec import MATCHED, construction_named
-from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.presets import Preset
-from nrf_ray.rows import dataset_row, result_row, robustness_row, robustness_rows
-from nrf_ray.sweep import Axes, Grid, Sweep
-from nrf_ray.tables import Row
+from nrf_ray.sweep.flags import of_models
+from nrf_ray.sweep.grid import Axes, Grid
+from nrf_ray.sweep.models_and_sets import Model, constructed, crafted_by, trained
+from nrf_ray.sweep.sweep import Sweep, over_datasets
+from nrf_ray.sweep.table import Row
+from nrf_ray.tables.constructed_sets import dataset_row
+from nrf_ray.tables.robustness import robustness_row, robustness_rows
+from nrf_ray.tables.trained_models import result_row
 
 NAME = "robust_features"
 
@@ -36,7 +40,7 @@ def robust_features(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
     grid.allow_constructions(NAME, MATCHED)
     grid.refuse(NAME, extra_tests="nonrobust_features tests on them")
-    return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
+    return over_datasets(NAME, grid, _rows)
 
 
 def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
@@ -78,5 +82,7 @@ def _threats(grid: Grid) -> list[ThreatModel]:
     return [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
 
 
+FLAGS = of_models(axes)
+
 if __name__ == "__main__":
-    sweep_main(robust_features, axes)
+    sweep_main(robust_features, FLAGS)

@@ -23,14 +23,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.cells import ConstructedSet, Model, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.constructions.spec import CONSTRUCTIONS, ClassWords, Craft, construction_named
-from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError
-from nrf_ray.rows import dataset_row, result_row, robustness_rows, substitution_row
-from nrf_ray.sweep import Grid, Sweep
-from nrf_ray.tables import Row
+from nrf_ray.sweep.flags import of_models
+from nrf_ray.sweep.grid import Grid
+from nrf_ray.sweep.models_and_sets import ConstructedSet, Model, constructed, crafted_by, trained
+from nrf_ray.sweep.sweep import Sweep, over_datasets
+from nrf_ray.sweep.table import Row
+from nrf_ray.tables.constructed_sets import dataset_row
+from nrf_ray.tables.robustness import robustness_rows, substitution_row
+from nrf_ray.tables.trained_models import result_row
 
 NAME = "text_features"
 KNOWN = tuple(name for name, construction in CONSTRUCTIONS.items() if construction.spares != "weak")
@@ -40,7 +44,7 @@ def text_features(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
     grid.allow_constructions(NAME, KNOWN)
     grid.refuse(NAME, extra_tests="it has test texts alone")
-    return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
+    return over_datasets(NAME, grid, _rows)
 
 
 def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
@@ -91,5 +95,7 @@ def _measured(grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
         yield substitution_row(NAME, dataset, model, grid.preset.substitution, grid.preset.test_examples)
 
 
+FLAGS = of_models(preset="text")
+
 if __name__ == "__main__":
-    sweep_main(text_features, preset="text")
+    sweep_main(text_features, FLAGS)

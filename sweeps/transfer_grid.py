@@ -20,13 +20,18 @@ from collections.abc import Iterator
 from itertools import product
 
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.cells import attacked, constructed, crafted_by, trained
 from nrf_ray.cli import sweep_main
 from nrf_ray.constructions.spec import construction_named
-from nrf_ray.data.catalogue import DatasetInfo, dataset_named
-from nrf_ray.rows import dataset_row, result_row, robustness_rows, transfer_row
-from nrf_ray.sweep import Grid, Sweep
-from nrf_ray.tables import Row
+from nrf_ray.data.catalogue import DatasetInfo
+from nrf_ray.sweep.flags import of_models
+from nrf_ray.sweep.grid import Grid
+from nrf_ray.sweep.models_and_sets import attacked, constructed, crafted_by, trained
+from nrf_ray.sweep.sweep import Sweep, over_datasets
+from nrf_ray.sweep.table import Row
+from nrf_ray.tables.constructed_sets import dataset_row
+from nrf_ray.tables.robustness import robustness_rows
+from nrf_ray.tables.trained_models import result_row
+from nrf_ray.tables.transfer import transfer_row
 
 NAME = "transfer_grid"
 KNOWN = ("d_rand", "d_rand_changed", "d_det", "d_other", "leak_rand", "leak_det", "leak_other")
@@ -36,7 +41,7 @@ def transfer_grid(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
     grid.allow_constructions(NAME, KNOWN)
     grid.refuse(NAME, extra_tests="nonrobust_features tests on them")
-    return Sweep(NAME, tuple(row for dataset in grid.datasets for row in _rows(grid, dataset_named(dataset))))
+    return over_datasets(NAME, grid, _rows)
 
 
 def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
@@ -67,5 +72,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
                     yield result_row(NAME, dataset, student)
 
 
+FLAGS = of_models()
+
 if __name__ == "__main__":
-    sweep_main(transfer_grid)
+    sweep_main(transfer_grid, FLAGS)

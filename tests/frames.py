@@ -5,8 +5,12 @@ from typing import Any
 import pandas as pd
 
 from nrf_ray.results.parquet import to_arrow
-from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, TRANSFER, Table
-from nrf_ray.theory_tables import LEAKAGE
+from nrf_ray.sweep.table import Table
+from nrf_ray.tables.constructed_sets import DATASETS
+from nrf_ray.tables.leakage import LEAKAGE
+from nrf_ray.tables.robustness import ROBUSTNESS
+from nrf_ray.tables.trained_models import RESULTS
+from nrf_ray.tables.transfer import TRANSFER
 
 MODEL = {
     "sweep": "s", "dataset": "digits", "construction": "d_det", "norm": "l2", "epsilon": 1.0, "storage": "uint8",

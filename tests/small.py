@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from nrf_ray.attacks.specs import Substitution
-from nrf_ray.options import PlantedOptions
 from nrf_ray.presets import PRESETS, Preset
-from nrf_ray.sweep import Grid, Sweep
+from nrf_ray.sweep.grid import Grid
+from nrf_ray.sweep.sweep import Sweep
 from tests.sweeps import load
 
 text_features = load("text_features")
@@ -38,7 +38,7 @@ def text_sweep(dataset: str) -> Sweep:
 
 def planted_sweep() -> Sweep:
     """Return a sweep over planted images and texts, labelled by one part and by both."""
-    options = PlantedOptions(
+    options = planted_features.PlantedOptions(
         label="human,noise", seeds="0", phase_share="0.9,1", phase_noise="1", train=128, test=40, brief=True
     )
     with pytest.MonkeyPatch.context() as patch:

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from nrf_ray import cli
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.sweep import Sweep
 
 FOLDER = Path(__file__).resolve().parents[1] / "sweeps"
 

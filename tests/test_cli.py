@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["transfer_grid.py", *flags])
     with pytest.raises(SystemExit) as exit_:
-        cli.sweep_main(transfer_grid.transfer_grid)
+        cli.sweep_main(transfer_grid.transfer_grid, transfer_grid.FLAGS)
     out = capsys.readouterr()
     code = exit_.value.code
     assert isinstance(code, int)

@@ -51,9 +51,8 @@ def planned(words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     module = load_sweep(Path(words[0]).stem)
     monkeypatch.setattr(sys, "argv", words)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    entry = cli.theory_main if module.__name__.endswith("gaussian_theory") else cli.sweep_main
     with pytest.raises(SystemExit) as exit_:
-        entry(getattr(module, Path(words[0]).stem))
+        cli.sweep_main(getattr(module, Path(words[0]).stem), module.FLAGS)
     assert isinstance(exit_.value.code, int)
     return exit_.value.code
 

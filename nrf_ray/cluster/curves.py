@@ -11,7 +11,7 @@ from tensorboardX import SummaryWriter
 
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.sweep import Sweep
 
 
 def curves_folder(sweep: Sweep, store: Store) -> str | None:

@@ -19,7 +19,7 @@ from rich.text import Text
 from nrf_ray.cluster.search import StageSearcher
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.frontier import Frontier, Progress
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.sweep import Sweep
 
 LINE_SECONDS = 10.0
 STALL_SECONDS = 60.0

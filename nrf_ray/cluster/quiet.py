@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from nrf_ray.display.console import make_console
+from nrf_ray.display.printing import make_console
 
 
 @contextmanager

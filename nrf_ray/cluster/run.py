@@ -28,7 +28,7 @@ from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import Plan
 from nrf_ray.graph.stage import Resources, workers_of
 from nrf_ray.graph.store import Store
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.sweep import Sweep
 
 
 @dataclass(frozen=True, kw_only=True)

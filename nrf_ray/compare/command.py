@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nrf_ray.display.console import make_console
+from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.results.stored_sweep import find_sweep, open_store, sweep_names
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from nrf_ray.compare.rows import TableComparison
 from nrf_ray.errors import ConfigError
 from nrf_ray.results.parquet import to_arrow
-from nrf_ray.tables import Column, Table
+from nrf_ray.sweep.table import Column, Table
 
 CHANGES = Table(
     "changes",

@@ -1,12 +1,61 @@
-"""How numbers are printed: grilles of names and numbers, means with their intervals, explanations under them."""
+"""Tables as people see them: names and numbers as data, and how a terminal prints them.
 
-from typing import Any
+The page takes the same data, so page and terminal cannot differ.
+"""
 
-import pandas as pd
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TextIO
+
 from rich.console import Console
 from rich.table import Table as Grille
 
-from nrf_ray.statistics import t_interval
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE_WIDTH = 180
+"""Columns where the output is no terminal: tables in a log should not be cut to the width of nobody's window."""
+
+
+class Estimate(NamedTuple):
+    """A number that is shown with its interval."""
+
+    value: float
+    ends: tuple[float, float] | None
+    """Of its interval, where it has one."""
+    text: str = ""
+    """What is printed."""
+
+
+Cell = str | Estimate
+"""What stands in one place of a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultTable:
+    """A table of names and numbers, with what the numbers are."""
+
+    title: str
+    columns: tuple[str, ...]
+    names: int
+    """How many columns, from the first, are names; the others are numbers."""
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...]
+    """What the numbers are."""
+    failure: str = ""
+    """What is wrong, where something that must hold does not."""
+
+    @property
+    def texts(self) -> list[tuple[str, ...]]:
+        """The rows as they are printed."""
+        return [tuple(cell_text(cell) for cell in row) for row in self.rows]
+
+
+def cell_text(cell: Cell) -> str:
+    """Return what is printed of a cell."""
+    return cell if isinstance(cell, str) else cell.text
 
 
 def share_text(value: float) -> str:
@@ -17,20 +66,44 @@ def share_text(value: float) -> str:
 
 def interval_text(low: float, high: float) -> str:
     """Return an interval of shares in brackets; nothing where it is missing."""
-    return "" if pd.isna(low) else f"[{share_text(low)}, {share_text(high)}]"
+    return "" if math.isnan(low) else f"[{share_text(low)}, {share_text(high)}]"
 
 
-def mean_ci(values: "pd.Series[float]") -> str:
-    """Return mean and 95% t interval over `values` (one per seed) as text; a single value stands alone.
+def share(value: float, low: float = math.nan, high: float = math.nan) -> Estimate:
+    """Return a share as a cell, with the ends of the interval that another column prints."""
+    return Estimate(value, None if math.isnan(low) else (low, high), share_text(value))
+
+
+def mean(values: "pd.Series[float]") -> Cell:
+    """Return mean and 95% t interval over `values` (one per seed) as a cell; a single value stands alone.
 
     Nothing where a value is missing.
     """
+    from nrf_ray.statistics import t_interval
+
     if values.isna().any():
         return ""
     interval = t_interval(values)
     if interval.n < 2:
-        return share_text(interval.estimate)
-    return f"{share_text(interval.estimate)} ± {share_text(interval.high - interval.estimate)}"
+        return share(interval.estimate)
+    text = f"{share_text(interval.estimate)} ± {share_text(interval.high - interval.estimate)}"
+    return Estimate(interval.estimate, (interval.low, interval.high), text)
+
+
+def over_seeds(rows: "pd.DataFrame", *columns: str) -> list[Cell]:
+    """Return, for each of `columns`, the mean over architectures and then over seeds, as `mean` does."""
+    from nrf_ray.statistics import seed_means
+
+    return [mean(seed_means(rows, column)) for column in columns]
+
+
+def make_console(file: TextIO | None = None) -> Console:
+    """Return a console on `file` (stdout without one): as wide as the terminal, or `FILE_WIDTH` in a file or pipe.
+
+    Square brackets are text: datasets have them in their names.
+    """
+    out = file or sys.stdout
+    return Console(file=out, width=None if out.isatty() else FILE_WIDTH, highlight=False, markup=False)
 
 
 def make_grille(title: str, *columns: str, names: int) -> Grille:
@@ -46,29 +119,14 @@ def explain(console: Console, text: str) -> None:
     console.print(f"{text}\n", style="dim", markup=False)
 
 
-ORIGIN = ["construction", "norm", "epsilon", "start", "source_training", "storage", "craft_mode"]
-"""Columns that say how a training set was made."""
-
-
-def origin_text(construction: Any, start: Any, source_training: Any, storage: Any, craft_mode: Any) -> str:
-    """Return what a training set is, as in "d_det of robust source" or "d_robust from noise, made fast"."""
-    robust_source = source_training == "adversarial" and construction != "d_robust"
-    text = f"{construction} of robust source" if robust_source else construction
-    text = f"{text} from {start}" if isinstance(start, str) else text
-    text = f"{text}, {storage}" if storage == "float32" else text
-    return f"{text}, made fast" if craft_mode == "fast" else text
-
-
-def mode_text(mode: Any) -> str:
-    """Return how a network was trained, to be put behind its name; nothing for the faithful mode."""
-    return {"faithful": "", "fast": ", trained fast"}.get(mode, ", imported")
-
-
-def ball_text(norm: Any, epsilon: Any) -> str:
-    """Return norm and radius of a ball; nothing where there is none."""
-    return f"{norm} {epsilon:g}" if isinstance(norm, str) else ""
-
-
-def modes_text(modes: "pd.Series[str]") -> str:
-    """Return how the networks behind some rows were computed, as in "Mode: faithful."."""
-    return f"Mode: {', '.join(sorted(modes.dropna().unique())) or 'none'}."
+def print_results(console: Console, tables: Iterable[ResultTable]) -> None:
+    """Print tables, each with what its numbers are and with what is wrong."""
+    for table in tables:
+        grille = make_grille(table.title, *table.columns, names=table.names)
+        for row in table.texts:
+            grille.add_row(*row)
+        console.print(grille)
+        for note in table.notes:
+            explain(console, note)
+        if table.failure:
+            console.print(table.failure, style="bold red")

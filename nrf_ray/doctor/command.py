@@ -5,7 +5,7 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
-from nrf_ray.display.console import make_console
+from nrf_ray.display.printing import make_console
 from nrf_ray.doctor.clusters import judge_cluster, look_at_cluster
 from nrf_ray.doctor.findings import Finding, Level
 from nrf_ray.doctor.machine import (
@@ -20,7 +20,7 @@ from nrf_ray.doctor.network import judge_authentication, judge_listeners, look_a
 from nrf_ray.doctor.places import judge_data, judge_store, look_at_data, look_at_store
 from nrf_ray.doctor.versions import judge_versions, look_at_versions
 from nrf_ray.graph.blobs import local_root
-from nrf_ray.options import StoreUri
+from nrf_ray.results.stored_sweep import StoreUri
 
 STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from nrf_ray.display.console import make_console
+from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.options import StoreUri
-from nrf_ray.results.stored_sweep import KeptSweep, committed, find_place, find_sweep, open_store
+from nrf_ray.results.stored_sweep import KeptSweep, StoreUri, committed, find_place, find_sweep, open_store
 
 
 def export(

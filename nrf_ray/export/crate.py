@@ -17,7 +17,8 @@ from nrf_ray.export.extra import needed
 from nrf_ray.export.fresh import new_folder
 from nrf_ray.graph.canonical import digest
 from nrf_ray.graph.record import Record
-from nrf_ray.results.stored_sweep import STAGES, KeptSweep
+from nrf_ray.results.stored_sweep import KeptSweep
+from nrf_ray.tables.stages import STAGES
 
 if TYPE_CHECKING:
     from rocrate.model.computerlanguage import ComputerLanguage
@@ -281,8 +282,8 @@ class _Writer:
             )
             entity["exampleOfWork"] = {"@id": f"#output-{table}"}
             results.append(entity)
-        name = f"{STAGES}.parquet"
-        stages = {"name": STAGES, "description": "one row is one stage of the sweep", "encodingFormat": PARQUET}
+        name = f"{STAGES.name}.parquet"
+        stages = {"name": STAGES.name, "description": f"one row is {STAGES.row}", "encodingFormat": PARQUET}
         results.append(self._file(name, self.sweep.read(name), **stages))
         for name in self.sweep.shown:
             results.append(self._file(name, self.sweep.read(name), name=name, encodingFormat=MEDIA[Path(name).suffix]))

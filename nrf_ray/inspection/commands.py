@@ -10,13 +10,12 @@ from rich.console import Console
 
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.naming import split_names
-from nrf_ray.display.console import make_console
+from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, CorruptArtifact, StagesFailed
 from nrf_ray.graph.drivers import live_drivers
 from nrf_ray.graph.garbage import collect, find
 from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
-from nrf_ray.options import StoreUri
-from nrf_ray.results.stored_sweep import committed, find_place, open_store
+from nrf_ray.results.stored_sweep import StoreUri, committed, find_place, open_store
 
 
 def status(*, store: StoreUri = "./runs") -> None:

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from nrf_ray.display.printing import Estimate, ResultTable
 from nrf_ray.display.svg import ticks
 from nrf_ray.graph.canonical import digest
 from nrf_ray.page.html import Html, el, join
-from nrf_ray.page.snapshot import Curve, Estimate, ResultTable, Scatter
+from nrf_ray.page.snapshot import Curve, Scatter
 
 MOST_ROWS = 60
 MOST_PANELS = 4
@@ -21,31 +22,11 @@ SERIES = 7
 WIDTH = 976.0
 """Pixels of a chart of dots on a large screen."""
 
-_DECIMAL = r"-?\d*\.\d+"
-_ESTIMATE = re.compile(rf"({_DECIMAL})(?: ± ({_DECIMAL}))?")
-_INTERVAL = re.compile(rf"({_DECIMAL}), ({_DECIMAL})")
-
-
-def estimate(cell: str, interval: str = "") -> Estimate | None:
-    """Return the number in a cell as the summary prints it (".853 ± .039", ".25"); None where it is something else.
-
-    `interval` is a cell that has the ends of its interval (".02, .19"), where there is one.
-    """
-    match, apart = _ESTIMATE.fullmatch(cell), _INTERVAL.fullmatch(interval)
-    if match is None:
-        return None
-    value = float(match[1])
-    if apart is not None:
-        return Estimate(value, (float(apart[1]), float(apart[2])))
-    half = float(match[2]) if match[2] else None
-    return Estimate(value, None if half is None else (value - half, value + half))
-
 
 def estimates(table: ResultTable, column: int) -> dict[int, Estimate]:
-    """Return the numbers of a column by row; those with an interval of 95% in the next column have that."""
-    beside = column + 1 < len(table.columns) and "95%" in table.columns[column + 1]
-    found = {i: estimate(row[column], row[column + 1] if beside else "") for i, row in enumerate(table.rows)}
-    return {i: number for i, number in found.items() if number is not None}
+    """Return the numbers of a column by row."""
+    cells = ((i, row[column]) for i, row in enumerate(table.rows))
+    return {i: cell for i, cell in cells if isinstance(cell, Estimate)}
 
 
 def charted(table: ResultTable) -> list[int]:
@@ -103,7 +84,7 @@ def bounds(numbers: Iterable[Estimate]) -> tuple[float, float]:
 
 def dots(table: ResultTable) -> Html | None:
     """Return a chart of a table, a panel a column and a dot with its interval a row; None where it has no numbers."""
-    columns, rows = charted(table), table.rows[:MOST_ROWS]
+    columns, rows = charted(table), table.texts[:MOST_ROWS]
     if not columns or not rows:
         return None
     names = [" ".join(part for part in row[: table.names] if part) for row in rows]

@@ -4,12 +4,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nrf_ray.display.console import make_console
+from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.store import Store
-from nrf_ray.options import StoreUri
 from nrf_ray.page.outline import driver_of, page_name, read_outline
-from nrf_ray.results.stored_sweep import open_store
+from nrf_ray.results.stored_sweep import StoreUri, open_store
 
 
 def report(

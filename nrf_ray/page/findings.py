@@ -1,66 +1,28 @@
 """What came out so far: the tables of the summary, and the figures that go with them.
 
-The tables are those that a run prints on the terminal, taken from the same code, so page and terminal cannot differ.
+The tables are those that a run prints on the terminal (`nrf_ray.tables.registry.result_tables`).
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table as Grille
 
-from nrf_ray.display.printing import share_text
-from nrf_ray.evidence import figure_3, learnt_and_fooled
+from nrf_ray.display.printing import Estimate, share_text
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Metrics
-from nrf_ray.page.snapshot import Estimate, ResultTable, Scatter, Spot
+from nrf_ray.page.snapshot import Scatter, Spot
 from nrf_ray.results.parquet import to_arrow
-from nrf_ray.results.summary import print_tables
-from nrf_ray.sweep import Sweep
-from nrf_ray.tables import RESULTS, TRANSFER
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.tables.contrasts import figure_3, learnt_and_fooled
+from nrf_ray.tables.trained_models import RESULTS
+from nrf_ray.tables.transfer import TRANSFER
 
 
 def frames_so_far(sweep: Sweep, metrics: Mapping[Key, Metrics]) -> dict[str, pd.DataFrame]:
     """Return the tables of `sweep` with the rows whose stages all have metrics."""
     filled = sweep.filled(metrics)
     return {table.name: to_arrow(table, rows).to_pandas() for table, rows in filled.items() if rows}
-
-
-def result_tables(frames: Mapping[str, pd.DataFrame]) -> tuple[ResultTable, ...]:
-    """Return what the summary prints of `frames`, as data."""
-    shelf = _Shelf(width=1000)
-    print_tables(shelf, frames)
-    return tuple(shelf.tables)
-
-
-class _Shelf(Console):
-    """A console that keeps what is printed on it: grilles, each with the explanations that follow it."""
-
-    def __init__(self, *, width: int) -> None:
-        super().__init__(width=width, quiet=True)
-        self.tables: list[ResultTable] = []
-
-    def print(self, *objects: Any, **how: Any) -> None:
-        """Keep `objects`."""
-        for printed in objects:
-            if isinstance(printed, Grille):
-                self.tables.append(_table_of(printed))
-            else:
-                last = self.tables[-1]
-                self.tables[-1] = replace(last, notes=(*last.notes, str(printed).strip()))
-
-
-def _table_of(grille: Grille) -> ResultTable:
-    columns = [[str(cell) for cell in column.cells] for column in grille.columns]
-    return ResultTable(
-        title=str(grille.title),
-        columns=tuple(str(column.header) for column in grille.columns),
-        names=sum(column.justify == "left" for column in grille.columns),
-        rows=tuple(zip(*columns, strict=True)),
-        notes=(),
-    )
 
 
 def scatters(frames: Mapping[str, pd.DataFrame]) -> tuple[Scatter, ...]:

@@ -5,30 +5,21 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
+from nrf_ray.display.printing import ResultTable
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Place, Store
 from nrf_ray.page.curves import CurveReader
-from nrf_ray.page.findings import frames_so_far, result_tables, scatters
+from nrf_ray.page.findings import frames_so_far, scatters
 from nrf_ray.page.gallery import Shown, kept_galleries, update_galleries
 from nrf_ray.page.origin import Records, origin_of
 from nrf_ray.page.outline import Outline, driver_of, read_outline
-from nrf_ray.page.snapshot import (
-    HELD,
-    Curve,
-    Gallery,
-    Reading,
-    ResultTable,
-    RunState,
-    Scatter,
-    Snapshot,
-    StageFact,
-    Working,
-)
+from nrf_ray.page.snapshot import HELD, Curve, Gallery, Reading, RunState, Scatter, Snapshot, StageFact, Working
 from nrf_ray.page.standing import by_store, failures_among
 from nrf_ray.results.stored_sweep import kept_table
-from nrf_ray.sweep import Sweep
-from nrf_ray.tables import STAGES
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.tables.registry import result_tables
+from nrf_ray.tables.stages import STAGES
 
 KILLED = (
     "It was killed, or its machine was lost. What is finished is kept: the same command goes on from here, and writes "
@@ -71,7 +62,7 @@ class Known:
     def take(self, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str, Stage]) -> None:
         """Take over tables, and the pictures that stages drew."""
         filled = {name: frame for name, frame in frames.items() if name != STAGES.name and len(frame)}
-        self._tables, self._scatters = result_tables(filled), scatters(filled)
+        self._tables, self._scatters = tuple(result_tables(filled)), scatters(filled)
         self._pictures = {name: self._store.artifact(stage).read(name) for name, stage in pictures.items()}
 
     def take_from_store(self) -> None:

@@ -31,7 +31,7 @@ from nrf_ray.page.known import Known
 from nrf_ray.page.outline import ended, outline_name, outline_of, page_name
 from nrf_ray.page.snapshot import HELD, RunState, StageFact, Standing, Working
 from nrf_ray.page.standing import by_frontier
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.sweep import Sweep
 
 LOCAL_SECONDS, REMOTE_SECONDS = 5.0, 30.0
 """From one page to the next, in a local store and in an object store."""

@@ -20,7 +20,7 @@ from nrf_ray.graph.process import identity
 from nrf_ray.graph.record import arch_of
 from nrf_ray.graph.store import Place, Store
 from nrf_ray.page.snapshot import RunState
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.sweep import Sweep
 
 FORMAT = 1
 

@@ -3,10 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from nrf_ray.display.printing import ResultTable
 from nrf_ray.page.charts import SERIES, charted, curves, dots, family, mark, scatter
 from nrf_ray.page.html import Html, el
 from nrf_ray.page.pieces import drawn, embedded, grid, more, note, scrolling, section
-from nrf_ray.page.snapshot import HELD, Curve, Gallery, ResultTable, RunState, Snapshot, Specimen
+from nrf_ray.page.snapshot import HELD, Curve, Gallery, RunState, Snapshot, Specimen
 
 MOST_ROWS = 200
 MOST_GROUPS = 24
@@ -46,7 +47,7 @@ def _table(number: int, table: ResultTable) -> Html:
     shown = None
     if chart is not None:
         shown = el("figure", _legend(table), scrolling(f"chart: {table.title}", chart))
-    rows = [tuple(row) for row in table.rows[:MOST_ROWS]]
+    rows = table.texts[:MOST_ROWS]
     cut = note(f"The first {MOST_ROWS} of {len(table.rows):,} rows.") if len(table.rows) > MOST_ROWS else None
     return el(
         "article",
@@ -54,12 +55,12 @@ def _table(number: int, table: ResultTable) -> Html:
         shown,
         more(f"table-{number}", "The numbers", grid(table.title, table.columns, rows, names=table.names), cut,
              shown=chart is None),
-        *(note(text) for text in table.notes),
+        *(note(text) for text in (*table.notes, table.failure) if text),
     )  # fmt: skip
 
 
 def _legend(table: ResultTable) -> Html | None:
-    present = {family(row[0]) for row in table.rows}
+    present = {family(row[0]) for row in table.texts}
     if len(present) < 2 or not charted(table):
         return None
     entries = [

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 
+from nrf_ray.display.printing import Estimate, ResultTable
 from nrf_ray.graph.canonical import Key
 
 
@@ -90,27 +90,6 @@ class Failure:
     """Its traceback, where one was kept."""
     blocks: int
     """How many stages could not run because of it, directly or not."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResultTable:
-    """A table of results in the words of the summary on the terminal."""
-
-    title: str
-    columns: tuple[str, ...]
-    names: int
-    """How many columns, from the first, are names; the others are numbers."""
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...]
-    """What the numbers are."""
-
-
-class Estimate(NamedTuple):
-    """A number that is shown with its interval."""
-
-    value: float
-    ends: tuple[float, float] | None
-    """Of its interval, where it has one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from nrf_ray.errors import MissingArtifact
 from nrf_ray.graph.blobs import Blobs
-from nrf_ray.tables import Table
+from nrf_ray.sweep.table import Table
 
 _TYPES = {
     "string": pa.string(),

@@ -6,27 +6,24 @@ so a store that somebody else made can be read too. Nothing here changes a store
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from nrf_ray import planted_tables, tables, theory_tables
+from cyclopts import Parameter
+
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import Place, Store
+from nrf_ray.tables.registry import table_named
+from nrf_ray.tables.stages import STAGES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DECLARED = {
-    table.name: table
-    for module in (tables, theory_tables, planted_tables)
-    for table in vars(module).values()
-    if isinstance(table, tables.Table)
-}
-"""Every table that is declared, by name."""
-
-STAGES = "stages"
-"""The table that tells how the stages of a sweep stand; all others are its results."""
+StoreUri = Annotated[
+    str, Parameter(name="--store", help="The store: a folder, or the URI of a bucket such as s3://bucket/runs.")
+]
+"""The flag of every command that looks into a store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +111,10 @@ def find_sweep(store: Store, name: str) -> KeptSweep:
     folder = f"sweeps/{name}/"
     files = [blob.name.removeprefix(folder) for blob in store.blobs.under(folder.rstrip("/"))]
     found = {file.removesuffix(".parquet"): _table(store, folder + file) for file in files if _is_table(file)}
-    if STAGES not in found:
-        raise ConfigError(f"the sweep {name} of {store.uri} has no {STAGES}.parquet; run its sweep again")
-    found.pop(STAGES)
-    stages = tuple(kept_table(store, f"{folder}{STAGES}.parquet").to_pylist())
+    if STAGES.name not in found:
+        raise ConfigError(f"the sweep {name} of {store.uri} has no {STAGES.name}.parquet; run its sweep again")
+    found.pop(STAGES.name)
+    stages = tuple(kept_table(store, f"{folder}{STAGES.name}.parquet").to_pylist())
     places = [Place(row["stage"], Key(row["key"])) for row in stages]
     records = {record.key: record for record in store.sound_records(places) if record is not None}
     shown = tuple(file for file in files if file.endswith((".svg", ".html")) and "/" not in file)
@@ -127,7 +124,7 @@ def find_sweep(store: Store, name: str) -> KeptSweep:
 def kept_table(store: Store, name: str) -> "pa.Table":
     """Return the table at `name`, or raise ConfigError where it is damaged or lacks columns that are declared."""
     table = _table(store, name)
-    declared = DECLARED.get(name.rsplit("/")[-1].removesuffix(".parquet"))
+    declared = table_named(name.rsplit("/")[-1].removesuffix(".parquet"))
     lacking = [column for column in declared.column_names() if column not in table.column_names] if declared else []
     if lacking:
         raise ConfigError(

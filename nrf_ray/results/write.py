@@ -1,19 +1,16 @@
 """From the records of a sweep to its tables."""
 
-from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from nrf_ray.errors import CorruptArtifact
-from nrf_ray.graph.attempts import lost_attempts
 from nrf_ray.graph.drivers import Heart
-from nrf_ray.graph.frontier import Frontier, Progress
-from nrf_ray.graph.stage import Stage
-from nrf_ray.graph.store import Store, place_of
+from nrf_ray.graph.frontier import Frontier
+from nrf_ray.graph.store import Store
 from nrf_ray.results.parquet import read_table, to_arrow, write_table
-from nrf_ray.sweep import Sweep
-from nrf_ray.tables import STAGES, Table
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.sweep.table import Table
+from nrf_ray.tables.stages import STAGES, stage_rows
 
 
 def write_tables(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> dict[str, pd.DataFrame]:
@@ -46,34 +43,3 @@ def replaced_keys(sweep: Sweep, store: Store) -> int:
 def table_name(sweep: Sweep, table: Table) -> str:
     """Return the blob name of a table of `sweep`."""
     return f"{sweep.folder()}/{table.name}.parquet"
-
-
-def stage_rows(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> list[dict[str, Any]]:
-    """Return the rows of `stages.parquet`: how each stage of `sweep` stands, and what it took."""
-    lost, stages = lost_attempts(store), list(sweep.stages())
-    return [
-        {
-            "sweep": sweep.name,
-            "stage": stage.kind.name,
-            "label": stage.title,
-            "key": stage.key,
-            **standing,
-            "attempts": lost.get(stage.key, 0) + (standing["state"] == "done"),
-            "inputs": " ".join(sorted(handle.key for handle in stage.inputs.values())),
-        }
-        for stage, standing in zip(stages, store.at_once(partial(_standing, store, frontier), stages), strict=True)
-    ]
-
-
-def _standing(store: Store, frontier: Frontier | None, stage: Stage) -> dict[str, Any]:
-    took = ("seconds", "started", "device", "threads", "host")
-    try:
-        record = store.peek(place_of(stage))
-    except CorruptArtifact as error:
-        return {"state": "damaged", "reason": error.problem, **dict.fromkeys(took)}
-    if record is not None:
-        return {"state": "done", "reason": None, **{name: record.provenance[name] for name in took}}
-    progress = frontier.state.get(stage.key) if frontier else None
-    if frontier and progress in (Progress.FAILED, Progress.BLOCKED):
-        return {"state": progress.value, "reason": frontier.errors[stage.key], **dict.fromkeys(took)}
-    return {"state": "missing", "reason": None, **dict.fromkeys(took)}

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from nrf_ray.cluster.address import check_address, check_listening
-from nrf_ray.display.console import make_console
 from nrf_ray.display.durations import span
+from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, StagesFailed
 from nrf_ray.graph.estimates import Estimates, learn
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
-from nrf_ray.options import RunOptions
 from nrf_ray.run.forecast import Machine, error_lines, forecast, forecast_lines, machine_named, this_machine
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.flags import RunOptions
+from nrf_ray.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
     from nrf_ray.cluster.run import Outcome

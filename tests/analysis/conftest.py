@@ -8,10 +8,10 @@ import torch
 
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
-from nrf_ray.options import Options, TheoryOptions
 from nrf_ray.presets import Preset
 from nrf_ray.results.write import write_tables
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.flags import Options
+from nrf_ray.sweep.sweep import Sweep
 from nrf_ray.training.recipes import Recipe
 from tests import small, sweeps
 from tests.texts import corpus, write_texts
@@ -42,8 +42,9 @@ def small_sweeps() -> list[Sweep]:
         grid = options.grid(getattr(module, "axes", lambda preset: {}))
         sweep = getattr(module, name)(replace(grid, preset=shortened(grid.preset)))
         made.append(replace(sweep, preset="smoke"))
-    theory = TheoryOptions(dimension="2", epsilon="0.5", seeds="0").grid()
-    return [*made, sweeps.load("gaussian_theory").gaussian_theory(theory)]
+    gaussian_theory = sweeps.load("gaussian_theory")
+    theory = gaussian_theory.TheoryOptions(dimension="2", epsilon="0.5", seeds="0").grid()
+    return [*made, gaussian_theory.gaussian_theory(theory)]
 
 
 @pytest.fixture(scope="session")

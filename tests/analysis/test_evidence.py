@@ -5,7 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from nrf_ray.evidence import (
+from nrf_ray.statistics import wilson_interval
+from nrf_ray.tables.contrasts import (
     MODEL,
     contrasts,
     differences,
@@ -16,7 +17,6 @@ from nrf_ray.evidence import (
     source_contrasts,
     summarise,
 )
-from nrf_ray.statistics import wilson_interval
 from tests.frames import results, robustness, transfers
 
 

@@ -26,7 +26,7 @@ from nrf_ray.graph.store import Store
 FOLDER = Path(__file__).resolve().parents[2] / "analysis"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 OURS = {path.stem for path in FOLDER.glob("*.py")}
-MAY_IMPORT = {*OURS, "pandas", "os", "IPython.display", "nrf_ray", "nrf_ray.statistics"}
+MAY_IMPORT = {*OURS, "pandas", "os", "IPython.display", "nrf_ray.tables", "nrf_ray.statistics"}
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 

@@ -5,12 +5,11 @@ import math
 import pandas as pd
 import pytest
 
-import conclusions
 import paper
 import tables
 import views
-from nrf_ray import evidence
 from nrf_ray.constructions.spec import CONSTRUCTIONS
+from nrf_ray.tables import conclusions, contrasts
 from tests.frames import leakages, results, robustness
 
 
@@ -181,11 +180,11 @@ def test_what_had_no_partner_is_named_once_and_has_no_difference():
 
 def test_conclusions_of_nothing_say_so():
     nothing = conclusions.NOTHING
-    assert conclusions.of_contrasts(evidence.contrasts(results([]))) == nothing
+    assert conclusions.of_contrasts(contrasts.contrasts(results([]))) == nothing
     assert conclusions.of_figure_3(pd.DataFrame()) == nothing
     assert conclusions.of_theory(pd.DataFrame()) == nothing
     assert conclusions.of_paper(paper.compared(results([]), "clean_accuracy")) == nothing
-    assert conclusions.of_robust_features(evidence.robust_contrasts(robustness([]))) == nothing
+    assert conclusions.of_robust_features(contrasts.robust_contrasts(robustness([]))) == nothing
     assert conclusions.of_leakage(views.leaked(leakages([])), 0.1) == nothing
 
 
@@ -206,7 +205,7 @@ def test_robustness_is_compared_at_the_same_seeds():
         for seed in range(8)
         for name, share in (("d_robust", 0.5), ("d_nonrobust", 0.49), ("d", 0.51))
     ]
-    found = evidence.robust_contrasts(robustness(rows))
+    found = contrasts.robust_contrasts(robustness(rows))
     assert found[["against", "seeds", "shown"]].to_numpy().tolist() == [["d_nonrobust", 8, True], ["d", 8, True]]
     assert found["difference"].tolist() == pytest.approx([0.01, -0.01])
     assert found["holm_p"].tolist() == pytest.approx([4 / 2**8] * 2), "of a table of two rows"

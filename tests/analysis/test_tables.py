@@ -19,7 +19,8 @@ from nrf_ray.attacks.specs import ATTACKS, Attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.graph.blobs import Blobs
 from nrf_ray.results.parquet import to_arrow, write_table
-from nrf_ray.tables import ATTACK_COLUMN, RESULTS
+from nrf_ray.sweep.columns import ATTACK_COLUMN
+from nrf_ray.tables.trained_models import RESULTS
 from tests import frames
 
 

@@ -20,9 +20,9 @@ from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.record import record_of
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
-from nrf_ray.options import Options
 from nrf_ray.run.forecast import forecast, this_machine
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.flags import Options
+from nrf_ray.sweep.sweep import Sweep
 from tests.benchmarks.harness import OUT, report, result
 from tests.benchmarks.processes import OthersWatch
 from tests.sweeps import transfer_grid

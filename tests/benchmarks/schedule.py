@@ -31,8 +31,8 @@ from pathlib import Path
 from nrf_ray.display.svg import Panel, picture
 from nrf_ray.graph.schedule import Schedule, longest_chain, simulate
 from nrf_ray.graph.stage import Resources, Stage, walk
-from nrf_ray.options import Options
 from nrf_ray.run.forecast import HANDOUT_SECONDS
+from nrf_ray.sweep.flags import Options
 from tests.sweeps import load
 
 SWEEPS = ("transfer_grid", "nonrobust_features", "robust_features", "feature_usefulness", "recipe_search")

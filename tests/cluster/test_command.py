@@ -19,8 +19,8 @@ import pytest
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.store import Store
-from nrf_ray.options import Options
 from nrf_ray.results.write import write_tables
+from nrf_ray.sweep.flags import Options
 from tests.signals import ctrl_c_is_minded
 from tests.sweeps import transfer_grid
 

@@ -21,7 +21,7 @@ from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Resources, Stage
 from nrf_ray.graph.store import Store
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.sweep import Sweep
 from tests.cluster.conftest import After, StartCluster
 from tests.cluster.toys import Toy, meeting, place, place_on_gpu, sweep_of, toy, wide
 

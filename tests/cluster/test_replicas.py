@@ -20,8 +20,8 @@ from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
 from nrf_ray.stages.train import TrainSpec, train
-from nrf_ray.sweep import Sweep
-from nrf_ray.tables import Measure, Row
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.sweep.table import Measure, Row
 from nrf_ray.training.recipes import Recipe
 from tests.cluster.toys import TOYS, Toy, sweep_of, together, toy
 

@@ -16,8 +16,8 @@ from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import FAILURE, Store, place_of
-from nrf_ray.results.write import stage_rows
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.tables.stages import stage_rows
 from tests.cluster.toys import Toy, meeting, sweep_of, toy, wide
 
 

@@ -24,8 +24,8 @@ from nrf_ray.graph.store import Store
 from nrf_ray.stages.construct import construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.train import TrainSpec, train
-from nrf_ray.sweep import Sweep
-from nrf_ray.tables import Measure, Row
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.sweep.table import Measure, Row
 from nrf_ray.training.recipes import Recipe
 from tests.cluster.conftest import After, StartCluster
 from tests.cluster.toys import TOYS

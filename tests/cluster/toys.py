@@ -14,8 +14,8 @@ import ray
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact, Store
-from nrf_ray.sweep import Sweep
-from nrf_ray.tables import Column, Measure, Row, Table
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.sweep.table import Column, Measure, Row, Table
 
 TOYS = Table(
     "toys",

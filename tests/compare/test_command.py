@@ -13,7 +13,7 @@ from nrf_ray.compare.origins import compare_origins
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.results.parquet import write_table
 from nrf_ray.results.stored_sweep import find_sweep
-from nrf_ray.tables import Column, Table
+from nrf_ray.sweep.table import Column, Table
 from tests.cluster.toys import Toy, toy
 from tests.export.made_up import made_up, values
 

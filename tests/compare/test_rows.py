@@ -15,8 +15,8 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.results.measured import KEY, MEASURED, about, measured
 from nrf_ray.results.parquet import to_arrow
 from nrf_ray.statistics import wilson_interval
-from nrf_ray.sweep import Sweep
-from nrf_ray.tables import Column, Table
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.sweep.table import Column, Table
 from tests import sweeps
 from tests.export.made_up import TOYS, values
 

@@ -13,7 +13,7 @@ from nrf_ray.data.catalogue import dataset_named, info_of
 from nrf_ray.data.load import load, normalisation
 from nrf_ray.data.naming import parse_name, split_names
 from nrf_ray.errors import ConfigError
-from nrf_ray.options import Options
+from nrf_ray.sweep.flags import Options
 from tests.data.files import labels_of, pixels, write_folder, write_idx, write_parquet
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
 from nrf_ray.results.parquet import write_table
-from nrf_ray.results.write import stage_rows
-from nrf_ray.sweep import Sweep
-from nrf_ray.tables import STAGES, Column, Measure, Row, Table
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.sweep.table import Column, Measure, Row, Table
+from nrf_ray.tables.stages import STAGES, stage_rows
 from tests.cluster.toys import Toy, toy
 
 TOYS = Table(

@@ -24,8 +24,8 @@ from nrf_ray.stages.attack import AttackSpec, attack
 from nrf_ray.stages.construct import construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.train import TrainSpec, train
-from nrf_ray.sweep import Sweep
-from nrf_ray.tables import Column, Measure, Row, Table
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.sweep.table import Column, Measure, Row, Table
 from nrf_ray.training.recipes import Recipe
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]

@@ -164,7 +164,7 @@ def test_two_processes_that_write_the_same_names_share_them_out(new_uri: NewUri)
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", list(words))
     with pytest.raises(SystemExit) as exit_:
-        cli.nrf_main() if words[0] == "nrf" else cli.sweep_main(transfer_grid.transfer_grid)
+        cli.nrf_main() if words[0] == "nrf" else cli.sweep_main(transfer_grid.transfer_grid, transfer_grid.FLAGS)
     out = capsys.readouterr()
     assert isinstance(exit_.value.code, int)
     return exit_.value.code, out.out, out.err

@@ -9,8 +9,8 @@ from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.data.planted import MODALITIES, planted
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
-from nrf_ray.planted_cells import planted_model, preset_of, reader_of, set_of
-from nrf_ray.planted_rows import footprint_row, planted_row
+from nrf_ray.sweep.planted_models import planted_model, preset_of, reader_of, set_of
+from nrf_ray.tables.planted import footprint_row, planted_row
 
 EPS = 0.25
 """The default radius of the sweep."""

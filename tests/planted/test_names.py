@@ -13,7 +13,7 @@ from nrf_ray.data.catalogue import DatasetRef, dataset_named, info_of
 from nrf_ray.data.load import load, normalisation
 from nrf_ray.data.planted import LABELS, MODALITIES, Odds, naming, parse_planted, planted, planted_digest, planted_name
 from nrf_ray.errors import ConfigError
-from nrf_ray.options import Options
+from nrf_ray.sweep.flags import Options
 
 ROOT = Path(__file__).parents[2]
 

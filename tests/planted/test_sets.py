@@ -14,8 +14,8 @@ from nrf_ray.data.planted import KINDS, LABELS, MODALITIES, grammar, images, pla
 from nrf_ray.data.planted.generate import MODULES, generate
 from nrf_ray.data.planted.parts import LATTICE, energy
 from nrf_ray.features.linear import Linear, certified, fit_linear
-from nrf_ray.options import PlantedOptions
-from nrf_ray.planted_cells import preset_of
+from nrf_ray.sweep.planted_models import preset_of
+from tests.sweeps import load
 
 all_modalities = pytest.mark.parametrize("modality", MODALITIES)
 
@@ -78,7 +78,11 @@ def test_the_radius_of_the_sweep_is_enough_to_take_any_noise_part_away(modality)
     """Else a model of the noise part might withstand the attack, whose success says nothing then."""
     noise = swaps.parts_of(generate(planted(modality, label="noise"), "test")).noise
     largest = np.linalg.norm(noise.reshape(len(noise), -1), axis=1).max()
-    assert {PlantedOptions().grid().epsilons, preset_of(modality).radii, preset_of(modality).epsilons} == {(0.25,)}
+    assert {
+        load("planted_features").PlantedOptions().grid().epsilons,
+        preset_of(modality).radii,
+        preset_of(modality).epsilons,
+    } == {(0.25,)}
     assert 0.15 < largest <= 0.25 + 1e-6
 
 

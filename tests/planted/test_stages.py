@@ -19,12 +19,11 @@ from nrf_ray.data.shards import read_shard
 from nrf_ray.errors import ConfigError
 from nrf_ray.features.pretrained_readers import Pretrained, pretrained_named
 from nrf_ray.graph.stage import Resources, Stage
-from nrf_ray.options import PlantedOptions
-from nrf_ray.planted_cells import model_of_read_labels, planted_model, preset_of, reader_of, set_of
 from nrf_ray.stages import weights
 from nrf_ray.stages.relabel import RelabelSpec, relabel
 from nrf_ray.stages.reliance import FootprintSpec, RelianceSpec, footprint, reliance
 from nrf_ray.stages.robustness import RobustnessSpec
+from nrf_ray.sweep.planted_models import model_of_read_labels, planted_model, preset_of, reader_of, set_of
 from tests.sweeps import load
 
 NOISE_ONLY = {"images": images.weaves, "texts": texts.marks}
@@ -123,7 +122,8 @@ class SeesMarks(SeesNoise):
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_the_best_reader_of_noise_parts_does_not_withstand_the_attack_of_the_sweep(modality):
-    sweep = load("planted_features").planted_features(PlantedOptions(modality=modality, label="noise").grid())
+    module = load("planted_features")
+    sweep = module.planted_features(module.PlantedOptions(modality=modality, label="noise").grid())
     (attack,) = {stage.config.attack for stage in sweep.stages() if isinstance(stage.config, FootprintSpec)}
     (judging,) = {stage.config.attack for stage in sweep.stages() if isinstance(stage.config, RobustnessSpec)}
     assert (attack, attack.name) == (judging, "pgd-10-margin")

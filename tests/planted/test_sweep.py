@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from nrf_ray.phase import NOTE, Diagram, draw_phases
 
 from nrf_ray import cli
-from nrf_ray.display.console import make_console
+from nrf_ray.display.printing import make_console
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
-from nrf_ray.phase import NOTE, Diagram, draw_phases
-from nrf_ray.planted_tables import FOOTPRINT, PLANTED
 from nrf_ray.results.summary import print_summary
 from nrf_ray.results.write import write_tables
+from nrf_ray.tables.planted import FOOTPRINT, PLANTED
 from tests.small import planted_features, planted_sweep
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +158,7 @@ def test_what_stands_under_neighbouring_panels_does_not_overlap(shares):
 def test_a_mistake_is_one_line_and_exit_code_2(flags, message, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", ["planted_features.py", *flags, "--store", str(tmp_path / "store")])
     with pytest.raises(SystemExit) as end:
-        cli.planted_main(planted_features.planted_features)
+        cli.sweep_main(planted_features.planted_features, planted_features.FLAGS)
     text = capsys.readouterr().err
     assert (end.value.code, text.count("\n")) == (2, 1)
     assert message in text

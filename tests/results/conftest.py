@@ -15,7 +15,8 @@ from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.presets import PRESETS
-from nrf_ray.sweep import Grid, Sweep
+from nrf_ray.sweep.grid import Grid
+from nrf_ray.sweep.sweep import Sweep
 from nrf_ray.training.recipes import Recipe
 from tests.conftest import MakeOnce
 from tests.small import grid_of

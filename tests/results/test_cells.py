@@ -4,12 +4,12 @@ import pytest
 
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.cells import constructed, crafted_by, shard_rows, trained
 from nrf_ray.constructions.spec import Matching, construction_named
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.presets import PRESETS
-from nrf_ray.rows import extra_rows
+from nrf_ray.sweep.models_and_sets import constructed, crafted_by, shard_rows, trained
+from nrf_ray.tables.trained_models import extra_rows
 from tests.data.files import labels_of, pixels, write_parquet
 from tests.sweeps import nonrobust_features, recipe_search, robust_features, transfer_grid
 

@@ -15,7 +15,11 @@ from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.results.parquet import read_table, to_arrow, write_table
 from nrf_ray.results.write import table_name, write_tables
-from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, STAGES, TRANSFER
+from nrf_ray.tables.constructed_sets import DATASETS
+from nrf_ray.tables.robustness import ROBUSTNESS
+from nrf_ray.tables.stages import STAGES
+from nrf_ray.tables.trained_models import RESULTS
+from nrf_ray.tables.transfer import TRANSFER
 
 TABLES = (RESULTS, DATASETS, ROBUSTNESS, TRANSFER, STAGES)
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)

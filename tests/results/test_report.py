@@ -8,20 +8,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nrf_ray.display.console import make_console
-from nrf_ray.display.printing import mean_ci, share_text
-from nrf_ray.evidence import figure_3
+from nrf_ray.display.printing import cell_text, make_console, mean, print_results, share_text
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.stage import walk
 from nrf_ray.graph.store import Store
 from nrf_ray.results.parquet import to_arrow
-from nrf_ray.results.summary import print_summary, print_tables
-from nrf_ray.results.write import stage_rows, write_tables
-from nrf_ray.rows import wilson
+from nrf_ray.results.summary import print_summary
+from nrf_ray.results.write import write_tables
 from nrf_ray.statistics import correlation, seed_means
-from nrf_ray.tables import DATASETS, EXTRA, RESULTS, ROBUSTNESS, STAGES, TRANSFER
-from nrf_ray.theory_tables import USEFULNESS
+from nrf_ray.sweep.row_facts import wilson
+from nrf_ray.tables.constructed_sets import DATASETS
+from nrf_ray.tables.contrasts import figure_3
+from nrf_ray.tables.registry import result_tables
+from nrf_ray.tables.robustness import ROBUSTNESS
+from nrf_ray.tables.stages import STAGES, stage_rows
+from nrf_ray.tables.trained_models import EXTRA, RESULTS
+from nrf_ray.tables.transfer import TRANSFER
+from nrf_ray.tables.usefulness import USEFULNESS
 from nrf_ray.training.recipes import Recipe
 from tests.frames import results, transfers
 
@@ -56,7 +60,7 @@ def empty_frames():
     ids=["three", "two", "equal", "one"],
 )
 def test_mean_and_interval_by_hand(values, expected):
-    assert mean_ci(pd.Series(values)) == expected
+    assert cell_text(mean(pd.Series(values))) == expected
 
 
 @pytest.mark.parametrize(
@@ -312,5 +316,5 @@ def test_names_in_brackets_are_printed_as_they_are():
     names = ("planted-image[label=both,noise=0.25]", "planted-image[label=noise]", "shelf[/bold]")
     shown = io.StringIO()
     frames = {"results": results([{"dataset": name} for name in names])}
-    print_tables(make_console(shown), frames)
+    print_results(make_console(shown), result_tables(frames))
     assert all(name in shown.getvalue() for name in names)

@@ -5,12 +5,11 @@ from dataclasses import replace
 from nrf_ray.attacks.specs import AutoAttack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import CHECKS, checks_text
-from nrf_ray.cells import Model
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.presets import PRESETS
-from nrf_ray.rows import robustness_row, trust_checks
 from nrf_ray.stages.train import TrainSpec, train
-from nrf_ray.tables import ROBUSTNESS
+from nrf_ray.sweep.models_and_sets import Model
+from nrf_ray.tables.robustness import ROBUSTNESS, robustness_row, trust_checks
 from nrf_ray.training.recipes import Recipe
 
 DIGITS = dataset_named("digits")

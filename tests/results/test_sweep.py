@@ -17,9 +17,12 @@ from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Resources, walk
 from nrf_ray.graph.store import Store
 from nrf_ray.models.catalogue import ARCHITECTURES
-from nrf_ray.sweep import Grid, Sweep
-from nrf_ray.tables import DATASETS as SETS
-from nrf_ray.tables import RESULTS, ROBUSTNESS, TRANSFER
+from nrf_ray.sweep.grid import Grid
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.tables.constructed_sets import DATASETS as SETS
+from nrf_ray.tables.robustness import ROBUSTNESS
+from nrf_ray.tables.trained_models import RESULTS
+from nrf_ray.tables.transfer import TRANSFER
 
 ROOT = Path(__file__).parents[2]
 AXES = [field.name for field in fields(Grid) if field.name not in ("preset", "extra_tests")]
@@ -199,7 +202,7 @@ def test_a_laptop_grid_is_planned_without_torch_and_ray():
         "import sys, importlib.util as u\n"
         "spec = u.spec_from_file_location('grid', 'sweeps/transfer_grid.py'); grid = u.module_from_spec(spec)\n"
         "spec.loader.exec_module(grid)\n"
-        "from nrf_ray.options import Options\n"
+        "from nrf_ray.sweep.flags import Options\n"
         "assert len(list(grid.transfer_grid(Options().grid()).stages())) > 400\n"
         "found = {'torch', 'ray', 'pandas', 'pyarrow', 'scipy'} & set(sys.modules); assert not found, found"
     )

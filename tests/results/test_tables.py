@@ -10,8 +10,13 @@ from nrf_ray.graph.bucket import Bucket
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.results.parquet import schema
-from nrf_ray.results.write import stage_rows, write_tables
-from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS, STAGES, TRANSFER, Measure, Row, Table
+from nrf_ray.results.write import write_tables
+from nrf_ray.sweep.table import Measure, Row, Table
+from nrf_ray.tables.constructed_sets import DATASETS
+from nrf_ray.tables.robustness import ROBUSTNESS
+from nrf_ray.tables.stages import STAGES, stage_rows
+from nrf_ray.tables.trained_models import RESULTS
+from nrf_ray.tables.transfer import TRANSFER
 from tests.cluster.toys import Toy, sweep_of, toy
 
 TABLES = (RESULTS, DATASETS, ROBUSTNESS, TRANSFER, STAGES)

@@ -23,7 +23,9 @@ from nrf_ray.page.snapshot import Start
 from nrf_ray.presets import PRESETS
 from nrf_ray.results.write import write_tables
 from nrf_ray.stages.import_weights import ImportSpec
-from nrf_ray.tables import DATASETS, RESULTS, ROBUSTNESS
+from nrf_ray.tables.constructed_sets import DATASETS
+from nrf_ray.tables.robustness import ROBUSTNESS
+from nrf_ray.tables.trained_models import RESULTS
 from tests.results.conftest import Run
 from tests.results.test_recompute import with_lie
 from tests.small import TEXT, grid_of, text_features, text_sweep
@@ -252,6 +254,6 @@ def test_the_command_plans_with_its_own_preset(dataset, tmp_path, monkeypatch, c
     words = ["text_features.py", "--dataset", dataset, "--seeds", "0", "--plan", "--store", str(tmp_path / "runs")]
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as exit_:
-        cli.sweep_main(text_features.text_features, preset="text")
+        cli.sweep_main(text_features.text_features, text_features.FLAGS)
     assert exit_.value.code == 0
     assert "d_det 2 words of reviews, seed 0" in capsys.readouterr().out

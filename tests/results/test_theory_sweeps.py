@@ -15,7 +15,7 @@ import pytest
 from nrf_ray import cli
 from nrf_ray.attacks.specs import adversary_named, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.display.console import make_console
+from nrf_ray.display.printing import make_console, print_results
 from nrf_ray.display.svg import ticks
 from nrf_ray.errors import ConfigError
 from nrf_ray.gaussian import Gaussian, sample
@@ -26,10 +26,10 @@ from nrf_ray.presets import PRESETS
 from nrf_ray.results.summary import print_summary
 from nrf_ray.results.write import write_tables
 from nrf_ray.stages.usefulness import UNITS_FILE
-from nrf_ray.sweep import TheoryGrid
-from nrf_ray.theory_rows import STATEMENTS, VERDICTS
-from nrf_ray.theory_summary import print_theory
-from nrf_ray.theory_tables import LEAKAGE, USEFULNESS
+from nrf_ray.tables.gaussian_theory import STATEMENTS, VERDICTS
+from nrf_ray.tables.leakage import LEAKAGE
+from nrf_ray.tables.registry import result_tables
+from nrf_ray.tables.usefulness import USEFULNESS
 from nrf_ray.training.recipes import Recipe
 from tests.sweeps import load
 
@@ -50,7 +50,7 @@ def run(sweep, folder):
 
 @pytest.fixture(scope="module")
 def theory(tmp_path_factory):
-    grid = TheoryGrid(dimensions=(3,), epsilons=(0.5,), seeds=(0,))
+    grid = gaussian_theory.TheoryGrid(dimensions=(3,), epsilons=(0.5,), seeds=(0,))
     return run(gaussian_theory.gaussian_theory(grid), tmp_path_factory.mktemp("theory"))
 
 
@@ -85,7 +85,7 @@ def test_a_failed_statement_is_named_last_and_loudly(theory):
     frame.loc[frame["statement"] == "lemma_8", "holds"] = False
     console = make_console()
     console.file, console.width = io.StringIO(), 200
-    print_theory(console, frame)
+    print_results(console, result_tables({"theory": frame}))
     last = console.file.getvalue().strip().splitlines()[-1]
     assert last == f"FAIL: 1 of {len(frame)} statements do not hold: lemma_8 (d 3, eps 0.5, seed 0)"
 
@@ -214,7 +214,7 @@ def test_a_construction_that_the_sweep_is_not_about_is_refused(make_grid):
 def test_a_mistake_in_the_theory_is_one_line_and_exit_code_2(flags, message, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", ["gaussian_theory.py", *flags, "--store", str(tmp_path / "store")])
     with pytest.raises(SystemExit) as end:
-        cli.theory_main(gaussian_theory.gaussian_theory)
+        cli.sweep_main(gaussian_theory.gaussian_theory, gaussian_theory.FLAGS)
     text = capsys.readouterr().err
     assert (end.value.code, text.count("\n")) == (2, 1)
     assert message in text

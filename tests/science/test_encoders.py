@@ -10,13 +10,13 @@ import torch
 
 from nrf_ray.attacks.pgd import run_attack
 from nrf_ray.attacks.specs import pgd_attack
-from nrf_ray.cells import trained
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.encoders import encoder_embedding, encoder_folder
 from nrf_ray.data.fetch import fetch_dataset
 from nrf_ray.data.load import load, word_table
 from nrf_ray.errors import ConfigError
 from nrf_ray.stages.weights import FILE, load_model, new_model, save_weights
+from nrf_ray.sweep.models_and_sets import trained
 from nrf_ray.training.fit import fit
 from nrf_ray.training.recipes import Recipe
 from tests.texts import OTHERS, TELLING, corpus, write_texts

@@ -11,7 +11,6 @@ import safetensors.torch
 import torch
 from torchvision.models import resnet18
 
-from nrf_ray.cells import Model
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import digest
@@ -20,12 +19,12 @@ from nrf_ray.graph.store import Store
 from nrf_ray.models import importing
 from nrf_ray.models.importing import WeightsError, load_state, read_state
 from nrf_ray.models.zoo import build
-from nrf_ray.rows import result_row
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.import_weights import ImportSpec, digest_of, import_weights
 from nrf_ray.stages.weights import load_model, new_model
-from nrf_ray.sweep import Sweep
-from nrf_ray.tables import RESULTS
+from nrf_ray.sweep.models_and_sets import Model
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.tables.trained_models import RESULTS, result_row
 
 DIGITS = dataset_named("digits").ref
 NORMALISED = {"mean": (0.5,), "std": (0.25,)}

@@ -11,8 +11,8 @@ from nrf_ray.constructions.adversarial import craft_adversarial
 from nrf_ray.engine.precision import has_bfloat16
 from nrf_ray.engine.twin import twin
 from nrf_ray.errors import ConfigError
-from nrf_ray.options import Options
 from nrf_ray.presets import PRESETS
+from nrf_ray.sweep.flags import Options
 from sweeps.transfer_grid import transfer_grid
 
 needs_bfloat16 = pytest.mark.skipif(not has_bfloat16("cpu"), reason="this CPU has no bfloat16")

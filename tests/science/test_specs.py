@@ -12,7 +12,7 @@ from nrf_ray.constructions.spec import CONSTRUCTIONS, TargetRule, construction_n
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import canonical_json
 from nrf_ray.presets import PRESETS
-from nrf_ray.sweep import Grid
+from nrf_ray.sweep.grid import Grid
 from nrf_ray.training.recipes import Augmentation, LinearSchedule, Recipe, StepSchedule
 
 THREAT = ThreatModel(norm="l2", eps=1.0)

@@ -15,7 +15,6 @@ from nrf_ray.attacks.checks import NOISE_DRAWS, Subject, _fooled_by_noise
 from nrf_ray.attacks.pgd import ExampleStarts, RunStarts, run_attack
 from nrf_ray.attacks.specs import AutoAttack, pgd_attack
 from nrf_ray.attacks.threat import NORMS, ThreatModel, l2_token_norm
-from nrf_ray.cells import trained
 from nrf_ray.data.catalogue import DATASETS, DatasetInfo, DatasetRef
 from nrf_ray.engine.runtime import prepare
 from nrf_ray.engine.twin import twin
@@ -27,9 +26,10 @@ from nrf_ray.models.classifier import TextClassifier
 from nrf_ray.models.measure import forward_macs
 from nrf_ray.models.over_time import NOWHERE
 from nrf_ray.models.zoo import build
-from nrf_ray.options import Options
 from nrf_ray.presets import PRESETS
-from nrf_ray.sweep import Grid
+from nrf_ray.sweep.flags import Options
+from nrf_ray.sweep.grid import Grid
+from nrf_ray.sweep.models_and_sets import trained
 from nrf_ray.training.recipes import Augmentation, Recipe
 from tests.small import grid_of
 

@@ -3,17 +3,16 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from nrf_ray.display.printing import Estimate, ResultTable, share_text
 from nrf_ray.graph.canonical import Key
 from nrf_ray.page.snapshot import (
     Curve,
-    Estimate,
     Failure,
     Gallery,
     Host,
     Origin,
     Passage,
     Reading,
-    ResultTable,
     RunState,
     Scatter,
     Snapshot,
@@ -32,14 +31,20 @@ PNG = bytes.fromhex(
     "0049454e44ae426082"
 )
 
+
+def within(value: float, half: float) -> Estimate:
+    """Return a mean with its interval, as `printing.mean` does."""
+    return Estimate(value, (value - half, value + half), f"{share_text(value)} ± {share_text(half)}")
+
+
 TABLE = ResultTable(
     title="digits: accuracy on the untouched test set (n = 360)",
     columns=("trained on", "eps", "models", "clean", "range", "- control"),
     names=2,
     rows=(
-        ("d (source)", "", "3", ".989 ± .002", ".98, .99", ""),
-        ("d_det", "l2 1", "15", ".086 ± .039", ".02, .19", "-.100 ± .200"),
-        ("leak_det", "l2 1", "6", ".016 ± .027", ".00, .03", ""),
+        ("d (source)", "", "3", within(0.989, 0.002), ".98, .99", ""),
+        ("d_det", "l2 1", "15", within(0.086, 0.039), ".02, .19", within(-0.1, 0.2)),
+        ("leak_det", "l2 1", "6", within(0.016, 0.027), ".00, .03", ""),
     ),
     notes=("clean: share of (x, y) that is right.",),
 )

@@ -7,31 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nrf_ray.page.charts import Scale, bounds, charted, curves, dots, estimate, estimates, family, scatter
+from nrf_ray.display.printing import Estimate, share
+from nrf_ray.page.charts import Scale, bounds, charted, curves, dots, estimates, family, scatter
 from nrf_ray.page.flow import flow, graph_of
-from nrf_ray.page.snapshot import Curve, Estimate, Scatter, Spot, Standing
+from nrf_ray.page.snapshot import Curve, Scatter, Spot, Standing
 from tests.results.page.known import FACTS, FAILED, TABLE
-
-
-@pytest.mark.parametrize(
-    ("cell", "expected"),
-    [
-        (".853 ± .039", Estimate(0.853, (0.814, 0.892))),
-        ("-.100 ± .200", Estimate(-0.1, (-0.3, 0.1))),
-        ("1.00", Estimate(1.0, None)),
-        (".25", Estimate(0.25, None)),
-        ("15", None),
-        (".02, .19", None),
-        ("1.2e-05", None),
-        ("", None),
-    ],
-)
-def test_a_cell_is_read_as_it_was_printed(cell: str, expected: Estimate | None) -> None:
-    found = estimate(cell)
-    assert (found is None) == (expected is None)
-    if found and expected:
-        assert found.value == expected.value
-        assert (found.ends or ()) == pytest.approx(expected.ends or ())
 
 
 def test_an_interval_may_stand_in_the_next_column() -> None:
@@ -39,9 +19,9 @@ def test_an_interval_may_stand_in_the_next_column() -> None:
     table = replace(
         TABLE,
         columns=("d_det", "attack", "r", "95%"),
-        rows=(("l2 1", "targeted", ".715", "-.869, 1.00"), ("l2 1", "untargeted", ".914", "")),
+        rows=(("l2 1", "targeted", share(0.715, -0.869, 1.0), "-.869, 1.00"), ("l2 1", "untargeted", share(0.914), "")),
     )
-    assert estimates(table, 2) == {0: Estimate(0.715, (-0.869, 1.0)), 1: Estimate(0.914, None)}
+    assert estimates(table, 2) == {0: Estimate(0.715, (-0.869, 1.0), ".715"), 1: Estimate(0.914, None, ".914")}
     assert charted(table) == [2]
     drawn = dots(table)
     assert drawn is not None
@@ -50,7 +30,7 @@ def test_an_interval_may_stand_in_the_next_column() -> None:
 
 def test_columns_with_intervals_are_charted_or_else_all_decimals() -> None:
     assert charted(TABLE) == [3, 5]
-    plain = replace(TABLE, rows=tuple((*row[:3], row[3][:4], *row[4:]) for row in TABLE.rows[:1]))
+    plain = replace(TABLE, rows=tuple((*row[:3], share(0.989), *row[4:]) for row in TABLE.rows[:1]))
     assert charted(plain) == [3]
     assert charted(replace(TABLE, rows=())) == []
 

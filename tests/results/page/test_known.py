@@ -15,7 +15,7 @@ from PIL import Image
 from nrf_ray.cluster.curves import CurveWriter
 from nrf_ray.data.catalogue import DATASETS
 from nrf_ray.data.digits import arrays
-from nrf_ray.display.console import make_console
+from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, MissingArtifact
 from nrf_ray.graph.drivers import Heart
 from nrf_ray.graph.execute import run_inline
@@ -25,7 +25,7 @@ from nrf_ray.graph.stage import walk
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.page import gallery
 from nrf_ray.page.curves import MOST_POINTS, CurveReader, group_of, thinned
-from nrf_ray.page.findings import frames_so_far, result_tables, scatters
+from nrf_ray.page.findings import frames_so_far, scatters
 from nrf_ray.page.gallery import chosen_sets, kept_galleries, update_galleries
 from nrf_ray.page.known import KILLED, known_from_store
 from nrf_ray.page.origin import Records, origin_of
@@ -36,7 +36,8 @@ from nrf_ray.page.snapshot import RunState, Standing, Start
 from nrf_ray.page.standing import bottlenecks, by_frontier, by_store, failures_among
 from nrf_ray.results.summary import print_summary
 from nrf_ray.results.write import write_tables
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.sweep import Sweep
+from nrf_ray.tables.registry import result_tables
 from tests.cluster.toys import Toy, sweep_of, toy
 from tests.frames import results, transfers
 from tests.results.page.known import fact
@@ -172,7 +173,7 @@ def test_what_came_out_is_what_the_terminal_shows(tiny, wide) -> None:
     records = Records(tiny.store)
     records.read(map(place_of, tiny.sweep.stages()))
     frames = frames_so_far(tiny.sweep, {key: record.metrics for key, record in records.by_key.items()})
-    tables = result_tables(frames)
+    tables = list(result_tables(frames))
     out = io.StringIO()
     print_summary(make_console(out), tiny.sweep, tiny.store, write_tables(tiny.sweep, tiny.store))
     printed = " ".join(out.getvalue().split())
@@ -180,8 +181,8 @@ def test_what_came_out_is_what_the_terminal_shows(tiny, wide) -> None:
     for table in tables:
         assert table.title in printed
         assert all(" ".join(note.split()) in printed for note in table.notes)
-        assert all(" ".join(filter(None, row)) in printed for row in table.rows)
-        assert {len(row) for row in table.rows} == {len(table.columns)}
+        assert all(" ".join(filter(None, row)) in printed for row in table.texts)
+        assert {len(row) for row in table.texts} == {len(table.columns)}
 
 
 def test_rows_come_as_their_stages_do(tiny) -> None:

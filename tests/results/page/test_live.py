@@ -18,7 +18,7 @@ from nrf_ray.graph.store import Store
 from nrf_ray.page import live
 from nrf_ray.page.live import RunPage
 from nrf_ray.results.write import write_tables
-from nrf_ray.sweep import Sweep
+from nrf_ray.sweep.sweep import Sweep
 from tests.cluster.toys import Toy, sweep_of, toy
 from tests.graph import s3
 

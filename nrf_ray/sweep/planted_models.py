@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-from nrf_ray.cells import Model, trained
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.data.planted import Planted, parse_planted, planted, planted_name
 from nrf_ray.features.pretrained_readers import Pretrained
@@ -11,6 +10,7 @@ from nrf_ray.presets import PRESETS, Preset
 from nrf_ray.seeding import derive_seed
 from nrf_ray.stages.relabel import Part, RelabelSpec, relabel
 from nrf_ray.stages.train import TrainSpec, train
+from nrf_ray.sweep.models_and_sets import Model, trained
 from nrf_ray.training.recipes import Recipe
 
 

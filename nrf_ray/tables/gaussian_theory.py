@@ -1,12 +1,42 @@
-"""From the stages of the Gaussian theory to the rows that say which statement holds where."""
+"""The Gaussian theory: which statement of section 4 holds on which instance."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from nrf_ray.display.printing import ResultTable
 from nrf_ray.graph.stage import Stage
-from nrf_ray.tables import Measure, Row
-from nrf_ray.theory_tables import THEORY
+from nrf_ray.sweep.columns import SWEEP_COLUMN
+from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
+
+THEORY = Table(
+    "theory",
+    "one statement of the Gaussian theory on one instance",
+    (
+        SWEEP_COLUMN,
+        Column("statement", "string", "statement of section 4 that was checked; see nrf_ray.theory_rows"),
+        Column("dimension", "int64", "dimension d of x", "coordinates"),
+        Column("epsilon", "float64", "radius of the adversary", "smallest standard deviations of x, but in figures"),
+        Column("seed", "int64", "seed of the instance"),
+        Column("relation", "string", "how lhs has to stand to rhs: = up to the tolerance, >= or >"),
+        Column("meaning", "string", "what lhs and rhs are"),
+        measured("lhs", "float64", "left side"),
+        measured("rhs", "float64", "right side"),
+        measured(
+            "error",
+            "float64",
+            "how far the statement is missed: |lhs - rhs| for =, else max(0, rhs - lhs)",
+        ),
+        measured(
+            "tolerance",
+            "float64",
+            "how large the error may be; 0 where the sides are compared as they are",
+        ),
+        measured("holds", "bool", "whether the statement holds on this instance"),
+        key_of("stage that measured both sides"),
+    ),
+)
+
 
 Relation = Literal["=", ">=", ">"]
 
@@ -39,6 +69,7 @@ STATEMENTS: dict[str, Statement] = {
     "figure_14_robust": Statement(relation=">", meaning="robust accuracy of robust MLE, of standard MLE"),
 }
 """Every statement that a row of `theory` can be about."""
+
 
 DRIFT = 2.0
 """Standard errors that the per-sample mean may lie from that of the samples."""
@@ -116,3 +147,32 @@ VERDICTS: dict[Relation, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
     ">": _above,
 }
 """From the two sides and the tolerance to how far the statement is missed, and whether it holds."""
+
+
+@shows(THEORY, by_dataset=False)
+def show_theory(dataset: str, frames: Frames) -> Iterator[ResultTable]:
+    """Yield one row for each statement: on how many instances it holds, and the worst of them."""
+    theory, rows = frames[THEORY.name], []
+    for name, statement in STATEMENTS.items():
+        cells = theory[theory["statement"] == name]
+        if len(cells):
+            worst = max(cells.to_dict("records"), key=lambda cell: cell["error"] - cell["tolerance"])
+            counts = str(len(cells)), str(int(cells["holds"].sum()))
+            errors = f"{worst['error']:.1e}", f"{worst['tolerance']:.1e}"
+            rows.append((name, statement.meaning, statement.relation, *counts, *errors))
+    failed = theory[~theory["holds"].astype(bool)]
+    places = ", ".join(
+        f"{row['statement']} (d {row['dimension']}, eps {row['epsilon']:g}, seed {row['seed']})"
+        for row in failed.to_dict("records")
+    )
+    yield ResultTable(
+        title="the Gaussian model: statements of section 4",
+        columns=("statement", "sides", "", "instances", "hold", "largest error", "tolerance"),
+        names=3,
+        rows=tuple(rows),
+        notes=(
+            "sides: left, right. largest error: |left - right| for =, how far left falls short of right for the "
+            "others, on the instance that is nearest to failing.",
+        ),
+        failure=f"FAIL: {len(failed)} of {len(theory)} statements do not hold: {places}" if places else "",
+    )

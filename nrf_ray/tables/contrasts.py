@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from nrf_ray.display.printing import ORIGIN, mode_text, origin_text
 from nrf_ray.statistics import Interval, correlation, holm, over_seeds, paired, seed_means, spread, wilson_interval
 from nrf_ray.statistics.intervals import LEVEL, ROUNDING
+from nrf_ray.sweep.wording import ORIGIN, mode_text, origin_text
 
 CONTROLS = {"d_rand": "leak_rand", "d_det": "leak_det", "d_other": "leak_other"}
 """The control of each construction."""

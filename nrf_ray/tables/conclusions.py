@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from nrf_ray.display.printing import ball_text, interval_text, share_text
+from nrf_ray.display.printing import interval_text, share_text
 from nrf_ray.statistics import holm, seeds_needed
 from nrf_ray.statistics.intervals import LEVEL, RESAMPLES
+from nrf_ray.sweep.wording import ball_text
 
 NOTHING = "*Nothing can be said: the table is not there, or lacks the rows for it.*"
 
@@ -19,7 +20,7 @@ NOTHING = "*Nothing can be said: the table is not there, or lacks the rows for i
 def of_contrasts(contrasts: pd.DataFrame) -> str:
     """Say of every set whether it teaches more than its control or than the same set of a standard source.
 
-    `contrasts` is `nrf_ray.evidence.contrasts` or `source_contrasts`, labelled.
+    `contrasts` is `nrf_ray.tables.contrasts.contrasts` or `source_contrasts`, labelled.
     """
     tested = contrasts.dropna(subset="difference")
     statements = [f"**{row['label']}** teaches {_difference(row)}" for row in tested.to_dict("records")]
@@ -29,7 +30,7 @@ def of_contrasts(contrasts: pd.DataFrame) -> str:
 def of_robust_features(contrasts: pd.DataFrame) -> str:
     """Say at which radii students of D_R are more robust than those of D_NR and than standard models of D.
 
-    `contrasts` is `nrf_ray.evidence.robust_contrasts`, labelled.
+    `contrasts` is `nrf_ray.tables.contrasts.robust_contrasts`, labelled.
     """
     tested = contrasts.dropna(subset="difference")
     statements = [
@@ -57,7 +58,7 @@ def of_paper(beside: pd.DataFrame) -> str:
 
 
 def of_figure_3(figure_3: pd.DataFrame) -> str:
-    """Say how learning from D_det goes with being fooled (`nrf_ray.evidence.figure_3`)."""
+    """Say how learning from D_det goes with being fooled (`nrf_ray.tables.contrasts.figure_3`)."""
     return _bullets(
         f"{row['attack']}, d_det at {row['d_det']}: r = {row['r']:.2f} {interval_text(row['low'], row['high'])} over "
         f"{row['archs']} architectures, permutation p = {row['p']:.3g} "

@@ -1,0 +1,116 @@
+"""The flags of sweep files, and the grid that they mean.
+
+Every kind of grid has its own class of flags, so a flag that a sweep has no use for is unknown to its command line.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Generic, TypeVar
+
+from cyclopts import Parameter
+
+from nrf_ray.data.published import planning_name
+from nrf_ray.engine.mode import check_mode
+from nrf_ray.errors import lookup
+from nrf_ray.presets import PRESETS, Preset
+from nrf_ray.sweep.axes import axis, norm_named, number, storage_named, whole
+from nrf_ray.sweep.grid import Axes, Grid
+
+Defaults = Callable[[Preset], Axes]
+"""From a preset to the default axes of one sweep, where they differ from the preset's."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The flags of every sweep file: where it runs and what is kept where."""
+
+    store: str = "./runs"
+    """Where everything is kept: a folder, or a URI such as s3://bucket/runs."""
+    address: str | None = None
+    """Ray cluster to join (auto, or HOST:6379); without it, or RAY_ADDRESS, Ray runs on this machine."""
+    gpus_per_trial: float = 0.0
+    """GPUs that every stage gets, whole or a share of one; 0 runs on CPUs."""
+    plan: Annotated[bool, Parameter(negative=())] = False
+    """Print every stage with its state, the reason and the expected cost, and how long all will take; and stop."""
+    plan_on: str | None = None
+    """With --plan, expect so many of another device instead of this machine: 8xa100, 16xcpu."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options(RunOptions):
+    """The flags of a sweep over trained models. Lists are by comma; what is left out comes from the preset."""
+
+    preset: str | None = None
+    """Default axes and recipes: laptop, smoke (half a minute: is all well?), fashion, cifar10-small, cifar10,
+    restricted-imagenet; text, planted-image, planted-text. By default text for text_features, else laptop."""
+    dataset: str | None = None
+    """Datasets: digits, fashion-mnist, cifar10, cifar100, restricted-imagenet, each also as NAME:PATH; folder:PATH,
+    parquet:PATH, tensors:PATH@TEST; of texts text-parquet:PATH, text-csv:PATH. A suffix [:N,:M] keeps N training and M
+    test rows; before it, #hf:NAME embeds texts as a pretrained encoder does. planted-image, planted-text, also with
+    parameters: planted-image[label=noise,noise=0.5]."""
+    arch: str | None = None
+    """Architectures of students and victims."""
+    construction: str | None = None
+    """Constructions of training sets."""
+    norm: str | None = None
+    """Norms of the threat model: l2, linf; for texts l2_token, of each token."""
+    epsilon: str | None = None
+    """Radii in pixel units of [0, 1]; fractions such as 8/255 are fine."""
+    seeds: str | None = None
+    """Seeds of the replicates, as in 0,1,2."""
+    attack: str = "pgd"
+    """What robust accuracy is measured with: pgd, pgd-margin, fgsm, pgd-50x10, apgd, autoattack."""
+    adversary: str | None = None
+    """What robust models are trained against: pgd-7 (the paper's), fgsm-rs, n-fgsm."""
+    mode: str = "faithful"
+    """How networks are computed: faithful (float32, the same bits again) or fast (bfloat16)."""
+    workers_per_training: int | None = None
+    """Processes that train one network together, each on its part of every batch; it counts as part of the recipe."""
+    storage: str = "uint8"
+    """How the pixels of constructed sets are kept: uint8, float32."""
+    extra_test: str | None = None
+    """Further test sets, as cifar10.1:PATH; those in their default places are found without."""
+
+    def grid(self, defaults: Defaults = lambda preset: {}, default_preset: str = "laptop") -> Grid:
+        """Return the axes, or raise ConfigError with the names that are known; the defaults differ by sweep."""
+        preset = lookup(PRESETS, self.preset or default_preset, "preset")
+        if self.adversary:
+            preset = preset.trained_against(self.adversary)
+        preset = preset.in_mode(check_mode(self.mode))
+        if self.workers_per_training is not None:
+            preset = preset.trained_by(self.workers_per_training)
+        own = defaults(preset)
+        datasets = axis(self.dataset, str, preset.datasets)
+        return Grid(
+            preset=preset,
+            datasets=tuple(map(planning_name, datasets)) if self.plan else datasets,
+            archs=axis(self.arch, str, own.get("archs", preset.archs)),
+            constructions=axis(self.construction, str, own.get("constructions", preset.constructions)),
+            norms=axis(self.norm, norm_named, preset.norms),
+            epsilons=axis(self.epsilon, number, own.get("epsilons", preset.epsilons)),
+            seeds=axis(self.seeds, whole, preset.seeds),
+            storages=axis(self.storage, storage_named, ()),
+            attacks=axis(self.attack, str, ()),
+            extra_tests=axis(self.extra_test, str, ()),
+        )
+
+
+OptionsT = TypeVar("OptionsT", bound=RunOptions)
+GridT = TypeVar("GridT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags(Generic[OptionsT, GridT]):
+    """What the command line of a sweep file takes, and the grid that it means."""
+
+    options: type[OptionsT]
+    """Its flags, each with a default."""
+    grid: Callable[[OptionsT], GridT]
+    """From the flags given to the axes; raises ConfigError with what is allowed."""
+
+
+def of_models(axes: Defaults = lambda preset: {}, *, preset: str = "laptop") -> Flags[Options, Grid]:
+    """Return the flags of a sweep over trained models with its own default axes and preset."""
+    return Flags(options=Options, grid=lambda options: options.grid(axes, preset))

@@ -1,0 +1,53 @@
+"""What the rows of several tables say alike: which model they are about, how its training set was made, an interval."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nrf_ray.data.catalogue import DatasetInfo
+from nrf_ray.sweep.models_and_sets import ConstructedSet, Model
+
+
+def model_facts(sweep: str, dataset: DatasetInfo, model: Model, of_ball: str = "") -> dict[str, Any]:
+    """Return the facts that say which model a row is about; for `of_ball` see `origin`."""
+    adversary = model.adversary
+    return {
+        "sweep": sweep,
+        "dataset": dataset.ref.name,
+        **origin(model.made_from, of_ball),
+        "student_arch": model.arch,
+        "role": model.role,
+        "seed": model.seed,
+        "key": model.train.key,
+        "training": model.training,
+        "mode": model.mode,
+        "adversary": adversary.name if adversary else None,
+        "adversary_norm": adversary.threat.norm if adversary else None,
+        "adversary_epsilon": adversary.threat.eps if adversary else None,
+    }
+
+
+def origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
+    """Return the facts that say how a training set was made; all null but the name for the original data.
+
+    `of_ball` comes before the names of norm and epsilon, where a row has those of an attack too.
+    """
+    source = made.source if made else None
+    norm, eps = made.bound if made else (None, None)
+    return {
+        "construction": made.construction.name if made else "d",
+        f"{of_ball}norm": norm,
+        f"{of_ball}epsilon": eps,
+        "start": made.start if made else None,
+        "craft_mode": made.mode if made else None,
+        "source_arch": source.arch if source else None,
+        "source_training": source.training if source else None,
+        "storage": made.construct.config.storage if made else None,
+    }
+
+
+def wilson(share: float, n: int) -> Mapping[str, Any]:
+    """Return the 95% Wilson interval of a share of n examples as ci_low and ci_high."""
+    from nrf_ray.statistics import wilson_interval
+
+    interval = wilson_interval(share, n)
+    return {"ci_low": interval.low, "ci_high": interval.high}

@@ -1,0 +1,82 @@
+"""A sweep: the rows that people want, and so the stages that have to run.
+
+A sweep file is a function from a grid to a `Sweep`. Building one runs nothing and needs neither torch nor ray.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.stage import Metrics, Resources, Stage, walk
+from nrf_ray.graph.store import Store, place_of
+from nrf_ray.sweep.grid import Grid
+from nrf_ray.sweep.table import Row, Table
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A named list of rows."""
+
+    name: str
+    rows: tuple[Row, ...]
+    figures: tuple[Stage, ...] = ()
+    """Stages whose pictures (.svg) are put beside the tables, under their own names."""
+    preset: str = ""
+    """Name of the preset that the grid was made from, which the tables' files bear; empty where there is none."""
+
+    @cached_property
+    def goals(self) -> list[Stage]:
+        """The stages that the rows measure and those that draw, each once, in the order of the rows."""
+        found: dict[Key, Stage] = {stage.key: stage for row in self.rows for stage in row.stages()}
+        return list((found | {figure.key: figure for figure in self.figures}).values())
+
+    def stages(self) -> Iterator[Stage]:
+        """Yield every stage of the sweep, inputs first."""
+        return walk(self.goals)
+
+    def on(self, resources: Resources) -> "Sweep":
+        """Return the same sweep with another resource request for every stage; the keys stay as they are.
+
+        Stages of a kind that has no use for GPUs ask for none.
+        """
+        on_cpus = replace(resources, gpus=0.0)
+        moved: dict[Key, Stage] = {}
+        for stage in self.stages():
+            inputs = {name: moved[handle.key] for name, handle in stage.inputs.items()}
+            moved[stage.key] = replace(stage, inputs=inputs, resources=resources if stage.kind.on_gpu else on_cpus)
+        rows = [
+            replace(row, measures={name: m._replace(stage=moved[m.stage.key]) for name, m in row.measures.items()})
+            for row in self.rows
+        ]
+        return replace(self, rows=tuple(rows), figures=tuple(moved[figure.key] for figure in self.figures))
+
+    def pictures(self, store: Store) -> dict[str, Stage]:
+        """Return the committed pictures by their file names."""
+        records = dict(zip(self.figures, store.at_once(store.record, map(place_of, self.figures)), strict=True))
+        files = {figure: record.files if record else () for figure, record in records.items()}
+        return {file.name: figure for figure in files for file in files[figure] if file.name.endswith(".svg")}
+
+    def folder(self) -> str:
+        """Return the blob prefix of the sweep's tables."""
+        return f"sweeps/{self.name}"
+
+    def collect(self, store: Store) -> dict[Table, list[dict[str, object]]]:
+        """Return all rows whose stages are committed, by table."""
+        records = store.at_once(store.record, map(place_of, self.goals))
+        return self.filled({record.key: record.metrics for record in records if record})
+
+    def filled(self, metrics: Mapping[Key, Metrics]) -> dict[Table, list[dict[str, object]]]:
+        """Return all rows whose stages have `metrics`, by table."""
+        tables: dict[Table, list[dict[str, object]]] = {row.table: [] for row in self.rows}
+        for row in self.rows:
+            if all(stage.key in metrics for stage in row.stages()):
+                tables[row.table].append(row.fill(lambda stage: metrics[stage.key]))
+        return tables
+
+
+def over_datasets(name: str, grid: Grid, rows: Callable[[Grid, DatasetInfo], Iterable[Row]]) -> Sweep:
+    """Return the sweep over trained models that has `rows` for each dataset of `grid`."""
+    found = tuple(row for dataset in grid.datasets for row in rows(grid, dataset_named(dataset)))
+    return Sweep(name, found, preset=grid.preset.name)

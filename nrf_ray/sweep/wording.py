@@ -1,0 +1,33 @@
+"""What training sets, trainings and balls are called in tables and on pages."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ORIGIN = ["construction", "norm", "epsilon", "start", "source_training", "storage", "craft_mode"]
+"""Columns that say how a training set was made."""
+
+
+def origin_text(construction: Any, start: Any, source_training: Any, storage: Any, craft_mode: Any) -> str:
+    """Return what a training set is, as in "d_det of robust source" or "d_robust from noise, made fast"."""
+    robust_source = source_training == "adversarial" and construction != "d_robust"
+    text = f"{construction} of robust source" if robust_source else construction
+    text = f"{text} from {start}" if isinstance(start, str) else text
+    text = f"{text}, {storage}" if storage == "float32" else text
+    return f"{text}, made fast" if craft_mode == "fast" else text
+
+
+def mode_text(mode: Any) -> str:
+    """Return how a network was trained, to be put behind its name; nothing for the faithful mode."""
+    return {"faithful": "", "fast": ", trained fast"}.get(mode, ", imported")
+
+
+def ball_text(norm: Any, epsilon: Any) -> str:
+    """Return norm and radius of a ball; nothing where there is none."""
+    return f"{norm} {epsilon:g}" if isinstance(norm, str) else ""
+
+
+def modes_text(modes: "pd.Series[str]") -> str:
+    """Return how the networks behind some rows were computed, as in "Mode: faithful."."""
+    return f"Mode: {', '.join(sorted(modes.dropna().unique())) or 'none'}."

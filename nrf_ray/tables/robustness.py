@@ -1,0 +1,240 @@
+"""Robust accuracy: one model under one attack, with its interval and the trust that it deserves."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution, attack_named, pgd_attack
+from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.attacks.trust import CHECKS, LEVELS, read_checks, trust_level
+from nrf_ray.data.catalogue import DatasetInfo
+from nrf_ray.display.printing import ResultTable, over_seeds, share, share_text
+from nrf_ray.graph.stage import Stage
+from nrf_ray.presets import Preset
+from nrf_ray.stages.robustness import RobustnessSpec, robustness
+from nrf_ray.stages.trust import TrustSpec, trust
+from nrf_ray.sweep.columns import (
+    ATTACK_COLUMN,
+    CONSTRUCTION_COLUMN,
+    CRAFT_MODE_COLUMN,
+    DATASET_COLUMN,
+    N_COLUMN,
+    SEED_COLUMN,
+    SOURCE_TRAINING_COLUMN,
+    START_COLUMN,
+    STEPS_COLUMN,
+    STORAGE_COLUMN,
+    SWEEP_COLUMN,
+    TRAINING_COLUMNS,
+)
+from nrf_ray.sweep.grid import Grid
+from nrf_ray.sweep.models_and_sets import ConstructedSet, Model
+from nrf_ray.sweep.row_facts import model_facts, wilson
+from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
+from nrf_ray.sweep.wording import ORIGIN, ball_text, mode_text, modes_text, origin_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+ROBUSTNESS = Table(
+    "robustness",
+    "one model under one attack",
+    (
+        SWEEP_COLUMN,
+        DATASET_COLUMN,
+        CONSTRUCTION_COLUMN,
+        Column("trained_norm", "string", "norm of the construction; null where there is none (d, D_R, D_NR)"),
+        Column("trained_epsilon", "float64", "radius of the construction; null as trained_norm", "pixels in [0, 1]"),
+        START_COLUMN,
+        Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
+        SOURCE_TRAINING_COLUMN,
+        STORAGE_COLUMN,
+        CRAFT_MODE_COLUMN,
+        *TRAINING_COLUMNS,
+        Column("student_arch", "string", "architecture of the attacked model"),
+        Column("role", "string", "source, judge, victim or student"),
+        SEED_COLUMN,
+        Column("tested_on", "string", "the images: test, or a constructed set and the split that it was made of"),
+        ATTACK_COLUMN,
+        STEPS_COLUMN,
+        Column("restarts", "int64", "runs of the attack; an image counts as robust if it withstands all", "runs"),
+        Column("norm", "string", "norm of the attack; words where words of a text are replaced"),
+        Column("epsilon", "float64", "radius of the attack; of words, how many", "pixels in [0, 1]"),
+        measured("clean_accuracy", "float64", "the same test images without the attack", "share"),
+        measured(
+            "robust_accuracy",
+            "float64",
+            "test images that stay right under the attack: an upper bound",
+            "share",
+        ),
+        measured("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
+        measured("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
+        N_COLUMN,
+        measured(
+            "trust_level",
+            "string",
+            "; ".join(f"{level}: {meaning}" for level, meaning in LEVELS.items()),
+        ),
+        measured(
+            "checks",
+            "string",
+            "verdicts of the automatic checks (see attacks/trust.py); null where none were made",
+        ),
+        key_of("training stage"),
+    ),
+)
+
+
+def robustness_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model, threat: ThreatModel) -> Iterator[Row]:
+    """Yield the row of one model under each attack of the grid."""
+    for name in grid.attacks:
+        attack = attack_named(name, threat, grid.preset.attack_steps, grid.preset.mode)
+        yield robustness_row(sweep, dataset, model, threat, grid.preset, attack=attack)
+
+
+def robustness_row(
+    sweep: str,
+    dataset: DatasetInfo,
+    model: Model,
+    threat: ThreatModel,
+    preset: Preset,
+    *,
+    attack: Attack | AutoAttack | None = None,
+    tested_on: ConstructedSet | None = None,
+) -> Row:
+    """Return the row of one model under an untargeted attack, by default one run of the preset's PGD.
+
+    It is attacked on test images, or on those of the constructed set `tested_on`. The checks are of PGD on this model.
+    """
+    pgd = pgd_attack(threat.norm, threat.eps, steps=preset.attack_steps, mode=preset.mode)
+    attack = attack or pgd
+    spec = RobustnessSpec(dataset=dataset.ref, attack=attack, examples=preset.test_examples)
+    measured = robustness(spec, model=model.train, data=tested_on.construct if tested_on else None).named(
+        f"robustness {attack.name} {threat.norm} {threat.eps:g}: {model.train.label}"
+        + (f", on {tested_on.construct.label}" if tested_on else "")
+    )
+    checked = trust_checks(dataset, model, attack if isinstance(attack, Attack) else pgd, preset.check_examples)
+    return Row(
+        table=ROBUSTNESS,
+        facts={
+            **model_facts(sweep, dataset, model, "trained_"),
+            "tested_on": f"{tested_on.construction.name} ({tested_on.construct.config.split})" if tested_on else "test",
+            "attack": attack.name,
+            "steps": attack.steps,
+            "restarts": attack.restarts,
+            "norm": attack.threat.norm,
+            "epsilon": attack.threat.eps,
+        },
+        measures={
+            "clean_accuracy": Measure(measured, "clean_accuracy"),
+            "robust_accuracy": Measure(measured, "robust_accuracy"),
+            "n": Measure(measured, "n"),
+            "checks": Measure(checked, "checks"),
+        },
+        derive=lambda values: {
+            **wilson(values["robust_accuracy"], values["n"]),
+            "trust_level": trust_level(attack, values["checks"]),
+        },
+    )
+
+
+def substitution_row(
+    sweep: str, dataset: DatasetInfo, model: Model, substitution: Substitution, examples: int | None
+) -> Row:
+    """Return the row of one model of texts when a few words are replaced.
+
+    Its norm is "words", its epsilon the number of words that may be others, and its steps are that number too. The
+    checks are of attacks that follow a gradient in a ball, so there are none.
+    """
+    spec = RobustnessSpec(dataset=dataset.ref, attack=substitution, examples=examples)
+    measured = robustness(spec, model=model.train).named(f"robustness {substitution.name}: {model.train.label}")
+    return Row(
+        table=ROBUSTNESS,
+        facts={
+            **model_facts(sweep, dataset, model, "trained_"),
+            "tested_on": "test",
+            "attack": substitution.name,
+            "steps": substitution.steps,
+            "restarts": substitution.restarts,
+            "norm": "words",
+            "epsilon": float(substitution.budget),
+            "checks": None,
+            "trust_level": trust_level(substitution, None),
+        },
+        measures={name: Measure(measured, name) for name in ("clean_accuracy", "robust_accuracy", "n")},
+        derive=lambda values: wilson(values["robust_accuracy"], values["n"]),
+    )
+
+
+def trust_checks(dataset: DatasetInfo, model: Model, attack: Attack, examples: int) -> Stage:
+    """Return the stage that checks whether `attack` works on `model`, on its first `examples` right test images."""
+    threat = attack.threat
+    return trust(TrustSpec(dataset=dataset.ref, attack=attack, examples=examples), model=model.train).named(
+        f"trust {attack.name} {threat.norm} {threat.eps:g}: {model.train.label}"
+    )
+
+
+@shows(ROBUSTNESS)
+def show_robustness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
+    """Yield one row for each kind of model and attack, and then the checks that did not pass."""
+    robustness, rows = frames[ROBUSTNESS.name], []
+    made = [{"norm": "trained_norm", "epsilon": "trained_epsilon"}.get(name, name) for name in ORIGIN]
+    keys = ["training", "role", "mode", *made, "tested_on", "attack", "norm", "epsilon", "trust_level"]
+    for keyed, cells in robustness.groupby(keys, dropna=False):
+        training, role, mode, construction, trained_norm, trained_epsilon, *how = keyed[: 3 + len(made)]
+        tested_on, attack, norm, epsilon, level = keyed[3 + len(made) :]
+        trained_on = f"{origin_text(construction, *how)} {ball_text(trained_norm, trained_epsilon)}"
+        model = (f"on {trained_on.strip()}" if role == "student" else f"{training} {role}") + mode_text(mode)
+        low, high = float(cells["ci_low"].max()), float(cells["ci_high"].max())
+        rows.append(
+            (
+                model if tested_on == "test" else f"{model}, tested on {tested_on}",
+                f"{attack} {norm} {epsilon:g}",
+                str(level),
+                str(len(cells)),
+                *over_seeds(cells, "robust_accuracy"),
+                share(float(cells["robust_accuracy"].max()), low, high),
+                f"{share_text(low)}, {share_text(high)}",
+            )
+        )
+    n = ", ".join(map(str, sorted(set(robustness["n"]))))
+    yield ResultTable(
+        title=f"{dataset}: robust accuracy",
+        columns=("model", "attack", "trust", "models", "robust", "highest", "its 95% Wilson"),
+        names=3,
+        rows=tuple(rows),
+        notes=(
+            f"share of n = {n} images that stay right: upper bounds by the untargeted attack that is named. "
+            f"{modes_text(robustness['mode'])} {_levels(robustness)}",
+        ),
+    )
+    yield from _failed_checks(robustness)
+
+
+def _levels(robustness: "pd.DataFrame") -> str:
+    """Return what the levels of trust that occur stand for."""
+    found = set(robustness["trust_level"])
+    return " ".join(f"Trust {level}: {meaning}." for level, meaning in LEVELS.items() if level in found)
+
+
+def _failed_checks(robustness: "pd.DataFrame") -> Iterator[ResultTable]:
+    """Yield the numbers of models that each check did not pass on, by what they are and by the attack."""
+    found: dict[tuple[str, ...], Counter[str]] = {}
+    for row in robustness.dropna(subset="checks").to_dict("records"):
+        kind = f"{row['training']} {row['role']} on {row['construction']}{mode_text(row['mode'])}"
+        attack = f"{row['attack']} {row['norm']} {row['epsilon']:g}"
+        for name, verdict in read_checks(row["checks"]).items():
+            found.setdefault((name, kind, attack), Counter())[verdict] += 1
+    doubtful = {key: counts for key, counts in found.items() if counts["PASS"] < counts.total()}
+    if not doubtful:
+        return
+    verdicts = ("FAIL", "WARN", "PASS")
+    names = sorted({name for name, _, _ in doubtful})
+    yield ResultTable(
+        title="Checks that did not pass",
+        columns=("check", "models", "attack", *verdicts),
+        names=3,
+        rows=tuple((*key, *(str(counts[verdict]) for verdict in verdicts)) for key, counts in sorted(doubtful.items())),
+        notes=("numbers of models; " + "; ".join(f"{name} passes if {CHECKS[name]}" for name in names) + ".",),
+    )

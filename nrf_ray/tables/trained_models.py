@@ -1,0 +1,186 @@
+"""Trained models: what they were trained on, and their accuracy, also on extra test sets."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named
+from nrf_ray.data.extra import extra_test_sets
+from nrf_ray.display.printing import Cell, ResultTable, mean, over_seeds, share_text
+from nrf_ray.errors import ConfigError
+from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
+from nrf_ray.sweep.columns import DATASET_COLUMN, N_COLUMN, ORIGIN_COLUMNS, SEED_COLUMN, SWEEP_COLUMN, TRAINING_COLUMNS
+from nrf_ray.sweep.grid import Grid
+from nrf_ray.sweep.models_and_sets import Model
+from nrf_ray.sweep.row_facts import model_facts, wilson
+from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
+from nrf_ray.sweep.wording import ORIGIN, ball_text, mode_text, modes_text, origin_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+RESULTS = Table(
+    "results",
+    "one trained model",
+    (
+        SWEEP_COLUMN,
+        DATASET_COLUMN,
+        *ORIGIN_COLUMNS,
+        Column("student_arch", "string", "architecture of this model"),
+        Column(
+            "role", "string", "source, judge, victim (standard model on d), weak (picks rows of a control) or student"
+        ),
+        *TRAINING_COLUMNS,
+        SEED_COLUMN,
+        Column("precision", "string", "arithmetic of the training: fp32, or bf16 in the fast mode"),
+        measured("clean_accuracy", "float64", "accuracy on the test set (x, y)", "share"),
+        measured(
+            "relabelled_accuracy",
+            "float64",
+            "accuracy on the test set relabelled (x, y + 1), paper D.6",
+            "share",
+        ),
+        measured(
+            "train_accuracy",
+            "float64",
+            "accuracy on its own training set during the last epoch; null if imported",
+            "share",
+            of_n=False,
+        ),
+        measured("train_examples", "int64", "images in its training set; null if imported", "images"),
+        N_COLUMN,
+        measured("parameters", "int64", "trainable numbers of the model", "numbers"),
+        measured(
+            "macs",
+            "int64",
+            "work of one forward pass of one image: convolutions and matrix products; a FLOP count is twice this",
+            "multiply-adds",
+        ),
+        key_of("training stage"),
+    ),
+)
+
+
+EXTRA = Table(
+    "extra_tests",
+    "one model on one extra test set",
+    (
+        SWEEP_COLUMN,
+        DATASET_COLUMN,
+        Column("test_set", "string", "other images of the same classes, as cifar10.1 (paper D.7)"),
+        *ORIGIN_COLUMNS,
+        Column("student_arch", "string", "architecture of this model"),
+        Column("role", "string", "source, judge, victim, weak or student"),
+        *TRAINING_COLUMNS,
+        SEED_COLUMN,
+        measured("clean_accuracy", "float64", "accuracy on the extra test set", "share"),
+        measured("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
+        measured("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
+        N_COLUMN,
+        key_of("training stage"),
+    ),
+)
+
+
+def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:
+    """Return the row of one trained model: what it was trained on, and its accuracy."""
+    accuracy = evaluate(EvaluateSpec(dataset=dataset.ref), model=model.train).named(f"accuracy: {model.train.label}")
+    return Row(
+        table=RESULTS,
+        facts={**model_facts(sweep, dataset, model), "precision": "bf16" if model.mode == "fast" else "fp32"},
+        measures={
+            "clean_accuracy": Measure(accuracy, "clean_accuracy"),
+            "relabelled_accuracy": Measure(accuracy, "relabelled_accuracy"),
+            "train_accuracy": Measure(model.train, "train_accuracy"),
+            "train_examples": Measure(model.train, "train_examples"),
+            "n": Measure(accuracy, "n"),
+            "parameters": Measure(model.train, "parameters"),
+            "macs": Measure(model.train, "macs"),
+        },
+    )
+
+
+def extra_row(sweep: str, dataset: DatasetInfo, model: Model, name: str, test: DatasetRef) -> Row:
+    """Return the row of one model on one extra test set, as CIFAR-10.1 (paper D.7)."""
+    stage = evaluate(EvaluateSpec(dataset=test), model=model.train).named(f"{name}: {model.train.label}")
+    return Row(
+        table=EXTRA,
+        facts={
+            **model_facts(sweep, dataset, model),
+            "test_set": name,
+        },
+        measures={"clean_accuracy": Measure(stage, "clean_accuracy"), "n": Measure(stage, "n")},
+        derive=lambda values: wilson(values["clean_accuracy"], values["n"]),
+    )
+
+
+def extra_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
+    """Yield the row of one model on each extra test set: those of the dataset that are here, those of the grid."""
+    for info in map(dataset_named, grid.extra_tests):
+        if (info.shape, info.num_classes) != (dataset.shape, dataset.num_classes):
+            raise ConfigError(
+                f"extra test set {info.ref.name} has {info.num_classes} classes of {info.shape} images, and "
+                f"{dataset.ref.name} {dataset.num_classes} of {dataset.shape}: it cannot be tested on"
+            )
+    named = {info.ref.name: info.ref for info in map(dataset_named, grid.extra_tests)}
+    for name, test in {**extra_test_sets(dataset), **named}.items():
+        yield extra_row(sweep, dataset, model, name, test)
+
+
+@shows(RESULTS)
+def show_results(dataset: str, frames: Frames) -> Iterator[ResultTable]:
+    """Yield one row for each kind of model: accuracy, and the difference from its control."""
+    results, rows = frames[RESULTS.name], []
+    for (role, training, mode, *origin), cells in results.groupby(["role", "training", "mode", *ORIGIN], dropna=False):
+        construction, norm, epsilon, *how = origin
+        robust = "robust " if training == "adversarial" and role != "judge" else ""
+        name = origin_text(construction, *how) if role == "student" else f"d ({robust}{role})"
+        accuracy = cells["clean_accuracy"]
+        rows.append(
+            (
+                name + mode_text(mode),
+                ball_text(norm, epsilon),
+                str(len(cells)),
+                *over_seeds(cells, "clean_accuracy", "relabelled_accuracy"),
+                f"{share_text(accuracy.min())}, {share_text(accuracy.max())}",
+                _minus_control(results, cells, str(construction)),
+            )
+        )
+    yield ResultTable(
+        title=f"{dataset}: accuracy on the untouched test set (n = {results['n'].iloc[0]})",
+        columns=("trained on", "eps", "models", "clean", "as y + 1", "range", "- control"),
+        names=2,
+        rows=tuple(rows),
+        notes=(
+            "clean: share of (x, y) that is right; as y + 1: the same images relabelled. Mean over architectures, then "
+            "mean ± 95% t interval over seeds; range: lowest and highest model. leak_...: control sets without any "
+            "adversarial feature; - control: the difference in clean accuracy, same architectures and seeds. Last "
+            f"iterate, nothing selected. {modes_text(results['mode'])}",
+        ),
+    )
+
+
+def _minus_control(results: "pd.DataFrame", cells: "pd.DataFrame", construction: str) -> Cell:
+    """Return the paired difference between a construction and its control; empty where there is none."""
+    from nrf_ray.tables.contrasts import CONTROLS, differences
+
+    found = differences(cells, results[results["construction"] == CONTROLS.get(construction)])
+    return mean(found) if len(found) else ""
+
+
+@shows(EXTRA)
+def show_extra(dataset: str, frames: Frames) -> Iterator[ResultTable]:
+    """Yield one row for each kind of model and extra test set."""
+    keys, rows = ["test_set", "role", "training", "mode", *ORIGIN], []
+    for (test_set, role, training, mode, *origin), cells in frames[EXTRA.name].groupby(keys, dropna=False):
+        construction, norm, epsilon, *how = origin
+        name = origin_text(construction, *how) if role == "student" else f"d ({training} {role})"
+        named = (name + mode_text(mode), ball_text(norm, epsilon), str(test_set))
+        rows.append((*named, str(cells["n"].iloc[0]), str(len(cells)), *over_seeds(cells, "clean_accuracy")))
+    yield ResultTable(
+        title=f"{dataset}: extra test sets",
+        columns=("trained on", "eps", "test set", "n", "models", "right"),
+        names=3,
+        rows=tuple(rows),
+        notes=("share of other images of the same classes that is right; mean ± 95% t interval over seeds.",),
+    )

@@ -1,0 +1,140 @@
+"""Transfer: one victim on the adversarial test images of one source."""
+
+from collections.abc import Iterator
+
+from nrf_ray.attacks.specs import Attack
+from nrf_ray.data.catalogue import DatasetInfo
+from nrf_ray.display.printing import ResultTable, over_seeds, share, share_text
+from nrf_ray.graph.stage import Stage
+from nrf_ray.stages.transfer import TransferSpec, transfer
+from nrf_ray.sweep.columns import ATTACK_COLUMN, DATASET_COLUMN, N_COLUMN, SEED_COLUMN, STEPS_COLUMN, SWEEP_COLUMN
+from nrf_ray.sweep.models_and_sets import Model
+from nrf_ray.sweep.row_facts import wilson
+from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
+from nrf_ray.sweep.wording import mode_text
+from nrf_ray.tables.trained_models import RESULTS
+
+TRANSFER = Table(
+    "transfer",
+    "one victim on the adversarial test images of one source",
+    (
+        SWEEP_COLUMN,
+        DATASET_COLUMN,
+        Column("source_arch", "string", "architecture that the images were found against"),
+        Column("victim_arch", "string", "architecture of the model that they are tried on"),
+        Column("construction", "string", "what the victim was trained on: d, or a construction"),
+        Column("mode", "string", "how the victim was trained: faithful or fast; null if imported"),
+        Column("source_mode", "string", "how the source was trained: faithful or fast; null if imported"),
+        ATTACK_COLUMN,
+        STEPS_COLUMN,
+        Column("norm", "string", "norm of the attack"),
+        Column("epsilon", "float64", "radius of the attack", "pixels in [0, 1]"),
+        Column("targeted", "bool", "true: towards a uniform wrong class (Figure 13); false: away from y (Figure 3)"),
+        SEED_COLUMN,
+        measured(
+            "success_rate",
+            "float64",
+            "images classified as the target, or (untargeted) not as y",
+            "share",
+        ),
+        measured("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
+        measured("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
+        measured("source_success_rate", "float64", "the same on the source itself", "share"),
+        N_COLUMN,
+        key_of("victim's training stage"),
+    ),
+)
+
+
+def transfer_row(sweep: str, dataset: DatasetInfo, source: Model, victim: Model, adversarial: Stage) -> Row:
+    """Return the row of one victim on the adversarial test images of one source: a cell of a transfer matrix."""
+    attack: Attack = adversarial.config.attack
+    tried = transfer(TransferSpec(targeted=attack.targeted), victim=victim.train, adversarial=adversarial).named(
+        f"transfer to {victim.train.label}: {adversarial.label}"
+    )
+    return Row(
+        table=TRANSFER,
+        facts={
+            "sweep": sweep,
+            "dataset": dataset.ref.name,
+            "source_arch": source.train.config.arch,
+            "victim_arch": victim.train.config.arch,
+            "construction": victim.made_from.construction.name if victim.made_from else "d",
+            "mode": victim.mode,
+            "source_mode": source.mode,
+            "attack": attack.name,
+            "steps": attack.steps,
+            "norm": attack.threat.norm,
+            "epsilon": attack.threat.eps,
+            "targeted": attack.targeted,
+            "seed": victim.seed,
+            "key": victim.train.key,
+        },
+        measures={
+            "success_rate": Measure(tried, "success_rate"),
+            "source_success_rate": Measure(adversarial, "success_rate"),
+            "n": Measure(tried, "n"),
+        },
+        derive=lambda values: wilson(values["success_rate"], values["n"]),
+    )
+
+
+@shows(TRANSFER)
+def show_transfer(dataset: str, frames: Frames) -> Iterator[ResultTable]:
+    """Yield one row for each source, victim and goal, with a column a radius; and then Figure 3."""
+    transfer, rows = frames[TRANSFER.name], []
+    radii = sorted(set(zip(transfer["norm"], transfer["epsilon"], strict=True)))
+    keys = ["source_arch", "source_mode", "construction", "victim_arch", "mode", "attack", "targeted"]
+    for key, cells in transfer.groupby(keys, dropna=False):
+        source, source_mode, construction, victim, mode, attack, targeted = key
+        trained_on = "" if construction == "d" else f" on {construction}"
+        by_radius = (cells[(cells["norm"] == norm) & (cells["epsilon"] == epsilon)] for norm, epsilon in radii)
+        rows.append(
+            (
+                f"{source}{mode_text(source_mode)}",
+                f"{victim}{trained_on}{mode_text(mode)}",
+                f"{'targeted' if targeted else 'untargeted'} {attack}",
+                *(cell for found in by_radius for cell in over_seeds(found, "success_rate")),
+            )
+        )
+    yield ResultTable(
+        title=f"{dataset}: transfer of adversarial test images",
+        columns=("source", "victim", "attack", *(f"{norm} {epsilon:g}" for norm, epsilon in radii)),
+        names=3,
+        rows=tuple(rows),
+        notes=(
+            "share of test images that the victim gives the target (targeted) or not their label (untargeted); mean ± "
+            "95% t interval over seeds.",
+        ),
+    )
+    if RESULTS.name in frames:
+        yield from _figure_3(dataset, frames)
+
+
+def _figure_3(dataset: str, frames: Frames) -> Iterator[ResultTable]:
+    """Yield the correlation of learning from each d_det with being fooled by each attack."""
+    from nrf_ray.tables.contrasts import figure_3
+
+    points = figure_3(frames[TRANSFER.name], frames[RESULTS.name])
+    if points.empty:
+        return
+    rows = [
+        (
+            point["d_det"],
+            point["attack"],
+            share(point["r"], point["low"], point["high"]),
+            f"{share_text(point['low'])}, {share_text(point['high'])}",
+        )
+        for point in points.to_dict("records")
+    ]
+    yield ResultTable(
+        title=f"{dataset}: Figure 3, learning from d_det and being fooled",
+        columns=("d_det", "attack", "r", "95%"),
+        names=2,
+        rows=tuple(rows),
+        notes=(
+            f"Pearson correlation over {points['archs'].iloc[0]} architectures of means over "
+            f"{points['seeds'].iloc[0]} seeds; percentile bootstrap over architectures. So few points settle nothing: "
+            "reported, never a gate.",
+        ),
+    )
