@@ -16,16 +16,17 @@ from xml.sax.saxutils import escape
 
 import pandas as pd
 
+from nrf_ray.constructions.spec import CONSTRUCTIONS
 from nrf_ray.display.printing import share_text
 from nrf_ray.errors import ConfigError
 from nrf_ray.statistics import Interval, over_seeds
 
 SETS = {
-    "d_other": ("t: any wrong class", "leak_other"),
-    "d_det": ("t = y + 1", "leak_det"),
-    "d_rand": ("t: any class, y too", "leak_rand"),
+    "d_other": "t: any wrong class",
+    "d_det": "t = y + 1",
+    "d_rand": "t: any class, y too",
 }
-"""Constructions of the picture, how their labels are drawn, and their controls."""
+"""Constructions of the picture, and how their labels are drawn."""
 SET, CONTROL, INK = "#0072B2", "#E69F00", "#333333"
 """Colours that colour-blind people tell apart; the marks differ too."""
 LEFT, WIDTH, ROW, TOP = 270, 430, 24, 64
@@ -43,9 +44,9 @@ def lines(results: pd.DataFrame) -> list[tuple[str, bool, Interval]]:
     victims = results[(results["construction"] == "d") & (results["role"] == "victim")]
     found = [("the original data", False, over_seeds(victims, "clean_accuracy"))]
     students = results[results["role"] == "student"]
-    for construction, (rule, control) in SETS.items():
+    for construction, rule in SETS.items():
         for epsilon in sorted(students["epsilon"].dropna().unique()):
-            for name, is_control in ((construction, False), (control, True)):
+            for name, is_control in ((construction, False), (CONSTRUCTIONS[construction].control, True)):
                 cells = students[(students["construction"] == name) & (students["epsilon"] == epsilon)]
                 if len(cells):
                     what = f"{name}, its control" if is_control else f"{name} ({rule})"

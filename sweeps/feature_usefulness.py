@@ -99,7 +99,8 @@ def _sets(grid: Grid, dataset: DatasetInfo, standard: Model, seed: int) -> Itera
     for name in grid.constructions:
         construction = construction_named(name)
         if name in MATCHED:
-            recipe = preset.matching_robust_source if name == "d_robust" else preset.matching_source
+            robust = construction.source_training == "adversarial"
+            recipe = preset.matching_robust_source if robust else preset.matching_source
             source = trained(dataset, preset.matching_arch, recipe, "source", seed)
             yield constructed(dataset, name, crafted_by(preset, construction, None), source, seed)
             continue

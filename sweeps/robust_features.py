@@ -21,7 +21,7 @@ from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.presets import Preset
 from nrf_ray.sweep.flags import of_models
 from nrf_ray.sweep.grid import Axes, Grid
-from nrf_ray.sweep.models_and_sets import Model, constructed, crafted_by, trained
+from nrf_ray.sweep.models_and_sets import Model, constructed, crafted_by, source_for, trained
 from nrf_ray.sweep.sweep import Sweep, over_datasets
 from nrf_ray.sweep.table import Row
 from nrf_ray.tables.constructed_sets import dataset_row
@@ -54,7 +54,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
         for model in (standard, robust, second):
             yield from _measured(grid, dataset, model)
         for name in grid.constructions:
-            source = robust if name == "d_robust" else standard
+            source = source_for(construction_named(name), standard, robust)
             for start, storage in product(preset.starts, grid.storages):
                 craft = crafted_by(preset, construction_named(name), None, start)
                 made = constructed(dataset, name, craft, source, seed, storage=storage)
@@ -64,7 +64,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
                 ]
                 for student in students:
                     yield from _measured(grid, dataset, student)
-                if name == "d_robust" and start == "image":
+                if source is robust and start == "image":
                     of_tests = constructed(dataset, name, craft, source, seed, storage=storage, split="test")
                     for own in (made, of_tests):
                         threat = _threats(grid)[0]

@@ -21,15 +21,17 @@ use, and may be opposites: a replaced word can change what a text says, and the 
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cli import sweep_main
-from nrf_ray.constructions.spec import CONSTRUCTIONS, ClassWords, Craft, construction_named
+from nrf_ray.constructions.class_words import ClassWords
+from nrf_ray.constructions.spec import CONSTRUCTIONS, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError
 from nrf_ray.sweep.flags import of_models
 from nrf_ray.sweep.grid import Grid
-from nrf_ray.sweep.models_and_sets import ConstructedSet, Model, constructed, crafted_by, trained
+from nrf_ray.sweep.models_and_sets import ConstructedSet, Model, constructed, crafted_by, source_for, trained
 from nrf_ray.sweep.sweep import Sweep, over_datasets
 from nrf_ray.sweep.table import Row
 from nrf_ray.tables.constructed_sets import dataset_row
@@ -60,7 +62,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
         for model in (standard, robust, second):
             yield from _measured(grid, dataset, model)
         for name in grid.constructions:
-            source = robust if name == "d_robust" else standard
+            source = source_for(construction_named(name), standard, robust)
             for made in _sets(grid, dataset, name, source, seed):
                 yield dataset_row(NAME, dataset, made, source=standard, second=second, judge=judge)
                 for arch in grid.archs_for(name):
@@ -71,7 +73,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
 def _sets(grid: Grid, dataset: DatasetInfo, name: str, source: Model, seed: int) -> Iterator[ConstructedSet]:
     """Yield the sets of one construction: by every ball, and with words replaced; or by matching."""
     construction = construction_named(name)
-    crafts: list[Craft] = [grid.preset.matching]
+    crafts: list[Any] = [grid.preset.matching]
     if construction.features != "matched":
         balls = [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
         crafts = [crafted_by(grid.preset, construction, ball) for ball in balls]

@@ -79,6 +79,11 @@ class Attack:
             )
 
     @property
+    def passes(self) -> int:
+        """Forward and backward passes per image that it takes at most; fewer where it succeeds early."""
+        return self.steps * self.restarts
+
+    @property
     def start_threat(self) -> ThreatModel:
         """The ball that a random start is drawn from."""
         return replace(self.threat, eps=2 * self.threat.eps) if self.start == "wide" else self.threat
@@ -149,6 +154,11 @@ class Substitution:
     def steps(self) -> int:
         """Gradients that it takes of each text, at most."""
         return self.budget
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes per text, at most; a try is a forward pass, half of one with a gradient."""
+        return self.budget * (1 + math.ceil(self.tries / 2))
 
     @property
     def name(self) -> str:
@@ -231,6 +241,11 @@ class AutoAttack:
     def name(self) -> str:
         """Short name for tables."""
         return {"standard": "autoattack", "apgd": "apgd-ce+t"}[self.version]
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes per image that it takes at most; fewer where it succeeds early."""
+        return {"standard": 5000, "apgd": 1000}[self.version]
 
 
 ATTACKS = ("pgd", "pgd-margin", "fgsm", "pgd-50x10", "apgd", "autoattack")

@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from nrf_ray.attacks.specs import Attack, Substitution
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.constructions.spec import ClassWords, Craft, Matching, Pattern, Replacement, Storage, construction_named
+from nrf_ray.constructions.registry import CRAFTS, craft_of
+from nrf_ray.constructions.spec import Storage, construction_named
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 
@@ -22,12 +22,6 @@ TEXTS = ("text", "original")
 HALF_A_LEVEL = 0.5 / 255
 """A change below it, in any norm, is rounded away in images of 8 bits."""
 
-CRAFTS: dict[str, tuple[type, ...]] = {
-    "matched": (Matching,),
-    "adversarial": (Attack, Substitution),
-    "pattern": (ThreatModel, ClassWords),
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ConstructSpec:
@@ -37,8 +31,8 @@ class ConstructSpec:
     """Its images are changed."""
     construction: str
     """Name of the construction."""
-    craft: Craft
-    """How the images are made."""
+    craft: Any
+    """How the images are made: the spec of a craft."""
     seed: int
     """Decides targets and starts, and the patterns of a control."""
     split: Literal["train", "test"] = "train"
@@ -51,11 +45,10 @@ class ConstructSpec:
     """Rows crafted together."""
 
     def __post_init__(self) -> None:
-        wanted = CRAFTS[construction_named(self.construction).features]
-        if not isinstance(self.craft, wanted):
-            raise ConfigError(
-                f"{self.construction} is made with a {wanted[0].__name__}, not with a {type(self.craft).__name__}"
-            )
+        features, found = construction_named(self.construction).features, craft_of(self.craft).features
+        if found != features:
+            wanted = next(spec.__name__ for spec, craft in CRAFTS.items() if craft.features == features)
+            raise ConfigError(f"{self.construction} is made with a {wanted}, not with a {type(self.craft).__name__}")
         if self.storage == "uint8" and self.threat is not None and self.threat.eps < HALF_A_LEVEL:
             raise ConfigError(
                 f"epsilon {self.threat.eps:g} is less than half of one of the 256 levels of a pixel "
@@ -75,22 +68,21 @@ class ConstructSpec:
         return math.ceil(self.num_rows / self.shard_rows)
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of an image: channels, height, width."""
+        return info_of(self.dataset).shape
+
+    @property
     def threat(self) -> ThreatModel | None:
         """The ball that bounds every perturbation; None where only the box does."""
-        match self.craft:
-            case Attack(threat=threat):
-                return threat
-            case ThreatModel():
-                return self.craft
-            case Matching() | Substitution() | ClassWords():
-                return None
+        return craft_of(self.craft).threat(self.craft)
 
     @property
     def is_control(self) -> bool:
         """Whether the images carry a pattern and no feature of a source."""
-        return isinstance(self.craft, Pattern)
+        return craft_of(self.craft).features == "pattern"
 
     @property
     def replaces_words(self) -> bool:
         """Whether its texts are whole words again, which people can read."""
-        return isinstance(self.craft, Replacement)
+        return craft_of(self.craft).replaces_words

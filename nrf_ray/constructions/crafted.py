@@ -1,17 +1,20 @@
 """Constructed datasets: images whose labels t only certain features predict (paper sections 3.1 and 3.2).
 
 Two choices make a construction, and they are independent: how t is drawn (`draw_targets`), and what makes t
-predictable. For D_rand, D_det and D_other that is a source model's non-robust features, put in by targeted PGD
-(`adversarial`). For D_R and D_NR, where t = y, it is what a source represents, put in by matching (`matching`). For the
-leakage-only controls it is a pattern that means nothing (`controls`).
+predictable, which is its craft. For D_rand, D_det and D_other that is a source model's non-robust features, put in by
+targeted PGD or by replaced words. For D_R and D_NR, where t = y, it is what a source represents, put in by matching.
+For the leakage-only controls it is a pattern, or words, that mean nothing.
 """
 
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nrf_ray.constructions.spec import TargetRule
+from nrf_ray.attacks.pgd import attack_mode, per_example_cross_entropy
+from nrf_ray.attacks.threat import Norm, perturbation_norm
+from nrf_ray.constructions.spec import Storage, TargetRule
+from nrf_ray.data.images import as_float, as_uint8, stored_as
 from nrf_ray.engine.predict import next_labels
 from nrf_ray.seeding import derive_seed
 
@@ -50,6 +53,49 @@ def draw_targets(rule: TargetRule, labels: Tensor, num_classes: int, seed: int) 
     if rule == "uniform":
         return torch.randint(num_classes, labels.shape, generator=generator)
     return (labels + torch.randint(1, num_classes, labels.shape, generator=generator)) % num_classes
+
+
+def seen_by(
+    model: nn.Module, originals: Tensor, made: Tensor, targets: Tensor, storage: Storage, norm: Norm
+) -> Crafted:
+    """Return `made` [b, c, h, w], moved from `originals`, as it is stored, with what the source `model` says of it.
+
+    Worked out in float32, whatever mode the images were made in.
+    """
+    stored = stored_as(made, storage)
+    with attack_mode(model), torch.no_grad():
+        logits = model(as_float(stored))
+        prediction = model(made).argmax(1)
+    moved_by = perturbation_norm(as_float(stored) - originals, norm)
+    return Crafted(
+        images=stored,
+        norm=moved_by,
+        distance=moved_by,
+        moved=differ(as_uint8(made), as_uint8(originals)),
+        loss=per_example_cross_entropy(logits, targets),
+        prediction=prediction,
+        prediction_stored=logits.argmax(1),
+    )
+
+
+def unseen(originals: Tensor, stored: Tensor, norm: Norm) -> Crafted:
+    """Return what was made of `originals` and stored, with nothing where others have what a source says."""
+    distance = perturbation_norm(as_float(stored) - originals, norm)
+    nothing = torch.full(distance.shape, -1)
+    return Crafted(
+        images=stored,
+        norm=distance,
+        distance=distance,
+        moved=differ(as_uint8(as_float(stored)), as_uint8(originals)),
+        loss=torch.full(distance.shape, float("nan")),
+        prediction=nothing,
+        prediction_stored=nothing,
+    )
+
+
+def on_cpu(crafted: Crafted) -> Crafted:
+    """Return the same in the memory of the CPU."""
+    return Crafted(*(column.cpu() for column in crafted))
 
 
 def differ(left: Tensor, right: Tensor) -> Tensor:

@@ -7,33 +7,119 @@ features where it was trained adversarially (D_R), any features where it was not
 loss, a target that is a representation, and no ball but the box.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-
-from nrf_ray.attacks.pgd import attack_mode, pgd
-from nrf_ray.attacks.threat import ThreatModel, l2_norm
-from nrf_ray.constructions.crafted import Crafted, differ
-from nrf_ray.constructions.spec import Matching, Storage
-from nrf_ray.data.images import as_float, as_uint8, stored_as
-from nrf_ray.models.classifier import Classifier
+from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.constructions.craft import Craft, Maker, Setup
+from nrf_ray.constructions.spec import Features, Storage
+from nrf_ray.engine.mode import Mode, check_mode
+from nrf_ray.errors import ConfigError
 from nrf_ray.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nrf_ray.constructions.crafted import Crafted
+    from nrf_ray.models.classifier import Classifier
 
 ALONG_L2 = ThreatModel(norm="l2", eps=1.0)
 """Says how steps are normalised; its radius bounds nothing here."""
 
-RELUS = (F.relu, torch.relu, Tensor.relu)
+
+@dataclass(frozen=True, kw_only=True)
+class Matching:
+    """Representation matching: an image moves until a source represents it as it does another (paper 3.1, C.4).
+
+    Steps go along the l2-normalised gradient of ||g(z) - g(x)|| / ||g(x)||, bounded by the box alone.
+    """
+
+    steps: int
+    """Gradient steps; every one is taken. Too many invert small images, and D_R becomes D again."""
+    step_size: float
+    """l2 length of the (first) step, pixel units."""
+    start: Literal["image", "noise"] = "image"
+    """From another image, drawn independently of the label, or from grey noise (0.5 + normal / 20)."""
+    decay: bool = False
+    """Whether the length falls linearly towards zero; in the paper all steps are equal."""
+    mode: Mode = "faithful"
+    """How its gradients are computed; what it finds is judged in float32 either way."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or not 0 < self.step_size < math.inf:
+            raise ConfigError(
+                f"matching needs steps >= 1 and a finite step_size > 0, not {self.steps} and {self.step_size:g}"
+            )
+        if self.start not in ("image", "noise"):
+            raise ConfigError(f"matching starts from 'image' or 'noise', not {self.start!r}")
+        check_mode(self.mode)
+
+    def lengths(self) -> list[float]:
+        """Return the length of every step."""
+        left = [(self.steps - step) / self.steps if self.decay else 1.0 for step in range(self.steps)]
+        return [self.step_size * share for share in left]
 
 
-def match_representation(model: Classifier, images: Tensor, starts: Tensor, matching: Matching) -> Tensor:
+class RepresentationMatching(Craft):
+    """Images that the source represents as it does the originals; norms are l2, since no ball bounds them."""
+
+    spec = Matching
+    features: ClassVar[Features] = "matched"
+
+    def start(self, spec: Matching) -> str:
+        """Return image or noise."""
+        return spec.start
+
+    def gradients(self, spec: Matching) -> int:
+        """Return its steps."""
+        return spec.steps
+
+    def details(self, spec: Matching) -> tuple[str, ...]:
+        """Return what it starts from."""
+        return (f"from {spec.start}",)
+
+    def draw_starts(self, spec: Matching, n: int, seed: int) -> "Tensor":
+        """Return the index of another image for each of n rows, or -1 for noise."""
+        import torch
+
+        return draw_starts(n, seed) if spec.start == "image" else torch.full((n,), -1)
+
+    def begun(self, setup: Setup, rows: slice) -> "Tensor":
+        """Return other images, or noise."""
+        if setup.config.craft.start == "noise":
+            return grey_noise(range(rows.start, rows.stop), setup.config.shape, setup.config.seed)
+        return super().begun(setup, rows)
+
+    def loss(self, model: "Classifier", stored: "Tensor", own: "Tensor", targets: "Tensor") -> "Tensor":
+        """Return how far the representations of stored images are from those of their own ones, relatively."""
+        return residual(model, stored, own)
+
+    def make(self, setup: Setup) -> Maker:
+        """Return what makes the rows of one set."""
+        from nrf_ray.constructions.crafted import on_cpu
+
+        config, device, model = setup.config, setup.device, setup.model
+        assert model is not None, "matching has a source"
+
+        def make(rows: slice) -> "Crafted":
+            images, starts = setup.originals.images[rows].to(device), self.begun(setup, rows).to(device)
+            return on_cpu(craft_matched(model, images, starts, config.craft, config.storage))
+
+        return make
+
+
+def match_representation(model: "Classifier", images: "Tensor", starts: "Tensor", matching: Matching) -> "Tensor":
     """Return `starts` [b, c, h, w] moved until `model` represents them as it does `images` [b, c, h, w].
 
     Both are float32 in [0, 1]. The last iterate is returned, as in the released code.
     """
+    import torch
+
+    from nrf_ray.attacks.pgd import attack_mode, pgd
+    from nrf_ray.engine.representation import Representation
+
     represent = Representation(model)
     with attack_mode(model), torch.no_grad():
         wanted = model.representation(images)
@@ -52,12 +138,19 @@ def match_representation(model: Classifier, images: Tensor, starts: Tensor, matc
 
 
 def craft_matched(
-    model: Classifier, images: Tensor, starts: Tensor, matching: Matching, storage: Storage = "uint8"
-) -> Crafted:
+    model: "Classifier", images: "Tensor", starts: "Tensor", matching: Matching, storage: Storage = "uint8"
+) -> "Crafted":
     """Return `starts` [b, c, h, w] moved until the source `model` represents them as it does `images` [b, c, h, w].
 
     Norm and distance are l2 whatever the sweep's threat model, because no ball bounds them.
     """
+    import torch
+
+    from nrf_ray.attacks.pgd import attack_mode
+    from nrf_ray.attacks.threat import l2_norm
+    from nrf_ray.constructions.crafted import Crafted, differ
+    from nrf_ray.data.images import as_float, as_uint8, stored_as
+
     originals, origins = as_float(images), as_float(starts)
     matched = match_representation(model, originals, origins, matching)
     stored = stored_as(matched, storage)
@@ -74,83 +167,37 @@ def craft_matched(
     )
 
 
-def relative_distance(found: Tensor, wanted: Tensor) -> Tensor:
+def relative_distance(found: "Tensor", wanted: "Tensor") -> "Tensor":
     """Return ||found - wanted|| / ||wanted|| of each row of two batches of representations [b, w], as [b]."""
+    from nrf_ray.attacks.threat import l2_norm
+
     return l2_norm(found.float() - wanted) / l2_norm(wanted).clamp_min(1e-12)
 
 
-def residual(model: Classifier, matched: Tensor, images: Tensor) -> Tensor:
+def residual(model: "Classifier", matched: "Tensor", images: "Tensor") -> "Tensor":
     """Return how far the representation of each of `matched` still is from that of its image, relatively, as [b]."""
+    import torch
+
+    from nrf_ray.attacks.pgd import attack_mode
+
     with attack_mode(model), torch.no_grad():
         return relative_distance(model.representation(matched), model.representation(images))
 
 
-def draw_starts(n: int, seed: int) -> Tensor:
+def draw_starts(n: int, seed: int) -> "Tensor":
     """Return for each of n examples the index of another one, drawn independently of all labels, as [n]."""
+    import torch
+
     generator = torch.Generator().manual_seed(derive_seed(seed, "starts"))
     return (torch.arange(n) + torch.randint(1, n, (n,), generator=generator)) % n
 
 
-def grey_noise(indices: Sequence[int], shape: tuple[int, int, int], seed: int) -> Tensor:
+def grey_noise(indices: Sequence[int], shape: tuple[int, int, int], seed: int) -> "Tensor":
     """Return grey noise (0.5 + normal / 20, in the box) for each index; it depends on the seed and the index alone."""
+    import torch
+
     rows = [
         torch.randn(shape, generator=torch.Generator().manual_seed(derive_seed(seed, "noise", str(index))))
         for index in indices
     ]
     return (0.5 + torch.stack(rows) / 20).clamp(0.0, 1.0)
-
-
-class Representation(nn.Module):
-    """A classifier up to its representation, whose last ReLU lets the gradient through as it is.
-
-    Units that are off would otherwise give no gradient and stay off (`fake_relu` of the released code). The last ReLU
-    is found by counting, so a network that calls the function instead of the module is served too. Values are those
-    of the classifier; a network without ReLU is left alone.
-    """
-
-    def __init__(self, model: Classifier) -> None:
-        super().__init__()
-        self.model = model
-        self.relus: int | None = None
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the representations [b, width]."""
-        if self.relus is None:
-            with torch.no_grad(), _Relus(replaced=0) as counted:
-                self.model.representation(images[:1])
-            self.relus = counted.seen
-        with _Relus(replaced=self.relus):
-            return self.model.representation(images)
-
-
-class _Relus(TorchFunctionMode):
-    """Counts the calls of ReLU from 1, and replaces the one numbered `replaced`."""
-
-    def __init__(self, replaced: int) -> None:
-        super().__init__()
-        self.replaced = replaced
-        self.seen = 0
-
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Call `function`, or in place of that ReLU one with the gradient of the identity."""
-        if function in RELUS:
-            self.seen += 1
-            if self.seen == self.replaced:
-                return _IdentityGradientReLU.apply(args[0])
-        return function(*args, **(kwargs or {}))
-
-
-class _IdentityGradientReLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        return values.clamp_min(0.0)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient

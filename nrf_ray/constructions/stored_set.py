@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nrf_ray.constructions.construct_spec import COLUMNS, TEXTS, ConstructSpec
+from nrf_ray.constructions.registry import craft_of
 from nrf_ray.data.catalogue import info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics
@@ -93,7 +94,6 @@ def measure(config: ConstructSpec, rows: "Shard") -> Metrics:
     """Return what a set shows as a whole; shares are of rows, and None where no source took part."""
     columns = rows.columns
     by_source = not config.is_control
-    steps = 0 if config.is_control else config.craft.steps  # type: ignore[union-attr]
 
     def share_of_target(name: str) -> float | None:
         return _mean(columns[name] == columns["label"]) if by_source else None
@@ -109,7 +109,7 @@ def measure(config: ConstructSpec, rows: "Shard") -> Metrics:
         "mean_loss": _mean(columns["loss"]) if by_source else None,
         "fooling_rate_crafted": share_of_target("prediction"),
         "fooling_rate": share_of_target("prediction_stored"),
-        "gradients": steps * len(columns["label"]),
+        "gradients": craft_of(config.craft).gradients(config.craft) * len(columns["label"]),
     }
 
 

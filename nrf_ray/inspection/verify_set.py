@@ -14,10 +14,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nrf_ray.attacks.specs import Attack, Substitution
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.constructions.construct_spec import TEXTS, ConstructSpec
-from nrf_ray.constructions.spec import ClassWords, Matching, Replacement, construction_named
+from nrf_ray.constructions.construct_spec import ConstructSpec
+from nrf_ray.constructions.controls import OTHER_PREDICTIONS
+from nrf_ray.constructions.craft import VERIFIERS, Setup, Stored
+from nrf_ray.constructions.registry import craft_of, spec_named
+from nrf_ray.constructions.spec import construction_named
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import Key
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-3
 """By how much a norm or a loss may differ: other batches and threads round sums in another order."""
-LEVEL = 1.5 / 255
-"""A pixel of a control may be rounded to the next level, for the same reason."""
-PREDICTIONS = 0.002
-"""The share of predictions that may differ, for the same reason: images on a decision boundary."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +73,13 @@ def recompute(store: Store, record: Record, known: Mapping[str, DatasetRef]) -> 
             rows=len(rows.images), differences={}, duplicates=0,
             problems=(f"it has {len(rows.images)} rows, and its dataset {len(originals)}",),
         )  # fmt: skip
-    model, starts = _source(store, record), _starts(spec, len(originals))
-    differences = _differences(rows, originals, spec, model, starts)
+    stored = Stored(rows=rows, setup=_setup(spec, originals, _source(store, record)))
+    differences = _differences(stored)
+    verify = VERIFIERS.get(type(spec.craft))
     problems = (
-        *_wrong_labels(rows, originals, spec),
-        *_wrong_starts(rows, spec, starts),
-        *(_wrong_patterns(rows, originals, spec, model) if spec.is_control else ()),
-        *_wrong_words(rows, originals, spec),
+        *_wrong_labels(stored),
+        *_wrong_starts(stored),
+        *(verify(stored) if verify else ()),
         *_out_of_bounds(rows, spec),
         *_too_different(differences),
         *_wrong_metrics(rows, record, spec),
@@ -106,8 +104,23 @@ def _decode(value: Any) -> Any:
     """Return the dataclass that `canonical.encode` wrote."""
     if not isinstance(value, dict):
         return value
-    kinds = {kind.__name__: kind for kind in (Attack, ClassWords, Matching, Substitution, ThreatModel)}
-    return kinds[value["type"]](**{name: _decode(part) for name, part in value.items() if name != "type"})
+    fields = {name: _decode(part) for name, part in value.items() if name != "type"}
+    return ThreatModel(**fields) if value["type"] == "ThreatModel" else spec_named(value["type"])(**fields)
+
+
+def _setup(spec: ConstructSpec, originals: "LabelledImages", model: "Classifier | None") -> Setup:
+    """Return what the set has to have been made with: labels and starts are drawn again."""
+    from nrf_ray.constructions.crafted import draw_targets
+
+    rule, classes = construction_named(spec.construction).targets, info_of(spec.dataset).num_classes
+    return Setup(
+        config=spec,
+        originals=originals,
+        targets=draw_targets(rule, originals.labels, classes, spec.seed),
+        starts=craft_of(spec.craft).draw_starts(spec.craft, len(originals), spec.seed),
+        model=model,
+        device="cpu",
+    )
 
 
 def _source(store: Store, record: Record) -> "Classifier | None":
@@ -123,40 +136,30 @@ def _source(store: Store, record: Record) -> "Classifier | None":
     raise ConfigError(f"the source {record.inputs['source'][:12]} is not in the store; run its sweep again")
 
 
-def _differences(
-    rows: "Shard", originals: "LabelledImages", spec: ConstructSpec, model: "Classifier | None", starts: "Tensor"
-) -> dict[str, float]:
+def _differences(stored: Stored) -> dict[str, float]:
     """Return by how much what is written differs from what is computed now, by column; of `moved`, the share."""
     import torch
 
-    from nrf_ray.attacks.pgd import per_example_cross_entropy
     from nrf_ray.attacks.threat import perturbation_norm
     from nrf_ray.constructions.crafted import differ
-    from nrf_ray.constructions.matching import grey_noise, residual
     from nrf_ray.data.images import as_float, as_uint8
     from nrf_ray.engine.predict import batches
 
-    columns = rows.columns
-    norm = spec.threat.norm if spec.threat else "l2"
+    setup, rows, columns = stored.setup, stored.rows, stored.rows.columns
+    craft, model = craft_of(setup.config.craft), setup.model
+    norm = craft.measured_in(setup.config.craft)
     found: dict[str, list[Tensor]] = {name: [] for name in ("norm", "distance", "moved", "loss", "prediction_stored")}
     for part in batches(len(rows.images)):
-        stored = as_float(rows.images[part])
-        own = originals.rows(part).floats()
-        if isinstance(spec.craft, Matching) and spec.craft.start == "noise":
-            begun = grey_noise(range(len(originals))[part], info_of(spec.dataset).shape, spec.seed)
-        else:
-            begun = originals.rows(starts[part]).floats()
-        found["norm"].append(perturbation_norm(stored - begun, norm))
-        found["moved"].append(differ(as_uint8(stored), as_uint8(begun)))
-        found["distance"].append(perturbation_norm(stored - own, norm))
-        if model is None or spec.is_control:
+        images, own = as_float(rows.images[part]), setup.originals.rows(part).floats()
+        begun = as_float(craft.begun(setup, part))
+        found["norm"].append(perturbation_norm(images - begun, norm))
+        found["moved"].append(differ(as_uint8(images), as_uint8(begun)))
+        found["distance"].append(perturbation_norm(images - own, norm))
+        if model is None or setup.config.is_control:
             continue
+        found["loss"].append(craft.loss(model, images, own, columns["label"][part]))
         with torch.no_grad():
-            logits = model(stored)
-        matched = isinstance(spec.craft, Matching)
-        loss = residual(model, stored, own) if matched else per_example_cross_entropy(logits, columns["label"][part])
-        found["loss"].append(loss)
-        found["prediction_stored"].append(logits.argmax(1))
+            found["prediction_stored"].append(model(images).argmax(1))
     differences = {}
     for name, parts in found.items():
         if parts and name in ("moved", "prediction_stored"):
@@ -167,86 +170,27 @@ def _differences(
     return differences
 
 
-def _wrong_labels(rows: "Shard", originals: "LabelledImages", spec: ConstructSpec) -> Iterator[str]:
+def _wrong_labels(stored: Stored) -> Iterator[str]:
     import torch
 
-    from nrf_ray.constructions.crafted import draw_targets
-
-    columns = rows.columns
-    if not torch.equal(columns["index"], torch.arange(len(originals))):
+    setup, columns = stored.setup, stored.rows.columns
+    if not torch.equal(columns["index"], torch.arange(len(setup.originals))):
         yield "its rows are not those of the dataset, each once and in order"
-    if not torch.equal(columns["true_label"], originals.labels):
+    if not torch.equal(columns["true_label"], setup.originals.labels):
         yield "true labels differ from those of the dataset"
-    rule = construction_named(spec.construction).targets
-    targets = draw_targets(rule, originals.labels, info_of(spec.dataset).num_classes, spec.seed)
-    if not torch.equal(columns["label"], targets):
-        yield f"{int((columns['label'] != targets).sum())} labels t are not what the seed {spec.seed} draws"
+    if not torch.equal(columns["label"], setup.targets):
+        others = int((columns["label"] != setup.targets).sum())
+        yield f"{others} labels t are not what the seed {setup.config.seed} draws"
 
 
-def _starts(spec: ConstructSpec, n: int) -> "Tensor":
-    """Return the index of the image that each of n rows has to have started from; -1 for noise."""
-    import torch
-
-    from nrf_ray.constructions.matching import draw_starts
-
-    if not isinstance(spec.craft, Matching):
-        return torch.arange(n)
-    return draw_starts(n, spec.seed) if spec.craft.start == "image" else torch.full((n,), -1)
-
-
-def _wrong_starts(rows: "Shard", spec: ConstructSpec, starts: "Tensor") -> Iterator[str]:
-    seeds = int((rows.columns["seed"] != spec.seed).sum())
+def _wrong_starts(stored: Stored) -> Iterator[str]:
+    columns, seed = stored.rows.columns, stored.setup.config.seed
+    seeds = int((columns["seed"] != seed).sum())
     if seeds:
-        yield f"{seeds} rows have another seed than {spec.seed}"
-    others = int((rows.columns["start"] != starts).sum())
+        yield f"{seeds} rows have another seed than {seed}"
+    others = int((columns["start"] != stored.setup.starts).sum())
     if others:
-        yield f"{others} starts are not what the seed {spec.seed} draws"
-
-
-def _wrong_patterns(
-    rows: "Shard", originals: "LabelledImages", spec: ConstructSpec, model: "Classifier | None"
-) -> Iterator[str]:
-    """Make the images of a control again; those that a model spares may differ as its predictions may."""
-    from nrf_ray.constructions.controls import control_maker
-    from nrf_ray.constructions.crafted import draw_targets
-    from nrf_ray.data.images import as_float
-    from nrf_ray.engine.predict import batches, predict
-
-    info, construction = info_of(spec.dataset), construction_named(spec.construction)
-    targets = draw_targets(construction.targets, originals.labels, info.num_classes, spec.seed)
-    make, others = control_maker(spec), 0
-    for part in batches(len(rows.images)):
-        images, labels = originals.images[part], targets[part]
-        spared = labels == (originals.labels[part] if model is None else predict(model, images))
-        made = make(images, labels, spared, range(len(targets))[part]).images
-        apart = (as_float(made) - as_float(rows.images[part])).abs().flatten(1).amax(1)
-        others += int((~(apart < LEVEL)).sum())
-    if others > (0 if model is None else PREDICTIONS * len(rows.images)):
-        yield f"{others} images are not the original with the pattern of their label, or spared as they should be"
-    for name in ("prediction", "prediction_stored"):
-        if bool((rows.columns[name] != -1).any()):
-            yield f"{name} is written, though no source took part"
-    if not bool(rows.columns["loss"].isnan().all()):
-        yield "loss is written, though no source took part"
-
-
-def _wrong_words(rows: "Shard", originals: "LabelledImages", spec: ConstructSpec) -> Iterator[str]:
-    """Read texts again in their vectors, and count the words that were replaced."""
-    from nrf_ray.data.images import as_float, as_uint8
-    from nrf_ray.data.load import word_table
-
-    if not isinstance(spec.craft, Replacement):
-        return
-    table = word_table(spec.dataset)
-    new, old = (table.places_of(as_uint8(as_float(texts)).numpy()) for texts in (rows.images, originals.images))
-    for name, places in zip(TEXTS, (new, old), strict=True):
-        others = sum(one != other for one, other in zip(rows.texts[name], table.texts_at(places), strict=True))
-        if others:
-            yield f"{others} texts in the column {name} are not what their vectors say"
-    replaced = (new != old).sum(axis=(1, 2))
-    beyond = int((replaced > spec.craft.budget).sum())
-    if beyond:
-        yield f"{beyond} texts have more than {spec.craft.budget} other words"
+        yield f"{others} starts are not what the seed {seed} draws"
 
 
 def _wrong_metrics(rows: "Shard", record: Record, spec: ConstructSpec) -> Iterator[str]:
@@ -277,5 +221,5 @@ def _out_of_bounds(rows: "Shard", spec: ConstructSpec) -> Iterator[str]:
 
 def _too_different(differences: Mapping[str, float]) -> Iterator[str]:
     for name, difference in differences.items():
-        if difference > {"prediction_stored": PREDICTIONS, "moved": 0.0}.get(name, TOLERANCE):
+        if difference > {"prediction_stored": OTHER_PREDICTIONS, "moved": 0.0}.get(name, TOLERANCE):
             yield f"{name} differs by up to {difference:.2g} from what is written"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from nrf_ray.attacks.specs import Substitution, adversary_named
 from nrf_ray.attacks.threat import Norm
-from nrf_ray.constructions.spec import Matching
+from nrf_ray.constructions.matching import Matching
 from nrf_ray.engine.mode import Mode
 from nrf_ray.training.recipes import Augmentation, Recipe
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from nrf_ray.attacks.specs import Attack, Substitution
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.constructions.spec import Matching
+from nrf_ray.constructions.matching import Matching
 from nrf_ray.presets.preset import Preset
 from nrf_ray.training.recipes import Augmentation, Recipe
 

@@ -8,7 +8,7 @@ from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
 from nrf_ray.seeding import derive_seed
-from nrf_ray.stages.costs import attack_seconds, passes
+from nrf_ray.stages.costs import attack_seconds
 
 FILE = "adversarial.parquet"
 
@@ -29,7 +29,7 @@ def _cost(handle: Stage) -> float:
     config: AttackSpec = handle.config
     info = info_of(config.dataset)
     arch, device = handle.inputs["source"].config.arch, handle.resources.device
-    return attack_seconds(arch, info, info.num_test, passes(config.attack), device)
+    return attack_seconds(arch, info, info.num_test, config.attack.passes, device)
 
 
 @stage(version=1, cost=_cost)

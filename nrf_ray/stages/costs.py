@@ -20,10 +20,8 @@ Good to a factor of two, which is enough to order the work and to plan. Where th
   data is not in it; another precision or memory layout moves it by a factor of two or three.
 """
 
-import math
 from dataclasses import dataclass
 
-from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.models.catalogue import ARCHITECTURES, Architecture, ArchitectureError
@@ -81,12 +79,3 @@ def image_seconds(arch: str, shape: tuple[int, int, int], device: str = "cpu") -
 def attack_seconds(arch: str, info: DatasetInfo, images: int, steps: int, device: str = "cpu") -> float:
     """Return the seconds of an attack of `steps` steps on `images` images of `info` on `device`."""
     return OVERHEAD + ATTACK_SHARE * steps * images * image_seconds(arch, info.shape, device)
-
-
-def passes(attack: Attack | AutoAttack | Substitution) -> int:
-    """Return the forward and backward passes per image that `attack` takes at most; fewer where it succeeds early."""
-    if isinstance(attack, Substitution):  # a try is a forward pass, half of what one with a gradient is
-        return attack.budget * (1 + math.ceil(attack.tries / 2))
-    if isinstance(attack, AutoAttack):
-        return 1000 if attack.version == "apgd" else 5000
-    return attack.steps * attack.restarts

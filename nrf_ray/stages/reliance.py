@@ -10,7 +10,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import OVERHEAD, attack_seconds, passes
+from nrf_ray.stages.costs import OVERHEAD, attack_seconds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +102,7 @@ def _cost(handle: Stage) -> float:
     config: FootprintSpec = handle.config
     info = info_of(config.dataset)
     arch, device = handle.inputs["model"].config.arch, handle.resources.device
-    return attack_seconds(arch, info, info.num_test, passes(config.attack), device)
+    return attack_seconds(arch, info, info.num_test, config.attack.passes, device)
 
 
 @stage(version=1, cost=_cost)

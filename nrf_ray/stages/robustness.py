@@ -8,7 +8,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import attack_seconds, passes
+from nrf_ray.stages.costs import attack_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ def _cost(handle: Stage) -> float:
     info = info_of(config.dataset)
     arch, device = handle.inputs["model"].config.arch, handle.resources.device
     images = min(config.examples or info.num_test, info.num_test)
-    return attack_seconds(arch, info, images, passes(config.attack), device)
+    return attack_seconds(arch, info, images, config.attack.passes, device)
 
 
 @stage(version=3, cost=_cost)

@@ -9,7 +9,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import attack_seconds, passes
+from nrf_ray.stages.costs import attack_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ def _cost(handle: Stage) -> float:
     info = info_of(config.dataset)
     # The attack in a dozen variants, and the noise.
     arch, device = handle.inputs["model"].config.arch, handle.resources.device
-    return attack_seconds(arch, info, config.examples, 12 * passes(config.attack) + 100, device)
+    return attack_seconds(arch, info, config.examples, 12 * config.attack.passes + 100, device)
 
 
 @stage(version=2, cost=_cost)

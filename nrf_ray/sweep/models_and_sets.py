@@ -4,12 +4,14 @@ A sweep file asks for these and passes them to `rows`. What is asked for twice i
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from nrf_ray.attacks.specs import Attack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.constructions.construct_spec import ConstructSpec
-from nrf_ray.constructions.spec import Construction, Craft, Matching, Pattern, Replacement, Storage, construction_named
+from nrf_ray.constructions.craft import Craft
+from nrf_ray.constructions.registry import craft_of
+from nrf_ray.constructions.spec import Construction, Storage, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.data.naming import EMBEDDING
 from nrf_ray.engine.mode import Mode
@@ -83,22 +85,21 @@ class ConstructedSet:
     @property
     def bound(self) -> tuple[str | None, float | None]:
         """What bounds its changes, for tables: norm and eps, or "words" and how many may be others; else nothing."""
-        craft: Craft = self.construct.config.craft
-        if isinstance(craft, Replacement):
-            return "words", float(craft.budget)
-        return (self.threat.norm, self.threat.eps) if self.threat else (None, None)
+        return self._craft.bound(self.construct.config.craft)
 
     @property
     def mode(self) -> Mode | None:
         """How its images were computed; None for a pattern."""
-        craft: Craft = self.construct.config.craft
-        return None if isinstance(craft, Pattern) else craft.mode
+        return self._craft.mode(self.construct.config.craft)
 
     @property
     def start(self) -> str | None:
         """What matching started from; None for other constructions."""
-        craft: Craft = self.construct.config.craft
-        return craft.start if isinstance(craft, Matching) else None
+        return self._craft.start(self.construct.config.craft)
+
+    @property
+    def _craft(self) -> Craft:
+        return craft_of(self.construct.config.craft)
 
 
 def trained(
@@ -153,7 +154,12 @@ def trained(
     return Model(train=stage.named(f"{name}, {how}" if how else name), role=role, seed=seed, made_from=made)
 
 
-def crafted_by(preset: Preset, construction: Construction, threat: ThreatModel | None, start: str = "image") -> Craft:
+def source_for(construction: Construction, standard: Model, robust: Model) -> Model:
+    """Return the one of two sources that a construction is made with where it needs one of them, else the standard."""
+    return robust if construction.source_training == "adversarial" else standard
+
+
+def crafted_by(preset: Preset, construction: Construction, threat: ThreatModel | None, start: str = "image") -> Any:
     """Return how a preset makes the images of a construction; `start` counts for D_R and D_NR alone."""
     if construction.features == "matched":
         return preset.noise_matching if start == "noise" else preset.matching
@@ -168,7 +174,7 @@ def crafted_by(preset: Preset, construction: Construction, threat: ThreatModel |
 def constructed(
     dataset: DatasetInfo,
     name: str,
-    craft: Craft,
+    craft: Any,
     source: Model | None,
     seed: int,
     *,
@@ -189,15 +195,8 @@ def constructed(
         shard_rows=shard_rows(craft),
     )
     stage = construct(spec, source=source.train if source else None)
-    details = [spec.construction]
-    if source and source.training == "adversarial":
-        details.append("of robust source")
-    if spec.threat:
-        details.append(f"{spec.threat.norm} {spec.threat.eps:g}")
-    if isinstance(craft, Replacement):
-        details.append(f"{craft.budget} words")
-    if isinstance(craft, Matching):
-        details.append(f"from {craft.start}")
+    of_robust = ("of robust source",) if source and source.training == "adversarial" else ()
+    details = (spec.construction, *of_robust, *craft_of(craft).details(craft))
     of = dataset.ref.name if split == "train" else f"{dataset.ref.name} test images"
     label = f"{' '.join(details)} of {of}, seed {seed}"
     return ConstructedSet(construction=construction, construct=stage.named(label), source=source, seed=seed)
@@ -205,20 +204,19 @@ def constructed(
 
 def _check_source(construction: Construction, source: Model | None) -> None:
     """Raise ConfigError where a set would not be what its name says."""
-    wanted = {"d_robust": "adversarial", "d_nonrobust": "standard"}.get(construction.name)
-    found = source.training if source else None
-    if wanted and found != wanted:
+    wanted, found = construction.source_training, source.training if source else None
+    if wanted not in ("any", found):
         raise ConfigError(f"{construction.name} is made with a source of {wanted} training, not of {found}")
     if construction.spares == "weak" and (source is None or source.role != "weak"):
         raise ConfigError(f"the clean rows of {construction.name} are picked by a weak model, trained in that role")
 
 
-def shard_rows(craft: Craft) -> int:
+def shard_rows(craft: Any) -> int:
     """Return how many images a file holds: as many as take two million gradients, from 1024 to 16384.
 
     A small set is one file, made in one process; a long build is many, made by a pool, and a kill costs one of them.
     """
-    steps = 1 if isinstance(craft, Pattern) else craft.steps
+    steps = max(1, craft_of(craft).gradients(craft))
     return min(16_384, max(1024, 2_000_000 // steps // 256 * 256))
 
 

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from nrf_ray.constructions.spec import CONSTRUCTIONS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -11,7 +13,9 @@ ORIGIN = ["construction", "norm", "epsilon", "start", "source_training", "storag
 
 def origin_text(construction: Any, start: Any, source_training: Any, storage: Any, craft_mode: Any) -> str:
     """Return what a training set is, as in "d_det of robust source" or "d_robust from noise, made fast"."""
-    robust_source = source_training == "adversarial" and construction != "d_robust"
+    made = CONSTRUCTIONS.get(construction)
+    by_its_nature = made is not None and made.source_training == "adversarial"
+    robust_source = source_training == "adversarial" and not by_its_nature
     text = f"{construction} of robust source" if robust_source else construction
     text = f"{text} from {start}" if isinstance(start, str) else text
     text = f"{text}, {storage}" if storage == "float32" else text

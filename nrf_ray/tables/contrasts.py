@@ -9,14 +9,18 @@ from typing import Any
 
 import pandas as pd
 
+from nrf_ray.constructions.spec import CONSTRUCTIONS
 from nrf_ray.statistics import Interval, correlation, holm, over_seeds, paired, seed_means, spread, wilson_interval
 from nrf_ray.statistics.intervals import LEVEL, ROUNDING
 from nrf_ray.sweep.wording import ORIGIN, mode_text, origin_text
 
-CONTROLS = {"d_rand": "leak_rand", "d_det": "leak_det", "d_other": "leak_other"}
+CONTROLS = {name: made.control for name, made in CONSTRUCTIONS.items() if made.control}
 """The control of each construction."""
 
-CONTRASTS = (*CONTROLS.items(), ("d_det", "leak_weak"), ("d_rand_changed", "leak_other"))
+CONTRASTS = (
+    *CONTROLS.items(),
+    *((name, control) for name, made in CONSTRUCTIONS.items() for control in made.also_against),
+)
 """Pairs of constructions whose difference in clean accuracy is of interest: each set against what leakage explains.
 
 `d_rand_changed` has no row that keeps its label, as `leak_other` has none."""

@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.cluster.session import connect
 from nrf_ray.cluster.shards import map_on_actors, trial_request
-from nrf_ray.constructions.adversarial import craft_adversarial
 from nrf_ray.constructions.construct_spec import ConstructSpec
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.graph.execute import execute
@@ -138,12 +137,12 @@ class BareLoops:
 def _serve(stage: Stage, store_uri: str, pipe: Connection) -> None:
     """Load model and images into this process, craft one image to warm it up, then the rows that are asked for."""
     worker = CraftShard(stage, store_uri)
-    config: ConstructSpec = worker.config
+    config: ConstructSpec = worker.setup.config
     part: tuple[int, int] | None = (0, 1)
     while part is not None:
         for start in range(*part, config.batch_rows):
             rows = slice(start, min(start + config.batch_rows, part[1]))
-            craft_adversarial(worker.network, worker.originals.images[rows], worker.targets[rows], config.craft)
+            worker.make(rows)
         pipe.send("done")
         part = pipe.recv()
     pipe.send("over")

@@ -75,12 +75,16 @@ ROWS = (
         ),
     ),
     Row("nrf_ray.constructions.crafted", 1.0, CONSTRUCTIONS),
-    Row("nrf_ray.constructions.adversarial", 1.0, CONSTRUCTIONS),
+    Row("nrf_ray.constructions.targeted_pgd", 1.0, CONSTRUCTIONS),
+    Row("nrf_ray.constructions.replaced_words", 1.0, (*CONSTRUCTIONS, "results/test_text_features.py")),
     Row("nrf_ray.constructions.matching", 0.3, CONSTRUCTIONS),
-    Row(
-        "nrf_ray.constructions.controls",
-        0.6,
-        ("science/test_controls.py", "science/test_constructed_sets.py", "results/test_text_features.py"),
+    *(
+        Row(
+            f"nrf_ray.constructions.{name}",
+            0.6,
+            ("science/test_controls.py", "science/test_constructed_sets.py", "results/test_text_features.py"),
+        )
+        for name in ("controls", "class_pattern", "class_words")
     ),
     Row("nrf_ray.attacks.checks", 0.2, ("science/test_trust.py", "science/test_text_models.py")),
     Row(

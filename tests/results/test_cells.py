@@ -4,7 +4,8 @@ import pytest
 
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.constructions.spec import Matching, construction_named
+from nrf_ray.constructions.matching import Matching
+from nrf_ray.constructions.spec import construction_named
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import ConfigError
 from nrf_ray.presets import PRESETS

@@ -10,7 +10,7 @@ from nrf_ray import cli
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.constructions.construct_spec import ConstructSpec
-from nrf_ray.constructions.spec import Matching
+from nrf_ray.constructions.matching import Matching
 from nrf_ray.constructions.stored_set import shard_name
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.shards import read_shard, write_shard

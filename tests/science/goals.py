@@ -8,7 +8,7 @@ from dataclasses import replace
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.constructions import construct_spec
 from nrf_ray.constructions.construct_spec import ConstructSpec
-from nrf_ray.constructions.spec import Matching
+from nrf_ray.constructions.matching import Matching
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.stages.attack import AttackSpec, attack
 from nrf_ray.stages.construct import construct

@@ -12,8 +12,8 @@ from scipy.stats import chisquare
 from nrf_ray.attacks.pgd import run_attack
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import NORMS, perturbation_norm
-from nrf_ray.constructions.adversarial import craft_adversarial
 from nrf_ray.constructions.crafted import draw_targets
+from nrf_ray.constructions.targeted_pgd import craft_adversarial
 from nrf_ray.data.images import as_float, as_uint8
 
 RULES = ("same", "uniform", "next", "other")

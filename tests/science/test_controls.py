@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nrf_ray.attacks.threat import NORMS, ThreatModel, perturbation_norm
-from nrf_ray.constructions.controls import add_with_norm, class_patterns, class_words, craft_pattern, craft_words
+from nrf_ray.constructions.class_pattern import add_with_norm, class_patterns, craft_pattern
+from nrf_ray.constructions.class_words import ClassWords, class_words, craft_words
 from nrf_ray.constructions.crafted import draw_targets
-from nrf_ray.constructions.spec import ClassWords
 from nrf_ray.data.images import as_float, as_uint8
 from nrf_ray.data.words import Scaling, table_of
 from nrf_ray.errors import ConfigError

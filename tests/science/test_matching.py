@@ -9,7 +9,7 @@ from torch import nn
 
 from nrf_ray.attacks.threat import l2_norm
 from nrf_ray.constructions.matching import (
-    Representation,
+    Matching,
     craft_matched,
     draw_starts,
     grey_noise,
@@ -17,8 +17,8 @@ from nrf_ray.constructions.matching import (
     relative_distance,
     residual,
 )
-from nrf_ray.constructions.spec import Matching
 from nrf_ray.data.images import as_float, as_uint8
+from nrf_ray.engine.representation import Representation
 from nrf_ray.models.classifier import Classifier
 
 SHAPE = (1, 8, 8)

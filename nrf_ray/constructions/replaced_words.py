@@ -1,0 +1,96 @@
+"""Replaced words: puts the features of class t into a text by other words (HotFlip, Ebrahimi et al. 2018)."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from nrf_ray.attacks.specs import Substitution
+from nrf_ray.constructions.craft import Craft, Maker, Setup, Stored, verifies
+from nrf_ray.constructions.spec import Features, Storage
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from nrf_ray.attacks.hotflip import Lexicon
+    from nrf_ray.constructions.crafted import Crafted
+
+
+class ReplacedWords(Craft):
+    """Texts of which a few words are replaced, so that the source says t. Norms are l2."""
+
+    spec = Substitution
+    features: ClassVar[Features] = "adversarial"
+    replaces_words = True
+
+    def bound(self, spec: Substitution) -> tuple[str, float]:
+        """Return how many words may be others."""
+        return "words", float(spec.budget)
+
+    def gradients(self, spec: Substitution) -> int:
+        """Return one gradient a word."""
+        return spec.steps
+
+    def passes(self, spec: Substitution) -> int:
+        """Return those of its gradients and of its tries."""
+        return spec.passes
+
+    def details(self, spec: Substitution) -> tuple[str, ...]:
+        """Return how many words may be others."""
+        return (f"{spec.budget} words",)
+
+    def make(self, setup: Setup) -> Maker:
+        """Return what makes the rows of one set."""
+        from nrf_ray.attacks.hotflip import lexicon
+        from nrf_ray.constructions.crafted import on_cpu
+        from nrf_ray.data.load import word_table
+        from nrf_ray.engine.twin import twin
+
+        config, device = setup.config, setup.device
+        assert setup.model is not None, "replaced words have a source"
+        network = twin(setup.model, setup.originals.rows(slice(0, 1)).floats().to(device), config.craft.mode)
+        words = lexicon(word_table(config.dataset), config.craft, device)
+
+        def make(rows: slice) -> "Crafted":
+            texts, targets = setup.originals.images[rows].to(device), setup.targets[rows].to(device)
+            return on_cpu(craft_replaced(network, texts, targets, config.craft, words, config.storage))
+
+        return make
+
+
+def craft_replaced(
+    model: "nn.Module",
+    texts: "Tensor",
+    targets: "Tensor",
+    substitution: Substitution,
+    words: "Lexicon",
+    storage: Storage = "uint8",
+) -> "Crafted":
+    """Return embedded `texts` [b, 1, length, width] with words replaced by others of `words`, towards `targets` [b]."""
+    from nrf_ray.attacks.hotflip import substitute
+    from nrf_ray.constructions.crafted import seen_by
+    from nrf_ray.data.images import as_float
+    from nrf_ray.engine.twin import twin
+
+    assert substitution.targeted, "a construction needs a targeted attack"
+    originals = as_float(texts)
+    network = twin(model, originals, substitution.mode)
+    made = substitute(network, originals, targets, substitution, words)
+    return seen_by(network.original, originals, made, targets, storage, "l2")
+
+
+@verifies(Substitution)
+def wrong_words(stored: Stored) -> Iterator[str]:
+    """Read texts again in their vectors, and count the words that were replaced."""
+    from nrf_ray.constructions.construct_spec import TEXTS
+    from nrf_ray.data.images import as_float, as_uint8
+    from nrf_ray.data.load import word_table
+
+    config, rows, originals = stored.setup.config, stored.rows, stored.setup.originals
+    table = word_table(config.dataset)
+    new, old = (table.places_of(as_uint8(as_float(texts)).numpy()) for texts in (rows.images, originals.images))
+    for name, places in zip(TEXTS, (new, old), strict=True):
+        others = sum(one != other for one, other in zip(rows.texts[name], table.texts_at(places), strict=True))
+        if others:
+            yield f"{others} texts in the column {name} are not what their vectors say"
+    beyond = int(((new != old).sum(axis=(1, 2)) > config.craft.budget).sum())
+    if beyond:
+        yield f"{beyond} texts have more than {config.craft.budget} other words"

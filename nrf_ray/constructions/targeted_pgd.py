@@ -1,0 +1,63 @@
+"""Targeted PGD: puts the non-robust features of class t into an image (Ilyas et al. 2019, 3.2: D_rand, D_det)."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from nrf_ray.attacks.specs import Attack
+from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.constructions.craft import Craft, Maker, Setup
+from nrf_ray.constructions.spec import Features, Storage
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from nrf_ray.constructions.crafted import Crafted
+
+
+class TargetedPgd(Craft):
+    """Images moved towards t by PGD on the source, within the ball of the attack."""
+
+    spec = Attack
+    features: ClassVar[Features] = "adversarial"
+
+    def threat(self, spec: Attack) -> ThreatModel:
+        """Return the ball of the attack."""
+        return spec.threat
+
+    def gradients(self, spec: Attack) -> int:
+        """Return its steps."""
+        return spec.steps
+
+    def passes(self, spec: Attack) -> int:
+        """Return those of the attack."""
+        return spec.passes
+
+    def make(self, setup: Setup) -> Maker:
+        """Return what makes the rows of one set."""
+        from nrf_ray.constructions.crafted import on_cpu
+        from nrf_ray.engine.twin import twin
+
+        config, device = setup.config, setup.device
+        assert setup.model is not None, "targeted PGD has a source"
+        network = twin(setup.model, setup.originals.rows(slice(0, 1)).floats().to(device), config.craft.mode)
+
+        def make(rows: slice) -> "Crafted":
+            images, targets = setup.originals.images[rows].to(device), setup.targets[rows].to(device)
+            return on_cpu(craft_adversarial(network, images, targets, config.craft, config.storage))
+
+        return make
+
+
+def craft_adversarial(
+    model: "nn.Module", images: "Tensor", targets: "Tensor", attack: Attack, storage: Storage = "uint8"
+) -> "Crafted":
+    """Return `images` [b, c, h, w] moved towards `targets` [b] by the targeted `attack` on the source `model`."""
+    from nrf_ray.attacks.pgd import run_attack
+    from nrf_ray.constructions.crafted import seen_by
+    from nrf_ray.data.images import as_float
+    from nrf_ray.engine.twin import twin
+
+    assert attack.targeted, "a construction needs a targeted attack"
+    originals = as_float(images)
+    network = twin(model, originals, attack.mode)
+    made = run_attack(attack, network, originals, targets)
+    return seen_by(network.original, originals, made, targets, storage, attack.threat.norm)
