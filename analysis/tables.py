@@ -18,7 +18,7 @@ import pyarrow as pa
 from nrf_ray.display.printing import interval_text, share_text
 from nrf_ray.errors import NrfError
 from nrf_ray.graph.store import Store
-from nrf_ray.page.pieces import drawn
+from nrf_ray.page.elements import drawn
 from nrf_ray.results.parquet import read_table, schema, to_arrow
 from nrf_ray.sweep.wording import ball_text
 from nrf_ray.tables.contrasts import model_text, set_text

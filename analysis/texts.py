@@ -18,8 +18,8 @@ from nrf_ray.errors import NrfError
 from nrf_ray.graph.store import Store
 from nrf_ray.page.gallery import first_shard, kept_galleries
 from nrf_ray.page.html import Html, el
-from nrf_ray.page.passages import is_written, written
 from nrf_ray.page.snapshot import Reading
+from nrf_ray.page.text_gallery import is_written, written
 from nrf_ray.page.texts import reading
 from nrf_ray.sweep.wording import ORIGIN
 

@@ -1,10 +1,10 @@
-"""Errors, by who must act.
+"""Errors, by who must act; and names, whose errors list what is known.
 
 A message is for the person at the terminal: what happened, with which values, and what to do. `exit_code` is 2 where
 that person asked for something that cannot be, 1 where work that was asked for rightly did not succeed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -69,3 +69,26 @@ def lookup(known: Mapping[str, T], name: str, what: str) -> T:
     if name not in known:
         raise ConfigError(f"unknown {what} {name!r}; known: {', '.join(known)}")
     return known[name]
+
+
+class Registry(dict[str, T]):
+    """Things of one kind by their names: those of this package, and those that users register beside them."""
+
+    def __init__(self, kind: str, own: Mapping[str, T] | None = None) -> None:
+        """`kind` is the noun for error messages, as in "attack"."""
+        super().__init__(own or {})
+        self.kind = kind
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that registers under `name`; raise ConfigError if another thing has that name."""
+
+        def add(thing: T) -> T:
+            if self.setdefault(name, thing) != thing:
+                raise ConfigError(f"there is another {self.kind} called {name!r}; give this one another name")
+            return thing
+
+        return add
+
+    def named(self, name: str) -> T:
+        """Return the thing called `name`, or raise ConfigError with the known names."""
+        return lookup(self, name, self.kind)

@@ -21,7 +21,7 @@ from dataclasses import replace
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cli import sweep_main
-from nrf_ray.constructions.spec import MATCHED, construction_named
+from nrf_ray.constructions.spec import MATCHED, WITH_CONTROL, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError
 from nrf_ray.presets import Preset
@@ -36,8 +36,7 @@ from nrf_ray.tables.usefulness import usefulness_row
 from nrf_ray.training.recipes import Recipe
 
 NAME = "feature_usefulness"
-LEAKING = ("d_rand", "d_det", "d_other")
-KNOWN = (*LEAKING, *MATCHED)
+KNOWN = (*WITH_CONTROL, *MATCHED)
 STEPS = 5
 """PGD steps that seek the infimum, for every unit anew; ten lower the mean gamma of digits by another .02."""
 
@@ -78,7 +77,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
         for model in (standard, robust, *students):
             yield result_row(NAME, dataset, model)
             yield from _units(grid, dataset, model)
-        for made in (None, *(made for made in sets if made.construction.name in LEAKING)):
+        for made in (None, *(made for made in sets if made.construction.name in WITH_CONTROL)):
             yield network_leakage_row(NAME, dataset, robust, made)
             for norm in grid.norms:
                 for radius in preset.radii:

@@ -32,8 +32,8 @@ from nrf_ray.data.planted import KINDS, LABELS, MODALITIES, Planted, parse_plant
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.features.pretrained_readers import pretrained_named
 from nrf_ray.graph.stage import Stage
+from nrf_ray.models.catalogue import architecture_named
 from nrf_ray.presets import Preset
-from nrf_ray.stages.costs import architecture_named
 from nrf_ray.stages.phase import Cell, PhasePanel, PhaseSpec, phase_diagram
 from nrf_ray.stages.relabel import Part
 from nrf_ray.sweep.axes import axis, check_axes, norm_named, number, whole

@@ -18,7 +18,7 @@ from itertools import product
 
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cli import sweep_main
-from nrf_ray.constructions.spec import construction_named
+from nrf_ray.constructions.spec import WITH_CONTROL, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.presets import Preset
 from nrf_ray.sweep.flags import of_models
@@ -30,7 +30,7 @@ from nrf_ray.tables.recipe_search import recipe_row
 from nrf_ray.training.recipes import Augmentation, Recipe, StepSchedule
 
 NAME = "recipe_search"
-KNOWN = ("d_rand", "d_det", "d_other")
+KNOWN = WITH_CONTROL
 HOLDOUT = 0.1
 LEARNING_RATES, BATCH_SIZES = (0.1, 0.05, 0.01), (128, 256)
 

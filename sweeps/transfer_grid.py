@@ -21,7 +21,7 @@ from itertools import product
 
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cli import sweep_main
-from nrf_ray.constructions.spec import construction_named
+from nrf_ray.constructions.spec import CONSTRUCTIONS, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.sweep.flags import of_models
 from nrf_ray.sweep.grid import Grid
@@ -34,7 +34,7 @@ from nrf_ray.tables.trained_models import result_row
 from nrf_ray.tables.transfer import transfer_row
 
 NAME = "transfer_grid"
-KNOWN = ("d_rand", "d_rand_changed", "d_det", "d_other", "leak_rand", "leak_det", "leak_other")
+KNOWN = tuple(c.name for c in CONSTRUCTIONS.values() if c.features != "matched" and c.spares != "weak")
 
 
 def transfer_grid(grid: Grid) -> Sweep:

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray.attacks.specs import Attack, Bounds, LossName, Returns
+from nrf_ray.attacks.specs import Attack, Bounds, Returns
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.engine import meter
 from nrf_ray.engine.mode import Mode
 from nrf_ray.engine.twin import Twin, channels_last, original, twin
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, Registry
 from nrf_ray.models.classifier import rows_read
 from nrf_ray.seeding import derive_seed
 
@@ -39,7 +39,7 @@ def per_example_margin(logits: Tensor, labels: Tensor) -> Tensor:
     return others.amax(dim=1) - own.squeeze(1)
 
 
-LOSSES: dict[LossName, Loss] = {"cross_entropy": per_example_cross_entropy, "margin": per_example_margin}
+LOSSES: Registry[Loss] = Registry("loss", {"cross_entropy": per_example_cross_entropy, "margin": per_example_margin})
 """What an `Attack` can climb, by name."""
 
 

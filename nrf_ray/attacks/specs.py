@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, get_args
 
 from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.engine.mode import Mode, check_mode
-from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.errors import ConfigError
 
 Start = Literal["image", "uniform", "wide"]
 """Where an attack begins: at the image; at a uniform point of the ball; or at a uniform point of the ball of twice the
@@ -52,6 +52,9 @@ class Attack:
     """Which iterate of a run it returns."""
     mode: Mode = "faithful"
     """How its gradients are computed; what it finds is judged in float32 either way."""
+
+    fewest_classes: ClassVar[int] = 2
+    """A model must give so many logits."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not 0 < self.step_size < math.inf:
@@ -246,43 +249,3 @@ class AutoAttack:
     def passes(self) -> int:
         """Forward and backward passes per image that it takes at most; fewer where it succeeds early."""
         return {"standard": 5000, "apgd": 1000}[self.version]
-
-
-ATTACKS = ("pgd", "pgd-margin", "fgsm", "pgd-50x10", "apgd", "autoattack")
-"""Attacks on trained models that a sweep can name, from the cheap to the trusted. Cross-entropy can stall between wrong
-classes that are equally likely; the margin does not. With two classes both losses have gradients of one direction."""
-
-LIBRARY_ATTACKS = ("apgd", "autoattack")
-"""Those of them that AutoAttack's library makes."""
-
-ADVERSARIES = ("pgd-7", "fgsm-rs", "n-fgsm")
-"""Attacks that a sweep can train against: the paper's, and two cheap ones of a single step."""
-
-
-def attack_named(name: str, threat: ThreatModel, steps: int, mode: Mode = "faithful") -> Attack | AutoAttack:
-    """Return the untargeted attack `name` within `threat`; AutoAttack has no fast mode.
-
-    `steps` are those of "pgd" and "pgd-margin".
-    """
-    match lookup({known: known for known in ATTACKS}, name, "attack"):
-        case "pgd":
-            return pgd_attack(threat.norm, threat.eps, steps=steps, mode=mode)
-        case "pgd-margin":
-            return pgd_attack(threat.norm, threat.eps, steps=steps, loss="margin", mode=mode)
-        case "fgsm":
-            return fgsm(threat.norm, threat.eps, mode=mode)
-        case "pgd-50x10":
-            return pgd_attack(threat.norm, threat.eps, steps=50, restarts=10, mode=mode)
-        case "apgd":
-            return AutoAttack(threat=threat, version="apgd")
-    return AutoAttack(threat=threat)
-
-
-def adversary_named(name: str, threat: ThreatModel) -> Attack:
-    """Return the attack `name` to train against within `threat`."""
-    match lookup({known: known for known in ADVERSARIES}, name, "adversary"):
-        case "fgsm-rs":
-            return fgsm_rs(threat.norm, threat.eps)
-        case "n-fgsm":
-            return n_fgsm(threat.norm, threat.eps)
-    return Attack(threat=threat, steps=7, step_size=threat.eps / 5)

@@ -5,8 +5,7 @@ import re
 import socket
 
 from nrf_ray.errors import ClusterError, ConfigError
-from nrf_ray.graph.redact import without_secrets
-from nrf_ray.graph.uri import folder_named
+from nrf_ray.graph.uri import folder_named, without_secrets
 
 CONNECT_SECONDS = 5.0
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"

@@ -6,7 +6,7 @@ What makes t predictable is a craft, a file of this room each (see `craft`).
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from nrf_ray.errors import lookup
+from nrf_ray.errors import Registry
 
 Storage = Literal["uint8", "float32"]
 """How pixels are kept: rounded to 8 bits as in the released sets, or as they were found."""
@@ -53,87 +53,94 @@ class Construction:
         return self.features != "pattern" or self.spares == "weak"
 
 
-CONSTRUCTIONS: dict[str, Construction] = {
-    construction.name: construction
-    for construction in (
-        Construction(
-            name="d_robust",
-            targets="same",
-            features="matched",
-            source_training="adversarial",
-            description="images that an adversarially trained source represents as it does x, labelled y (paper 3.1)",
-        ),
-        Construction(
-            name="d_nonrobust",
-            targets="same",
-            features="matched",
-            source_training="standard",
-            description="the same with a standard source: its features are the non-robust ones (paper 3.1)",
-        ),
-        Construction(
-            name="d_rand",
-            targets="uniform",
-            features="adversarial",
-            control="leak_rand",
-            description="targeted PGD to a uniform class, which is y for one in k images (paper 3.2)",
-        ),
-        Construction(
-            name="d_rand_changed",
-            targets="uniform",
-            features="adversarial",
-            rows="changed",
-            made_as="d_rand",
-            also_against=("leak_other",),
-            description="ablation: d_rand without the rows that keep their label",
-        ),
-        Construction(
-            name="d_det",
-            targets="next",
-            features="adversarial",
-            control="leak_det",
-            also_against=("leak_weak",),
-            description="targeted PGD to y + 1: the robust features now predict the wrong class (paper 3.2)",
-        ),
-        Construction(
-            name="d_other",
-            targets="other",
-            features="adversarial",
-            control="leak_other",
-            description="targeted PGD to a uniform wrong class: d_rand without the rows that keep their label",
-        ),
-        Construction(
-            name="leak_rand",
-            targets="uniform",
-            features="pattern",
-            description="control for d_rand: fixed class patterns, rows with t = y left clean",
-        ),
-        Construction(
-            name="leak_det",
-            targets="next",
-            features="pattern",
-            description="control for d_det: fixed class patterns, no adversarial feature",
-        ),
-        Construction(
-            name="leak_other",
-            targets="other",
-            features="pattern",
-            description="control for d_other: fixed class patterns, no adversarial feature",
-        ),
-        Construction(
-            name="leak_weak",
-            targets="next",
-            features="pattern",
-            spares="weak",
-            description="control for d_det: class patterns, rows that a one-epoch model calls y + 1 left clean",
-        ),
-    )
-}
+CONSTRUCTIONS: Registry[Construction] = Registry(
+    "construction",
+    {
+        construction.name: construction
+        for construction in (
+            Construction(
+                name="d_robust",
+                targets="same",
+                features="matched",
+                source_training="adversarial",
+                description="images that an adversarially trained source represents as it does x, labelled y "
+                "(paper 3.1)",
+            ),
+            Construction(
+                name="d_nonrobust",
+                targets="same",
+                features="matched",
+                source_training="standard",
+                description="the same with a standard source: its features are the non-robust ones (paper 3.1)",
+            ),
+            Construction(
+                name="d_rand",
+                targets="uniform",
+                features="adversarial",
+                control="leak_rand",
+                description="targeted PGD to a uniform class, which is y for one in k images (paper 3.2)",
+            ),
+            Construction(
+                name="d_rand_changed",
+                targets="uniform",
+                features="adversarial",
+                rows="changed",
+                made_as="d_rand",
+                also_against=("leak_other",),
+                description="ablation: d_rand without the rows that keep their label",
+            ),
+            Construction(
+                name="d_det",
+                targets="next",
+                features="adversarial",
+                control="leak_det",
+                also_against=("leak_weak",),
+                description="targeted PGD to y + 1: the robust features now predict the wrong class (paper 3.2)",
+            ),
+            Construction(
+                name="d_other",
+                targets="other",
+                features="adversarial",
+                control="leak_other",
+                description="targeted PGD to a uniform wrong class: d_rand without the rows that keep their label",
+            ),
+            Construction(
+                name="leak_rand",
+                targets="uniform",
+                features="pattern",
+                description="control for d_rand: fixed class patterns, rows with t = y left clean",
+            ),
+            Construction(
+                name="leak_det",
+                targets="next",
+                features="pattern",
+                description="control for d_det: fixed class patterns, no adversarial feature",
+            ),
+            Construction(
+                name="leak_other",
+                targets="other",
+                features="pattern",
+                description="control for d_other: fixed class patterns, no adversarial feature",
+            ),
+            Construction(
+                name="leak_weak",
+                targets="next",
+                features="pattern",
+                spares="weak",
+                description="control for d_det: class patterns, rows that a one-epoch model calls y + 1 left clean",
+            ),
+        )
+    },
+)
 """Every construction that a sweep can name."""
 
 MATCHED = tuple(c.name for c in CONSTRUCTIONS.values() if c.features == "matched")
 """D_R and D_NR."""
 
+WITH_CONTROL = tuple(c.name for c in CONSTRUCTIONS.values() if c.control)
+"""D_rand, D_det and the like: those that stand beside a leakage-only control."""
+
 
 def construction_named(name: str) -> Construction:
     """Return the construction called `name`, or raise ConfigError with the known names."""
-    return lookup(CONSTRUCTIONS, name, "construction")
+    return CONSTRUCTIONS.named(name)

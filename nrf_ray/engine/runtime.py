@@ -1,10 +1,10 @@
 """The state of torch that every stage works in, whatever ran before in the same process."""
 
+import ctypes
 import platform
 
 import torch
 
-from nrf_ray.engine.memory import keep_freed_memory
 from nrf_ray.engine.precision import use_exact_float32
 from nrf_ray.errors import ClusterError
 from nrf_ray.graph.stage import Resources
@@ -29,3 +29,23 @@ def prepare(resources: Resources) -> str:
     torch.backends.cudnn.benchmark = False
     use_exact_float32()
     return resources.device
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt(3), numbered as in malloc.h."""
+
+
+KEPT_BLOCK = 2**30
+"""Blocks below this many bytes come from the heap, which is kept; larger ones are mapped and given back."""
+
+
+KEPT_HEAP = 2**31 - 1
+"""So many free bytes at the top of the heap are kept, the most that mallopt takes."""
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc's malloc to keep freed blocks for this process; return whether it does. Elsewhere, do nothing."""
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK) and mallopt(M_TRIM_THRESHOLD, KEPT_HEAP))

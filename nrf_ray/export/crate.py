@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nrf_ray.errors import ConfigError
-from nrf_ray.export.extra import needed
-from nrf_ray.export.fresh import new_folder
+from nrf_ray.export.fresh import needed, new_folder
 from nrf_ray.graph.canonical import digest
 from nrf_ray.graph.record import Record
 from nrf_ray.results.stored_sweep import KeptSweep

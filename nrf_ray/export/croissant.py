@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nrf_ray.export.about import COLUMNS, PAPER, READABLE, AboutSet
-from nrf_ray.export.extra import needed
+from nrf_ray.export.fresh import needed
 
 if TYPE_CHECKING:
     import mlcroissant as mlc

@@ -4,7 +4,9 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from nrf_ray.errors import ConfigError
 
@@ -26,3 +28,14 @@ def new_folder(destination: Path) -> Iterator[Path]:
         raise ConfigError(f"cannot write {destination}: {error.strerror}; choose another place") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def needed(module: str, what: str) -> ModuleType:
+    """Return the library `module`, or raise ConfigError that says how to install what `what` needs."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        library = (error.name or module).partition(".")[0]
+        raise ConfigError(
+            f"{what} needs {library}, which is not installed; pip install -c constraints.txt -e '.[export]'"
+        ) from error

@@ -17,7 +17,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedEr
 from obstore.store import ObjectStore, from_url
 
 from nrf_ray.errors import StoreError, StoreFailed
-from nrf_ray.graph.redact import without_secrets
+from nrf_ray.graph.uri import without_secrets
 
 RETRIES = 8
 RETRY_SECONDS = 15.0

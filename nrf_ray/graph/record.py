@@ -21,9 +21,9 @@ from typing import Any
 
 from nrf_ray.errors import CorruptArtifact
 from nrf_ray.graph.canonical import Json, Key, digest, encode, json_text
-from nrf_ray.graph.redact import without_secrets
 from nrf_ray.graph.source import FORM, source_digest
 from nrf_ray.graph.stage import SCHEMA, Metrics, Stage, shards_of
+from nrf_ray.graph.uri import without_secrets
 from nrf_ray.graph.wellformed import is_well_formed
 
 VERSIONED_PACKAGES = ("nrf_ray", "torch", "torchvision", "ray", "numpy", "pyarrow", "scikit-learn", "safetensors")

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 from nrf_ray.errors import StoreError
-from nrf_ray.graph.redact import without_secrets
 
 SLASH_MISSING = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)|(s3|gs|az|abfs|abfss|file):(?!//)", re.IGNORECASE)
 """How a URI begins that was not written as one: s3:/bucket, s3:bucket. It would name a folder called `s3:`."""
@@ -33,3 +32,14 @@ def folder_named(uri: str) -> Path | None:
         return Path(rest if separator else uri).expanduser()
     except RuntimeError as error:
         raise StoreError(f"the store {uri} begins with the home folder of a user that is not known here") from error
+
+
+_USER = re.compile(r"(://)[^/\s@]*@")
+
+
+_QUERY = re.compile(r"(://[^\s?#]*)[?#]\S*")
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` with user, password and query of every address in it replaced by stars."""
+    return _QUERY.sub(r"\1?***", _USER.sub(r"\1***@", text))

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from nrf_ray.errors import ConfigError, Registry
+
 TIMM = "timm:"
 """What the name of an architecture from the timm library starts with."""
 
@@ -16,10 +18,6 @@ IMAGENET_SIZE = 128
 
 MEASURED_FROM = {8: 1, 28: 24, 32: 30, 224: IMAGENET_SIZE}
 """Sizes at which multiply-adds were measured, and the height from which images are like those: stems change between."""
-
-
-class ArchitectureError(ValueError):
-    """An architecture that does not exist, or not as it was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,31 +47,34 @@ class Architecture:
         return 1e6 * self.mmacs[size] * height * width / size**2
 
 
-ARCHITECTURES: dict[str, Architecture] = {
-    architecture.name: architecture
-    for architecture in (
-        Architecture(name="vgg_s", family="VGG-16", mmacs={8: 0.46, 28: 1.33, 32: 1.89}),
-        Architecture(name="inception_s", family="Inception-v3", mmacs={8: 0.28, 28: 0.82, 32: 1.19}, drag=3.5),
-        Architecture(name="resnet_s", family="ResNet-18", mmacs={8: 0.76, 28: 2.55, 32: 3.13}),
-        Architecture(name="resnet_m", family="ResNet-50", mmacs={8: 1.65, 28: 5.54, 32: 6.67}),
-        Architecture(name="resnet_b", family="ResNet-18", mmacs={8: 0.76, 28: 2.55, 32: 3.13}),
-        Architecture(name="densenet_s", family="DenseNet", mmacs={8: 1.15, 28: 3.49, 32: 4.75}, drag=1.8),
-        Architecture(name="vgg16", family="VGG-16", mmacs={28: 268, 32: 313, 224: 15466}),
-        Architecture(name="inception_v3", family="Inception-v3", mmacs={28: 2733, 32: 3631, 224: 2836}),
-        Architecture(name="resnet18", family="ResNet-18", mmacs={28: 456, 32: 555, 224: 1814}),
-        Architecture(name="resnet50", family="ResNet-50", mmacs={28: 1047, 32: 1298, 224: 4087}),
-        Architecture(name="densenet121", family="DenseNet", mmacs={28: 672, 32: 888, 224: 2833}),
-        Architecture(name="text_cnn", family="Kim's CNN", mmacs={8: 0.052}, reads="texts"),
-        Architecture(name="text_bilstm", family="BiLSTM", mmacs={8: 0.05}, reads="texts"),
-        Architecture(name="text_transformer", family="Transformer", mmacs={8: 0.043}, reads="texts"),
-    )
-}
+ARCHITECTURES: Registry[Architecture] = Registry(
+    "architecture",
+    {
+        architecture.name: architecture
+        for architecture in (
+            Architecture(name="vgg_s", family="VGG-16", mmacs={8: 0.46, 28: 1.33, 32: 1.89}),
+            Architecture(name="inception_s", family="Inception-v3", mmacs={8: 0.28, 28: 0.82, 32: 1.19}, drag=3.5),
+            Architecture(name="resnet_s", family="ResNet-18", mmacs={8: 0.76, 28: 2.55, 32: 3.13}),
+            Architecture(name="resnet_m", family="ResNet-50", mmacs={8: 1.65, 28: 5.54, 32: 6.67}),
+            Architecture(name="resnet_b", family="ResNet-18", mmacs={8: 0.76, 28: 2.55, 32: 3.13}),
+            Architecture(name="densenet_s", family="DenseNet", mmacs={8: 1.15, 28: 3.49, 32: 4.75}, drag=1.8),
+            Architecture(name="vgg16", family="VGG-16", mmacs={28: 268, 32: 313, 224: 15466}),
+            Architecture(name="inception_v3", family="Inception-v3", mmacs={28: 2733, 32: 3631, 224: 2836}),
+            Architecture(name="resnet18", family="ResNet-18", mmacs={28: 456, 32: 555, 224: 1814}),
+            Architecture(name="resnet50", family="ResNet-50", mmacs={28: 1047, 32: 1298, 224: 4087}),
+            Architecture(name="densenet121", family="DenseNet", mmacs={28: 672, 32: 888, 224: 2833}),
+            Architecture(name="text_cnn", family="Kim's CNN", mmacs={8: 0.052}, reads="texts"),
+            Architecture(name="text_bilstm", family="BiLSTM", mmacs={8: 0.05}, reads="texts"),
+            Architecture(name="text_transformer", family="Transformer", mmacs={8: 0.043}, reads="texts"),
+        )
+    },
+)
 """Every architecture that has a name of its own: the small family and the published one, each in the order of the
 paper's Figure 3; then those for texts."""
 
 
 def architecture_named(name: str) -> Architecture:
-    """Return what is known of the architecture called `name`, or raise ArchitectureError with the known names.
+    """Return what is known of the architecture called `name`, or raise ConfigError with the known names.
 
     Any `timm:NAME` is taken at its word: whether timm has it is seen when it is built. Its cost is guessed, as that of
     a ResNet-50 in ImageNet shape.
@@ -84,7 +85,5 @@ def architecture_named(name: str) -> Architecture:
     if name == ENCODER:  # the guess is that of MiniLM with six layers
         return Architecture(name=name, family="pretrained encoder", mmacs={8: 1.8}, reads="texts")
     if name not in ARCHITECTURES:
-        raise ArchitectureError(
-            f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, {ENCODER}, {TIMM}NAME"
-        )
+        raise ConfigError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, {ENCODER}, {TIMM}NAME")
     return ARCHITECTURES[name]

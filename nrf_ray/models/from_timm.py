@@ -6,7 +6,8 @@ import importlib.util
 import torch
 from torch import nn
 
-from nrf_ray.models.catalogue import TIMM, ArchitectureError
+from nrf_ray.errors import ConfigError
+from nrf_ray.models.catalogue import TIMM
 
 
 def from_timm(name: str, channels: int, size: int) -> tuple[nn.Module, int]:
@@ -15,15 +16,15 @@ def from_timm(name: str, channels: int, size: int) -> tuple[nn.Module, int]:
     A network with positions (a transformer) is made for images of this `size`; any other takes them as they come.
 
     Raises:
-        ArchitectureError: timm is not installed, does not know the name, or cannot build it for such images.
+        ConfigError: timm is not installed, does not know the name, or cannot build it for such images.
     """
     if importlib.util.find_spec("timm") is None:
-        raise ArchitectureError(f"{TIMM}{name} needs the timm library: pip install 'nrf_ray[timm]'")
+        raise ConfigError(f"{TIMM}{name} needs the timm library: pip install 'nrf_ray[timm]'")
     import timm
 
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
-        raise ArchitectureError(f"timm {timm.__version__} has no model {name!r}; close: {', '.join(close) or 'none'}")
+        raise ConfigError(f"timm {timm.__version__} has no model {name!r}; close: {', '.join(close) or 'none'}")
     pretrained = timm.get_pretrained_cfg(name)
     sized = {"img_size": size} if pretrained is not None and pretrained.fixed_input_size else {}
     try:
@@ -31,9 +32,9 @@ def from_timm(name: str, channels: int, size: int) -> tuple[nn.Module, int]:
         with torch.no_grad():
             features = body.eval()(torch.zeros(1, channels, size, size))
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise ArchitectureError(
+        raise ConfigError(
             f"{TIMM}{name} cannot be built for {channels} x {size} x {size} images ({error}); take another model"
         ) from error
     if features.ndim != 2:
-        raise ArchitectureError(f"{TIMM}{name} gives features of shape {tuple(features.shape)} and no vector an image")
+        raise ConfigError(f"{TIMM}{name} gives features of shape {tuple(features.shape)} and no vector an image")
     return body.train(), features.shape[1]

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.models.catalogue import ENCODER, ArchitectureError
+from nrf_ray.errors import ConfigError
+from nrf_ray.models.catalogue import ENCODER
 from nrf_ray.models.texts import average
 
 
@@ -33,10 +34,10 @@ def encoder_body(encoder: Path | Mapping[str, Any], length: int, width: int) -> 
     Its table of words and its pooler are left out, since nothing here uses them. Weights are read from safetensors.
 
     Raises:
-        ArchitectureError: transformers is not installed, cannot build it, or it takes no texts of this length or width.
+        ConfigError: transformers is not installed, cannot build it, or it takes no texts of this length or width.
     """
     if importlib.util.find_spec("transformers") is None:
-        raise ArchitectureError(f"{ENCODER} needs the transformers library: pip install 'nrf_ray[text]'")
+        raise ConfigError(f"{ENCODER} needs the transformers library: pip install 'nrf_ray[text]'")
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
@@ -52,13 +53,13 @@ def encoder_body(encoder: Path | Mapping[str, Any], length: int, width: int) -> 
             config = AutoConfig.for_model(**encoder)
             made = AutoModel.from_config(config, dtype=torch.float32, attn_implementation="eager")
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ArchitectureError(f"the encoder {encoder} cannot be built: {_one_line(error)}") from error
+        raise ConfigError(f"the encoder {encoder} cannot be built: {_one_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
     taken = made.get_input_embeddings().weight.shape[1]
     limit = getattr(made.config, "max_position_embeddings", length)
     if taken != width or limit < length:
-        raise ArchitectureError(
+        raise ConfigError(
             f"the encoder takes up to {limit} vectors of {taken} numbers, and the texts are {length} of {width}"
         )
     made.set_input_embeddings(nn.Identity())

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from nrf_ray.errors import ConfigError
 from nrf_ray.models import published, small, texts
-from nrf_ray.models.catalogue import ENCODER, TIMM, ArchitectureError, architecture_named
+from nrf_ray.models.catalogue import ENCODER, TIMM, architecture_named
 from nrf_ray.models.classifier import Classifier, TextClassifier
 from nrf_ray.models.from_timm import from_timm
 from nrf_ray.models.from_transformers import encoder_body
@@ -38,7 +39,7 @@ BUILDERS: dict[str, Builder] = {
 
 
 def builder_of(arch: str) -> Builder:
-    """Return the builder of `arch`, or raise ArchitectureError with the known names."""
+    """Return the builder of `arch`, or raise ConfigError with the known names."""
     name = architecture_named(arch).name
     return partial(from_timm, name.removeprefix(TIMM)) if name.startswith(TIMM) else BUILDERS[name]
 
@@ -59,13 +60,13 @@ def build(
     one, or its config alone for weights that will be loaded. The process-wide random state is left as it was found.
 
     Raises:
-        ArchitectureError: there is no such architecture, or not for images of this shape.
+        ConfigError: there is no such architecture, or not for images of this shape.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if arch == ENCODER:
             if encoder is None:
-                raise ArchitectureError(f"{ENCODER} is built from the folder or the config of an encoder")
+                raise ConfigError(f"{ENCODER} is built from the folder or the config of an encoder")
             body, width = encoder_body(encoder, shape[1], shape[2])
             return TextClassifier(body, width=width, num_classes=num_classes, mean=mean, std=std)
         of_texts = architecture_named(arch).reads == "texts"

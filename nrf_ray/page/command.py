@@ -61,8 +61,8 @@ def current(store: Store, sweep: str) -> bytes:
 
 
 def _from_records(store: Store, sweep: str) -> bytes:
+    from nrf_ray.page.collect import known_from_store
     from nrf_ray.page.document import document
-    from nrf_ray.page.known import known_from_store
 
     return document(known_from_store(store, sweep))
 

@@ -9,9 +9,9 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from nrf_ray.page.colophon import commands, provenance
 from nrf_ray.page.html import Html, el
 from nrf_ray.page.progress import failures, heading, progress
+from nrf_ray.page.provenance import commands, provenance
 from nrf_ray.page.results import images, learning_curves, results
 from nrf_ray.page.snapshot import RunState, Snapshot
 from nrf_ray.page.texts import texts

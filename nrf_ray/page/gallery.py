@@ -15,7 +15,7 @@ from nrf_ray.errors import CorruptArtifact, MissingArtifact
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Place, Store
-from nrf_ray.page import passages, specimens
+from nrf_ray.page import image_gallery, text_gallery
 from nrf_ray.page.snapshot import Gallery, Reading
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def chosen_sets(stages: Iterable[Stage]) -> list[Stage]:
 def kept_galleries(store: Store, sweep: str, keys: Iterable[Key]) -> list[Shown]:
     """Return the galleries of the sets `keys` that are kept in the store, but for those that have to be made anew."""
     kept = store.blobs.get_json(gallery_name(sweep)) or {}
-    return [_from_json(key, kept[key]) for key in keys if key in kept and not passages.is_outdated(kept[key])]
+    return [_from_json(key, kept[key]) for key in keys if key in kept and not text_gallery.is_outdated(kept[key])]
 
 
 def update_galleries(store: Store, sweep: str, sets: Iterable[Stage]) -> list[Shown]:
@@ -59,7 +59,7 @@ def update_galleries(store: Store, sweep: str, sets: Iterable[Stage]) -> list[Sh
     missing = [stage for stage in sets if stage.key not in kept]
     room = MOST_BYTES - sum(map(_size, kept.values()))
     damaged = None
-    words_of = cache(passages.words_of)  # of many words, and as good as always of one dataset
+    words_of = cache(text_gallery.words_of)  # of many words, and as good as always of one dataset
     for stage in missing:
         try:
             shown = _gallery_of(stage, store, words_of)
@@ -92,15 +92,15 @@ def first_shard(store: Store, key: Key) -> "pa.Table":
     return pq.read_table(pa.BufferReader(store.read(record, "part-00000.parquet")))
 
 
-def _gallery_of(stage: Stage, store: Store, words_of: passages.WordsOf) -> Shown:
+def _gallery_of(stage: Stage, store: Store, words_of: text_gallery.WordsOf) -> Shown:
     """Return examples of the first shard of a committed set."""
     shard = first_shard(store, stage.key)
     ref, split = stage.config.dataset, stage.config.split
     if info_of(ref).kind == "images":
-        return specimens.gallery_of(shard, ref, split, title=stage.title, key=stage.key)
-    if passages.is_written(shard):
-        return passages.written(shard, title=stage.title, key=stage.key)
-    return passages.by_nearest_words(shard, ref, split, words_of, title=stage.title, key=stage.key)
+        return image_gallery.gallery_of(shard, ref, split, title=stage.title, key=stage.key)
+    if text_gallery.is_written(shard):
+        return text_gallery.written(shard, title=stage.title, key=stage.key)
+    return text_gallery.by_nearest_words(shard, ref, split, words_of, title=stage.title, key=stage.key)
 
 
 def _size(shown: Shown) -> int:
@@ -110,8 +110,8 @@ def _size(shown: Shown) -> int:
 
 
 def _to_json(shown: Shown) -> dict[str, Any]:
-    return passages.to_json(shown) if isinstance(shown, Reading) else specimens.to_json(shown)
+    return text_gallery.to_json(shown) if isinstance(shown, Reading) else image_gallery.to_json(shown)
 
 
 def _from_json(key: Key, value: Mapping[str, Any]) -> Shown:
-    return passages.from_json(key, value) if "passages" in value else specimens.from_json(key, value)
+    return text_gallery.from_json(key, value) if "passages" in value else image_gallery.from_json(key, value)

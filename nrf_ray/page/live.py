@@ -22,15 +22,15 @@ from nrf_ray.graph.canonical import Key, digest
 from nrf_ray.graph.execute import summary_of
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.plan import Plan
-from nrf_ray.graph.redact import without_secrets
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
+from nrf_ray.graph.uri import without_secrets
+from nrf_ray.page.collect import Known
 from nrf_ray.page.document import document
 from nrf_ray.page.gallery import chosen_sets
-from nrf_ray.page.known import Known
 from nrf_ray.page.outline import ended, outline_name, outline_of, page_name
 from nrf_ray.page.snapshot import HELD, RunState, StageFact, Standing, Working
-from nrf_ray.page.standing import by_frontier
+from nrf_ray.page.stage_states import by_frontier
 from nrf_ray.sweep.sweep import Sweep
 
 LOCAL_SECONDS, REMOTE_SECONDS = 5.0, 30.0

@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from nrf_ray.display.durations import span
+from nrf_ray.display.printing import span
+from nrf_ray.page.elements import command, count, grid, listed, moment, more, note, scrolling, section
 from nrf_ray.page.flow import flow, graph_of
 from nrf_ray.page.html import Html, el, join
-from nrf_ray.page.pieces import command, grid, more, note, scrolling, section
 from nrf_ray.page.snapshot import HELD, Failure, RunState, Snapshot, StageFact, Standing
-from nrf_ray.page.standing import bottlenecks
-from nrf_ray.page.words import count, listed, moment
+from nrf_ray.page.stage_states import bottlenecks
 
 MOST_WORKING = 16
 MOST_STAGES = 1000

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from nrf_ray.display.printing import ResultTable
 from nrf_ray.page.charts import SERIES, charted, curves, dots, family, mark, scatter
+from nrf_ray.page.elements import drawn, embedded, grid, more, note, scrolling, section
 from nrf_ray.page.html import Html, el
-from nrf_ray.page.pieces import drawn, embedded, grid, more, note, scrolling, section
 from nrf_ray.page.snapshot import HELD, Curve, Gallery, RunState, Snapshot, Specimen
 
 MOST_ROWS = 200

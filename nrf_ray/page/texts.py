@@ -4,13 +4,13 @@ A word that went is struck out, one that came is underlined and bold, and under 
 which; so nothing is told by colour, and by marks alone.
 """
 
+from difflib import SequenceMatcher
 from functools import partial
+from typing import NamedTuple
 
-from nrf_ray.page.changes import Stretch, stretches
+from nrf_ray.page.elements import count, grid, listed, section
 from nrf_ray.page.html import Html, el, join
-from nrf_ray.page.pieces import grid, section
 from nrf_ray.page.snapshot import Passage, Reading, Snapshot, Start
-from nrf_ray.page.words import count, listed
 
 MOST_TOLD = 8
 """Changes of one text that are named."""
@@ -21,6 +21,33 @@ UNRELATED = {
     Start.OTHER: "Each was made of another text, so no word is marked.",
     Start.NOISE: "Each was made of noise, so no word is marked.",
 }
+
+
+class Stretch(NamedTuple):
+    """Some words of one text, and those that stand in their place in another."""
+
+    before: str
+    """Empty where words were put in."""
+    after: str
+    """Empty where words were left out."""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether they differ."""
+        return self.before != self.after
+
+
+def stretches(before: str, after: str, *, replaced: bool) -> list[Stretch]:
+    """Return two texts cut into stretches that are the same or differ, in order.
+
+    They are compared by the runs of words that they share (Ratcliff and Obershelp, by `difflib`). Where words were
+    `replaced`, and none of them was put together of others, a word stands where another stood: then word by word.
+    """
+    old, new = before.split(), after.split()
+    if replaced and len(old) == len(new):
+        return [Stretch(*pair) for pair in zip(old, new, strict=True)]
+    cuts = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    return [Stretch(" ".join(old[a:b]), " ".join(new[c:d])) for _, a, b, c, d in cuts]
 
 
 def texts(known: Snapshot) -> Html | None:

@@ -4,17 +4,21 @@
 before they were written down; `paper` holds the paper's own.
 """
 
+from nrf_ray.errors import Registry
 from nrf_ray.presets.paper import CIFAR10, RESTRICTED_IMAGENET
 from nrf_ray.presets.planted import PLANTED_COLOUR, PLANTED_IMAGE, PLANTED_TEXT
 from nrf_ray.presets.preset import Preset as Preset
 from nrf_ray.presets.small import CIFAR10_SMALL, FASHION, LAPTOP, SMOKE
 from nrf_ray.presets.text import TEXT
 
-PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        *(LAPTOP, SMOKE, FASHION, CIFAR10_SMALL, TEXT, PLANTED_IMAGE, PLANTED_COLOUR, PLANTED_TEXT),
-        *(CIFAR10, RESTRICTED_IMAGENET),
-    )
-}
+PRESETS: Registry[Preset] = Registry(
+    "preset",
+    {
+        preset.name: preset
+        for preset in (
+            *(LAPTOP, SMOKE, FASHION, CIFAR10_SMALL, TEXT, PLANTED_IMAGE, PLANTED_COLOUR, PLANTED_TEXT),
+            *(CIFAR10, RESTRICTED_IMAGENET),
+        )
+    },
+)
 """Every preset; the first is the default."""

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from nrf_ray.attacks.specs import Substitution, adversary_named
+from nrf_ray.attacks.named import adversary_named
+from nrf_ray.attacks.specs import Substitution
 from nrf_ray.attacks.threat import Norm
 from nrf_ray.constructions.matching import Matching
 from nrf_ray.engine.mode import Mode

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from nrf_ray.cluster.address import check_address, check_listening
-from nrf_ray.display.durations import span
-from nrf_ray.display.printing import make_console
+from nrf_ray.display.printing import make_console, span
 from nrf_ray.errors import ConfigError, StagesFailed
 from nrf_ray.graph.estimates import Estimates, learn
 from nrf_ray.graph.frontier import Progress

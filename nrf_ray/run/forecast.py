@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nrf_ray.display.durations import span
+from nrf_ray.display.printing import span
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.estimates import Basis, Estimates

@@ -24,8 +24,7 @@ from dataclasses import dataclass
 
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.models.catalogue import ARCHITECTURES, Architecture, ArchitectureError
-from nrf_ray.models.catalogue import architecture_named as known_architecture
+from nrf_ray.models.catalogue import ARCHITECTURES, architecture_named
 
 OVERHEAD = 0.05
 """Opening inputs, committing, handing out."""
@@ -49,14 +48,6 @@ _A100 = Throughput(fixed=2e-5, macs=1.1e13)
 
 DEVICES: dict[str, Throughput] = {"cpu": _CORE, "a100": _A100, "cuda": _A100}
 """Devices by name; `cuda`, what a stage asks for, is planned as an A100."""
-
-
-def architecture_named(name: str) -> Architecture:
-    """Return what is known of the architecture called `name`, or raise ConfigError with the known names."""
-    try:
-        return known_architecture(name)
-    except ArchitectureError as error:
-        raise ConfigError(str(error)) from error
 
 
 def check_reads(arch: str, info: DatasetInfo) -> None:

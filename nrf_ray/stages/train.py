@@ -103,7 +103,7 @@ def _fitted(config: TrainSpec, context: Context, *, data: Artifact | None = None
     from nrf_ray.data.images import holdout
     from nrf_ray.data.load import train_split
     from nrf_ray.engine.runtime import prepare
-    from nrf_ray.models.measure import forward_macs, parameter_count
+    from nrf_ray.models.classifier import forward_macs, parameter_count
     from nrf_ray.stages.weights import new_model, save_weights
     from nrf_ray.training.fit import fit
 

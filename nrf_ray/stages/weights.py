@@ -7,10 +7,9 @@ import torch
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.data.load import encoder_of, normalisation
-from nrf_ray.errors import ConfigError
 from nrf_ray.graph.store import Artifact
 from nrf_ray.models import zoo
-from nrf_ray.models.catalogue import ENCODER, ArchitectureError, architecture_named
+from nrf_ray.models.catalogue import ENCODER, architecture_named
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.models.from_transformers import EncoderBody
 
@@ -57,9 +56,6 @@ def new_model(arch: str, dataset: DatasetRef, *, seed: int) -> Classifier:
     info = info_of(dataset)
     mean, std = normalisation(dataset)
     encoder = encoder_of(dataset) if arch == ENCODER else None
-    try:
-        return zoo.build(
-            arch, shape=info.shape, num_classes=info.num_classes, mean=mean, std=std, seed=seed, encoder=encoder
-        )
-    except ArchitectureError as error:
-        raise ConfigError(str(error)) from error
+    return zoo.build(
+        arch, shape=info.shape, num_classes=info.num_classes, mean=mean, std=std, seed=seed, encoder=encoder
+    )

@@ -11,7 +11,6 @@ from cyclopts import Parameter
 
 from nrf_ray.data.published import planning_name
 from nrf_ray.engine.mode import check_mode
-from nrf_ray.errors import lookup
 from nrf_ray.presets import PRESETS, Preset
 from nrf_ray.sweep.axes import axis, norm_named, number, storage_named, whole
 from nrf_ray.sweep.grid import Axes, Grid
@@ -75,7 +74,7 @@ class Options(RunOptions):
 
     def grid(self, defaults: Defaults = lambda preset: {}, default_preset: str = "laptop") -> Grid:
         """Return the axes, or raise ConfigError with the names that are known; the defaults differ by sweep."""
-        preset = lookup(PRESETS, self.preset or default_preset, "preset")
+        preset = PRESETS.named(self.preset or default_preset)
         if self.adversary:
             preset = preset.trained_against(self.adversary)
         preset = preset.in_mode(check_mode(self.mode))

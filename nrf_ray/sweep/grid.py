@@ -1,15 +1,16 @@
 """The grid of a sweep over trained models."""
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TypedDict
 
-from nrf_ray.attacks.specs import ATTACKS, LIBRARY_ATTACKS, AutoAttack
+from nrf_ray.attacks.named import attack_named
 from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.constructions.spec import Storage, construction_named
-from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.errors import ConfigError
+from nrf_ray.models.catalogue import architecture_named
 from nrf_ray.presets import Preset
-from nrf_ray.stages.costs import architecture_named
 from nrf_ray.sweep.axes import check_axes
 
 
@@ -42,8 +43,6 @@ class Grid:
 
     def __post_init__(self) -> None:
         check_axes(self, may_be_empty=("extra_tests",))
-        for attack in self.attacks:
-            lookup({known: known for known in ATTACKS}, attack, "attack")
         for arch in self.archs:
             architecture_named(arch)
         for construction in self.constructions:
@@ -54,19 +53,21 @@ class Grid:
         if twice:
             raise ConfigError(f"two datasets are called {twice} in the tables; rename the files of one")
         for info in found:
-            for norm in self.norms:
-                for eps in self.epsilons:
-                    ThreatModel(norm=norm, eps=eps).check_fits(info.shape)
-            by_library = [name for name in self.attacks if name in LIBRARY_ATTACKS]
-            if by_library and info.num_classes < AutoAttack.fewest_classes:
+            self._check_fits(info)
+
+    def _check_fits(self, info: DatasetInfo) -> None:
+        """Raise ConfigError where an attack or a ball of the grid is for other data than `info`."""
+        for norm, eps, name in product(self.norms, self.epsilons, self.attacks):
+            threat = ThreatModel(norm=norm, eps=eps)
+            threat.check_fits(info.shape)
+            fewest = attack_named(name, threat, self.preset.attack_steps, self.preset.mode).fewest_classes
+            if info.num_classes < fewest:
                 raise ConfigError(
-                    f"{by_library[0]} needs {AutoAttack.fewest_classes} classes at least, and {info.ref.name} has "
-                    f"{info.num_classes}; take pgd-50x10"
+                    f"{name} needs {fewest} classes at least, and {info.ref.name} has {info.num_classes}; take "
+                    "pgd-50x10"
                 )
-            if info.kind == "images" and "l2_token" in self.norms:
-                raise ConfigError(
-                    f"l2_token bounds the tokens of texts, and {info.ref.name} holds images; take l2 or linf"
-                )
+        if info.kind == "images" and "l2_token" in self.norms:
+            raise ConfigError(f"l2_token bounds the tokens of texts, and {info.ref.name} holds images; take l2 or linf")
 
     def allow_constructions(self, sweep: str, known: tuple[str, ...]) -> None:
         """Raise ConfigError where the grid names a construction that `sweep` has no place for."""

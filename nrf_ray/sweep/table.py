@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nrf_ray.display.printing import ResultTable
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import Registry
 from nrf_ray.graph.stage import Metrics, Stage
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class RegisteredTable:
     """Whether it is shown for each dataset apart; else `show` gets an empty name and the rows of all."""
 
 
-TABLES: dict[str, RegisteredTable] = {}
+TABLES: Registry[RegisteredTable] = Registry("table")
 """Every table of results that is registered, by name."""
 
 
@@ -118,9 +118,7 @@ def shows(table: Table, *, by_dataset: bool = True) -> Callable[[Show], Show]:
     """Register `table` with the decorated function; raise ConfigError where another table has its name."""
 
     def register(show: Show) -> Show:
-        if table.name in TABLES and TABLES[table.name].table != table:
-            raise ConfigError(f"there is another table called {table.name!r}; give this one another name")
-        TABLES[table.name] = RegisteredTable(table=table, show=show, by_dataset=by_dataset)
+        TABLES.register(table.name)(RegisteredTable(table=table, show=show, by_dataset=by_dataset))
         return show
 
     return register

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution, attack_named, pgd_attack
+from nrf_ray.attacks.named import attack_named
+from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import CHECKS, LEVELS, read_checks, trust_level
 from nrf_ray.data.catalogue import DatasetInfo

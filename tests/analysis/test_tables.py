@@ -15,7 +15,8 @@ import gallery
 import tables
 import texts
 import views
-from nrf_ray.attacks.specs import ATTACKS, Attack
+from nrf_ray.attacks.named import ATTACKS
+from nrf_ray.attacks.specs import Attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.graph.blobs import Blobs
 from nrf_ray.results.parquet import to_arrow, write_table

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from nrf_ray.engine.memory import keep_freed_memory
+from nrf_ray.engine.runtime import keep_freed_memory
 from tests.benchmarks.harness import command_line, pinned, report, result
 from tests.benchmarks.kernels import MODES
 from tests.benchmarks.networks import attacked_rows, trained_network

@@ -5,7 +5,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
-from nrf_ray.engine.memory import keep_freed_memory
+from nrf_ray.engine.runtime import keep_freed_memory
 from tests.benchmarks.harness import Contender
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from nrf_ray.engine.memory import keep_freed_memory
+from nrf_ray.engine.runtime import keep_freed_memory
 from tests.benchmarks.processes import OthersWatch
 from tests.benchmarks.table import Result, identity, machine, merge_table, read_table, show
 

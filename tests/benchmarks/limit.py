@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nrf_ray.attacks.specs import pgd_attack
-from nrf_ray.models.measure import forward_macs
+from nrf_ray.models.classifier import forward_macs
 from tests.benchmarks.bare import InBfloat16, bare_loop, folded
 from tests.benchmarks.harness import Case, Contender, main
 from tests.benchmarks.networks import SHAPE, attacked_rows, trained_network

@@ -26,9 +26,9 @@ from nrf_ray.attacks.specs import Attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data import digits
 from nrf_ray.data.images import LabelledImages, as_uint8
-from nrf_ray.engine.memory import keep_freed_memory
 from nrf_ray.engine.mode import Mode
 from nrf_ray.engine.precision import autocast
+from nrf_ray.engine.runtime import keep_freed_memory
 from nrf_ray.models.zoo import build
 from nrf_ray.training.fit import fit
 from nrf_ray.training.recipes import Augmentation, Recipe

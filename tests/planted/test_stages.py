@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from nrf_ray.attacks.named import attack_named
 from nrf_ray.attacks.robustness import robust_accuracy
-from nrf_ray.attacks.specs import attack_named, fgsm, n_fgsm, pgd_attack
+from nrf_ray.attacks.specs import fgsm, n_fgsm, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.constructions.stored_set import constructed_set, shard_name
 from nrf_ray.data.catalogue import DATASETS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nrf_ray.attacks.specs import ATTACKS
+from nrf_ray.attacks.named import ATTACKS
 from nrf_ray.constructions.spec import CONSTRUCTIONS
 from nrf_ray.data.catalogue import DATASETS
 from nrf_ray.errors import ConfigError

@@ -18,7 +18,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.inspection.verify_set import recompute
-from nrf_ray.page import gallery, passages
+from nrf_ray.page import gallery, text_gallery
 from nrf_ray.page.snapshot import Start
 from nrf_ray.presets import PRESETS
 from nrf_ray.results.write import write_tables
@@ -122,14 +122,14 @@ def test_galleries_of_the_page_show_what_is_stored_and_name_what_is_nearest(run,
 def test_what_an_older_version_kept_of_texts_is_made_anew_with_the_words_loaded_once(run, monkeypatch):
     """It said of noise that it was another text; where it said that texts stand beside themselves, that was true."""
     name, sets = "older", gallery.chosen_sets(run.sweep.stages())
-    shown, loaded, load = gallery.update_galleries(run.store, name, sets), [], passages.words_of
+    shown, loaded, load = gallery.update_galleries(run.store, name, sets), [], text_gallery.words_of
     value = run.store.blobs.get_json(gallery.gallery_name(name))
     older = {key: {**kept, "matched": kept["start"] != "itself"} for key, kept in value.items()}
     for kept in older.values():
         del kept["start"]
     run.store.blobs.replace(gallery.gallery_name(name), json.dumps(older).encode())
     assert gallery.kept_galleries(run.store, name, older) == [one for one in shown if one.start == "itself"] != []
-    monkeypatch.setattr(passages, "words_of", lambda ref: (loaded.append(ref), load(ref))[1])
+    monkeypatch.setattr(text_gallery, "words_of", lambda ref: (loaded.append(ref), load(ref))[1])
     assert gallery.update_galleries(run.store, name, sets) == shown
     assert gallery.kept_galleries(run.store, name, older) == shown
     assert len(loaded) == 1

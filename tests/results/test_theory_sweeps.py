@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nrf_ray import cli
-from nrf_ray.attacks.specs import adversary_named, pgd_attack
+from nrf_ray.attacks.named import adversary_named
+from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.display.printing import make_console, print_results
 from nrf_ray.display.svg import ticks

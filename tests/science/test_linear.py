@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from nrf_ray.errors import ConfigError
-from nrf_ray.features import linear
+from nrf_ray.features import linear, singular
 from nrf_ray.features.linear import Linear
 
 
@@ -136,9 +136,9 @@ def many_weak_features(n=2000, d=40):
 
 def test_singular_features_lie_at_their_singular_values():
     points, signs = many_weak_features()
-    axes = linear.singular_features(points)
+    axes = singular.singular_features(points)
     torch.testing.assert_close(axes @ axes.T, torch.eye(len(axes), dtype=torch.float64))
-    found = linear.places(axes, points, signs)
+    found = singular.places(axes, points, signs)
     values = torch.linalg.svdvals(points) / math.sqrt(len(points))
     torch.testing.assert_close(found.log_robustness, values.log())
     assert (found.log_robustness.diff() <= 1e-12).all()
@@ -146,9 +146,9 @@ def test_singular_features_lie_at_their_singular_values():
 
 def test_an_ensemble_of_hardly_useful_features_is_useful_and_not_robust():
     points, signs = many_weak_features()
-    axes = linear.singular_features(points)
-    members = linear.places(axes, points, signs)
-    whole = linear.places(linear.ensemble(axes, points, signs, below=0.0), points, signs)
+    axes = singular.singular_features(points)
+    members = singular.places(axes, points, signs)
+    whole = singular.places(singular.ensemble(axes, points, signs, below=0.0), points, signs)
     assert whole.log_robustness < -4
     assert whole.log_usefulness.exp() > 2 * members.log_usefulness[1:].exp().mean()
 
@@ -156,23 +156,23 @@ def test_an_ensemble_of_hardly_useful_features_is_useful_and_not_robust():
 def test_a_containment_borrows_its_usefulness_from_the_robust_part():
     points, signs = many_weak_features()
     robust, weak = torch.eye(40, dtype=torch.float64)[:1], torch.eye(40, dtype=torch.float64)[-1:]
-    mixed = linear.places(linear.containment(weak, robust, 0.01), points, signs)
-    parts = linear.places(torch.cat([robust, weak]), points, signs)
+    mixed = singular.places(singular.containment(weak, robust, 0.01), points, signs)
+    parts = singular.places(torch.cat([robust, weak]), points, signs)
     assert parts.log_robustness[1] < mixed.log_robustness < parts.log_robustness[0]
     assert mixed.log_usefulness > parts.log_usefulness[1] + 0.5
-    torch.testing.assert_close(linear.containment(weak, robust, 1.0), robust)
-    torch.testing.assert_close(linear.containment(weak, robust, 0.0), weak)
+    torch.testing.assert_close(singular.containment(weak, robust, 1.0), robust)
+    torch.testing.assert_close(singular.containment(weak, robust, 0.0), weak)
 
 
 def test_directions_without_spread_are_left_out():
     points = torch.randn(50, 3, generator=rng(0), dtype=torch.float64)
     flat = torch.cat([points, points[:, :1]], dim=1)
-    assert len(linear.singular_features(flat - flat.mean(0))) == 3
+    assert len(singular.singular_features(flat - flat.mean(0))) == 3
 
 
 def test_two_classes_are_centred_and_signed():
     points, labels = torch.randn(90, 3, generator=rng(0)), torch.arange(90) % 3
-    chosen, signs = linear.two_classes(points, labels, 2, 0)
+    chosen, signs = singular.two_classes(points, labels, 2, 0)
     assert (len(chosen), int((signs == 1).sum()), int((signs == -1).sum())) == (60, 30, 30)
     assert chosen.mean(0).abs().max() < 1e-6
     torch.testing.assert_close(chosen[signs == 1], points[labels == 2] - points[labels != 1].mean(0))
@@ -181,9 +181,9 @@ def test_two_classes_are_centred_and_signed():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        pytest.param(lambda p, s: linear.ensemble(torch.eye(3), p, s, below=-50.0), r"below -50", id="none below"),
-        pytest.param(lambda p, s: linear.containment(p, p, 1.5), r"alpha in \[0, 1\], not 1\.5", id="alpha"),
-        pytest.param(lambda p, s: linear.two_classes(p, s.long(), 1, 7), r"class 7 has no points", id="class"),
+        pytest.param(lambda p, s: singular.ensemble(torch.eye(3), p, s, below=-50.0), r"below -50", id="none below"),
+        pytest.param(lambda p, s: singular.containment(p, p, 1.5), r"alpha in \[0, 1\], not 1\.5", id="alpha"),
+        pytest.param(lambda p, s: singular.two_classes(p, s.long(), 1, 7), r"class 7 has no points", id="class"),
     ],
 )
 def test_what_cannot_be_is_refused(call, message):

@@ -8,9 +8,8 @@ from torch import nn
 
 from nrf_ray.errors import ConfigError
 from nrf_ray.models import from_timm
-from nrf_ray.models.catalogue import ARCHITECTURES, ArchitectureError, architecture_named
-from nrf_ray.models.classifier import Classifier
-from nrf_ray.models.measure import forward_macs, parameter_count
+from nrf_ray.models.catalogue import ARCHITECTURES, architecture_named
+from nrf_ray.models.classifier import Classifier, forward_macs, parameter_count
 from nrf_ray.models.zoo import BUILDERS, build
 from nrf_ray.stages import costs
 
@@ -184,18 +183,18 @@ def test_networks_of_timm(name, shape):
 
 def test_what_timm_does_not_have_is_refused_with_what_is_close():
     pytest.importorskip("timm")
-    with pytest.raises(ArchitectureError, match=r"has no model 'resnet18x'; close: .*resnet18"):
+    with pytest.raises(ConfigError, match=r"has no model 'resnet18x'; close: .*resnet18"):
         made("timm:resnet18x", CIFAR)
 
 
 def test_what_timm_cannot_build_is_refused():
     pytest.importorskip("timm")
-    with pytest.raises(ArchitectureError, match="timm:test_vit cannot be built for 1 x 8 x 8 images"):
+    with pytest.raises(ConfigError, match="timm:test_vit cannot be built for 1 x 8 x 8 images"):
         made("timm:test_vit", (1, 8, 8))
 
 
 def test_without_timm_the_way_to_it_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     monkeypatch.setattr(from_timm.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ArchitectureError, match=r"pip install 'nrf_ray\[timm\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'nrf_ray\[timm\]'"):
         made("timm:resnet18", CIFAR)

@@ -22,8 +22,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Resources
 from nrf_ray.models import over_time
 from nrf_ray.models.catalogue import ARCHITECTURES
-from nrf_ray.models.classifier import TextClassifier
-from nrf_ray.models.measure import forward_macs
+from nrf_ray.models.classifier import TextClassifier, forward_macs
 from nrf_ray.models.over_time import NOWHERE
 from nrf_ray.models.zoo import build
 from nrf_ray.presets import PRESETS

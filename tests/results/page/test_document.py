@@ -9,12 +9,12 @@ from itertools import pairwise
 
 import pytest
 
-from nrf_ray.display.durations import span
+from nrf_ray.display.printing import span
 from nrf_ray.page.document import document
+from nrf_ray.page.elements import count, listed
 from nrf_ray.page.html import Html, el, join
 from nrf_ray.page.progress import shortened
 from nrf_ray.page.snapshot import Passage, RunState, Snapshot, Standing, Start
-from nrf_ray.page.words import count, listed
 from tests.results.page.known import FACTS, HOSTILE, PNG, VECTORS, WORDS, fact, failed, finished, hostile, running
 
 VOID = {"br", "hr", "img", "link", "meta"}

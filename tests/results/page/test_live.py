@@ -138,7 +138,7 @@ def test_examples_that_cannot_be_read_leave_a_finished_run_finished(bench: Bench
     def refuse(*_: object) -> None:
         raise MissingArtifact("a shard is gone")
 
-    monkeypatch.setattr("nrf_ray.page.known.update_galleries", refuse)
+    monkeypatch.setattr("nrf_ray.page.collect.update_galleries", refuse)
     monkeypatch.setattr(bench.page, "_sets", [FIRST, SECOND])
     with bench.page:
         with bench.page.watching(bench, bench.said.append):

@@ -24,16 +24,16 @@ from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import walk
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.page import gallery
+from nrf_ray.page.collect import KILLED, known_from_store
 from nrf_ray.page.curves import MOST_POINTS, CurveReader, group_of, thinned
 from nrf_ray.page.findings import frames_so_far, scatters
 from nrf_ray.page.gallery import chosen_sets, kept_galleries, update_galleries
-from nrf_ray.page.known import KILLED, known_from_store
+from nrf_ray.page.gallery_rows import SHOWN, start_of
 from nrf_ray.page.origin import Records, origin_of
-from nrf_ray.page.originals import SHOWN, start_of
 from nrf_ray.page.outline import Outline, ended, outline_name, outline_of, read_outline
-from nrf_ray.page.passages import is_outdated
 from nrf_ray.page.snapshot import RunState, Standing, Start
-from nrf_ray.page.standing import bottlenecks, by_frontier, by_store, failures_among
+from nrf_ray.page.stage_states import bottlenecks, by_frontier, by_store, failures_among
+from nrf_ray.page.text_gallery import is_outdated
 from nrf_ray.results.summary import print_summary
 from nrf_ray.results.write import write_tables
 from nrf_ray.sweep.sweep import Sweep

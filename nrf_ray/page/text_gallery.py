@@ -11,13 +11,13 @@ from nrf_ray.constructions.construct_spec import TEXTS
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.data.words import LEVELS, WordTable
 from nrf_ray.graph.canonical import Key
-from nrf_ray.page.originals import arrow, as_floats, constructed_of, originals_of, rows_shown, start_of
+from nrf_ray.page.gallery_rows import arrow, as_floats, constructed_of, originals_of, rows_shown, start_of
 from nrf_ray.page.snapshot import Passage, Reading, Start
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from nrf_ray.page.originals import Floats
+    from nrf_ray.page.gallery_rows import Floats
 
 WordsOf = Callable[[DatasetRef], WordTable]
 """`words_of`, or one that keeps what it found."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.graph.canonical import Key
-from nrf_ray.page.originals import arrow, as_floats, constructed_of, originals_of, rows_shown, start_of
+from nrf_ray.page.gallery_rows import arrow, as_floats, constructed_of, originals_of, rows_shown, start_of
 from nrf_ray.page.snapshot import Gallery, Specimen, Start
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from nrf_ray.page.originals import Floats
+    from nrf_ray.page.gallery_rows import Floats
 
 MOST_PIXELS = 64
 """Width and height of what is shown; larger images are made smaller."""

@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from html import unescape
 
 from nrf_ray.page.html import Html, el, join
@@ -71,3 +72,19 @@ def note(text: str) -> Html:
 def facts(pairs: Iterable[tuple[str, str]]) -> Html:
     """Return names with their values."""
     return el("dl", join(el("div", el("dt", name), el("dd", value)) for name, value in pairs))
+
+
+def moment(when: datetime) -> str:
+    """Return a moment (in UTC) for people."""
+    return f"{when:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Return `number` with its noun, as in "1 stage" and "10,000 stages"."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def listed(words: list[str], most: int) -> str:
+    """Return the first `most` of `words` by comma, and how many more there are."""
+    more = len(words) - most
+    return ", ".join(words[:most]) + (f" and {more:,} more" if more > 0 else "")

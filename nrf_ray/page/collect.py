@@ -15,7 +15,7 @@ from nrf_ray.page.gallery import Shown, kept_galleries, update_galleries
 from nrf_ray.page.origin import Records, origin_of
 from nrf_ray.page.outline import Outline, driver_of, read_outline
 from nrf_ray.page.snapshot import HELD, Curve, Gallery, Reading, RunState, Scatter, Snapshot, StageFact, Working
-from nrf_ray.page.standing import by_store, failures_among
+from nrf_ray.page.stage_states import by_store, failures_among
 from nrf_ray.results.stored_sweep import kept_table
 from nrf_ray.sweep.sweep import Sweep
 from nrf_ray.tables.registry import result_tables

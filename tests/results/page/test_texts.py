@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nrf_ray.page.changes import stretches
+from nrf_ray.page.texts import stretches
 
 TEXT = st.lists(st.sampled_from(["a", "b", "c", "<i>"]), max_size=6).map(" ".join)
 

@@ -3,11 +3,10 @@
 import shlex
 from collections.abc import Sequence
 
-from nrf_ray.display.durations import span
+from nrf_ray.display.printing import span
+from nrf_ray.page.elements import command, facts, grid, moment, section
 from nrf_ray.page.html import Html, el
-from nrf_ray.page.pieces import command, facts, grid, section
 from nrf_ray.page.snapshot import Snapshot, Standing
-from nrf_ray.page.words import moment
 
 
 def provenance(known: Snapshot) -> Html:
