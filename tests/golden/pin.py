@@ -5,57 +5,35 @@ result; where results can change, raise `version=` of the stage first.
 """
 
 import json
+from importlib import import_module
 from pathlib import Path
 
+import nrf_ray.stages
 from nrf_ray.attacks.specs import Attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.constructions.construct_spec import ConstructSpec
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.graph.source import source_digest
 from nrf_ray.graph.stage import StageKind
-from nrf_ray.stages.attack import attack
 from nrf_ray.stages.construct import construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
-from nrf_ray.stages.figures import figure_4, figure_14
-from nrf_ray.stages.gaussian import gaussian_theory
-from nrf_ray.stages.import_weights import import_weights
-from nrf_ray.stages.judge import judge
-from nrf_ray.stages.leakage import linear_leakage, network_leakage
-from nrf_ray.stages.phase import phase_diagram
-from nrf_ray.stages.relabel import relabel
-from nrf_ray.stages.reliance import footprint, reliance
-from nrf_ray.stages.robustness import robustness
 from nrf_ray.stages.train import TrainSpec, train
-from nrf_ray.stages.transfer import transfer
-from nrf_ray.stages.trust import trust
-from nrf_ray.stages.usefulness import usefulness
-from nrf_ray.stages.validate import validate
 from nrf_ray.training.recipes import Augmentation, LinearSchedule, Recipe
 
 FOLDER = Path(__file__).parent
 KEYS, STAGES = FOLDER / "keys.json", FOLDER / "stages.json"
-KINDS: tuple[StageKind, ...] = (
-    train,
-    construct,
-    attack,
-    evaluate,
-    robustness,
-    transfer,
-    judge,
-    trust,
-    import_weights,
-    gaussian_theory,
-    figure_4,
-    figure_14,
-    usefulness,
-    linear_leakage,
-    network_leakage,
-    validate,
-    reliance,
-    footprint,
-    relabel,
-    phase_diagram,
+FILES = sorted(Path(nrf_ray.stages.__file__).parent.glob("*.py"))
+MODULES = [import_module(f"nrf_ray.stages.{file.stem}") for file in FILES if "@stage(" in file.read_text("utf-8")]
+KINDS = sorted(
+    (
+        kind
+        for module in MODULES
+        for kind in vars(module).values()
+        if isinstance(kind, StageKind) and kind.body.__module__ == module.__name__
+    ),
+    key=lambda kind: kind.name,
 )
+"""Every kind of stage."""
 
 
 def keys() -> dict[str, str]:

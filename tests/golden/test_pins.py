@@ -37,7 +37,7 @@ def test_every_kind_of_stage_is_pinned():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef) and any(_is_stage(decorator) for decorator in node.decorator_list)
     }
-    assert defined == {kind.name for kind in pin.KINDS} == set(PINNED_STAGES), "add it to tests/golden/pin.py"
+    assert defined == {kind.name for kind in pin.KINDS} == set(PINNED_STAGES), "pin it with `make pin`"
 
 
 def _is_stage(decorator: ast.expr) -> bool:
