@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from nrf_ray.phase import NOTE, Diagram, draw_phases
 
 from nrf_ray import cli
 from nrf_ray.display.printing import make_console
@@ -16,6 +15,7 @@ from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.results.summary import print_summary
 from nrf_ray.results.write import write_tables
+from nrf_ray.stages.phase import NOTE, Diagram, draw_phases
 from nrf_ray.tables.planted import FOOTPRINT, PLANTED
 from tests.small import planted_features, planted_sweep
 
