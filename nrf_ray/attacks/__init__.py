@@ -1,1 +1,1 @@
-"""Threat models, attacks as plain data, the PGD loop and the others, robust accuracy, checks and trust."""
+"""Threat models, attacks as plain data, the PGD loop and other attacks, robust accuracy, checks and trust levels."""

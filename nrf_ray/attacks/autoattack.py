@@ -1,8 +1,9 @@
-"""AutoAttack by the library that its authors' code was packaged in, kept from touching anything of ours.
+"""AutoAttack, run by the library that packages its authors' code, isolated from the rest of the process.
 
-The library is imported only here. It draws from torch's global generator and talks through a logger of its own; both
-are set aside while it runs. It writes no file. Its random numbers belong to rows of a batch, so the same images in
-the same order and the same seed give the same result, and another order may not.
+The library is imported only here. It samples from torch's global generator and has its own logger; while it runs, the
+generator's state is saved and the logger is disabled. The library writes no file. Its random numbers depend on an
+image's index in the batch: the same images in the same order with the same seed give the same result, and images in
+another order may not.
 """
 
 import logging
@@ -15,16 +16,17 @@ from nrf_ray.attacks.specs import AutoAttack
 from nrf_ray.errors import ConfigError
 
 BATCH = 256
-"""Rows that the library attacks at a time."""
+"""Images that the library attacks at a time."""
 
 TARGETS = 9
-"""Target classes of the targeted attacks, or all wrong ones where there are fewer."""
+"""Target classes of the targeted attacks; all wrong classes if there are fewer."""
 
 
 def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int) -> Tensor:
-    """Return adversarial images for `images` [n, c, h, w], float in [0, 1], all right when clean, as `attack` finds.
+    """Return the adversarial images that `attack` finds for `images` [n, c, h, w], float in [0, 1].
 
-    Raises ConfigError where the extra is not installed, or the model has too few classes.
+    The model must classify all `images` correctly. Raises ConfigError if the extra is not installed or the model has
+    too few classes.
     """
     try:
         import pyautoattack
@@ -56,6 +58,6 @@ def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels:
             found, _ = adversary.run_standard_evaluation(images, labels, batch_size=BATCH)
     finally:
         logger.disabled = was_disabled
-    # The library's own bookkeeping may leave the ball by rounding: what counts is inside.
+    # Rounding may put the library's images slightly outside the ball, so they are projected into it.
     projected: Tensor = attack.threat.project(found.detach(), images)
     return projected

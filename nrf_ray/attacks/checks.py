@@ -1,9 +1,10 @@
-"""Does the attack work on this model? Each check is one thing that holds for an honest model and a working attack.
+"""Attack checks: does the attack work on this model?
 
-Checks compare, example by example, what two attacks fool. With n examples a share of 0.5 points may be less than one
-image, so one image is always tolerated; where a weaker attack beats a stronger one by more, a sign test over the
-images on which they differ tells WARN from FAIL. Sources: Carlini et al. 2019 (arXiv 1902.06705), the flags of
-AutoAttack (Croce and Hein 2020), the indicators of attack failure of Pintor et al. 2022 (arXiv 2106.09947).
+Each check states something that holds for a working attack on a model without obfuscated gradients. Checks that compare
+two attacks do so example by example. With n examples a share of 0.5 points may be less than one image, so one image is
+always tolerated. If a weaker attack beats a stronger one by more, a sign test over the images on which they differ
+decides between WARN and FAIL. Sources: Carlini et al. 2019 (arXiv 1902.06705), the flags of AutoAttack (Croce and Hein
+2020), the indicators of attack failure of Pintor et al. 2022 (arXiv 2106.09947).
 """
 
 import math
@@ -23,54 +24,55 @@ from nrf_ray.engine.twin import twin
 from nrf_ray.models.classifier import rows_read
 
 TOLERATED = 0.005
-"""Share of the images by which two attacks may differ and still agree, beyond one image."""
+"""Share of the images, beyond one image, on which two attacks may differ and still agree."""
 ALARMING = 0.05
-"""Share of the images from which on a stronger attack shows that this one is far too weak."""
+"""Share of the images from which a check is FAIL and not WARN: images that only the stronger attack fools, that have a
+zero gradient, or that the last iterate no longer fools."""
 SIGNIFICANT = 0.05
-"""Level of the sign test by which a weaker attack is said to beat a stronger one."""
+"""Significance level of the sign test for a weaker attack that beats a stronger one."""
 NOISE_DRAWS = 200
-"""Random points tried for every image."""
+"""Random points tried per image."""
 NOISE_ROWS = 128
-"""Of few images, so many points are looked at together: a pass of 8 rows takes half as long as one of 128."""
+"""Noisy images per forward pass if there are few images: a pass of 8 takes half as long as one of 128."""
 EXTRA_RESTARTS = 5
-"""Random restarts that are tried beyond those of the attack."""
+"""Random restarts tried in addition to the attack's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What one check found."""
+    """Result of one check."""
 
     verdict: Verdict
     """PASS, WARN (look at the numbers) or FAIL (the robust accuracy means nothing yet)."""
     numbers: dict[str, float] = field(default_factory=dict)
-    """What the verdict rests on: shares of the examples, unless named otherwise."""
+    """Numbers that the verdict rests on: shares of the examples, unless their name says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A model under an attack, with the examples that it is checked on."""
+    """A model, an attack on it, and the examples that the checks use."""
 
     model: nn.Module
-    """Images in [0, 1] to logits."""
+    """Network from images in [0, 1] to logits."""
     images: Tensor
-    """[n, c, h, w], float; all right when clean."""
+    """[n, c, h, w], float; all classified correctly when clean."""
     labels: Tensor
     """[n], the true labels."""
     indices: Tensor
-    """[n], the images' places in their data set."""
+    """[n], the images' indices in their dataset."""
     attack: Attack
-    """The attack whose strength is in question, untargeted."""
+    """The untargeted attack that is checked."""
     seed: int
-    """Root of all random starts and noise."""
+    """Base seed of all random starts and noise."""
 
     def fooled_by(self, attack: Attack) -> Tensor:
-        """Return which examples `attack` fools the model on, as [n] on the CPU."""
+        """Return on which examples `attack` fools the model, as booleans [n] on the CPU."""
         found = adversarial_images(self.model, self.images, self.labels, attack, seed=self.seed, indices=self.indices)
         return (predict(self.model, found) != self.labels).cpu()
 
 
 def run_checks(subject: Subject) -> dict[str, Check]:
-    """Return every check of `CHECKS` by name, in that order; all warn where there is no example to look at."""
+    """Return the result of every check of `CHECKS` by name, in that order; all are WARN if there are no examples."""
     if len(subject.images) == 0:
         return {name: Check(verdict="WARN") for name in CHECKS}
     fooled = subject.fooled_by(subject.attack)
@@ -107,7 +109,7 @@ def _logits(subject: Subject) -> Check:
 
 
 def _repeatable(subject: Subject) -> Check:
-    """Compare five passes as AutoAttack does: predictions, and directions of the output to 1e-4."""
+    """Compare five passes as AutoAttack does: predictions, and normalised outputs to 1e-4."""
     outputs = [_outputs(subject) for _ in range(5)]
     units = [output / (output.norm(dim=1, keepdim=True) + 1e-10) for output in outputs]
     apart = max((unit - units[0]).norm(dim=1).max().item() for unit in units)
@@ -170,13 +172,13 @@ def _path(subject: Subject) -> dict[str, Check]:
 
 
 def _stronger(fooled: Tensor, by_stronger: Tensor) -> Check:
-    """Return whether an attack that must be at least as strong fools hardly anything beyond `fooled`."""
+    """Check that an attack that must be at least as strong fools hardly any example that is not in `fooled`."""
     more = (by_stronger & ~fooled).double().mean().item()
     return Check(verdict=_small(more, len(fooled)), numbers={"more": more})
 
 
 def _weaker(fooled: Tensor, by_weaker: Tensor) -> Check:
-    """Return whether an attack that must be weaker fools no more than `fooled`."""
+    """Check that an attack that must be weaker fools no more examples than `fooled`."""
     only_weaker, only_stronger = int((by_weaker & ~fooled).sum()), int((fooled & ~by_weaker).sum())
     excess = (only_weaker - only_stronger) / len(fooled)
     numbers = {"fooled": _share(fooled), "fooled_by_weaker": _share(by_weaker)}
@@ -198,7 +200,7 @@ def _monotone(subject: Subject, fooled: Tensor) -> Check:
 
 
 def _large_eps(subject: Subject) -> Check:
-    """Attack with a radius within which every image can be made the grey one, of which no model can tell classes."""
+    """Attack with a radius that lets every image become the grey image, on which no model can tell classes apart."""
     image = subject.images[0]
     reach = {"l2": image.numel(), "l2_token": image.shape[-1], "linf": 1}[subject.attack.threat.norm]
     eps = 0.5 * math.sqrt(reach)

@@ -1,8 +1,8 @@
-"""Discrete attacks on texts: a few words replaced by others, found by gradients (HotFlip, Ebrahimi et al. 2018).
+"""Discrete attacks on texts: replace a few words, chosen by gradients (HotFlip, Ebrahimi et al. 2018).
 
-A model sees vectors, so the gradient by the vector of a word says, to first order, what any other vector in its place
-would do to the loss: g . (v' - v). Candidates are the nearest words of the embedding. The loop is greedy, one word a
-step, as PGD is one step a gradient, and it works on the model's twin as PGD does.
+A model sees vectors. The gradient g with respect to the vector v of a word gives, to first order, the change of the
+loss if another vector v' replaces v: g . (v' - v). Candidates are the nearest words of the embedding. The loop is
+greedy, one word per step, as PGD takes one step per gradient, and it uses the model's twin as PGD does.
 """
 
 from dataclasses import dataclass
@@ -29,25 +29,25 @@ LOSS = LOSSES["cross_entropy"]
 
 @dataclass(frozen=True, kw_only=True)
 class Lexicon:
-    """The words that may be put in place of each other, on one device."""
+    """Words that may replace each other, on one device."""
 
     table: WordTable
     """The words of the dataset."""
     vectors: Tensor
     """[v, width], float32 in [0, 1]."""
     candidates: Tensor
-    """[v, c], places of the words that each may be replaced by."""
+    """[v, c], for each word the indices of the words that may replace it."""
     replaceable: Tensor
-    """[v + 1], whether each is a word: a mark such as [CLS] is none, and the last entry stands for padding."""
+    """[v + 1], whether each is a word. A mark such as [CLS] is not a word; the last entry is padding's."""
 
     def places_of(self, texts: Tensor) -> Tensor:
-        """Return the places of the words of embedded texts [b, 1, length, width] in [0, 1], as [b, length]."""
+        """Return the word indices of embedded texts [b, 1, length, width] in [0, 1], as [b, length]."""
         levels = (texts * 255.0).round().to(torch.uint8).cpu().numpy()
         return torch.from_numpy(self.table.places_of(levels)[:, 0]).to(texts.device)
 
 
 def lexicon(table: WordTable, substitution: Substitution, device: str) -> Lexicon:
-    """Return what `substitution` chooses from in a dataset with the words of `table`."""
+    """Return the lexicon of `substitution` for a dataset with the words of `table`."""
     nearest = _neighbours(table, substitution.candidates, substitution.among)
     return Lexicon(
         table=table,
@@ -63,22 +63,22 @@ def _neighbours(table: WordTable, count: int, among: int) -> "npt.NDArray[np.int
 
 
 class Flips(NamedTuple):
-    """Replacements of the word at a position of each text by that at a place of the lexicon, [b, m] or [b]."""
+    """Replacements of one word of each text by a word of the lexicon, [b, m] or [b]."""
 
     gains: Tensor
-    """By how much the loss is to rise, to first order; -inf where there is no choice left."""
+    """Expected rise of the loss, to first order; -inf if no choice is left."""
     positions: Tensor
-    """Which word of the text."""
+    """Position of the word in the text."""
     places: Tensor
-    """Which word of the lexicon."""
+    """Index of the new word in the lexicon."""
 
 
 def substitute(model: nn.Module, texts: Tensor, labels: Tensor, substitution: Substitution, words: Lexicon) -> Tensor:
     """Return embedded `texts` [b, 1, length, width] in [0, 1] with up to `budget` words replaced.
 
-    The loss towards `labels` [b] goes down where `substitution` is targeted, else up; a flip that no gradient promises
-    anything of is not made, and one that it does is made though the true loss goes the other way, as a step of PGD is.
-    An untargeted one leaves a text as it is once the model no longer gives it its label.
+    The loss towards `labels` [b] goes down if `substitution` is targeted, otherwise up. A word is replaced only if the
+    gradient predicts a gain, and then even if the true loss changes the other way, as in a step of PGD. An untargeted
+    substitution stops changing a text once the model no longer predicts its label.
     """
     network = twin(model, texts)
     sign = -1.0 if substitution.targeted else 1.0
@@ -89,7 +89,7 @@ def substitute(model: nn.Module, texts: Tensor, labels: Tensor, substitution: Su
     for _ in range(substitution.budget):
         rows = rows[free[rows].any(dim=1)]
         if not substitution.targeted:
-            rows = rows[_right(network, current[rows], labels[rows])]
+            rows = rows[_correct(network, current[rows], labels[rows])]
         if len(rows) == 0:
             break
         gradient, _ = input_gradient(network, current[rows], labels[rows], LOSS)
@@ -106,8 +106,8 @@ def substitute(model: nn.Module, texts: Tensor, labels: Tensor, substitution: Su
 def best_flips(gradient: Tensor, vectors: Tensor, places: Tensor, free: Tensor, words: Lexicon, count: int) -> Flips:
     """Return the `count` flips of each text that raise the loss most to first order, best first.
 
-    `gradient` and `vectors` are [b, length, width], `places` and `free` [b, length]: which word stands there, and
-    whether it may be replaced.
+    `gradient` and `vectors` are [b, length, width]. `places` and `free`, [b, length], hold the index of the word at
+    each position, and whether it may be replaced.
     """
     at = free.nonzero(as_tuple=True)
     slopes, candidates = gradient[at], words.candidates[places[at]]
@@ -124,7 +124,7 @@ def best_flips(gradient: Tensor, vectors: Tensor, places: Tensor, free: Tensor, 
 def _best_tried(
     network: nn.Module, current: Tensor, labels: Tensor, sign: float, flips: Flips, words: Lexicon
 ) -> Flips:
-    """Return of the flips [b, m] of each text the one that is best by its true loss, as [b] each."""
+    """Return the flip of each text with the best true loss among the flips [b, m], as [b] each."""
     rows = torch.arange(len(current), device=current.device)
     gains = torch.zeros_like(flips.gains)
     for number in range(flips.gains.shape[1] if flips.gains.shape[1] > 1 else 0):
@@ -136,11 +136,11 @@ def _best_tried(
 
 
 @torch.no_grad()
-def _right(network: nn.Module, texts: Tensor, labels: Tensor) -> Tensor:
-    right: Tensor = network(texts).argmax(dim=1) == labels
-    return right
+def _correct(network: nn.Module, texts: Tensor, labels: Tensor) -> Tensor:
+    correct: Tensor = network(texts).argmax(dim=1) == labels
+    return correct
 
 
 def lexicon_of(dataset: DatasetRef, craft: object, device: str) -> Lexicon | None:
-    """Return the lexicon of `dataset` where `craft` is a substitution, else None."""
+    """Return the lexicon of `dataset` if `craft` is a substitution, otherwise None."""
     return lexicon(word_table(dataset), craft, device) if isinstance(craft, Substitution) else None

@@ -1,4 +1,4 @@
-"""Attacks by the names that flags take: those that models are tested with, and those that they are trained against."""
+"""Attacks by the names that flags take: attacks that models are tested with, and attacks to train against."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,12 @@ from nrf_ray.engine.mode import Mode
 from nrf_ray.errors import Registry
 
 ATTACKS: Registry[Callable[[ThreatModel, int, Mode], Attack | AutoAttack]] = Registry("attack")
-"""Untargeted attacks on trained models, from the cheap to the trusted: from a threat model, the preset's number of
-steps and a mode to the attack. Cross-entropy can stall between wrong classes that are equally likely; the margin does
-not. With two classes both losses have gradients of one direction. AutoAttack has no fast mode."""
+"""Untargeted attacks on trained models, cheap ones first: functions from a threat model, the preset's number of steps
+and a mode to the attack. Cross-entropy can stall between equally likely wrong classes; the margin does not. With two
+classes the gradients of both losses have the same direction. AutoAttack has no fast mode."""
 
 ADVERSARIES: Registry[Callable[[ThreatModel], Attack]] = Registry("adversary")
-"""Attacks that a sweep can train against: the paper's, and two cheap ones of a single step."""
+"""Attacks that a sweep can train against: the paper's, and two cheap attacks of a single step."""
 
 
 @ATTACKS.register("pgd")
@@ -62,7 +62,7 @@ def _n_fgsm(threat: ThreatModel) -> Attack:
 
 
 def attack_named(name: str, threat: ThreatModel, steps: int, mode: Mode = "faithful") -> Attack | AutoAttack:
-    """Return the untargeted attack `name` within `threat`; `steps` are those of "pgd" and "pgd-margin"."""
+    """Return the untargeted attack `name` within `threat`; `steps` counts for "pgd" and "pgd-margin" only."""
     return ATTACKS.named(name)(threat, steps, mode)
 
 

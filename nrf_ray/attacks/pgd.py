@@ -1,8 +1,8 @@
 """Projected gradient descent: one loop for every norm, goal and loss.
 
 The loop takes an `nn.Module` that maps images in [0, 1] to logits, and works on its twin (`engine`): the model keeps
-its mode and its parameters, and `param.grad` is never touched. The gradient is of the sum of per-example losses and
-every step is normalised per example, so the result of an example does not depend on who shares its batch.
+its train or eval mode and its parameters, and `param.grad` is never touched. The gradient is of the sum of per-example
+losses, and every step is normalised per example, so an example's result does not depend on the rest of its batch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ from nrf_ray.models.classifier import rows_read
 from nrf_ray.seeding import derive_seed
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""From logits [b, k] and labels [b] to one loss per example, [b]."""
+"""Function from logits [b, k] and labels [b] to one loss per example, [b]."""
 
 
 def per_example_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def per_example_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def per_example_margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the highest other logit minus the label's, as [b]: above 0 exactly where the label is not predicted."""
+    """Return the highest other logit minus the label's, as [b]: above 0 exactly if the label is not predicted."""
     logits = logits.float()
     own = logits.gather(1, labels.unsqueeze(1))
     others = logits.scatter(1, labels.unsqueeze(1), -torch.inf)
@@ -40,7 +40,7 @@ def per_example_margin(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 LOSSES: Registry[Loss] = Registry("loss", {"cross_entropy": per_example_cross_entropy, "margin": per_example_margin})
-"""What an `Attack` can climb, by name."""
+"""Losses that an `Attack` can optimise, by name."""
 
 
 def pgd(
@@ -60,19 +60,19 @@ def pgd(
 ) -> Tensor:
     """Return adversarial images for `images` [b, c, h, w] in [0, 1], within `threat` (Ilyas et al. 2019, C.5).
 
-    The loss towards `labels` [b] goes down where `targeted` (labels are targets t), else up (labels are true).
-    `step_size` is one length for all steps, or a list of one for each. It begins at `start` [b, c, h, w], or else at
-    the images themselves. `returns="last"` gives the iterate after all steps; `returns="worst_loss"` gives, per
-    example, the best for the adversary of all iterates, the start included, as MadryLab's robustness library does by
-    default. `bounds="box"` leaves only [0, 1] to bound a step.
+    The loss towards `labels` [b] goes down if `targeted` (labels are targets t), otherwise up (labels are true).
+    `step_size` is one length for all steps, or a list with one length per step. The loop begins at `start` [b, c, h, w]
+    or, without it, at the images themselves. `returns="last"` gives the iterate after all steps; `returns="worst_loss"`
+    gives, per example, the iterate that is best for the adversary, the start included, as MadryLab's robustness library
+    does by default. With `bounds="box"`, only [0, 1] bounds a step.
 
-    `mode="fast"` takes gradients and losses in bfloat16: another path, as good an end, so judge it by the model in
-    float32. `returns="worst_loss"` then gives the iterate whose bfloat16 loss is best for the adversary, which by the
-    float32 loss may be another one: two digits of a loss are kept. A caller with many batches passes the model's
-    `engine.twin` instead of the model, which is then made once.
+    `mode="fast"` computes gradients and losses in bfloat16. The path differs and its end is as good, so evaluate the
+    result with the model in float32. `returns="worst_loss"` then gives the iterate with the best bfloat16 loss for
+    the adversary; another iterate may be better by the float32 loss, because bfloat16 keeps two digits of a loss. A
+    caller with many batches passes the model's `engine.twin` instead of the model, so that the twin is made only once.
 
-    The result has the channels of a pixel side by side in memory (`torch.channels_last`), whatever `images` have: ask
-    `.contiguous()` of it before a `.view`.
+    The result has the channels of a pixel side by side in memory (`torch.channels_last`), whatever the layout of
+    `images`: call `.contiguous()` before a `.view`.
     """
     if steps < 1:
         raise ConfigError(f"an attack takes steps >= 1, not {steps}")
@@ -103,7 +103,10 @@ def pgd(
 def input_gradient(
     model: nn.Module, images: Tensor, labels: Tensor, loss: Loss = per_example_cross_entropy
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradient of each example's loss by its image [b, c, h, w] and the losses [b], inside no_grad too."""
+    """Return the gradient of each example's loss with respect to its image, [b, c, h, w], and the losses, [b].
+
+    Works inside `torch.no_grad()` too.
+    """
     with torch.enable_grad():
         tracked = images.detach().requires_grad_(True)
         losses = loss(model(tracked), labels)
@@ -113,15 +116,15 @@ def input_gradient(
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleStarts:
-    """Random starts that belong to examples: the same whatever the batch, the order, the worker or the device."""
+    """Random starts that depend on the example alone, not on the batch, the order, the worker or the device."""
 
     seed: int
-    """Root of all draws."""
+    """Base random seed."""
     indices: Tensor
-    """Which example each row is, [b]: its place in the data set."""
+    """Index of each image in the dataset, [b]."""
 
     def draw(self, threat: ThreatModel, images: Tensor, restart: int, rows: Tensor | None = None) -> Tensor:
-        """Return one start per image, drawn on the CPU from (seed, index, restart) alone, within `rows` of it."""
+        """Return one start per image, sampled on the CPU from (seed, index, restart) alone, within its `rows`."""
         seeds = (derive_seed(self.seed, "start", index, restart) for index in self.indices.tolist())
         ours = [None] * len(images) if rows is None else rows.cpu().unsqueeze(1)
         drawn = [
@@ -137,13 +140,13 @@ class ExampleStarts:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarts:
-    """Random starts of a training run, one after the other from one generator on the device of the images."""
+    """Random starts of a training run, sampled one after the other from one generator on the images' device."""
 
     generator: torch.Generator
-    """Every draw moves it on."""
+    """Generator whose state each draw advances."""
 
     def draw(self, threat: ThreatModel, images: Tensor, restart: int, rows: Tensor | None = None) -> Tensor:
-        """Return one start per image, within `rows` of it; another call gives others."""
+        """Return one start per image, within its `rows`; every call gives new starts."""
         del restart
         return threat.random_start(images, self.generator, rows)
 
@@ -153,8 +156,8 @@ def run_attack(
 ) -> Tensor:
     """Return the adversarial images that one run of `attack` finds; see `pgd` and `run_restarts`.
 
-    `starts` draws the random start that the attack may ask for: `ExampleStarts` for a measurement, `RunStarts` for
-    training. Raises ConfigError where the attack asks for one and `starts` is None.
+    `starts` samples the random starts that the attack may need: `ExampleStarts` for a measurement, `RunStarts` for
+    training. Raises ConfigError if the attack needs random starts and `starts` is None.
     """
     return _run(attack, model, images, labels, starts, restart=0)
 
@@ -164,8 +167,9 @@ def run_restarts(
 ) -> Tensor:
     """Return the adversarial images that all restarts of `attack` find together.
 
-    An example that a run fooled the model on keeps that run's image and is dropped from later runs, which is exact for
-    the share that is fooled by any run; one that no run fooled keeps the image of the best loss for the adversary.
+    An example on which a run fools the model keeps that run's image and is left out of later runs, which does not
+    change the share that any run fools. An example that no run fools keeps the image with the best loss for the
+    adversary.
     """
     network = twin(model, images, attack.mode)
     found = run_attack(attack, network, images, labels, starts=starts)
@@ -196,7 +200,7 @@ def _run(
     start = None
     if attack.start != "image":
         if starts is None:
-            raise ConfigError(f"attack {attack.name} starts at random points, and nothing here draws them")
+            raise ConfigError(f"attack {attack.name} starts at random points; give `starts` to sample them")
         start = starts.draw(attack.start_threat, images, restart, rows_read(original(model), images))
     return pgd(
         model,
@@ -216,16 +220,16 @@ def _run(
 
 @torch.no_grad()
 def _verdict(attack: Attack, network: Twin, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which of `images` fool the model itself as `attack` wants, [b], and their losses, [b]."""
+    """Return which of `images` fool the original model as `attack` intends, [b], and their losses, [b]."""
     with attack_mode(network.original):
         logits = network.original(images)
-    says_label = logits.argmax(1) == labels
-    return says_label if attack.targeted else ~says_label, LOSSES[attack.loss](logits, labels)
+    predicts_label = logits.argmax(1) == labels
+    return predicts_label if attack.targeted else ~predicts_label, LOSSES[attack.loss](logits, labels)
 
 
 @contextmanager
 def attack_mode(model: nn.Module) -> Iterator[None]:
-    """Put `model` into eval mode with frozen parameters, and give every module and parameter its own state back."""
+    """Put `model` into eval mode with frozen parameters; restore every module's and parameter's state at the end."""
     training = {module: module.training for module in model.modules()}
     trainable = {parameter: parameter.requires_grad for parameter in model.parameters()}
     model.eval().requires_grad_(False)

@@ -1,7 +1,7 @@
 """Measure how robust a model is: adversarial images, robust accuracy.
 
-Everything is a share in [0, 1] of a stated number of examples. A robust accuracy is an upper bound found by one named
-attack; it never goes anywhere without that attack, its radius and n.
+Results are shares in [0, 1] of a stated number of examples. A robust accuracy is an upper bound found by one named
+attack; it is always reported with that attack, its radius and n.
 """
 
 import torch
@@ -29,9 +29,9 @@ def adversarial_images(
 ) -> Tensor:
     """Return adversarial images for all of `images`, found against `model`, as float32 in [0, 1].
 
-    Random starts belong to (`seed`, `indices`), where `indices` [n] are the images' places in their data set; by
-    default their places in `images`. A substitution chooses from `words`. Raises ConfigError for an attack whose result
-    may lie outside its threat model.
+    Random starts depend on `seed` and `indices` [n], the images' indices in their dataset; by default, their indices in
+    `images`. A substitution chooses from `words`. Raises ConfigError for an attack whose result may be outside its
+    threat model.
     """
     if isinstance(attack, Substitution):
         return _substituted(model, images, labels, attack, words)
@@ -43,7 +43,7 @@ def adversarial_images(
     network = twin(model, as_float(images[:1].to(labels.device)), attack.mode)
     found = []
     for rows in batches(len(images)):
-        # One batch of floats at a time: the images may be mapped from disk, and larger than memory as floats.
+        # One batch of floats at a time: the images may be mapped from disk and, as floats, larger than memory.
         floats = as_float(images[rows].to(labels.device))
         found.append(run_restarts(attack, network, floats, labels[rows], starts=starts.of(rows)))
     return torch.cat(found)
@@ -66,9 +66,10 @@ def robust_accuracy(
     seed: int = 0,
     words: Lexicon | None = None,
 ) -> float:
-    """Return the share of `data` that `model` gets right both clean and after every restart of the untargeted `attack`.
+    """Return the share of `data` classified correctly both clean and after every restart of the untargeted `attack`.
 
-    Only what is right when clean is attacked: the rest counts as wrong already, so leaving it out is exact.
+    Only examples that are classified correctly when clean are attacked. The others count as wrong already, so leaving
+    them out is exact.
     """
     right = right_when_clean(model, data)
     if len(right) == 0:
@@ -81,5 +82,5 @@ def robust_accuracy(
 
 
 def right_when_clean(model: nn.Module, data: LabelledImages) -> Tensor:
-    """Return the places of the images that `model` gives their label, as [m]."""
+    """Return the indices of the images whose label `model` predicts, as [m]."""
     return (predict(model, data.images) == data.labels).nonzero().squeeze(1)

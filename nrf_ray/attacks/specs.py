@@ -1,8 +1,8 @@
 """Attacks, as plain data.
 
-They are described here and carried out in `attacks`. The descriptions enter the keys of stages, so they hold everything
-that changes a result and nothing that does not (no device, no worker count). Nothing here needs torch: a sweep is
-planned from these, `crafts` and `recipes` alone.
+Attacks are described here and run by the other modules of `attacks`. The descriptions enter the keys of stages, so they
+hold everything that changes a result and nothing that does not (no device, no worker count). Nothing here needs torch:
+a sweep is planned from these attacks, `constructions` and `recipes` alone.
 """
 
 import math
@@ -14,17 +14,17 @@ from nrf_ray.engine.mode import Mode, check_mode
 from nrf_ray.errors import ConfigError
 
 Start = Literal["image", "uniform", "wide"]
-"""Where an attack begins: at the image; at a uniform point of the ball; or at a uniform point of the ball of twice the
-radius, with steps that only the box bounds (N-FGSM, de Jorge et al. 2022)."""
+"""Start of an attack: the image; a uniformly random point of the ball; or a uniformly random point of the ball of twice
+the radius, with steps that only the box bounds (N-FGSM, de Jorge et al. 2022)."""
 
 LossName = Literal["cross_entropy", "margin"]
-"""What an attack climbs: cross-entropy, or the highest other logit minus the label's."""
+"""Loss that an attack optimises: cross-entropy, or the highest other logit minus the label's."""
 
 Bounds = Literal["ball", "box"]
-"""What a step is projected into: the threat model, or [0, 1] alone."""
+"""Set that each step is projected into: the threat model, or [0, 1] alone."""
 
 Returns = Literal["last", "worst_loss"]
-"""The iterate after all steps, or the best for the adversary of all iterates, the start included."""
+"""Iterate that a run returns: the last, or the best of all for the adversary, the start included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,26 +35,26 @@ class Attack:
     """
 
     threat: ThreatModel
-    """Which images the adversary may reach."""
+    """Images that the adversary may reach."""
     steps: int
-    """Gradient steps; every one is taken."""
+    """Gradient steps; all are taken."""
     step_size: float
-    """Length of a step in the threat model's norm, pixel units."""
+    """Length of a step in the threat model's norm, in pixel units."""
     targeted: bool = False
-    """Towards given labels (True) or away from the true ones (False)."""
+    """Whether it moves towards given labels (True) or away from the true ones (False)."""
     restarts: int = 1
-    """Runs from fresh random starts; a later run is tried only on what no earlier one has fooled."""
+    """Runs from new random starts; a later run attacks only the examples that no earlier run fooled."""
     start: Start = "image"
-    """Where it begins."""
+    """Start of each run."""
     loss: LossName = "cross_entropy"
-    """What it climbs."""
+    """Loss that it optimises."""
     returns: Returns = "last"
-    """Which iterate of a run it returns."""
+    """Iterate that a run returns."""
     mode: Mode = "faithful"
-    """How its gradients are computed; what it finds is judged in float32 either way."""
+    """Mode of its gradients; the images that it finds are evaluated in float32 in both modes."""
 
     fewest_classes: ClassVar[int] = 2
-    """A model must give so many logits."""
+    """Least number of logits of a model that it can attack."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not 0 < self.step_size < math.inf:
@@ -73,7 +73,7 @@ class Attack:
             raise ConfigError(f"an attack needs restarts >= 1, not {self.restarts}")
         if self.restarts > 1 and self.start == "image":
             raise ConfigError(
-                f"{self.restarts} restarts from the image itself would all do the same; set start='uniform'"
+                f"{self.restarts} restarts from the image itself would all give the same result; set start='uniform'"
             )
         if self.start == "wide" and (self.steps, self.restarts) != (1, 1):
             raise ConfigError(
@@ -83,7 +83,7 @@ class Attack:
 
     @property
     def passes(self) -> int:
-        """Forward and backward passes per image that it takes at most; fewer where it succeeds early."""
+        """Forward and backward passes per image, at most; fewer if it succeeds early."""
         return self.steps * self.restarts
 
     @property
@@ -93,7 +93,7 @@ class Attack:
 
     @property
     def bounds(self) -> Bounds:
-        """What its steps are projected into; beyond the ball it can train a model, but measures nothing."""
+        """Set that its steps are projected into. Beyond the ball, an attack can train a model but measures nothing."""
         return "box" if self.start == "wide" else "ball"
 
     @property
@@ -123,28 +123,29 @@ class Attack:
 
 @dataclass(frozen=True, kw_only=True)
 class Substitution:
-    """Other words in place of a few words of a text, chosen by gradients (HotFlip, Ebrahimi et al. 2018).
+    """Replacement of a few words of a text, chosen by gradients (HotFlip, Ebrahimi et al. 2018).
 
-    Of every word in turn, and of each of its candidates, the gradient says by how much the loss would change were the
-    candidate there. The best first-order choices are tried, and the best of those is kept; then the next word. What
-    comes out is a text of whole words.
+    For each word and each of its candidates, the gradient predicts the change of the loss if the candidate replaced the
+    word. The best first-order choices are tried, and the best of these is kept; then the next word is replaced. The
+    result is a text of whole words.
     """
 
     budget: int
-    """Words of a text that may be replaced; each at most once."""
+    """Number of words of a text that may be replaced, each at most once."""
     candidates: int = 20
-    """A word is replaced by one of so many nearest words of the embedding."""
+    """Number of nearest words of the embedding that a replacement is chosen from."""
     among: int = 5000
-    """Candidates are among so many of the most frequent words."""
+    """Number of most frequent words that candidates are taken from."""
     tries: int = 8
-    """First-order choices whose true loss is compared; 1 is HotFlip without a look at the loss."""
+    """Number of first-order choices whose true loss is compared; 1 is HotFlip without computing the loss."""
     targeted: bool = False
-    """Towards given labels, until the budget is spent; or away from the true ones, until the model is fooled."""
+    """Whether it moves towards given labels until the budget is spent, or away from the true labels until the model is
+    fooled."""
 
     restarts: ClassVar[int] = 1
-    """It has no random start."""
+    """Number of runs; there is no random start."""
     mode: ClassVar[Mode] = "faithful"
-    """How its gradients are computed."""
+    """Mode of its gradients."""
 
     def __post_init__(self) -> None:
         if min(self.budget, self.candidates, self.among, self.tries) < 1:
@@ -155,12 +156,12 @@ class Substitution:
 
     @property
     def steps(self) -> int:
-        """Gradients that it takes of each text, at most."""
+        """Gradients per text, at most."""
         return self.budget
 
     @property
     def passes(self) -> int:
-        """Forward and backward passes per text, at most; a try is a forward pass, half of one with a gradient."""
+        """Forward and backward passes per text, at most; a try is a forward pass, half of a pass with a gradient."""
         return self.budget * (1 + math.ceil(self.tries / 2))
 
     @property
@@ -170,7 +171,7 @@ class Substitution:
 
 
 def check_measures(attack: "Attack | AutoAttack | Substitution") -> None:
-    """Raise ConfigError where `attack` cannot measure robust accuracy: it is targeted, or may leave the ball."""
+    """Raise ConfigError if `attack` cannot measure robust accuracy: it is targeted, or may leave the ball."""
     if isinstance(attack, Attack | Substitution) and attack.targeted:
         raise ConfigError("a robust accuracy needs an untargeted attack; set targeted=False")
     if isinstance(attack, Attack) and attack.bounds != "ball":
@@ -190,7 +191,7 @@ def pgd_attack(
 ) -> Attack:
     """Return PGD in the usual proportions: `steps` steps of 2.5 eps / steps.
 
-    It starts from the image itself, or from random points of the ball where there are several `restarts`.
+    By default it starts at the image itself, or at random points of the ball if there are several `restarts`.
     """
     return Attack(
         threat=ThreatModel(norm=norm, eps=eps),
@@ -221,10 +222,10 @@ def n_fgsm(norm: Norm, eps: float) -> Attack:
 
 @dataclass(frozen=True, kw_only=True)
 class AutoAttack:
-    """The parameter-free ensemble of Croce and Hein (2020), untargeted, by the library of the extra `autoattack`."""
+    """The untargeted, parameter-free ensemble of Croce and Hein (2020), by the library of the extra `autoattack`."""
 
     threat: ThreatModel
-    """Which images the adversary may reach."""
+    """Images that the adversary may reach."""
     version: Literal["standard", "apgd"] = "standard"
     """"standard" runs APGD-CE, APGD-T, FAB-T and Square (5000 queries); "apgd" the first two."""
     steps: ClassVar[int] = 100
@@ -232,13 +233,13 @@ class AutoAttack:
     restarts: ClassVar[int] = 1
     """Runs of each of its attacks per target class."""
     fewest_classes: ClassVar[int] = 4
-    """The targeted loss of APGD-T compares the four highest logits."""
+    """Least number of classes: the targeted loss of APGD-T compares the four highest logits."""
 
     def __post_init__(self) -> None:
         if self.version not in ("standard", "apgd"):
             raise ConfigError(f"unknown version {self.version!r} of AutoAttack; known: standard, apgd")
         if self.threat.norm == "l2_token":
-            raise ConfigError("AutoAttack knows l2 and linf, not l2_token; use PGD with restarts")
+            raise ConfigError("AutoAttack supports l2 and linf, not l2_token; use PGD with restarts")
 
     @property
     def name(self) -> str:
@@ -247,5 +248,5 @@ class AutoAttack:
 
     @property
     def passes(self) -> int:
-        """Forward and backward passes per image that it takes at most; fewer where it succeeds early."""
+        """Forward and backward passes per image, at most; fewer if it succeeds early."""
         return {"standard": 5000, "apgd": 1000}[self.version]

@@ -1,11 +1,11 @@
 """Threat models: what an adversary may do to an image in [0, 1].
 
-Three verbs per norm, and nothing else differs between attacks in l2, linf and l2_token: `project` back into what is
-allowed, `ascend` along a gradient by a step of length one, `random_start` somewhere inside. They are methods on tensors
-that they are given, so this module needs no torch to be imported and a sweep can be planned without it.
+Attacks in l2, linf and l2_token differ in three methods only: `project` back into the allowed set, `ascend` along a
+gradient by a step of given length, and `random_start` at a random point inside. Only methods that take tensors import
+torch, so a sweep can be planned without it.
 
 Shapes: images, perturbations and gradients are [b, c, h, w]; eps is a radius in pixel units of [0, 1]. An embedded text
-is an image whose rows are tokens: l2 is then a ball around the whole text, l2_token one around each of its tokens.
+is an image whose rows are tokens: l2 is then a ball around the whole text, l2_token a ball around each of its tokens.
 """
 
 import math
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 Norm = Literal["l2", "linf", "l2_token"]
 NORMS: tuple[Norm, ...] = get_args(Norm)
 SMALLEST_EPS = 1e-6
-"""Near 1, neighbouring float32 numbers are 6e-8 apart: a smaller ball is mostly rounding."""
+"""Smallest radius: near 1, neighbouring float32 numbers are 6e-8 apart, so a smaller ball is mostly rounding."""
 FLAT = 1e-37
-"""A gradient shorter than this counts as this long: float32 cannot hold one over it."""
+"""Least length that a gradient is divided by; a shorter gradient counts as this long, because float32 cannot hold the
+reciprocal of a length much below it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class ThreatModel:
             )
 
     def check_fits(self, shape: tuple[int, ...]) -> None:
-        """Raise ConfigError where the ball holds the whole box of images of `shape`, so eps bounds nothing."""
+        """Raise ConfigError if the ball contains the whole box of images of `shape`, so that eps bounds nothing."""
         diameter = {"l2": math.sqrt(math.prod(shape)), "l2_token": math.sqrt(shape[-1]), "linf": 1.0}[self.norm]
         if self.eps > diameter:
             raise ConfigError(
@@ -56,7 +57,7 @@ class ThreatModel:
             )
 
     def project(self, images: "Tensor", originals: "Tensor") -> "Tensor":
-        """Return the allowed images next to `images`: inside the ball around `originals`, then inside the box.
+        """Return `images` projected into the ball around `originals`, then into the box.
 
         The clamp moves every pixel towards its original, which is in the box, so the result is still in the ball.
         """
@@ -68,12 +69,12 @@ class ThreatModel:
         return delta.add_(originals).clamp_(0.0, 1.0)
 
     def ascend(self, gradient: "Tensor", length: float = 1.0) -> "Tensor":
-        """Return the step of this length that increases the loss fastest (`length` < 0: decreases); 0 where flat.
+        """Return the step of this length that increases the loss fastest (`length` < 0: decreases); 0 if it is flat.
 
         In l2_token every row takes a step of this length.
 
-        The direction does not depend on the gradient's scale: a loss that is averaged, summed or nearly saturated
-        gives the same step. So its length is taken in float64, where squares of small numbers do not vanish.
+        The direction does not depend on the gradient's scale: a loss that is averaged, summed or nearly saturated gives
+        the same step. So the gradient's length is computed in float64, in which squares of small numbers do not vanish.
         """
         if self.norm == "linf":
             return gradient.sign().mul_(length)
@@ -83,10 +84,10 @@ class ThreatModel:
         return gradient * (length / steepness.clamp_min(FLAT)).to(gradient.dtype)
 
     def random_start(self, originals: "Tensor", generator: "torch.Generator", rows: "Tensor | None" = None) -> "Tensor":
-        """Return a uniform draw from the ball around each of `originals` (each row), clamped to the box.
+        """Return a uniformly random point of the ball around each of `originals` (each row), clamped to the box.
 
-        `rows` [b, 1, h, 1] says which rows the ball has room for: the others stay as they are, and are no dimensions of
-        it. None for all.
+        `rows` [b, 1, h, 1] marks the rows that the ball extends over; the other rows stay unchanged and do not count as
+        dimensions of the ball. None marks all rows.
         """
         if self.norm == "linf":
             noise = originals.new_empty(originals.shape).uniform_(-self.eps, self.eps, generator=generator)
@@ -95,14 +96,14 @@ class ThreatModel:
         direction = self.ascend(noise if rows is None else noise * rows)
         balls = originals.shape[: len(originals.shape) - 1] if self.norm == "l2_token" else originals.shape[:1]
         uniform = originals.new_empty(balls).uniform_(generator=generator)
-        share: float | Tensor = uniform.numel() / originals.numel()
+        exponent: float | Tensor = uniform.numel() / originals.numel()
         if rows is not None and self.norm == "l2":
-            share = share * rows.shape[2] / rows.flatten(1).sum(dim=1).clamp_min(1)
-        radius = self.eps * uniform.pow(share)
+            exponent = exponent * rows.shape[2] / rows.flatten(1).sum(dim=1).clamp_min(1)
+        radius = self.eps * uniform.pow(exponent)
         return (originals + direction * _behind(radius, direction)).clamp(0.0, 1.0)
 
     def ball_norms(self, delta: "Tensor", dtype: "torch.dtype | None" = None) -> "Tensor":
-        """Return the l2 norms that an l2 or l2_token eps bounds: [b, 1, ...] of each example, [..., 1] of each row."""
+        """Return the l2 norms that an l2 or l2_token eps bounds: [b, 1, ...] per example, or [..., 1] per row."""
         import torch
 
         within = (delta.dim() - 1,) if self.norm == "l2_token" else _pixels(delta)
@@ -137,7 +138,7 @@ def perturbation_norm(delta: "Tensor", norm: Norm) -> "Tensor":
 
 
 def _pixels(delta: "Tensor") -> tuple[int, ...]:
-    """Return all dimensions but the first; reducing them so copies nothing, whatever the layout."""
+    """Return all dimensions except the first; reducing over them copies nothing, whatever the layout."""
     return tuple(range(1, delta.dim()))
 
 

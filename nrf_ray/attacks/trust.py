@@ -1,7 +1,8 @@
-"""How far a robust accuracy can be trusted: verdicts of named checks, and a level that follows from them.
+"""Trust in a robust accuracy: verdicts of named attack checks, and the trust level that follows from them.
 
-A robust accuracy is an upper bound. The level says how hard it was tried to lower it, the checks whether the attack
-worked at all on this model (Carlini et al. 2019; Pintor et al. 2022). Nothing here needs torch; `checks` measures.
+A robust accuracy is an upper bound. The level says how strong the attacks were that tried to lower it; the checks say
+whether the attack worked at all on this model (Carlini et al. 2019; Pintor et al. 2022). Nothing here needs torch;
+`checks` runs the checks.
 """
 
 from collections.abc import Mapping
@@ -18,10 +19,10 @@ LEVELS: dict[Level, str] = {
     "L2": "APGD-CE and APGD-T, and no check failed",
     "L3": "the whole of AutoAttack, and no check failed",
 }
-"""What each level of trust stands for."""
+"""Meaning of each trust level."""
 
 CHECKS: dict[str, str] = {
-    "logits": "the output is no probability distribution, which would flatten the loss",
+    "logits": "the output is not a probability distribution, which would flatten the loss",
     "repeatable": "five passes over the same images agree",
     "gradients": "no gradient is zero or not finite",
     "loss-rises": "the attack ends at a higher loss than it began",
@@ -29,11 +30,11 @@ CHECKS: dict[str, str] = {
     "restarts": "random restarts fool hardly any image more",
     "one-step": "one step (FGSM) is weaker than the attack",
     "noise": "random noise of the same size is weaker than the attack",
-    "monotone": "a larger radius never leaves more images right",
+    "monotone": "a larger radius never leaves more images correctly classified",
     "large-eps": "a radius that reaches the grey image leaves no more than chance",
-    "last-iterate": "no image was fooled on the way and right again at the end",
+    "last-iterate": "no image was fooled on the way and correctly classified again at the end",
 }
-"""Every check, with what holds where it passes."""
+"""Every check, with the statement that is true if it passes."""
 
 
 def checks_text(verdicts: Mapping[str, Verdict]) -> str:
@@ -47,7 +48,7 @@ def read_checks(text: str) -> dict[str, str]:
 
 
 def trust_level(attack: Attack | AutoAttack | Substitution, checks: str | None) -> Level:
-    """Return the level of trust in a robust accuracy from its attack and the text of its checks; None for none made."""
+    """Return the trust level of a robust accuracy from its attack and its checks' text (None: no checks were made)."""
     verdicts = read_checks(checks or "")
     if "FAIL" in verdicts.values():
         return "L0"

@@ -243,7 +243,7 @@ def test_a_ball_of_a_token_that_holds_the_box_is_refused():
 
 
 def test_autoattack_knows_no_token():
-    with pytest.raises(ConfigError, match="AutoAttack knows l2 and linf, not l2_token; use PGD with restarts"):
+    with pytest.raises(ConfigError, match="AutoAttack supports l2 and linf, not l2_token; use PGD with restarts"):
         AutoAttack(threat=ThreatModel(norm="l2_token", eps=0.1))
 
 
