@@ -1,7 +1,7 @@
-"""Errors, by who must act; and names, whose errors list what is known.
+"""Errors, by who must act, and registries of names, whose errors list the known names.
 
-A message is for the person at the terminal: what happened, with which values, and what to do. `exit_code` is 2 where
-that person asked for something that cannot be, 1 where work that was asked for rightly did not succeed.
+A message is for the person at the terminal: what happened, with which values, and what to do. `exit_code` is 2 if that
+person asked for something impossible, 1 if valid work did not succeed.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ INTERRUPTED = 130
 
 
 class NrfError(Exception):
-    """Root of every error that nrf_ray raises on purpose."""
+    """Base class of every error that nrf_ray raises on purpose."""
 
     exit_code = 2
 
@@ -34,7 +34,7 @@ class StoreFailed(StoreError):
 
 
 class ClusterError(NrfError):
-    """The cluster cannot be reached, or can never meet what a stage asks for."""
+    """The cluster cannot be reached, or can never provide what a stage asks for."""
 
 
 class MissingArtifact(NrfError):
@@ -59,20 +59,20 @@ class CorruptArtifact(NrfError):
 
 
 class StagesFailed(NrfError):
-    """A run ended with stages that failed or were blocked by one that did."""
+    """A run ended with stages that failed, or that were blocked by a failed stage."""
 
     exit_code = 1
 
 
 def lookup(known: Mapping[str, T], name: str, what: str) -> T:
-    """Return `known[name]`, or raise ConfigError that lists what is known."""
+    """Return `known[name]`, or raise ConfigError that lists the known names."""
     if name not in known:
         raise ConfigError(f"unknown {what} {name!r}; known: {', '.join(known)}")
     return known[name]
 
 
 class Registry(dict[str, T]):
-    """Things of one kind by their names: those of this package, and those that users register beside them."""
+    """Objects of one kind by name: those of this package, and those that users register."""
 
     def __init__(self, kind: str, own: Mapping[str, T] | None = None) -> None:
         """`kind` is the noun for error messages, as in "attack"."""
@@ -80,7 +80,7 @@ class Registry(dict[str, T]):
         self.kind = kind
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that registers under `name`; raise ConfigError if another thing has that name."""
+        """Return a decorator that registers an object as `name`; raise ConfigError if another object has that name."""
 
         def add(thing: T) -> T:
             if self.setdefault(name, thing) != thing:
@@ -90,5 +90,5 @@ class Registry(dict[str, T]):
         return add
 
     def named(self, name: str) -> T:
-        """Return the thing called `name`, or raise ConfigError with the known names."""
+        """Return the object called `name`, or raise ConfigError with the known names."""
         return lookup(self, name, self.kind)

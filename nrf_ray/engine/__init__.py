@@ -1,1 +1,1 @@
-"""How networks compute: the twin that attacks work on, precision, memory, what is counted."""
+"""Computation of networks: the twin that attacks use, precision, memory, work counters."""

@@ -1,32 +1,32 @@
-"""How much work this process does, for whoever watches it: counts go to one listener, by default to nobody.
+"""Work counters of this process. Counts go to one listener; by default there is none.
 
-What counts calls `count` once a batch with plain numbers, so it knows nothing of who listens, and nothing of a result
-depends on it. `cluster/metrics.py` passes the counts on to Prometheus.
+Code that does work calls `count` once per batch with plain numbers. It does not depend on the listener, and no result
+depends on the counts. `cluster/metrics.py` passes the counts on to Prometheus.
 """
 
 from collections.abc import Callable
 from typing import Literal
 
 Work = Literal["trained", "attacked", "predicted", "pgd_steps"]
-"""Images of training steps; images that an attack set out to change; images that were classified; gradient steps of
-attacks times the images that each moved. AutoAttack, a library's, is not counted."""
+"""Kind of work: images of training steps; images given to an attack; images that were classified; gradient steps of
+attacks times the images in each step. AutoAttack, which a library runs, is not counted."""
 
 Listener = Callable[[Work, int], None]
 
 
-def _nobody(work: Work, amount: int) -> None:
-    """Let a count pass unheard."""
+def _ignore(work: Work, amount: int) -> None:
+    """Ignore a count."""
 
 
-_listener: Listener = _nobody
+_listener: Listener = _ignore
 
 
 def count(work: Work, amount: int) -> None:
-    """Say that `amount` of `work` has just been done."""
+    """Report to the listener that `amount` of `work` has just been done."""
     _listener(work, amount)
 
 
 def listen(listener: Listener) -> None:
-    """Give every later count of this process to `listener`, in place of whoever listened before."""
+    """Send every later count of this process to `listener` instead of the previous listener."""
     global _listener
     _listener = listener

@@ -1,12 +1,12 @@
-"""How networks are computed, as plain data: it enters the keys of stages, and needs no torch."""
+"""Mode in which networks are computed, as plain data: it enters the keys of stages and needs no torch."""
 
 from typing import Literal, get_args
 
 from nrf_ray.errors import lookup
 
 Mode = Literal["faithful", "fast"]
-"""How networks are computed: in float32, with the same bits for the same call; or in bfloat16 where a layer allows it,
-on hardware that has it some times faster."""
+"""Mode of computation. "faithful": float32, with the same bits for the same call. "fast": bfloat16 in layers that allow
+it, several times faster on hardware that supports it."""
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 

@@ -1,4 +1,4 @@
-"""What the two modes mean on a device: float32 that is float32, or bfloat16 where the hardware has it."""
+"""Precision of the two modes on a device: float32 without TF32, or bfloat16 if the hardware supports it."""
 
 import torch
 
@@ -7,9 +7,9 @@ from nrf_ray.errors import ConfigError
 
 
 def autocast(mode: Mode, device: str) -> torch.autocast:
-    """Return the context in which a network computes as `mode` says on `device`; it can be entered again and again.
+    """Return the context in which a network computes in `mode` on `device`; it can be entered repeatedly.
 
-    Raises ConfigError for "fast" where `device` has no bfloat16: there it would be emulated, many times slower.
+    Raises ConfigError for "fast" if `device` does not support bfloat16: emulation would be many times slower.
     """
     kind = torch.device(device).type
     if mode == "fast" and not has_bfloat16(kind):
@@ -30,20 +30,20 @@ def has_bfloat16(device: str) -> bool:
 
 
 def bfloat16_instructions() -> tuple[str, ...]:
-    """Return the instructions for bfloat16 that this machine's CPU has, by which torch computes in it."""
+    """Return the bfloat16 instructions of this machine's CPU that torch computes with."""
     found = {"avx512_bf16": torch.cpu._is_avx512_bf16_supported(), "amx": torch.cpu._is_amx_tile_supported()}
     return tuple(name for name, there in found.items() if there)
 
 
 def use_exact_float32() -> None:
-    """Let GPUs compute float32 as float32; by themselves they use TF32, of ten bits, for some layers."""
+    """Make GPUs compute float32 as float32; by default they use TF32, which has ten bits, for some layers."""
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"
 
 
 def in_tf32() -> tuple[str, ...]:
-    """Return what torch computes in TF32 on GPUs now where float32 is asked for."""
+    """Return the operations for which torch now uses TF32 on GPUs although float32 is requested."""
     found = {
         "convolutions": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
         "matmuls": torch.backends.cuda.matmul.fp32_precision,

@@ -1,4 +1,4 @@
-"""Predictions of a model, in batches of a fixed size, and what is counted of them: shares in [0, 1]."""
+"""Predictions of a model in batches of a fixed size, and shares in [0, 1] that are counted from them."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from nrf_ray.engine import meter
 from nrf_ray.engine.twin import original
 
 BATCH = 256
-"""Rows a forward pass; fixed, because the kernels' rounding can depend on it."""
+"""Images per forward pass; fixed, because the kernels' rounding can depend on it."""
 
 
 @torch.no_grad()
@@ -24,7 +24,7 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Return the share of `images` that `model` gives their label."""
+    """Return the share of `images` whose label `model` predicts."""
     return share(predict(model, images) == labels)
 
 

@@ -1,4 +1,4 @@
-"""A classifier up to its representation, with a gradient where its last ReLU is off."""
+"""A classifier up to its representation, with a gradient even if its last ReLU is off."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,11 +14,11 @@ RELUS = (F.relu, torch.relu, Tensor.relu)
 
 
 class Representation(nn.Module):
-    """A classifier up to its representation, whose last ReLU lets the gradient through as it is.
+    """A classifier up to its representation, whose last ReLU passes the gradient through unchanged.
 
-    Units that are off would otherwise give no gradient and stay off (`fake_relu` of the released code). The last ReLU
-    is found by counting, so a network that calls the function instead of the module is served too. Values are those
-    of the classifier; a network without ReLU is left alone.
+    Otherwise units that are off would get no gradient and stay off (`fake_relu` of the released code). The last ReLU is
+    found by counting calls, so a network that calls the function instead of the module works too. Values are those of
+    the classifier; a network without ReLU is not changed.
     """
 
     def __init__(self, model: Classifier) -> None:
@@ -37,7 +37,7 @@ class Representation(nn.Module):
 
 
 class _Relus(TorchFunctionMode):
-    """Counts the calls of ReLU from 1, and replaces the one numbered `replaced`."""
+    """Counter of ReLU calls, from 1, that replaces the call number `replaced`."""
 
     def __init__(self, replaced: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class _Relus(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call `function`, or in place of that ReLU one with the gradient of the identity."""
+        """Call `function`; for the ReLU to replace, call a ReLU with the gradient of the identity."""
         if function in RELUS:
             self.seen += 1
             if self.seen == self.replaced:

@@ -1,10 +1,10 @@
-"""What an attack computes on: a twin of a network, made for gradients by its input.
+"""Twins of networks, which attacks compute on: copies made for gradients with respect to the input.
 
-The twin gives the same outputs up to rounding. It is in eval mode, its parameters are frozen, BatchNorm is folded into
-the convolutions before it, normalisation is one multiply and add, and convolutions lie channels last. In the mode
-"fast" it computes in bfloat16 where that is safe.
+A twin gives the same outputs as its network up to rounding. It is in eval mode, its parameters are frozen, BatchNorm is
+folded into the convolutions before it, normalisation is one multiply and add, and the memory layout is channels last.
+In the mode "fast" it computes in bfloat16 in layers for which that is safe.
 
-A twin has the weights that its network had when it was made; `refresh` it when they have changed.
+A twin has the weights that its network had when the twin was made; call `refresh` after they have changed.
 """
 
 import copy
@@ -23,56 +23,58 @@ from nrf_ray.models.folding import Pair, fold, foldable, folded_parameters
 from nrf_ray.models.stem import FewChannelConv2d
 
 AGREEMENT = 1e-3
-"""How far outputs of a folded network may lie apart from the network's, relative to their size: rounding is 1e-6."""
+"""Largest difference between the outputs of a folded network and of the network, relative to their size; rounding is
+1e-6."""
 
 
 class Twin(nn.Module):
-    """The twin of a network, which itself is left as it is."""
+    """The twin of a network; the network itself is not changed."""
 
     def __init__(self, network: nn.Module, images: Tensor, mode: Mode = "faithful") -> None:
-        """`images` [b, c, h, w] have the shape of what it will see; two of them are passed through it.
+        """Make the twin for images of the shape of `images` [b, c, h, w]; two of them are passed through it.
 
-        All of them are where it takes no two: some networks are made for one size of batch, and serve one attack on
-        such a batch, but no restarts, which drop the examples that are fooled already.
+        If the network does not take a batch of two, all `images` are passed through it. Some networks are made for one
+        batch size: an attack on a batch of that size works, but restarts do not, because they leave out examples that
+        are already fooled.
 
-        Raises ConfigError where `network` holds what cannot be copied, and where its device has no bfloat16 for the
-        mode "fast".
+        Raises ConfigError if `network` holds something that cannot be copied, or if its device does not support
+        bfloat16 in the mode "fast".
         """
         super().__init__()
         self.mode = mode
         self.precision = autocast(mode, images.device.type)
-        self._original = (network,)  # in a tuple, so that it is no part of the twin
+        self._original = (network,)  # in a tuple, so that it is not a submodule of the twin
         example = channels_last(images[:2].detach())
         self.network = _copied(network, example)
         self.pairs: list[Pair] = []
         with torch.no_grad(), torch.random.fork_rng(devices=[example.device] if example.is_cuda else []):
             try:
                 expected = self.network(example)
-            except Exception:  # whatever a network says of a batch that it is not made for
+            except Exception:  # any error of a network that is not made for a batch of two
                 example = channels_last(images.detach())
                 expected = self.network(example)
             pairs = foldable(self.network, example)
             fold(self.network, pairs)
             if _agree(self.network(example), expected):
                 self.pairs = pairs
-            else:  # a defence that draws random numbers, say
+            else:  # for example a defence that samples random numbers
                 self.network = _copied(network, example)
         _quicken_stem(self.network, example)
 
     @property
     def original(self) -> nn.Module:
-        """The network that this is the twin of."""
+        """The network that this twin was made from."""
         return self._original[0]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the network's output, computed as `mode` says."""
+        """Return the network's output, computed in the twin's mode."""
         with self.precision:
             output: Tensor = self.network(images)
         return output
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Take over the weights that the network has now."""
+        """Copy the network's current weights into the twin."""
         network = self.original
         folded = {name for pair in self.pairs for name in (f"{pair.conv}.weight", f"{pair.conv}.bias")}
         theirs = {**dict(network.named_parameters(remove_duplicate=False)), **dict(network.named_buffers())}
@@ -88,9 +90,9 @@ class Twin(nn.Module):
 
 
 def twin(network: nn.Module, images: Tensor, mode: Mode = "faithful") -> Twin:
-    """Return the twin of `network` for images like `images` [b, c, h, w]; `network` itself where it is one already.
+    """Return the twin of `network` for images like `images` [b, c, h, w], or `network` itself if it is a twin.
 
-    Raises ConfigError where `network` is a twin of another mode.
+    Raises ConfigError if `network` is a twin of another mode.
     """
     if not isinstance(network, Twin):
         return Twin(network, images, mode)
@@ -100,7 +102,10 @@ def twin(network: nn.Module, images: Tensor, mode: Mode = "faithful") -> Twin:
 
 
 def original(network: nn.Module) -> nn.Module:
-    """Return what `network` is the twin of, which alone judges images; `network` itself where it is none."""
+    """Return the original network of a twin, or `network` itself if it is not a twin.
+
+    Only the original's predictions count.
+    """
     return network.original if isinstance(network, Twin) else network
 
 
@@ -110,7 +115,7 @@ def channels_last(images: Tensor) -> Tensor:
 
 
 def _copied(network: nn.Module, example: Tensor) -> nn.Module:
-    """Return a copy in eval mode whose parameters are frozen, and share memory with the network's where they can."""
+    """Return a copy in eval mode with frozen parameters, which share memory with the network's if they can."""
     shared: dict[int, object] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in network.parameters()}
     try:
         with _Detaching():
@@ -118,7 +123,7 @@ def _copied(network: nn.Module, example: Tensor) -> nn.Module:
         twin.eval().to(memory_format=torch.channels_last)
     except (TypeError, RuntimeError) as error:
         raise ConfigError(
-            f"an attack works on a copy, and the {type(network).__name__} holds what cannot be copied: {error}"
+            f"an attack works on a copy, and the {type(network).__name__} holds something that cannot be copied: {error}"
         ) from error
     for module in twin.modules():
         if isinstance(module, Classifier) and module.mean.shape[1] == example.shape[1]:
@@ -127,10 +132,10 @@ def _copied(network: nn.Module, example: Tensor) -> nn.Module:
 
 
 class _Detaching(TorchFunctionMode):
-    """Lets tensors be copied that were computed from parameters, as values; torch itself copies none of these.
+    """Context in which `deepcopy` copies the values of tensors that were computed from parameters; torch refuses to.
 
-    A network keeps such tensors where a hook makes its weights before every pass (weight_norm, spectral_norm), and
-    where it remembers its activations.
+    A network keeps such tensors if a hook computes its weights before every pass (weight_norm, spectral_norm), or if it
+    stores its activations.
     """
 
     def __torch_function__(
@@ -140,7 +145,7 @@ class _Detaching(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call `function`, but for the copying of such a tensor."""
+        """Call `function`, or copy the values of such a tensor if it is to be copied."""
         if function is not Tensor.__deepcopy__ or args[0].is_leaf:
             return function(*args, **(kwargs or {}))
         tensor, memo = args
@@ -148,7 +153,7 @@ class _Detaching(TorchFunctionMode):
 
 
 def _quicken_stem(network: nn.Module, example: Tensor) -> None:
-    """Replace the convolutions of `network` whose gradient by the input has a quicker way."""
+    """Replace the convolutions of `network` whose gradient with respect to the input can be computed faster."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.Conv2d) and FewChannelConv2d.serves(child, example):

@@ -1,1 +1,1 @@
-"""Recipes as plain data, and the one loop that trains."""
+"""Recipes as plain data, and the one training loop."""

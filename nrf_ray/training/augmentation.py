@@ -1,7 +1,7 @@
-"""Random views of a batch, made on the device that holds it: no workers, no images that go back and forth.
+"""Random views of a batch, made on the batch's device: no data-loading workers, and no copies between devices.
 
-Every image of the batch gets its own view. Geometry comes first (crop and turn in one step, shift, mirror), then
-colour. The authors' library turns last, after colour; here crop and turn resample once. Both are bilinear.
+Every image of the batch gets its own view. Geometry comes first (crop and rotation in one step, shift, flip), then
+colour. The authors' library rotates last, after colour; here crop and rotation resample once. Both are bilinear.
 """
 
 import math
@@ -21,12 +21,13 @@ PRINCIPAL_VARIANCES = (0.2175, 0.0188, 0.0045)
 
 
 def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Return a random view of each of `images` [b, c, h, w], drawn from a generator on the same device.
+    """Return a random view of each of `images` [b, c, h, w], sampled with a generator on the same device.
 
-    The views are float32 in [0, 1]. Images of uint8 are moved about as bytes first, a quarter of the work.
+    The views are float32 in [0, 1]. Without crop and rotation, uint8 images are shifted and flipped as bytes, a quarter
+    of the work.
     """
     if augmentation.min_area < 1 or augmentation.rotation:
-        images = _crop_and_turn(as_float(images), augmentation, generator)
+        images = _crop_and_rotate(as_float(images), augmentation, generator)
     if augmentation.pad or augmentation.flip:
         images = _shift_and_flip(images, augmentation, generator)
     images = as_float(images)
@@ -40,7 +41,8 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
 def _shift_and_flip(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
     """Shift each image by up to `pad` pixels in each direction, filling with zeros, and mirror half of them.
 
-    Every row of a view is a run of pixels in the padded image or in its mirror image, so one lookup copies them all.
+    Every row of pixels of a view is a run of pixels in the padded image or in its mirror image, so one index lookup
+    copies all rows.
     """
     batch, channels, height, width = images.shape
     pad, device = augmentation.pad, images.device
@@ -56,12 +58,12 @@ def _shift_and_flip(images: Tensor, augmentation: Augmentation, generator: torch
     corners = ((side * batch + torch.arange(batch, device=device)) * (height + 2 * pad) + down) * (width + 2 * pad)
     rows = (corners + across).unsqueeze(1) + torch.arange(height, device=device) * (width + 2 * pad)
     length = width * channels
-    runs = pixels.as_strided((len(pixels) - length + 1, length), (1, 1))  # the one that begins at each place
+    runs = pixels.as_strided((len(pixels) - length + 1, length), (1, 1))  # the run that begins at each index
     return runs.index_select(0, channels * rows.view(-1)).view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _crop_and_turn(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Crop a random part of each image, turn it, and resize it to the image's own size; outside is zero."""
+def _crop_and_rotate(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Crop a random part of each image, rotate it, and resize it to the image's own size; outside is zero."""
     area = _uniform(images, augmentation.min_area, 1.0, generator)
     aspect = _uniform(images, math.log(3 / 4), math.log(4 / 3), generator).exp()
     if augmentation.min_area == 1:
@@ -91,7 +93,7 @@ def _jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tens
 
 
 def _light(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    """Add to each image one random colour along the principal colours of ImageNet."""
+    """Add one random colour to each image, along the principal colours of ImageNet."""
     amounts = deviation * torch.randn(len(images), 3, generator=generator, device=images.device)
     weighted = amounts * images.new_tensor(PRINCIPAL_VARIANCES)
     colours = weighted @ images.new_tensor(PRINCIPAL_COLOURS).T

@@ -1,11 +1,11 @@
-"""Train a network: one loop, standard and adversarial alike.
+"""Train a network: one loop for standard and adversarial training.
 
-The training set lies on the device where it fits, batches are index lookups, augmentation runs on the device, and
-nothing in the loop waits for it. Adversarial training is the same loop with `perturb=`, training by several workers the
-same loop in each of them. The last iterate is the result, as in the paper; nothing is selected by any test set.
+The training set is on the device if it fits, batches are index lookups, augmentation runs on the device, and nothing in
+the loop waits for the device. Adversarial training is the same loop with `perturb=`; with several workers, each of them
+runs the same loop. The last iterate is the result, as in the paper; nothing is selected with any test set.
 
-Every epoch draws its order, views and dropout from seeds of its own. So a training that goes on from the state after
-some epoch ends with the same bits as one that was never interrupted.
+Every epoch samples its order, views and dropout from seeds of its own. So a training that resumes from the state after
+an epoch ends with the same bits as a training that was never interrupted.
 """
 
 import json
@@ -32,21 +32,21 @@ from nrf_ray.training.recipes import LinearSchedule, Recipe
 from nrf_ray.training.workers import Replica, device_of, replica_among
 
 Perturb = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""From a model, images in [0, 1] and labels to the images that it is trained on."""
+"""Function from a model, images in [0, 1] and labels to the images that the model is trained on."""
 
 Snapshot = Callable[[], bytes]
-"""Returns the state after the epoch that was just finished, for `fit(resume=...)`."""
+"""Function that returns the state after the epoch that has just finished, for `fit(resume=...)`."""
 
 
 class Epoch(NamedTuple):
-    """What one pass over the training set showed."""
+    """Loss and accuracy of one pass over the training set."""
 
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     loss: float
     """Mean cross-entropy over the epoch's batches, while training."""
     accuracy: float
-    """Share of right answers over the epoch's batches, while training."""
+    """Accuracy over the epoch's batches, while training."""
 
 
 def fit(
@@ -62,27 +62,28 @@ def fit(
 ) -> list[Epoch]:
     """Train `model` in place on `data` by `recipe`, and return its learning curve.
 
-    The order of examples and their augmentation are drawn from `seed`. `perturb` replaces each batch before the step;
-    without it, `recipe.adversary` decides. `resume` is a snapshot of an earlier call with the same arguments.
+    The order of examples and their augmentation are sampled from `seed`. `perturb` replaces each batch before the step;
+    without it, `recipe.adversary` does if there is one. `resume` is a snapshot of an earlier call with the same
+    arguments.
 
-    A recipe of several workers has this called in each of them with the same arguments. They all return the same; only
-    the first one calls `on_epoch`.
+    With a recipe of several workers, this is called in each of them with the same arguments. All return the same curve;
+    only the first worker calls `on_epoch`.
 
     Raises:
-        ConfigError: the set is smaller than one batch; the device cannot do what the recipe's mode asks for; or this
-            process is in no group of the recipe's number of workers.
+        ConfigError: the set is smaller than one batch; the device does not support the recipe's mode; or this process
+            is not in a group of the recipe's number of workers.
         FloatingPointError: the training diverges.
     """
     if len(data) < recipe.batch_size:
-        raise ConfigError(f"{len(data)} training images are less than one batch of {recipe.batch_size}")
+        raise ConfigError(f"{len(data)} training images are fewer than one batch of {recipe.batch_size}")
     replica = replica_among(recipe.workers)
-    place = str(device_of(replica, device))
-    data = resident(data, place)
-    model.to(place).to(memory_format=torch.channels_last)
+    worker_device = str(device_of(replica, device))
+    data = resident(data, worker_device)
+    model.to(worker_device).to(memory_format=torch.channels_last)
     loop = _Loop(model, data, recipe, seed, replica, perturb)
     curve = [] if resume is None else _restore(resume, model, loop.optimizer)
     for epoch in range(len(curve), recipe.epochs):
-        with torch.random.fork_rng(devices=[place] if data.labels.is_cuda else []):
+        with torch.random.fork_rng(devices=[worker_device] if data.labels.is_cuda else []):
             torch.manual_seed(replica.seed(seed, "dropout", epoch))
             curve.append(loop.epoch(epoch))
         if replica.rank == 0:
@@ -92,7 +93,7 @@ def fit(
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the learning rate of `step` of `steps`, all epochs together."""
+    """Return the learning rate of `step` of `steps`, counted over all epochs."""
     if isinstance(recipe.schedule, LinearSchedule):
         warm = recipe.schedule.warmup * steps
         if step < warm:
@@ -103,7 +104,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 class _Loop:
-    """What stays the same from epoch to epoch of one worker."""
+    """Training loop of one worker: everything that is the same in all epochs."""
 
     def __init__(
         self,
@@ -129,7 +130,7 @@ class _Loop:
         self.shared = replica.shared(model)
 
     def epoch(self, epoch: int) -> Epoch:
-        """Train for one pass, `epoch` counted from 0."""
+        """Train for one pass; `epoch` is counted from 0."""
         recipe, replica = self.recipe, self.replica
         self.model.train()
         replica.level(self.model)
@@ -164,7 +165,7 @@ class _Loop:
         return shown
 
     def step(self, lr: float, images: Tensor, labels: Tensor, sums: Tensor) -> None:
-        """Take one step of gradient descent; add the loss and the number of right answers before it to `sums`."""
+        """Take one step of gradient descent; add the loss and the number of correct predictions before it to `sums`."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with self.precision:
@@ -179,7 +180,7 @@ class _Loop:
 
 
 def _perturb_by(adversary: Attack, starts: RunStarts) -> Perturb:
-    """Return what runs `adversary` on a twin of the model, whose weights follow the model's from batch to batch."""
+    """Return a function that runs `adversary` on a twin of the model, refreshed with the model's weights per batch."""
     network: Twin | None = None
 
     def perturb(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -194,7 +195,7 @@ def _perturb_by(adversary: Attack, starts: RunStarts) -> Perturb:
 
 
 def _snapshot(model: nn.Module, optimizer: torch.optim.SGD, curve: list[Epoch]) -> bytes:
-    """Return weights, momentum and curve as safetensors; all else follows from the seed and the epoch."""
+    """Return weights, momentum and curve as safetensors; everything else follows from the seed and the epoch."""
     weights = {f"model.{name}": tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     momenta = {
         f"momentum.{index}": optimizer.state[parameter]["momentum_buffer"].contiguous().cpu()
@@ -205,7 +206,7 @@ def _snapshot(model: nn.Module, optimizer: torch.optim.SGD, curve: list[Epoch]) 
 
 
 def _restore(snapshot: bytes, model: nn.Module, optimizer: torch.optim.SGD) -> list[Epoch]:
-    """Put the state of `snapshot` into `model` and `optimizer`; return the curve so far."""
+    """Load the state of `snapshot` into `model` and `optimizer`; return the curve so far."""
     tensors = safetensors.torch.load(snapshot)
     model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
     for index, parameter in enumerate(model.parameters()):

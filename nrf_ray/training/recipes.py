@@ -1,4 +1,4 @@
-"""How networks are trained, as plain data: optimiser, learning-rate schedule, augmentation, adversary."""
+"""Training recipes as plain data: optimiser, learning-rate schedule, augmentation, adversary."""
 
 import math
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from nrf_ray.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Random views of the training images, drawn anew for every batch on the training device."""
+    """Random views of the training images, sampled for every batch on the training device."""
 
     pad: int = 0
-    """Shift by up to this many pixels in each direction, zero-filled; 0 for none."""
+    """Largest shift in pixels in each direction, zero-filled; 0 for none."""
     flip: bool = False
-    """Mirror half of the images left to right."""
+    """Whether half of the images are mirrored left to right."""
     min_area: float = 1.0
-    """Crop a part of this or a larger share of the area, sides 3:4 to 4:3, and resize it to the image; 1 for none."""
+    """Smallest share of the area that a crop keeps, sides 3:4 to 4:3, resized to the image; 1 for no crop."""
     jitter: float = 0.0
-    """Change brightness, contrast and saturation by factors in 1 - jitter .. 1 + jitter."""
+    """Strength of jitter: brightness, contrast and saturation change by factors in 1 - jitter .. 1 + jitter."""
     rotation: float = 0.0
-    """Turn by up to this many degrees either way."""
+    """Largest rotation in degrees, either way."""
     lighting: float = 0.0
-    """Add noise of this deviation along ImageNet's principal colours (Krizhevsky et al. 2012)."""
+    """Standard deviation of noise along ImageNet's principal colours (Krizhevsky et al. 2012)."""
 
     def __post_init__(self) -> None:
         wrong = {
@@ -44,7 +44,7 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class LinearSchedule:
-    """The learning rate rises linearly to its peak, then falls linearly to zero."""
+    """Learning rate that rises linearly to its peak, then falls linearly to zero."""
 
     warmup: float = 0.15
     """Share of all steps in which it rises."""
@@ -56,7 +56,7 @@ class LinearSchedule:
 
 @dataclass(frozen=True, kw_only=True)
 class StepSchedule:
-    """The learning rate falls to a tenth after every so many epochs, as in the paper; or stays as it is."""
+    """Learning rate that falls to a tenth every `drop_every` epochs, as in the paper, or stays constant."""
 
     drop_every: int = 0
     """Epochs between two drops; 0 for none."""
@@ -68,16 +68,16 @@ class StepSchedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained: stochastic gradient descent with momentum."""
+    """Recipe for training a network: stochastic gradient descent with momentum."""
 
     epochs: int
     """Passes over the training set."""
     lr: float
     """Peak learning rate."""
     batch_size: int = 128
-    """Examples a step; the last, smaller batch of an epoch is dropped."""
+    """Examples per step; the last, smaller batch of an epoch is dropped."""
     schedule: LinearSchedule | StepSchedule = LinearSchedule()
-    """How the learning rate changes."""
+    """Learning-rate schedule."""
     momentum: float = 0.9
     """Momentum."""
     nesterov: bool = True
@@ -89,10 +89,10 @@ class Recipe:
     adversary: Attack | None = None
     """Adversarial training against this untargeted attack; None for standard training."""
     mode: Mode = "faithful"
-    """How its own passes are computed; the adversary has a mode of its own."""
+    """Mode of its own passes; the adversary has its own mode."""
     workers: int = 1
-    """Processes that train one network together, each on its part of every batch. They are no matter of the cluster:
-    BatchNorm sees a part of the batch, and sums are taken in another order."""
+    """Data-parallel workers per training; each gets its part of every batch. The number is part of the recipe and not
+    of the cluster, because BatchNorm sees a part of the batch and sums are taken in another order."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not 0 < self.lr < math.inf:
@@ -114,9 +114,11 @@ class Recipe:
         if self.adversary is not None and self.adversary.targeted:
             raise ConfigError("adversarial training needs an untargeted attack; set targeted=False")
         if self.adversary is not None and self.adversary.restarts > 1:
-            raise ConfigError(f"adversarial training takes one run a batch, not {self.adversary.restarts} restarts")
+            raise ConfigError(
+                f"adversarial training takes one run per batch, not {self.adversary.restarts}; set restarts=1"
+            )
 
     @property
     def training(self) -> Literal["standard", "adversarial"]:
-        """The field's name for this kind of training."""
+        """Name of this kind of training in the literature."""
         return "standard" if self.adversary is None else "adversarial"

@@ -1,8 +1,8 @@
-"""One training by several workers: each takes its part of every batch, and the gradients are averaged.
+"""Data-parallel training: each worker takes its part of every batch, and the gradients are averaged.
 
-The workers are processes of one torch.distributed group. They hold the same weights at every step; what is random is
-drawn by each for itself, from seeds that name it. BatchNorm sees a worker's own part of the batch. Its running means
-are the first worker's again from every epoch on, so that the state after an epoch is what the first worker says it is.
+The workers are processes of one torch.distributed group. They hold the same weights at every step; each samples its
+random numbers from seeds of its own. BatchNorm sees a worker's own part of the batch. At the start of every epoch all
+workers take over the first worker's running means, so that the first worker's state is the state after an epoch.
 """
 
 from dataclasses import dataclass
@@ -18,29 +18,29 @@ from nrf_ray.seeding import derive_seed
 
 @dataclass(frozen=True, kw_only=True)
 class Replica:
-    """One of the workers; the only one, where nothing else is said."""
+    """One data-parallel worker. By default it is the only one."""
 
     rank: int = 0
-    """Its number, from 0."""
+    """Rank, from 0."""
     workers: int = 1
-    """How many there are."""
+    """Number of workers."""
 
     def part(self, batch: Tensor) -> Tensor:
-        """Return this worker's part of the rows of `batch`, which their number divides."""
+        """Return this worker's part of the indices `batch`; the number of workers divides their number."""
         return batch.chunk(self.workers)[self.rank]
 
     def seed(self, seed: int, what: str, epoch: int) -> int:
-        """Return the seed of what this worker draws in `epoch`; alone, it draws as the first does."""
+        """Return this worker's seed for `what` in `epoch`; a single worker has the seed of the first worker."""
         return derive_seed(seed, what, epoch, *([self.rank] if self.rank else []))
 
     def shared(self, model: nn.Module) -> nn.Module:
-        """Return `model` such that its gradients are averaged over all workers as they are computed."""
+        """Return `model`, wrapped to average its gradients over several workers as they are computed."""
         if self.workers == 1:
             return model
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
 
     def level(self, model: nn.Module) -> None:
-        """Give every worker the first one's running means and whatever else is no parameter."""
+        """Copy the first worker's buffers, such as running means, to every worker."""
         if self.workers > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
@@ -53,9 +53,9 @@ class Replica:
 
 
 def replica_among(workers: int) -> Replica:
-    """Return which of `workers` this process is.
+    """Return the worker that this process is, of `workers` in all.
 
-    Raises ConfigError where it is in no group of that many.
+    Raises ConfigError if this process is not in a group of that many.
     """
     if workers == 1:
         return Replica()
@@ -69,7 +69,7 @@ def replica_among(workers: int) -> Replica:
 
 
 def device_of(replica: Replica, device: str) -> torch.device:
-    """Return the device that `replica` works on: where several share a node's GPUs, the one that is current."""
+    """Return the device of `replica`: the current GPU if several workers share a node's GPUs."""
     if replica.workers > 1 and device == "cuda":
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device(device)

@@ -247,7 +247,7 @@ def test_a_training_that_diverges_says_so_with_advice(few):
 
 
 def test_a_set_smaller_than_one_batch_is_refused(few):
-    with pytest.raises(ConfigError, match="192 training images are less than one batch of 193"):
+    with pytest.raises(ConfigError, match="192 training images are fewer than one batch of 193"):
         weights_after(few, Recipe(epochs=1, lr=0.1, batch_size=193))
     assert weights_after(few, Recipe(epochs=1, lr=0.1, batch_size=192))
 

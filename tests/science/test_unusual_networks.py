@@ -82,7 +82,7 @@ def test_random_numbers_of_others_are_not_used_up():
 def test_a_network_that_cannot_be_copied_is_refused():
     network = made("vgg_s")
     network.lock = threading.Lock()
-    with pytest.raises(ConfigError, match=r"the Classifier holds what cannot be copied.*lock"):
+    with pytest.raises(ConfigError, match=r"the Classifier holds something that cannot be copied.*lock"):
         Twin(network, pictures())
 
 
