@@ -123,7 +123,8 @@ def _copied(network: nn.Module, example: Tensor) -> nn.Module:
         twin.eval().to(memory_format=torch.channels_last)
     except (TypeError, RuntimeError) as error:
         raise ConfigError(
-            f"an attack works on a copy, and the {type(network).__name__} holds something that cannot be copied: {error}"
+            f"an attack works on a copy, and the {type(network).__name__} holds something that cannot be copied: "
+            f"{error}"
         ) from error
     for module in twin.modules():
         if isinstance(module, Classifier) and module.mean.shape[1] == example.shape[1]:

@@ -115,7 +115,7 @@ class Recipe:
             raise ConfigError("adversarial training needs an untargeted attack; set targeted=False")
         if self.adversary is not None and self.adversary.restarts > 1:
             raise ConfigError(
-                f"adversarial training takes one run per batch, not {self.adversary.restarts}; set restarts=1"
+                f"adversarial training takes one run per batch, not {self.adversary.restarts} restarts; set restarts=1"
             )
 
     @property
