@@ -1,1 +1,1 @@
-"""What features are: useful, robustly useful; those of linear models, whose robustness is certified."""
+"""Features that are useful or robustly useful, and linear features, whose robustness is certified."""

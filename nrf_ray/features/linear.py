@@ -13,12 +13,12 @@ from nrf_ray.attacks.threat import Norm
 from nrf_ray.features.units import Usefulness, constant, dual_norm, linear_usefulness, moments
 
 ITERATIONS = 300
-"""Of L-BFGS; the losses are convex."""
+"""Iterations of L-BFGS, at most; the losses are convex."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Linear:
-    """The classifier argmax of weights x + bias."""
+    """The classifier argmax(weights x + bias)."""
 
     weights: Tensor
     """[k, d]."""
@@ -30,15 +30,16 @@ class Linear:
         return points @ self.weights.T + self.bias
 
     def accuracy(self, points: Tensor, labels: Tensor) -> float:
-        """Return the share of points [n, d] that get their label [n]."""
+        """Return the accuracy on points [n, d] with labels [n]."""
         return float((self.logits(points).argmax(dim=1) == labels).double().mean())
 
 
 def worst_cross_entropy(model: Linear, points: Tensor, labels: Tensor, *, norm: Norm, eps: float) -> Tensor:
-    """Return the cross-entropy [n] of each point where every rival class gains all that the ball allows it.
+    """Return the cross-entropy [n] of each point if every rival class gains as much as the ball allows.
 
-    The gap of class j over y grows by at most eps ||w_j - w_y||_*, and by exactly that. With two classes this is the
-    exact maximum over the ball; with more it is an upper bound, as one perturbation cannot serve all rivals at once.
+    The gap of class j over y grows by at most eps ||w_j - w_y||_*, and this bound is attained. With two classes this is
+    the exact maximum over the ball; with more it is an upper bound, because one perturbation cannot serve all rivals at
+    once.
     """
     logits = model.logits(points)
     gaps = logits - logits.gather(1, labels[:, None])
@@ -74,7 +75,7 @@ def fit_linear(
 
 
 def certified(model: Linear, points: Tensor, *, norm: Norm, eps: float) -> Tensor:
-    """Return for each of points [n, d] whether the prediction is the same on its whole ball, exactly."""
+    """Return whether the prediction is the same on the whole ball around each of points [n, d], exactly."""
     logits = model.logits(points)
     top, predictions = logits.max(dim=1)
     reach = eps * _pairwise(model.weights, norm)[predictions]
@@ -85,7 +86,7 @@ def certified(model: Linear, points: Tensor, *, norm: Norm, eps: float) -> Tenso
 def class_usefulness(model: Linear, points: Tensor, labels: Tensor, *, norm: Norm, eps: float) -> Usefulness:
     """Return the usefulness of each feature w_j . x for its own class j against the rest, on points [n, d].
 
-    Training in too wide a ball leaves weights that never tell points apart: such a feature has rho and gamma 0.
+    Training in too large a ball leaves weights whose feature is constant on the points; it has rho and gamma 0.
     """
     nothing = Usefulness(points.new_zeros(1), points.new_zeros(1))
     still = constant(points @ model.weights.T)
@@ -101,9 +102,9 @@ def leakage(
 ) -> float:
     """Return the accuracy on `test` [m, f] of a linear classifier of the features `train` [n, f] and their new labels.
 
-    Both are scaled by the moments of `train`; a feature that never varies there teaches nothing and is left out, and
-    where none is left every image gets the commonest label. Chance is 1 / k; below it, what the features
-    teach is wrong on average.
+    Both are scaled by the moments of `train`. A feature that is constant in `train` teaches nothing and is left out; if
+    no feature is left, every image gets the commonest label. Chance is 1 / k; below chance, the features teach the
+    wrong class on average.
     """
     varies = ~constant(train)
     if not varies.any():
@@ -114,7 +115,7 @@ def leakage(
 
 
 def _pairwise(weights: Tensor, norm: Norm) -> Tensor:
-    """Return the dual norm of w_j - w_i for all pairs, [k, k]; its gradient is 0 where they are equal."""
+    """Return the dual norm of w_j - w_i for all pairs, [k, k]; its gradient is 0 if they are equal."""
     differences = weights[None] - weights[:, None]
     if norm != "l2":
         return dual_norm(differences, norm)

@@ -10,10 +10,10 @@ from nrf_ray.features.units import dual_norm, linear_usefulness, moments
 
 
 class Places(NamedTuple):
-    """Where linear features lie in the plane of Goh's figures, each [f]."""
+    """Coordinates of linear features in the plane of Goh's figures, each [f]."""
 
     log_robustness: Tensor
-    """log(||a||_Sigma / ||a||_2): how far a unit of l2 distance goes in the feature's standard deviations, inverted."""
+    """log(||a||_Sigma / ||a||_2): log of the l2 distance that changes the feature by one standard deviation."""
     log_usefulness: Tensor
     """log |E[y f(x)]|."""
 
@@ -21,7 +21,7 @@ class Places(NamedTuple):
 def two_classes(points: Tensor, labels: Tensor, positive: int, negative: int) -> tuple[Tensor, Tensor]:
     """Return the points of two classes, centred, [m, d], and their signs [m], +1 for `positive`, from [n, d] and [n].
 
-    Raises ConfigError where a class has no points.
+    Raises ConfigError if a class has no points.
     """
     for label in (positive, negative):
         if not (labels == label).any():
@@ -42,17 +42,17 @@ def singular_features(points: Tensor) -> Tensor:
 
 
 def places(weights: Tensor, points: Tensor, signs: Tensor) -> Places:
-    """Return where the features weights [f, d] . x lie, on centred points [n, d] with signs [n]."""
+    """Return the coordinates of the features weights [f, d] . x, on centred points [n, d] with signs [n]."""
     _, std = moments(points @ weights.T)
     rho = linear_usefulness(weights, points, signs, norm="l2", eps=0.0).rho
     return Places((std / dual_norm(weights, "l2")).log(), rho.log())
 
 
 def ensemble(axes: Tensor, points: Tensor, signs: Tensor, *, below: float) -> Tensor:
-    """Return the sum [1, d] of the features axes [f, d] of log robustness under `below`, each turned to agree with y.
+    """Return the sum [1, d] of the features axes [f, d] of log robustness under `below`, each signed to agree with y.
 
-    Many features that are each hardly useful make one that is, and that is as little robust as they are. Raises
-    ConfigError where no feature lies below.
+    The sum of many hardly useful features is useful, and as little robust as they are. Raises ConfigError if no feature
+    has a log robustness under `below`.
     """
     weak = places(axes, points, signs).log_robustness < below
     if not weak.any():
@@ -64,7 +64,8 @@ def ensemble(axes: Tensor, points: Tensor, signs: Tensor, *, below: float) -> Te
 def containment(non_robust: Tensor, robust: Tensor, alpha: float) -> Tensor:
     """Return (1 - alpha) times a non-robust feature plus alpha times a robust one: useful because of the robust part.
 
-    It is non-robust by the paper's definition although what it knows of y is robust. `alpha` is in [0, 1].
+    The mixture is non-robust by the paper's definition although its information about y is robust. `alpha` is in [0,
+    1].
     """
     if not 0 <= alpha <= 1:
         raise ConfigError(f"a mixture needs alpha in [0, 1], not {alpha:g}")

@@ -1,9 +1,9 @@
-"""Is a feature useful, and is it robust? Section 2 of the paper, measured.
+"""Measure whether features are useful and robust: section 2 of the paper.
 
 A feature is a function of an image, shifted and scaled to mean 0 and variance 1. With labels y of +1 and -1 it is
-rho-useful where E[y f(x)] >= rho, and gamma-robustly useful where E[inf over the ball of y f(x + delta)] >= gamma.
-With k classes each feature is asked about one class against the rest, the one that it tells most of, and its sign is
-turned so that rho >= 0. For linear features the inner infimum has a closed form; for a network it is sought by PGD, so
+rho-useful if E[y f(x)] >= rho, and gamma-robustly useful if E[inf over the ball of y f(x + delta)] >= gamma. With k
+classes each feature is measured on one class against the rest, the class for which it is most useful, and its sign is
+chosen so that rho >= 0. For linear features the inner infimum has a closed form; for a network PGD searches for it, so
 gamma is then an upper bound.
 """
 
@@ -23,7 +23,7 @@ from nrf_ray.models.classifier import Classifier
 
 
 class Usefulness(NamedTuple):
-    """Of several features, each [f]."""
+    """Usefulness of several features, each [f]."""
 
     rho: Tensor
     """E[y f(x)]."""
@@ -32,7 +32,7 @@ class Usefulness(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many features are of which kind; every feature is of exactly one."""
+    """Number of features of each kind; every feature is of exactly one kind."""
 
     robust: int
     """rho >= useful_from and gamma > 0."""
@@ -43,36 +43,36 @@ class Counts(NamedTuple):
 
 
 class Questions(NamedTuple):
-    """What each of f features is asked: one class against the rest, with the feature's sign turned to fit."""
+    """Questions for f features: one class against the rest each, with the feature's sign chosen to fit."""
 
     classes: Tensor
-    """The class that it tells most of, [f]."""
+    """Class for which the feature is most useful, [f]."""
     signs: Tensor
     """+1 or -1, [f]."""
 
     def answers(self, labels: Tensor) -> Tensor:
-        """Return sign times (+1 where the label is the feature's class, else -1), as [n, f]."""
+        """Return sign times (+1 if the label is the feature's class, else -1), as [n, f]."""
         return self.signs * (2.0 * (labels[:, None] == self.classes) - 1.0)
 
 
 def moments(values: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each feature, [f], from its values [n, f].
 
-    Raises ConfigError that names the features which do not vary: nothing can scale them to variance 1.
+    Raises ConfigError that names the features which do not vary: they cannot be scaled to variance 1.
     """
     mean, std = values.mean(dim=0), values.std(dim=0, correction=0)
     still = constant(values).nonzero().flatten().tolist()
     if still:
         shown = ", ".join(map(str, still[:10])) + (", ..." if len(still) > 10 else "")
         raise ConfigError(
-            f"{len(still)} of {len(std)} features have zero variance (number {shown}), so they cannot be scaled to "
+            f"{len(still)} of {len(std)} features have zero variance (indices {shown}), so they cannot be scaled to "
             "variance 1; leave them out"
         )
     return mean, std
 
 
 def constant(values: Tensor) -> Tensor:
-    """Return which features have no variance but rounding, as booleans [f], from their values [n, f]."""
+    """Return which features have no variance beyond rounding, as booleans [f], from their values [n, f]."""
     rounding = 4 * torch.finfo(values.dtype).eps * values.abs().amax(dim=0)
     return values.std(dim=0, correction=0) <= rounding
 
@@ -89,18 +89,18 @@ def count(usefulness: Usefulness, useful_from: float) -> Counts:
 def dual_norm(weights: Tensor, norm: Norm) -> Tensor:
     """Return max of weights . delta over the unit ball of `norm`, over the last dimension: l2 for l2, l1 for linf.
 
-    Raises ConfigError for l2_token: flattened weights do not say which of them are of one token.
+    Raises ConfigError for l2_token: flattened weights do not tell which of them belong to one token.
     """
     if norm == "l2_token":
-        raise ConfigError("linear features are bounded in l2 and linf, not in l2_token; use one of these")
+        raise ConfigError("linear features are bounded in l2 and linf, not in l2_token; use l2 or linf")
     return weights.norm(dim=-1) if norm == "l2" else weights.abs().sum(dim=-1)
 
 
 def linear_usefulness(weights: Tensor, points: Tensor, signs: Tensor, *, norm: Norm, eps: float) -> Usefulness:
     """Return the exact usefulness of the features weights [f, d] . x on points [n, d] with labels signs [n], +1 or -1.
 
-    gamma = rho - eps ||a||_* / ||a||_Sigma, with ||a||_Sigma the feature's standard deviation (Goh 2019). The points
-    are free to leave [0, 1]. Raises ConfigError for a feature without variance.
+    gamma = rho - eps ||a||_* / ||a||_Sigma, with ||a||_Sigma the feature's standard deviation (Goh 2019). The perturbed
+    points may leave [0, 1]. Raises ConfigError for a feature without variance.
     """
     values = points @ weights.T
     mean, std = moments(values)
@@ -109,10 +109,10 @@ def linear_usefulness(weights: Tensor, points: Tensor, signs: Tensor, *, norm: N
 
 
 class Units(nn.Module):
-    """The penultimate units of a model as features: scaled to mean 0 and variance 1, without those that never vary."""
+    """Penultimate units of a model as features: scaled to mean 0 and variance 1, without units that never vary."""
 
     def __init__(self, model: Classifier, images: Tensor) -> None:
-        """`images` [n, c, h, w] in [0, 1] set the scale."""
+        """Scale the units of `model` by their moments on `images` [n, c, h, w] in [0, 1]."""
         super().__init__()
         self.model = model
         values = representations(model, images)
@@ -134,8 +134,8 @@ def values_of(units: Units, images: Tensor) -> Tensor:
 def unit_usefulness(units: Units, questions: Questions, data: LabelledImages, attack: Attack) -> Usefulness:
     """Return the usefulness of every unit on `data`; gamma by PGD with the settings of `attack`, best iterate kept.
 
-    A unit whose ReLU is off at an image has no gradient there, so nothing is found from that image: gamma is an upper
-    bound, and a loose one where many units are off. Units share a batch, since a few images alone would not fill one.
+    A unit whose ReLU is off at an image has no gradient there, so PGD finds nothing from that image: gamma is an upper
+    bound, and a loose one if many units are off. Units share a batch, because a few images alone would not fill one.
     """
     images, answers = data.floats(), questions.answers(data.labels)
     rho = (answers * values_of(units, images)).mean(dim=0)
@@ -156,7 +156,7 @@ def unit_usefulness(units: Units, questions: Questions, data: LabelledImages, at
             threat=attack.threat,
             steps=attack.steps,
             step_size=attack.step_size,
-            targeted=True,  # downwards
+            targeted=True,  # minimises the loss
             loss=of_asked,
             returns="worst_loss",
             mode=attack.mode,
@@ -166,9 +166,9 @@ def unit_usefulness(units: Units, questions: Questions, data: LabelledImages, at
 
 
 def best_questions(values: Tensor, labels: Tensor, num_classes: int) -> Questions:
-    """Return for each feature the class that it tells most of, and its sign, from values [n, f] and labels [n].
+    """Return the class for which each feature is most useful, and its sign, from values [n, f] and labels [n].
 
-    Ask it of other images than those it is measured on: the best of k answers is flattered where it was chosen.
+    Measure the features on other images than these: the best of k classes looks too good on the images that chose it.
     """
     members = torch.nn.functional.one_hot(labels, num_classes).to(values.dtype)
     told = (2 * members - 1).T @ values / len(values)
@@ -185,10 +185,10 @@ def representations(model: Classifier, images: Tensor) -> Tensor:
 def input_gradient_score(model: nn.Module, data: LabelledImages) -> Tensor:
     """Return |mean over images of gradient * pixel| for every pixel [c, h, w]; gradient of the model's cross-entropy.
 
-    Used as a measure of non-robustness of pixels as seen by a reference model. It is a weak one. It knows no radius,
-    so it cannot tell small from large perturbations; gradients of opposite sign cancel over images, so a pixel that
-    every attack uses can score 0; and a black pixel scores 0 whatever its gradient, so the score changes when the same
-    images are stored inverted.
+    The score is used as a measure of non-robustness of pixels for a reference model. It is a weak measure. It depends
+    on no radius, so it cannot tell small from large perturbations; gradients of opposite sign cancel over images, so a
+    pixel that every attack uses can score 0; and a black pixel scores 0 whatever its gradient, so the score changes if
+    the same images are stored inverted.
     """
     images = data.floats()
     products = torch.zeros_like(images[0])
@@ -202,7 +202,8 @@ def input_gradient_score(model: nn.Module, data: LabelledImages) -> Tensor:
 def gradient_alignment(model: nn.Module, data: LabelledImages, num_classes: int) -> float:
     """Return the mean cosine between the gradient of z_y - z_r and (mean image of y) - (mean image of r).
 
-    r is the class with the highest logit but y. For two Gaussians and their classifier this is the cosine of Theorem 3.
+    r is the class with the highest logit except y. For two Gaussians and their classifier this is the cosine of Theorem
+    3.
     """
     images = data.floats()
     means = torch.stack([images[data.labels == label].mean(dim=0) for label in range(num_classes)])

@@ -1,4 +1,4 @@
-"""The adversary of section 4: which perturbation hurts a Gaussian most, and how strong it may be.
+"""The adversary of section 4: the worst perturbation of a Gaussian, and its strength.
 
 Three adversaries share one formula, delta = (lambda Sigma - I)^-1 v, and differ in what fixes lambda:
 - per sample, ||delta|| = eps (Lemma 1; `worst_perturbations`);
@@ -18,11 +18,11 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.gaussian.model import Array, check_positive_definite
 
 HALVINGS = 100
-"""Of a bracket: as many as float64 can tell apart."""
+"""Halvings of a bracket: as many as float64 can resolve."""
 
 
 def check_eps(eps: float) -> None:
-    """Raise ConfigError where `eps` is no radius."""
+    """Raise ConfigError if `eps` is not a radius."""
     if not 0 <= eps < math.inf:
         raise ConfigError(f"eps is {eps:g}; it must be a finite number in [0, inf)")
 
@@ -30,7 +30,7 @@ def check_eps(eps: float) -> None:
 def adversary_matrix(covariance: Array, price: float) -> Array:
     """Return M = (lambda Sigma - I)^-1 for lambda = `price` (Lemma 2); the worst perturbation of v is M v.
 
-    Raises ConfigError where lambda <= 1 / sigma_min: then the adversary gains more than it pays, without end.
+    Raises ConfigError if lambda <= 1 / sigma_min: then the adversary gains more than it pays, without bound.
     """
     check_positive_definite(covariance)
     smallest = float(np.linalg.eigvalsh(covariance)[0])
@@ -98,8 +98,8 @@ def lambda_for(covariance: Array, eps: float) -> float:
 def worst_perturbations(covariance: Array, v: Array, eps: float) -> Array:
     """Return for each v [n, d] the delta of length eps that maximises (v + delta)' Sigma^-1 (v + delta) (Lemma 1).
 
-    lambda is found per sample by bisection of lambda sigma_min - 1. Where v has no part along the axis of sigma_min,
-    lambda may end at 1 / sigma_min; what is left of eps then goes along that axis, on either side.
+    lambda is found per sample by bisection of lambda sigma_min - 1. If v has no component along the axis of sigma_min,
+    lambda may end at 1 / sigma_min; the rest of eps then goes along that axis, in either direction.
     """
     check_positive_definite(covariance)
     check_eps(eps)

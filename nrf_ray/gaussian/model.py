@@ -30,7 +30,7 @@ class Gaussian:
                 f"a mean of {d} numbers needs a covariance of shape {(d, d)}, not {self.covariance.shape}"
             )
         if not np.isfinite(self.mean).all():
-            raise ConfigError(f"the mean is {self.mean}; it must be of finite numbers")
+            raise ConfigError(f"the mean is {self.mean}; all its numbers must be finite")
         check_positive_definite(self.covariance)
 
     @property
@@ -40,16 +40,16 @@ class Gaussian:
 
 
 def check_positive_definite(covariance: Array) -> None:
-    """Raise ConfigError, with the number that shows it, where `covariance` is not symmetric positive definite.
+    """Raise ConfigError, with the number that shows it, if `covariance` is not symmetric positive definite.
 
-    An eigenvalue below rounding (machine epsilon times d times the largest) cannot be told from zero.
+    An eigenvalue below rounding (machine epsilon times d times the largest) counts as zero.
     """
     covariance = np.asarray(covariance, dtype=np.float64)
     if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1] or covariance.size == 0:
         raise ConfigError(f"a covariance is a square matrix, not of shape {covariance.shape}")
     if not np.isfinite(covariance).all():
-        place = tuple(int(index) for index in np.argwhere(~np.isfinite(covariance))[0])
-        raise ConfigError(f"the covariance is {covariance[place]} at {place}; it must be of finite numbers")
+        entry = tuple(int(index) for index in np.argwhere(~np.isfinite(covariance))[0])
+        raise ConfigError(f"the covariance is {covariance[entry]} at {entry}; all its numbers must be finite")
     asymmetry = float(abs(covariance - covariance.T).max())
     if asymmetry > 1e-9 * float(abs(covariance).max()):
         raise ConfigError(f"the covariance is not symmetric: it differs from its transpose by up to {asymmetry:g}")
@@ -63,7 +63,7 @@ def check_positive_definite(covariance: Array) -> None:
 
 
 def random_gaussian(dimension: int, seed: int, *, condition: float = 50.0) -> Gaussian:
-    """Return a random instance: eigenvalues log-uniform from 1 to `condition` (both taken), axes uniformly turned."""
+    """Return a random instance: eigenvalues log-uniform from 1 to `condition` (both taken), axes uniformly random."""
     rng = np.random.default_rng(seed)
     exponents = np.concatenate([[0.0, 1.0], rng.uniform(size=max(dimension - 2, 0))])[:dimension]
     axes, _ = np.linalg.qr(rng.standard_normal((dimension, dimension)))
@@ -72,7 +72,7 @@ def random_gaussian(dimension: int, seed: int, *, condition: float = 50.0) -> Ga
 
 
 def sample(model: Gaussian, n: int, seed: int) -> tuple[Array, Array]:
-    """Return n draws x [n, d] and their labels y [n] in {-1, +1}."""
+    """Return n samples x [n, d] and their labels y [n] in {-1, +1}."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(np.array([-1.0, 1.0]), size=n)
     noise = rng.standard_normal((n, model.dimension)) @ np.linalg.cholesky(model.covariance).T
@@ -82,7 +82,7 @@ def sample(model: Gaussian, n: int, seed: int) -> tuple[Array, Array]:
 def standard_mle(x: Array, y: Array) -> Gaussian:
     """Return the maximum-likelihood model of x [n, d] with labels y [n] in {-1, +1} (section 4, eq. 11).
 
-    Raises ConfigError where the samples span too few dimensions, or a label is neither -1 nor 1.
+    Raises ConfigError if the samples span too few dimensions, or a label is neither -1 nor 1.
     """
     others = sorted({float(label) for label in np.unique(y)} - {-1.0, 1.0})
     if others or len(y) != len(x):
@@ -112,13 +112,13 @@ def classify(model: Gaussian, x: Array) -> Array:
 def induced_distance(model: Gaussian, a: Array, b: Array) -> float:
     """Return sqrt((a - b)' Sigma^-1 (a - b)), the distance of points a and b [d] in the metric of the features.
 
-    Where it is large and the l2 distance is small, a small perturbation changes the features much: non-robust.
+    If it is large and the l2 distance is small, a small perturbation changes the features a lot: they are non-robust.
     """
     return math.sqrt(float((a - b) @ np.linalg.solve(model.covariance, a - b)))
 
 
 def alignment(model: Gaussian) -> float:
-    """Return the cosine between the mean (half the way between the classes) and the gradient (Theorem 3)."""
+    """Return the cosine between the mean (half the vector between the class means) and the gradient (Theorem 3)."""
     normal = gradient(model)
     return float(model.mean @ normal / (np.linalg.norm(model.mean) * np.linalg.norm(normal)))
 
@@ -132,14 +132,14 @@ def boundary_slope(model: Gaussian) -> float:
 
 
 def condition_number(covariance: Array) -> float:
-    """Return the largest eigenvalue over the smallest."""
+    """Return the largest eigenvalue divided by the smallest."""
     check_positive_definite(covariance)
     eigenvalues = np.linalg.eigvalsh(covariance)
     return float(eigenvalues[-1] / eigenvalues[0])
 
 
 def accuracy(model: Gaussian, truth: Gaussian, eps: float = 0.0) -> float:
-    """Return the exact share of `truth` that the classifier of `model` gets right throughout the l2 ball of eps."""
+    """Return the exact share of `truth` that `model` classifies correctly in the whole l2 ball of radius `eps`."""
     normal = gradient(model)
     margin = float(normal @ truth.mean) - eps * float(np.linalg.norm(normal))
     return float(stats.norm.cdf(margin / math.sqrt(float(normal @ truth.covariance @ normal))))

@@ -1,6 +1,6 @@
 """Robust maximum likelihood three ways: in closed form, per sample, and by adversarial gradient descent.
 
-The robust problem (eq. 12) is convex in (Sigma^-1 mu, Sigma^-1), so whatever is stationary is the solution (E.3.4).
+The robust problem (eq. 12) is convex in (Sigma^-1 mu, Sigma^-1), so every stationary point is the solution (E.3.4).
 """
 
 import math
@@ -20,14 +20,14 @@ from nrf_ray.gaussian.adversary import (
 from nrf_ray.gaussian.model import Array, Gaussian, check_positive_definite, standard_mle
 
 SETTLED = 1e-5
-"""Largest slope of the loss that counts as none, per unit of the whitened parameters; their curvature is about 1."""
+"""Largest slope of the loss that counts as zero, per unit of the whitened parameters; their curvature is about 1."""
 
 
 def robust_mle(truth: Gaussian, eps: float) -> Gaussian:
     """Return the model that is best against the average adversary of radius `eps` (Theorem 2).
 
-    The mean stays; each eigenvalue of the covariance grows. Valid for every eps >= 0: the point is stationary, and the
-    problem convex. The range that the theorem gives is where its bounds on lambda are proved; see `theorem_2`.
+    The mean stays; each eigenvalue of the covariance grows. Valid for every eps >= 0, because the point is stationary
+    and the problem convex. In the theorem's range of eps, its bounds on lambda are proved; see `theorem_2`.
     """
     price = lambda_for(truth.covariance, eps)
     if math.isinf(price):
@@ -47,11 +47,11 @@ def excess_loss(covariance: Array, price: float) -> float:
 
 
 def robust_mle_per_sample(x: Array, y: Array, eps: float, *, tolerance: float = 1e-4, rounds: int = 1000) -> Gaussian:
-    """Return the model of x [n, d], y [n] that is best where every sample moves by exactly `eps` (eq. 12 itself).
+    """Return the model of x [n, d], y [n] that is best if every sample moves by exactly `eps` (eq. 12 itself).
 
-    At the solution the model is the ordinary MLE of the worst samples (Danskin), so the model goes part of the way to
-    that MLE again and again. The steps shrink because a sample on the boundary of two worst directions never settles.
-    Raises ConfigError where after `rounds` a step is still longer than `tolerance` of the model.
+    At the solution the model is the ordinary MLE of the worst samples (Danskin), so every round moves the model a part
+    of the way to that MLE. The steps shrink because a sample on the boundary between two worst directions never
+    settles. Raises ConfigError if after `rounds` a step is still longer than `tolerance` of the model.
     """
     check_eps(eps)
     model = standard_mle(x, y)
@@ -73,10 +73,11 @@ def robust_mle_per_sample(x: Array, y: Array, eps: float, *, tolerance: float = 
 def descend(truth: Gaussian, eps: float, *, steps: int = 1000) -> Gaussian:
     """Return the model that adversarial gradient descent finds against the average adversary of radius `eps`.
 
-    It uses no closed form of Theorem 2. L-BFGS moves (mu, the Cholesky factor of Sigma) along the gradient of the exact
-    expected loss on the attacked data, [d] and [d, d] in float64, in units in which Sigma + (eps^2 / d) I is the
-    identity: so no scale of the data matters. It starts one deviation off the data's mean, in every direction. The
-    attack is solved for anew at every step. Raises ConfigError where after `steps` steps the gradient is not zero.
+    It does not use the closed form of Theorem 2. L-BFGS moves (mu, the Cholesky factor of Sigma) along the gradient of
+    the exact expected loss on the attacked data, [d] and [d, d] in float64, in units in which Sigma + (eps^2 / d) I is
+    the identity, so the scale of the data does not matter. It starts one standard deviation from the data's mean, in
+    every direction. The attack is recomputed at every step. Raises ConfigError if after `steps` steps the gradient is
+    not zero.
     """
     import torch
 
@@ -94,7 +95,7 @@ def descend(truth: Gaussian, eps: float, *, steps: int = 1000) -> Gaussian:
     def objective(values: Array) -> tuple[float, Array]:
         parameters = torch.tensor(values, dtype=torch.float64, requires_grad=True)
         offset, logarithms, factor = unpacked(parameters)
-        # Columns of `spread` stand for the samples: spread @ spread.T = E[v v'] at this mean.
+        # Columns of `spread` represent the samples: spread @ spread.T = E[v v'] at this mean.
         spread = torch.cat([true_factor, (scale @ offset)[:, None]], dim=1)
         whitener = torch.linalg.solve_triangular(scale @ factor, torch.eye(d, dtype=torch.float64), upper=False)
         attack = _worst_matrix((whitener.T @ whitener).detach().numpy(), spread.detach().numpy(), eps)
@@ -118,10 +119,10 @@ def descend(truth: Gaussian, eps: float, *, steps: int = 1000) -> Gaussian:
 
 
 def _worst_matrix(precision: Array, spread: Array, eps: float) -> Array:
-    """Return the N [d, n] of Frobenius norm `eps` that maximises tr[(S + N)' P (S + N)].
+    """Return the matrix N [d, n] of Frobenius norm `eps` that maximises tr[(S + N)' P (S + N)].
 
-    S is `spread` [d, n] and P is `precision` [d, d]. A quadratic on a sphere: N = (t - P)^-1 P S, with the multiplier
-    t > p_max that gives N its length.
+    S is `spread` [d, n] and P is `precision` [d, d]. A quadratic on a sphere: N = (t - P)^-1 P S, with the multiplier t
+    > p_max that gives N its length.
     """
     if eps == 0:
         return np.zeros_like(spread)
@@ -132,7 +133,7 @@ def _worst_matrix(precision: Array, spread: Array, eps: float) -> Array:
     def overlong(log_excess: float) -> float:
         return math.log(float(np.linalg.norm(parts / (gaps + math.exp(log_excess)))) / eps)
 
-    # The last axis alone is this long at the lower end; all axes together would be, without gaps, at the upper one.
+    # At the lower end the last axis alone has this length; at the upper end all axes together would, without gaps.
     ends = math.log(parts[-1] / eps) - 1e-6, math.log(np.linalg.norm(parts) / eps) + 1e-6
     excess = math.exp(float(brentq(overlong, *ends, xtol=1e-14, rtol=1e-14)))
     return np.asarray(axes @ (pulled / (gaps + excess)[:, None]))

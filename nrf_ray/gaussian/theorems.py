@@ -1,6 +1,6 @@
 """The theorems of section 4 as functions that return both of their sides.
 
-Where the printed statement is not what the proof proves, the proved one stands here, and says so.
+If the printed statement differs from what the proof proves, the function is the proved statement and says so.
 """
 
 import math
@@ -23,28 +23,31 @@ class Sides:
     """The two sides of an equation or an inequality."""
 
     lhs: float
-    """Left."""
+    """Left-hand side."""
     rhs: float
-    """Right."""
+    """Right-hand side."""
     tolerance: float = 0.0
-    """How far an equation may be off, or an inequality be missed by rounding."""
+    """Error allowed in an equation, or by which rounding may violate an inequality."""
 
 
 def theorem_1(truth: Gaussian, price: float, *, n: int, seed: int) -> Sides:
-    """Theorem 1: the excess loss under attack at the price C, by Monte Carlo over n samples = the trace formula.
+    """Return the sides of Theorem 1: excess loss at the price C by Monte Carlo over n samples = the trace formula.
 
-    Raises ConfigError where C <= 1 / sigma_min. The tolerance is the interval of the Monte Carlo mean itself.
+    Raises ConfigError if C <= 1 / sigma_min. The tolerance is the half-width of the Monte Carlo mean's own interval.
     """
     x, y = sample(truth, n, seed)
     delta = (x - y[:, None] * truth.mean) @ adversary_matrix(truth.covariance, price)
     excess = loss(truth, x + delta, y) - loss(truth, x, y)
-    # The loss without an attack has a known mean, d + log det: subtracting it sample by sample only removes noise.
+    # The loss without an attack has a known mean, d + log det; subtracting the loss per sample only removes noise.
     half_width = STANDARD_ERRORS * float(excess.std(ddof=1)) / math.sqrt(n)
     return Sides(lhs=float(excess.mean()), rhs=excess_loss(truth.covariance, price), tolerance=half_width)
 
 
 def theorem_1_minimum(truth: Gaussian, price: float) -> Sides:
-    """Theorem 1, second part: excess loss of Sigma >= that of (tr(Sigma) / d) I, the best covariance of its trace."""
+    """Return the sides of Theorem 1, second part: excess loss of Sigma >= that of (tr(Sigma) / d) I.
+
+    The latter is the best covariance of that trace.
+    """
     d = truth.dimension
     even = float(np.trace(truth.covariance)) / d * np.eye(d)
     return Sides(lhs=excess_loss(truth.covariance, price), rhs=excess_loss(even, price), tolerance=1e-9)
@@ -57,11 +60,11 @@ def theorem_2_limit(covariance: Array) -> float:
 
 
 def theorem_2(truth: Gaussian, eps: float) -> tuple[Sides, Sides]:
-    """Theorem 2's bounds: lambda >= its lower bound, and its upper bound >= lambda; constants as in `lambda_bounds`.
+    """Return the sides of Theorem 2's bounds: lambda >= its lower bound, and its upper bound >= lambda.
 
-    With the budget eps^2 of eq. (20) the orders are Omega((1+eps)/(eps+eps^3)) and O((1+eps)/eps); the printed ones
-    have the square root of eps in place of eps and hold for the budget eps of (27). Raises ConfigError for eps outside
-    (0, eps0), where the theorem says nothing.
+    Constants are as in `lambda_bounds`. With the budget eps^2 of eq. (20) the orders are Omega((1+eps)/(eps+eps^3)) and
+    O((1+eps)/eps); the printed orders have the square root of eps in place of eps and hold for the budget eps of (27).
+    Raises ConfigError for eps outside (0, eps0), to which the theorem does not apply.
     """
     limit = theorem_2_limit(truth.covariance)
     if not 0 < eps < limit:
@@ -75,16 +78,16 @@ def theorem_2(truth: Gaussian, eps: float) -> tuple[Sides, Sides]:
 
 
 def theorem_3(truth: Gaussian, eps: float) -> Sides:
-    """Theorem 3: min over mu of cos(mu, gradient) of the robust model > that of the standard model.
+    """Return the sides of Theorem 3: min over mu of cos(mu, gradient) of the robust model > of the standard model.
 
-    Equal where eps is 0 or the condition number is 1.
+    They are equal if eps is 0 or the condition number is 1.
     """
     robust = robust_mle(truth, eps)
     return Sides(lhs=worst_alignment(robust.covariance), rhs=worst_alignment(truth.covariance))
 
 
 def lemma_8(truth: Gaussian, eps: float) -> Sides:
-    """Lemma 8: condition number of Sigma >= condition number of Sigma_r."""
+    """Return the sides of Lemma 8: condition number of Sigma >= condition number of Sigma_r."""
     robust = robust_mle(truth, eps)
     return Sides(lhs=condition_number(truth.covariance), rhs=condition_number(robust.covariance), tolerance=1e-9)
 

@@ -1,9 +1,9 @@
-"""What a few seeds, a finite test set and a handful of architectures allow to say: intervals, tests, variances.
+"""Statistics of few seeds, a finite test set and a handful of architectures: intervals, tests, variances.
 
-Every interval says what it is over, since the same number has several. Over *seeds*: trainings anew, the test images
+Every interval names what it is over, because the same number has several. Over *seeds*: new trainings, the test images
 held fixed. Over *test images*: other images, the models held fixed. Over *architectures*: other architectures, each
-known by its mean. None contains another. With few seeds little can be shown, and every test says the smallest p that it
-could have given. Values are shares, or differences of shares.
+represented by its mean. None of the three includes another. With few seeds little can be shown, and every test reports
+the smallest p that it could have given. Values are shares, or differences of shares.
 """
 
 from nrf_ray.statistics.intervals import Interval as Interval

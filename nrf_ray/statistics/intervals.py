@@ -1,4 +1,4 @@
-"""Means and shares with their intervals, and where their spread comes from."""
+"""Means and shares with their intervals, and the sources of their spread."""
 
 import math
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ import pandas as pd
 from scipy import stats
 
 LEVEL = 0.95
-"""Confidence of every interval."""
+"""Confidence level of every interval."""
 RESAMPLES = 9999
-"""Of a bootstrap; a permutation test is exact where it needs no more."""
+"""Resamples of a bootstrap; a permutation test is exact if it has no more outcomes."""
 ROUNDING = 1e-12
-"""Means of the same numbers may differ by this much; a spread below it is none."""
+"""Rounding error by which means of the same numbers may differ; a smaller spread counts as zero."""
 
 Values = Sequence[float] | npt.NDArray[Any] | pd.Series
-"""One number each of whatever an interval is over."""
+"""One number for each seed, test image or architecture that an interval is over."""
 Array = npt.NDArray[Any]
 
 
@@ -27,30 +27,30 @@ class Interval:
     """An estimate and a 95% interval around it."""
 
     estimate: float
-    """The number itself."""
+    """Point estimate."""
     low: float
-    """Lower end; NaN where one value allows no interval."""
+    """Lower end; NaN if there is a single value, which allows no interval."""
     high: float
     """Upper end; NaN as `low`."""
     n: int
-    """How many values it is over."""
+    """Number of values."""
     over: str
-    """What was drawn anew: seeds, test images, architectures."""
+    """What the interval is over: seeds, test images, architectures."""
     method: str
-    """How it was computed: t, Wilson, Newcombe, BCa bootstrap, percentile bootstrap."""
+    """Method: t, Wilson, Newcombe, BCa bootstrap, percentile bootstrap."""
 
     def excludes(self, value: float) -> bool:
-        """Return whether `value` lies outside; False where there is no interval."""
+        """Return whether `value` is outside; False if there is no interval."""
         return value < self.low or value > self.high
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Where accuracies of one recipe at several seeds, on the same n test images, get their spread from.
+    """Sources of the spread of one recipe's accuracies at several seeds, on the same n test images.
 
-    Model: accuracy of seed s = true accuracy of seed s + test noise. On n images drawn anew the noise has variance
-    a (1 - a) / n. All seeds share their images, so of that only what differs between them shows among seeds: a spread
-    below `test_std` is usual, and then the seeds are as good as alike (Jordan 2024). `beyond_std` takes all of it off
+    Model: accuracy of seed s = true accuracy of seed s + test noise. On n new images the noise has variance a (1 - a) /
+    n. All seeds share their images, so only the noise that differs between seeds shows in their spread: a spread below
+    `test_std` is usual, and then the seeds are as good as alike (Jordan 2024). `beyond_std` subtracts all of the noise
     and is therefore a lower bound.
     """
 
@@ -59,7 +59,7 @@ class Spread:
     test_std: float
     """Standard deviation of one accuracy over draws of n test images, binomial."""
     beyond_std: float
-    """What of `seed_std` test noise cannot explain; 0 where it explains all."""
+    """Part of `seed_std` that test noise cannot explain; 0 if test noise explains all of it."""
     seeds: int
     """Number of seeds."""
     n: int
@@ -82,15 +82,16 @@ def t_interval(values: Values, over: str = "seeds") -> Interval:
 
 
 def wilson_interval(share: float, n: int, over: str = "test images") -> Interval:
-    """Return a share of n images with its Wilson interval; a mean of shares is taken as the nearest whole count."""
+    """Return a share of n images with its Wilson interval; a mean of shares is rounded to the nearest whole count."""
     ends = stats.binomtest(round(share * n), n).proportion_ci(LEVEL, method="wilson")
     return Interval(estimate=share, low=float(ends.low), high=float(ends.high), n=n, over=over, method="Wilson")
 
 
 def difference_interval(first: float, second: float, ns: tuple[int, int], over: str = "test images") -> Interval:
-    """Return second - first for shares of `ns` images with its interval, Newcombe's of 1998 (method 10).
+    """Return second - first for shares of `ns` images with Newcombe's interval of 1998 (method 10).
 
-    It takes the images of both to be drawn independently; where they are the same, it is wider than it needs to be.
+    It assumes that the images of both are sampled independently; if they are the same images, it is wider than
+    necessary.
     """
     from statsmodels.stats.proportion import confint_proportions_2indep
 
@@ -118,7 +119,7 @@ def bootstrap_interval(values: Values, over: str = "seeds") -> Interval:
 
 
 def spread(accuracies: Values, n: int) -> Spread:
-    """Return how far accuracies, one per seed, on the same n test images differ, and how far test noise goes."""
+    """Return the spread of accuracies, one per seed, on the same n test images, and the spread due to test noise."""
     found = numbers(accuracies)
     mean = float(found.mean())
     seed_std = float(found.std(ddof=1)) if len(found) > 1 else math.nan
@@ -128,17 +129,17 @@ def spread(accuracies: Values, n: int) -> Spread:
 
 
 def seed_means(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
-    """Return the mean of `column` for each seed, over whatever else varies."""
+    """Return the mean of `column` for each seed, over everything else that varies."""
     return frame.groupby("seed")[column].mean()
 
 
 def over_seeds(frame: pd.DataFrame, column: str) -> Interval:
-    """Return the mean of `column` over whatever else varies, then its t interval over seeds."""
+    """Return the mean of `column` over everything else that varies, then its t interval over seeds."""
     return t_interval(seed_means(frame, column))
 
 
 def numbers(values: Values) -> Array:
-    """Return values as an array [n] of float64, or raise ValueError where there are none or one is not finite."""
+    """Return values as an array [n] of float64; raise ValueError if there are none or one is not finite."""
     found = np.asarray(values, dtype=np.float64)
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
         raise ValueError(f"statistics need a list of finite numbers, not {values!r}")

@@ -1,4 +1,4 @@
-"""Two things measured at the same seeds: is there a difference?"""
+"""Differences between two measurements at the same seeds: intervals and a test."""
 
 from dataclasses import dataclass
 
@@ -22,25 +22,25 @@ class PermutationTest:
     """A two-sided permutation test."""
 
     p: float
-    """Share of the equally likely outcomes that are as extreme, twice that of the rarer side."""
+    """Share of the equally likely outcomes that are as extreme: twice the share of the rarer side."""
     smallest_p: float
-    """The least p that so few values could give."""
+    """Smallest p that so few values could give."""
     n: int
     """Number of values."""
     exact: bool
-    """Whether every outcome was counted; else `RESAMPLES` were drawn."""
+    """Whether every outcome was counted; otherwise `RESAMPLES` of them were sampled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """A difference between two things measured at the same seeds."""
+    """A difference between two measurements at the same seeds."""
 
     t: Interval
-    """Over seeds; right if differences are normal, which few seeds cannot show."""
+    """t interval over seeds; valid if differences are normal, which few seeds cannot show."""
     bootstrap: Interval
-    """Over seeds; assumes nothing of their shape, and is too narrow for few of them."""
+    """Bootstrap interval over seeds; it assumes no distribution, and is too narrow for few seeds."""
     test: PermutationTest
-    """Sign flips: were there no difference, each would be as likely with the other sign."""
+    """Sign-flip test: without a difference, each value would be as likely with the other sign."""
 
 
 def sign_flip_test(differences: Values) -> PermutationTest:
@@ -61,7 +61,7 @@ def sign_flip_test(differences: Values) -> PermutationTest:
 def seeds_needed(rows: int) -> int:
     """Return how many seeds let a sign-flip test reach p < .05 after Holm's correction for a table of `rows`.
 
-    Raises ValueError where `RESAMPLES` draws of them could not resolve so small a p.
+    Raises ValueError if `RESAMPLES` draws could not resolve so small a p.
 
     >>> seeds_needed(1), seeds_needed(10)
     (6, 9)
@@ -72,11 +72,11 @@ def seeds_needed(rows: int) -> int:
             return seeds
         if not test.exact:
             break
-    raise ValueError(f"a table of {rows} rows is too large for {RESAMPLES} draws to show anything in it")
+    raise ValueError(f"{RESAMPLES} draws cannot resolve the p values of a table of {rows} rows; test fewer rows")
 
 
 def paired(differences: Values, over: str = "seeds") -> Paired:
-    """Return what differences, one per seed, show."""
+    """Return the intervals and the test of differences, one per seed."""
     return Paired(
         t=t_interval(differences, over),
         bootstrap=bootstrap_interval(differences, over),
@@ -85,7 +85,7 @@ def paired(differences: Values, over: str = "seeds") -> Paired:
 
 
 def holm(p_values: Values) -> Array:
-    """Return p values adjusted for being one of many in a table (Holm 1979); NaN is none and stays NaN.
+    """Return p values adjusted for the number of tests in a table (Holm 1979); NaN is not a test and stays NaN.
 
     >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
     [0.03, 0.06, 0.06]
@@ -100,7 +100,7 @@ def holm(p_values: Values) -> Array:
 
 
 def as_test(p: float | Array, *, n: int, outcomes: int) -> PermutationTest:
-    """Return what p is worth where `outcomes` are equally likely; more than `RESAMPLES` were not all counted."""
+    """Return the test of a p found over `outcomes` equally likely outcomes; only up to `RESAMPLES` are all counted."""
     exact = outcomes <= RESAMPLES
     counted = outcomes if exact else RESAMPLES + 1
     return PermutationTest(p=float(p), smallest_p=min(1.0, 2 / counted), n=n, exact=exact)

@@ -1,4 +1,4 @@
-"""Two measurements of the same architectures: how do they go together?"""
+"""Relation between two measurements of the same architectures: correlation and regression."""
 
 import math
 from dataclasses import dataclass
@@ -14,37 +14,37 @@ _QUANTILES = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
 @dataclass(frozen=True, kw_only=True)
 class Correlation:
-    """How two measurements of the same things go together."""
+    """Correlation of two measurements of the same architectures."""
 
     r: Interval
     """Pearson's r, or Spearman's of ranks."""
     test: PermutationTest
-    """Permuted pairings: were they unrelated, every pairing would be as likely."""
+    """Permuted pairings: if the two were unrelated, every pairing would be as likely."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A least-squares line through points, with what resampled points make of it."""
+    """A least-squares line through points, with its bootstrap intervals and band."""
 
     slope: Interval
     """Change of y for a change of x by 1."""
     intercept: Interval
     """y at x = 0."""
     x: Array
-    """Where the band is given."""
+    """Points at which the band is given."""
     y: Array
-    """The line there."""
+    """The line at these points."""
     low: Array
-    """Lower end of the pointwise band there."""
+    """Lower end of the pointwise band at these points."""
     high: Array
-    """Upper end of the pointwise band there."""
+    """Upper end of the pointwise band at these points."""
 
 
 def correlation(x: Values, y: Values, *, over: str = "architectures", ranks: bool = False) -> Correlation:
     """Return Pearson's r of paired values, or Spearman's of their ranks, with a bootstrap over the pairs.
 
-    The interval is of percentiles, since resamples in which all values of a side are equal have no correlation and are
-    left out. NaN ends for fewer than three pairs. Raises ValueError where a side does not vary.
+    The interval is a percentile interval, because resamples in which all values of a side are equal have no correlation
+    and are left out. Its ends are NaN for fewer than three pairs. Raises ValueError if a side does not vary.
     """
     left, right = numbers(x), numbers(y)
     if min(np.ptp(left), np.ptp(right)) < ROUNDING:
@@ -65,7 +65,7 @@ def correlation(x: Values, y: Values, *, over: str = "architectures", ranks: boo
 def regression(x: Values, y: Values, at: Values, *, over: str = "architectures") -> Line:
     """Return the least-squares line through the pairs, and a band at the points `at` by a bootstrap over the pairs.
 
-    Resamples in which all x are equal have no line and are left out. Raises ValueError where x does not vary.
+    Resamples in which all x are equal have no line and are left out. Raises ValueError if x does not vary.
     """
     left, right, points = numbers(x), numbers(y), numbers(at)
     if np.ptp(left) < ROUNDING:
@@ -89,7 +89,7 @@ def regression(x: Values, y: Values, at: Values, *, over: str = "architectures")
 def _resampled(x: Array, y: Array) -> tuple[Array, Array]:
     """Return pairs drawn with replacement, [resamples, n] each; the same draws for every statistic.
 
-    scipy.stats.bootstrap gives no interval at all where the statistic of one resample is undefined.
+    scipy.stats.bootstrap gives no interval at all if the statistic of one resample is undefined.
     """
     picks = np.random.default_rng(0).integers(len(x), size=(RESAMPLES, len(x)))
     return x[picks], y[picks]
@@ -102,9 +102,9 @@ def _varying(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _slopes(x: Array, y: Array) -> Array:
-    """Return the least-squares slope of each resample, [resamples], in all of which x varies.
+    """Return the least-squares slope of each resample, [resamples]; x varies in all of them.
 
-    scipy.stats.linregress would take them one by one, which is a second and a half.
+    scipy.stats.linregress would compute them one by one, which takes a second and a half.
     """
     slopes, tilted = np.zeros(len(x)), np.ptp(y, axis=-1) > ROUNDING
     x, y = x[tilted], y[tilted]

@@ -91,7 +91,7 @@ def test_a_feature_is_asked_about_the_class_that_it_tells_most_of():
 
 def test_a_feature_without_variance_is_named():
     points = torch.stack([torch.arange(4.0), torch.full((4,), 0.3), torch.arange(4.0), torch.zeros(4)], dim=1)
-    with pytest.raises(ConfigError, match=r"2 of 4 features have zero variance \(number 1, 3\)"):
+    with pytest.raises(ConfigError, match=r"2 of 4 features have zero variance \(indices 1, 3\)"):
         features.linear_usefulness(torch.eye(4), points, torch.tensor([1.0, 1, -1, -1]), norm="l2", eps=0.1)
 
 
