@@ -1,1 +1,1 @@
-"""Architectures: a catalogue without torch, and the zoo that builds them. Imports nothing of nrf_ray."""
+"""Architectures: a list without torch, and the functions that build them. Imports only `errors` of nrf_ray."""

@@ -1,11 +1,11 @@
-"""The one shape of every classifier: normalise, represent, decide.
+"""The one structure of every classifier: normalise, represent, classify.
 
 A `Classifier` takes images in [0, 1] and normalises them itself, so that attacks and radii are in pixel units. Its
 `representation` is the penultimate layer, the features F_C of the paper's section 2.
 
-An embedded text is an image [1, length, width] whose rows are words, in the box [0, 1] as pixels are; a row near the
-corner 0 is none. A `TextClassifier` passes those over, so no gradient reaches them and attacks leave them alone; random
-starts ask `rows_read`, since what they drew there would be lost from their ball.
+An embedded text is an image [1, length, width] whose rows are words, in the box [0, 1] as pixels are. A row near the
+corner 0 is not a word. A `TextClassifier` ignores such rows, so they get no gradient and attacks do not change them.
+Random starts leave them out with `rows_read`, because noise in these rows would be lost from the ball.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 WORD_FROM = 0.25
-"""A vector whose coordinates have a smaller mean is no word: words are put into the box well above it."""
+"""Least mean of a word's coordinates: a vector with a smaller mean is not a word. Words are placed in the box well
+above this mean."""
 
 
 class Classifier(nn.Module):
-    """Logits of images [b, c, h, w] in [0, 1], as [b, k]."""
+    """Network from images [b, c, h, w] in [0, 1] to logits [b, k]."""
 
     mean: Tensor
     std: Tensor
@@ -27,7 +28,7 @@ class Classifier(nn.Module):
     def __init__(
         self, body: nn.Module, *, width: int, num_classes: int, mean: Sequence[float], std: Sequence[float]
     ) -> None:
-        """`body` maps normalised images to representations [b, width]; `mean` and `std` have one value a channel."""
+        """`body` maps normalised images to representations [b, width]; `mean` and `std` have one value per channel."""
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
@@ -50,7 +51,7 @@ class Classifier(nn.Module):
     def fix_normalisation(self, images: Tensor) -> None:
         """Make `normalise` one multiply and add for images of the shape and layout of `images` [b, c, h, w].
 
-        A factor for every pixel, not for every channel, lets it pass over memory once whatever the layout.
+        A factor for every pixel instead of every channel lets it pass over memory once, whatever the layout.
         """
         scale, shift = 1 / self.std, -self.mean / self.std
         like = images[:1]
@@ -63,14 +64,14 @@ class Classifier(nn.Module):
 
 
 class TextClassifier(Classifier):
-    """Logits of embedded texts [b, 1, length, width] in [0, 1], as [b, k]."""
+    """Network from embedded texts [b, 1, length, width] in [0, 1] to logits [b, k]."""
 
     def __init__(
         self, body: nn.Module, *, width: int, num_classes: int, mean: Sequence[float], std: Sequence[float]
     ) -> None:
-        """`body` maps vectors [b, length, width] and which are words [b, length] to representations.
+        """`body` maps vectors [b, length, width] and a mask of the words [b, length] to representations.
 
-        `mean` and `std` have one value a coordinate: normalised vectors are those of the embedding.
+        `mean` and `std` have one value per coordinate: normalised vectors are those of the embedding.
         """
         super().__init__(body, width=width, num_classes=num_classes, mean=mean, std=std)
         self.mean, self.std = self.mean.view(1, 1, 1, -1), self.std.view(1, 1, 1, -1)
@@ -87,27 +88,27 @@ class TextClassifier(Classifier):
 
 
 def rows_read(network: nn.Module, images: Tensor) -> Tensor | None:
-    """Return which rows of `images` [b, c, h, w] the network reads, as [b, 1, h, 1]; None for all of them."""
+    """Return which rows of `images` [b, c, h, w] the network reads, as [b, 1, h, 1]; None if it reads all."""
     return network.words(images) if isinstance(network, TextClassifier) else None
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Return how many trainable numbers `model` has."""
+    """Return the number of parameters of `model`."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def forward_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     """Return the multiply-adds of one forward pass of one image of `shape` (c, h, w) through `model`.
 
-    Those of convolutions and matrix products, that is, as torch's flop counter finds them in what is really called.
-    Everything else (normalisation, activations, pooling) is left out, as is usual; so is an LSTM, which the counter
-    does not know. The model is left as it was found.
+    The multiply-adds of convolutions and matrix products are counted, as torch's flop counter finds them in the calls
+    that are made. Everything else (normalisation, activations, pooling) is left out, as is usual; so is an LSTM, which
+    the counter does not support. The model's state is restored.
     """
     device = next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
     model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.full((1, *shape), 0.5, device=device))  # of a text, every place holds a word
+        model(torch.full((1, *shape), 0.5, device=device))  # in a text, every position holds a word
     for module, training in modes.items():
         module.training = training
     return int(counter.get_total_flops()) // 2  # torch counts a multiply-add as two

@@ -1,8 +1,9 @@
 """Fold BatchNorm into the convolutions before it, in a network that is only evaluated.
 
-In eval mode BatchNorm scales and shifts each channel by constants, and a convolution can do that for free. Which
-convolution feeds which BatchNorm is seen by watching one forward pass, so a network needs not be traceable. What cannot
-be folded stays as it is; all of it does where a part of the network was not passed, since another image may pass there.
+In eval mode BatchNorm scales and shifts each channel by constants, and a convolution can do that for free. One forward
+pass is recorded to see which convolution feeds which BatchNorm, so a network need not be traceable. Layers that cannot
+be folded stay as they are. If the pass does not reach a part of the network, nothing is folded, because another image
+may reach that part.
 """
 
 from collections import Counter
@@ -16,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class Pair(NamedTuple):
-    """Names of a convolution, and of the BatchNorm that alone takes its output."""
+    """Names of a convolution, and of the BatchNorm that is the only user of its output."""
 
     conv: str
     norm: str
@@ -25,8 +26,8 @@ class Pair(NamedTuple):
 def foldable(network: nn.Module, images: Tensor) -> list[Pair]:
     """Return the pairs of `network` that can be folded, as one forward pass of `images` shows them.
 
-    Each module of a pair is of exactly these classes, has no hooks and one name, is called once, and nothing else sees
-    what the convolution gives.
+    Both modules of a pair are of exactly these classes, have no hooks and one name, and are called once. Nothing else
+    uses the convolution's output.
     """
     watch = _Watch()
     with torch.no_grad(), watch:
@@ -49,7 +50,7 @@ def foldable(network: nn.Module, images: Tensor) -> list[Pair]:
 
 @torch.no_grad()
 def folded_parameters(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of the convolution that does what both do in eval mode; worked out in float64."""
+    """Return weight and bias of the convolution that does what both do in eval mode; computed in float64."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = (norm.running_var.double() + norm.eps).rsqrt()
@@ -66,7 +67,7 @@ def folded_parameters(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Te
 
 
 def fold(network: nn.Module, pairs: Sequence[Pair]) -> None:
-    """Change `network` in place: each convolution of `pairs` does what both did, and its BatchNorm is gone."""
+    """Change `network` in place: each convolution of `pairs` does what both did, and its BatchNorm does nothing."""
     for pair in pairs:
         conv = cast(nn.Conv2d, network.get_submodule(pair.conv))
         weight, bias = folded_parameters(conv, cast(nn.BatchNorm2d, network.get_submodule(pair.norm)))
@@ -77,11 +78,11 @@ def fold(network: nn.Module, pairs: Sequence[Pair]) -> None:
 
 
 class Folded(nn.BatchNorm2d):
-    """A BatchNorm that has been folded: it has all that it had, and passes images on."""
+    """A folded BatchNorm: it keeps its attributes, and returns its input."""
 
     @classmethod
     def of(cls, norm: nn.Module) -> "Folded":
-        """Return `norm` as one that passes images on."""
+        """Return a `Folded` with the attributes of `norm`."""
         made = cls.__new__(cls)
         made.__dict__.update(norm.__dict__)
         return made
@@ -92,7 +93,7 @@ class Folded(nn.BatchNorm2d):
 
 
 def _names(network: nn.Module, kind: type[nn.Module], tensor: str) -> dict[int, list[str]]:
-    """Return the names of the modules of exactly `kind` without hooks, by the identity of one of their tensors."""
+    """Return the names of the modules of exactly `kind` without hooks, by the `id` of one of their tensors."""
     names: dict[int, list[str]] = {}
     for name, module in network.named_modules(remove_duplicate=False):
         hooked = module._forward_hooks or module._forward_pre_hooks
@@ -106,17 +107,17 @@ def _is_channels_last(weight: Tensor) -> bool:
 
 
 class _Watch(TorchFunctionMode):
-    """Takes note of every convolution and BatchNorm, and of how often each tensor is used."""
+    """Recorder of every convolution and BatchNorm that is called, and of how often each tensor is used."""
 
     def __init__(self) -> None:
         super().__init__()
         self.convs: list[tuple[int, int]] = []
-        """Identities of a weight and of the output."""
+        """The `id` of each convolution's weight and output."""
         self.norms: list[tuple[int, int]] = []
-        """Identities of a running mean and of the input."""
+        """The `id` of each BatchNorm's running mean and input."""
         self.uses: Counter[int] = Counter()
         self._alive: list[Any] = []
-        """Keeps every tensor, so that no identity is given away twice."""
+        """All tensors, kept alive so that no `id` is given to another tensor."""
 
     def __torch_function__(
         self,
@@ -125,11 +126,11 @@ class _Watch(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call `function`, and note what it took and gave where that is a tensor."""
+        """Call `function`, and record the tensors that it takes and returns."""
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
         self._alive += [args, kwargs, result]
-        if next(_tensors([result]), None) is not None:  # else it only asked for a size
+        if next(_tensors([result]), None) is not None:  # otherwise it only read a size
             self.uses.update(id(value) for value in _tensors([*args, *kwargs.values()]))
         if function is F.conv2d:
             given = {**dict(zip(("input", "weight"), args, strict=False)), **kwargs}

@@ -13,10 +13,10 @@ from nrf_ray.models.catalogue import TIMM
 def from_timm(name: str, channels: int, size: int) -> tuple[nn.Module, int]:
     """Return the body of timm's `name` and the width of its pooled features; its weights are random.
 
-    A network with positions (a transformer) is made for images of this `size`; any other takes them as they come.
+    A network with positions (a transformer) is made for images of this `size`; other networks take images of any size.
 
     Raises:
-        ConfigError: timm is not installed, does not know the name, or cannot build it for such images.
+        ConfigError: timm is not installed, has no model of that name, or cannot build it for such images.
     """
     if importlib.util.find_spec("timm") is None:
         raise ConfigError(f"{TIMM}{name} needs the timm library: pip install 'nrf_ray[timm]'")
@@ -36,5 +36,5 @@ def from_timm(name: str, channels: int, size: int) -> tuple[nn.Module, int]:
             f"{TIMM}{name} cannot be built for {channels} x {size} x {size} images ({error}); take another model"
         ) from error
     if features.ndim != 2:
-        raise ConfigError(f"{TIMM}{name} gives features of shape {tuple(features.shape)} and no vector an image")
+        raise ConfigError(f"{TIMM}{name} gives features of shape {tuple(features.shape)}, not one vector per image")
     return body.train(), features.shape[1]

@@ -1,11 +1,11 @@
 """The architectures of the paper's Figure 3 from torchvision, with stems for small images.
 
-At `IMAGENET_SIZE` pixels and more they are torchvision's own. Below, nothing is thrown away before the first block, as
-in the CIFAR variants that everybody trains: convolutions of the stem are 3x3 with stride 1, and its pooling is gone.
-Each function takes the channels and the height of an image, and returns a body from images to representations (what
-the last linear layer reads) and the width of the latter. Parameters keep torchvision's names.
+At `IMAGENET_SIZE` pixels and more they are torchvision's own. Below, nothing is discarded before the first block, as in
+the usual CIFAR variants: convolutions of the stem are 3x3 with stride 1, and its pooling is removed. Each function
+takes the channels and the height of an image, and returns a body from images to representations (the input of the last
+linear layer) and the width of the representations. Parameters keep torchvision's names.
 
-torchvision takes two seconds to import; who builds none of these does not pay for it.
+torchvision takes two seconds to import, so it is imported only if one of these architectures is built.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ from nrf_ray.models.catalogue import IMAGENET_SIZE
 
 
 def vgg16(channels: int, size: int) -> tuple[nn.Module, int]:
-    """VGG-16 with BatchNorm. Small images are pooled down to one position of 512 channels, which the head reads."""
+    """Return VGG-16 with BatchNorm. Small images are pooled to one position of 512 channels, which the head reads."""
     from torchvision.models.vgg import VGG, cfgs, make_layers
 
     features = make_layers(cfgs["D"], batch_norm=True)
@@ -33,7 +33,7 @@ def vgg16(channels: int, size: int) -> tuple[nn.Module, int]:
 
 
 def inception_v3(channels: int, size: int) -> tuple[nn.Module, int]:
-    """Inception-v3 without its auxiliary head. For small images every layer of the stem keeps their size."""
+    """Return Inception-v3 without its auxiliary head. For small images every layer of the stem keeps their size."""
     from torchvision.models.inception import BasicConv2d, Inception3
 
     network = Inception3(aux_logits=False, init_weights=True)
@@ -49,7 +49,7 @@ def inception_v3(channels: int, size: int) -> tuple[nn.Module, int]:
 
 
 def resnet(channels: int, size: int, name: str) -> tuple[nn.Module, int]:
-    """The ResNet that torchvision calls `name`."""
+    """Return the ResNet that torchvision calls `name`."""
     from torchvision import models
 
     network = models.get_model(name, weights=None)
@@ -64,7 +64,7 @@ def resnet(channels: int, size: int, name: str) -> tuple[nn.Module, int]:
 
 
 def densenet121(channels: int, size: int) -> tuple[nn.Module, int]:
-    """DenseNet-121, growth 32."""
+    """Return DenseNet-121, growth 32."""
     from torchvision import models
 
     network = models.densenet121()

@@ -2,7 +2,7 @@
 
 They train in seconds on one CPU core at 8x8 pixels and in a minute at 32x32, where the stem halves the image. Each
 function takes the channels and the height of an image, and returns a body from images to representations and the width
-of the latter.
+of the representations.
 """
 
 import torch
@@ -29,7 +29,7 @@ def stem_stride(size: int) -> int:
 
 
 def vgg(channels: int, size: int) -> tuple[nn.Module, int]:
-    """Plain stacks of 3x3 convolutions with max-pooling between, and one hidden fully connected layer."""
+    """Return plain stacks of 3x3 convolutions with max-pooling between, and one hidden fully connected layer."""
     body = pooled(
         conv(channels, 16, stride=stem_stride(size)),
         conv(16, 16),
@@ -63,7 +63,7 @@ class InceptionBlock(nn.Module):
 
 
 def inception(channels: int, size: int) -> tuple[nn.Module, int]:
-    """A stem and three Inception blocks."""
+    """Return a stem and three Inception blocks."""
     body = pooled(
         conv(channels, 16, stride=stem_stride(size)),
         InceptionBlock(16, 32),
@@ -94,7 +94,7 @@ class ResidualBlock(nn.Module):
 
 
 def resnet(channels: int, size: int, blocks: tuple[int, ...], width: int = 16) -> tuple[nn.Module, int]:
-    """Stages of residual blocks; each stage after the first halves the image and doubles the width."""
+    """Return groups of residual blocks; each group after the first halves the image and doubles the width."""
     layers: list[nn.Module] = [conv(channels, width, stride=stem_stride(size))]
     inputs = width
     for level, count in enumerate(blocks):
@@ -106,9 +106,10 @@ def resnet(channels: int, size: int, blocks: tuple[int, ...], width: int = 16) -
 
 
 def bottleneck(channels: int, size: int, units: int = 16) -> tuple[nn.Module, int]:
-    """The smallest resnet with a linear layer of `units` before the head: a representation that cannot hold the image.
+    """Return the smallest resnet with a linear layer of `units` before the head.
 
-    Matching a wider representation of small images inverts it, and D_R and D_NR both become D again.
+    Its representation cannot hold the image. Matching a wider representation of small images inverts it, and D_R and
+    D_NR both become D again.
     """
     body, width = resnet(channels, size, (1, 1, 1))
     return nn.Sequential(body, nn.Linear(width, units)), units
@@ -127,7 +128,7 @@ class DenseLayer(nn.Module):
 
 
 def densenet(channels: int, size: int, blocks: tuple[int, ...] = (2, 2, 2), growth: int = 16) -> tuple[nn.Module, int]:
-    """Blocks of dense layers with halving transitions between."""
+    """Return blocks of dense layers with halving transitions between."""
     width = 2 * growth
     layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, stem_stride(size), 1, bias=False)]
     for level, count in enumerate(blocks):

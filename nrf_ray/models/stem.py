@@ -1,9 +1,9 @@
-"""A convolution of few channels whose gradient by its input is quick on a CPU.
+"""A convolution of few channels whose gradient with respect to its input is fast on a CPU.
 
-That gradient has as many channels as the image, and the CPU's kernels work on sixteen at a time: for three colours they
-do five times the work. Here the gradient is made in blocks of 2 x 2 pixels, which are twelve channels of one
-convolution of the output's gradient, and the blocks are put side by side. Same numbers up to rounding, in about half
-the time.
+That gradient has as many channels as the image, and the CPU's kernels compute sixteen at a time: for three colours they
+do five times the work. Here the gradient is computed in blocks of 2 x 2 pixels, which are twelve channels of one
+convolution of the output's gradient, and the blocks are put side by side. The numbers are the same up to rounding, in
+about half the time.
 """
 
 from functools import lru_cache
@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 BLOCK = 2
-"""Pixels a side of a block."""
+"""Side of a block, in pixels."""
 
 
 class Blocks(NamedTuple):
-    """How the weights of a convolution make those of its gradient by blocks."""
+    """Layout of a convolution's weights for the convolution that computes its gradient by blocks."""
 
     places: Tensor
-    """[4 * inputs, outputs, kernel, kernel]: index into the flattened weight; one behind its end for 0."""
+    """[4 * inputs, outputs, kernel, kernel]: index into the flattened weight; one past its end for 0."""
     before: int
-    """Rows and columns of zeros that the output's gradient needs in front."""
+    """Rows and columns of zeros needed in front of the output's gradient."""
 
 
 class FewChannelConv2d(nn.Conv2d):
@@ -31,7 +31,7 @@ class FewChannelConv2d(nn.Conv2d):
 
     @staticmethod
     def serves(conv: nn.Conv2d, images: Tensor) -> bool:
-        """Return whether `conv` on `images` can be, and gains from being, done this way."""
+        """Return whether `conv` on `images` can be computed this way, and is faster so."""
         return (
             type(conv) is nn.Conv2d
             and images.device.type == "cpu"
@@ -48,14 +48,14 @@ class FewChannelConv2d(nn.Conv2d):
 
     @classmethod
     def of(cls, conv: nn.Conv2d) -> "FewChannelConv2d":
-        """Return one with the weights of `conv`, not copies of them."""
+        """Return a layer that shares the weights of `conv`."""
         (side, _), (stride, _) = conv.kernel_size, conv.stride
         made = cls(conv.in_channels, conv.out_channels, side, stride, side // 2, device="meta")
         made.weight, made.bias = conv.weight, conv.bias
         return made.train(conv.training)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return what `Conv2d` does."""
+        """Return the output that `Conv2d` gives."""
         if images.dim() != 4 or images.shape[2] % BLOCK or images.shape[3] % BLOCK:
             return super().forward(images)
         result: Tensor = _Convolution.apply(images, self.weight, self.bias, self.stride[0], self.kernel_size[0] // 2)
@@ -77,9 +77,10 @@ class _Convolution(torch.autograd.Function):
 
 
 def input_gradient(gradient: Tensor, weight: Tensor, shape: torch.Size, stride: int) -> Tensor:
-    """Return the gradient by the input [b, c, h, w] = `shape` of a convolution with padding k // 2, h and w even.
+    """Return the gradient with respect to the input [b, c, h, w] = `shape` of a convolution with padding k // 2.
 
-    `gradient` is that by its output, `weight` [outputs, c, k, k]; the result has the type of `gradient`.
+    h and w are even. `gradient` is the gradient with respect to the output, `weight` is [outputs, c, k, k]; the result
+    has the type of `gradient`.
     """
     batch, channels, height, width = shape
     blocks = _blocks(tuple(weight.shape), stride)
@@ -98,9 +99,9 @@ def input_gradient(gradient: Tensor, weight: Tensor, shape: torch.Size, stride: 
 
 @lru_cache
 def _blocks(shape: tuple[int, ...], stride: int) -> Blocks:
-    """Return how a weight of `shape` [outputs, inputs, k, k] is laid out for blocks.
+    """Return the layout for blocks of a weight of `shape` [outputs, inputs, k, k].
 
-    Pixel a of block m is 2 m + a, and output o sees it by its tap t where stride * o + t - k // 2 = 2 m + a.
+    Pixel a of block m is 2 m + a, and output o reads it with its tap t if stride * o + t - k // 2 = 2 m + a.
     """
     outputs, inputs, side, _ = shape
     taps = [

@@ -1,8 +1,8 @@
 """Small networks for embedded texts, trained from scratch.
 
 Each function takes the length and the width of a text, and returns a body and the width of its representation. A body
-takes word vectors [b, length, width], zero where there is no word, and which are words, [b, length]. What stands behind
-a text, and how much of it, changes nothing that it returns.
+takes word vectors [b, length, width], zero where there is no word, and a mask of the words, [b, length]. Padding after
+a text, of any length, does not change what a body returns.
 """
 
 import math
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from nrf_ray.models.over_time import NOWHERE, largest_over_time
 
 DROPOUT = 0.5
-"""Of representations, in training (Kim 2014)."""
+"""Dropout rate of representations, in training (Kim 2014)."""
 LOWEST = -1.0
-"""Every state of an LSTM is above it."""
+"""Number below every state of an LSTM."""
 
 
 class ConvolutionOverTime(nn.Module):
-    """Convolutions over three, four and five words, the largest value of each over time (Kim 2014)."""
+    """Convolutions over three, four and five words, and the largest value of each over time (Kim 2014)."""
 
     def __init__(self, width: int, filters: int, spans: tuple[int, ...] = (3, 4, 5)) -> None:
         super().__init__()
@@ -33,9 +33,9 @@ class ConvolutionOverTime(nn.Module):
 
 
 class BiLSTM(nn.Module):
-    """A long short-term memory read both ways, the largest value of each unit over the words.
+    """An LSTM read in both directions, and the largest value of each unit over the words.
 
-    Backwards too it begins at a word: the words are turned round, and what stands behind them stays there.
+    Backwards it begins at a word too: only the words are reversed, and the padding stays after them.
     """
 
     def __init__(self, width: int, hidden: int) -> None:
@@ -46,9 +46,9 @@ class BiLSTM(nn.Module):
 
     def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
         """Return representations [b, 2 * hidden]."""
-        places = torch.arange(words.shape[1], device=words.device)
-        turned = torch.where(words, -places, 1).argsort(dim=1, stable=True)
-        # cuDNN gives gradients of a recurrent network in training mode alone; without dropout, it changes no number.
+        indices = torch.arange(words.shape[1], device=words.device)
+        turned = torch.where(words, -indices, 1).argsort(dim=1, stable=True)
+        # cuDNN gives gradients of a recurrent network in training mode only; without dropout, this changes no number.
         ahead, _ = self.ahead.train()(vectors)
         back, _ = self.back.train()(vectors.take_along_dim(turned.unsqueeze(2), dim=1))
         largest = [
@@ -72,7 +72,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(0.1)
 
     def forward(self, states: Tensor, bias: Tensor) -> Tensor:
-        """Return states [b, length, width]; `bias` [b, 1, 1, length] keeps attention to the words."""
+        """Return states [b, length, width]; `bias` [b, 1, 1, length] restricts attention to the words."""
         batch, length, width = states.shape
         split = self.queries_keys_values(self.before(states)).view(batch, length, 3, self.heads, width // self.heads)
         queries, keys, values = split.permute(2, 0, 3, 1, 4)
@@ -84,7 +84,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Two blocks over vectors and learnt positions, averaged over the words."""
+    """Blocks of self-attention over vectors with learnt positions, averaged over the words."""
 
     def __init__(self, length: int, width: int, hidden: int, heads: int, depth: int) -> None:
         super().__init__()
@@ -102,25 +102,25 @@ class Transformer(nn.Module):
 
 
 def average(states: Tensor, words: Tensor) -> Tensor:
-    """Return the mean of `states` [b, length, width] over the words, as [b, width]; zero for a text without any."""
+    """Return the mean of `states` [b, length, width] over the words, as [b, width]; zero for a text without words."""
     weights = words.to(states.dtype).unsqueeze(2)
     return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1.0)
 
 
 def text_cnn(length: int, width: int) -> tuple[nn.Module, int]:
-    """Kim's network: spans of three, four and five words, 64 filters each."""
+    """Return Kim's network: spans of three, four and five words, 64 filters each."""
     del length
     return ConvolutionOverTime(width, 64), 192
 
 
 def text_bilstm(length: int, width: int) -> tuple[nn.Module, int]:
-    """One layer of 64 units each way."""
+    """Return a bidirectional LSTM: one layer of 64 units per direction."""
     del length
     return BiLSTM(width, 64), 128
 
 
 def text_transformer(length: int, width: int) -> tuple[nn.Module, int]:
-    """Two blocks of four heads and 64 units."""
+    """Return a transformer: two blocks of four heads and 64 units."""
     return Transformer(length, width, 64, heads=4, depth=2), 64
 
 

@@ -16,8 +16,8 @@ from nrf_ray.models.from_timm import from_timm
 from nrf_ray.models.from_transformers import encoder_body
 
 Builder = Callable[[int, int], tuple[nn.Module, int]]
-"""From the channels and the height of an image, or the length and the width of a text, to a body and the width of its
-representation."""
+"""Function from the channels and the height of an image, or the length and the width of a text, to a body and the width
+of its representation."""
 
 BUILDERS: dict[str, Builder] = {
     "vgg_s": small.vgg,
@@ -35,7 +35,7 @@ BUILDERS: dict[str, Builder] = {
     "text_bilstm": texts.text_bilstm,
     "text_transformer": texts.text_transformer,
 }
-"""How each architecture of `catalogue` is built."""
+"""Builder of each architecture in `catalogue`."""
 
 
 def builder_of(arch: str) -> Builder:
@@ -54,19 +54,19 @@ def build(
     seed: int,
     encoder: Path | Mapping[str, Any] | None = None,
 ) -> Classifier:
-    """Return a new classifier of architecture `arch` for images of `shape` (c, h, w), its weights drawn from `seed`.
+    """Return a new classifier of architecture `arch` for images of `shape` (c, h, w), its weights sampled from `seed`.
 
-    Texts are of shape (1, length, width), `mean` and `std` by coordinate. `encoder` is the folder of the pretrained
-    one, or its config alone for weights that will be loaded. The process-wide random state is left as it was found.
+    Texts are of shape (1, length, width), with `mean` and `std` per coordinate. `encoder` is the folder of the
+    pretrained encoder, or only its config if weights will be loaded. The process-wide random state is restored.
 
     Raises:
-        ConfigError: there is no such architecture, or not for images of this shape.
+        ConfigError: there is no such architecture, or it does not take images of this shape.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if arch == ENCODER:
             if encoder is None:
-                raise ConfigError(f"{ENCODER} is built from the folder or the config of an encoder")
+                raise ConfigError(f"{ENCODER} needs the folder or the config of an encoder; give `encoder`")
             body, width = encoder_body(encoder, shape[1], shape[2])
             return TextClassifier(body, width=width, num_classes=num_classes, mean=mean, std=std)
         of_texts = architecture_named(arch).reads == "texts"
