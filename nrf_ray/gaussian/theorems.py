@@ -1,6 +1,6 @@
 """The theorems of section 4 as functions that return both of their sides.
 
-If the printed statement differs from what the proof proves, the function is the proved statement and says so.
+If the printed statement differs from what the proof proves, the function takes the proved statement and says so.
 """
 
 import math

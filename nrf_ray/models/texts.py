@@ -1,8 +1,8 @@
 """Small networks for embedded texts, trained from scratch.
 
 Each function takes the length and the width of a text, and returns a body and the width of its representation. A body
-takes word vectors [b, length, width], zero where there is no word, and a mask of the words, [b, length]. Padding after
-a text, of any length, does not change what a body returns.
+takes word vectors [b, length, width], zero at positions without a word, and a mask of the words, [b, length]. Padding
+after a text, of any length, does not change what a body returns.
 """
 
 import math

@@ -35,7 +35,7 @@ class Interval:
     n: int
     """Number of values."""
     over: str
-    """What the interval is over: seeds, test images, architectures."""
+    """Kind of unit that the interval is over: seeds, test images, architectures."""
     method: str
     """Method: t, Wilson, Newcombe, BCa bootstrap, percentile bootstrap."""
 
