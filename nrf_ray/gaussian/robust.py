@@ -121,8 +121,8 @@ def descend(truth: Gaussian, eps: float, *, steps: int = 1000) -> Gaussian:
 def _worst_matrix(precision: Array, spread: Array, eps: float) -> Array:
     """Return the matrix N [d, n] of Frobenius norm `eps` that maximises tr[(S + N)' P (S + N)].
 
-    S is `spread` [d, n] and P is `precision` [d, d]. A quadratic on a sphere: N = (t - P)^-1 P S, with the multiplier t
-    > p_max that gives N its length.
+    S is `spread` [d, n] and P is `precision` [d, d]. A quadratic on a sphere: N = (t - P)^-1 P S, with the multiplier
+    t > p_max that gives N its length.
     """
     if eps == 0:
         return np.zeros_like(spread)

@@ -27,13 +27,14 @@ class Sides:
     rhs: float
     """Right-hand side."""
     tolerance: float = 0.0
-    """Error allowed in an equation, or by which rounding may violate an inequality."""
+    """Error that an equation may have, or by which rounding may violate an inequality."""
 
 
 def theorem_1(truth: Gaussian, price: float, *, n: int, seed: int) -> Sides:
-    """Return the sides of Theorem 1: excess loss at the price C by Monte Carlo over n samples = the trace formula.
+    """Return the sides of Theorem 1: the excess loss under attack at the price C = the trace formula.
 
-    Raises ConfigError if C <= 1 / sigma_min. The tolerance is the half-width of the Monte Carlo mean's own interval.
+    The left-hand side is a Monte Carlo mean over n samples; the tolerance is the half-width of its own interval. Raises
+    ConfigError if C <= 1 / sigma_min.
     """
     x, y = sample(truth, n, seed)
     delta = (x - y[:, None] * truth.mean) @ adversary_matrix(truth.covariance, price)
@@ -80,7 +81,7 @@ def theorem_2(truth: Gaussian, eps: float) -> tuple[Sides, Sides]:
 def theorem_3(truth: Gaussian, eps: float) -> Sides:
     """Return the sides of Theorem 3: min over mu of cos(mu, gradient) of the robust model > of the standard model.
 
-    They are equal if eps is 0 or the condition number is 1.
+    The sides are equal if eps is 0 or the condition number is 1.
     """
     robust = robust_mle(truth, eps)
     return Sides(lhs=worst_alignment(robust.covariance), rhs=worst_alignment(truth.covariance))
