@@ -115,7 +115,7 @@ def test_a_folder_of_other_things_is_refused_and_kept(
     (tmp_path / "thesis.tex").write_text("mine")
     code, _, err = call(monkeypatch, capsys, "--store", str(tmp_path))
     assert (code, err.count("\n")) == (2, 1)
-    assert "no nrf_ray store" in err
+    assert "not an nrf_ray store" in err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

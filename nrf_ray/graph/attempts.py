@@ -1,8 +1,9 @@
-"""Attempts: how often a stage was given to a process until one committed it.
+"""Attempts: how often a stage was started until a process committed it.
 
-A stage that succeeds at once leaves no note. Every attempt that was lost (it raised, its process or node died, its run
-was stopped or killed) is counted in `<store>/attempts/<stage>/<key>.json`, beside the artifacts and not among them, so
-that one listing finds all notes. The count is for people: two runs that lose the same stage at once may count it once.
+A stage that succeeds at once leaves no note. Every lost attempt (the stage raised, its process or node died, its run
+was stopped or killed) is counted in `<store>/attempts/<stage>/<key>.json`. The notes are outside the artifacts'
+folders, so one listing finds them all. The count is for people: two runs that lose the same stage at once may count
+one attempt.
 """
 
 import json
@@ -19,12 +20,12 @@ FOLDER = "attempts"
 def note_lost(store: Store, stage: Stage) -> None:
     """Count one more attempt at `stage` that ended without an artifact."""
     name = f"{FOLDER}/{stage.kind.name}/{stage.key}.json"
-    with suppress(StoreFailed):  # a full disk, say, may be why the attempt was lost, and that is said already
+    with suppress(StoreFailed):  # such as a full disk, which may be why the attempt was lost and is reported already
         store.blobs.replace(name, json.dumps({"lost": _lost(store, name) + 1}).encode() + b"\n")
 
 
 def lost_attempts(store: Store) -> dict[Key, int]:
-    """Return how many attempts were lost, for the stages that lost any."""
+    """Return the number of lost attempts of every stage that lost any."""
     names = [blob.name for blob in store.blobs.under(FOLDER)]
     keys = (Key(name.rpartition("/")[2].removesuffix(".json")) for name in names)
     return dict(zip(keys, store.at_once(lambda name: _lost(store, name), names), strict=True))

@@ -1,8 +1,8 @@
-"""Bytes under names: the one protocol for a local folder and for an object store.
+"""Blobs: bytes under names, with one interface for a local folder and for an object store.
 
-`put_new` is the operation that everything rests on: it writes a blob that did not exist, whole or not at all, and of
-several writers of one name exactly one wins. A name is a relative path with slashes that leads nowhere else, which is
-checked here, for both.
+Everything relies on `put_new`: it writes a blob that did not exist, completely or not at all, and if several writers
+use one name, exactly one succeeds. A name is a relative path with slashes that cannot lead out of the store; this
+module checks that for both kinds of store.
 """
 
 import json
@@ -26,17 +26,17 @@ class Blobs:
     """A flat space of names (with slashes) and bytes, at a local folder or at the URI of an object store."""
 
     def __init__(self, uri: str, *, create: bool) -> None:
-        """Open the blobs at `uri`. With `create` a local folder is made; without, a missing one reads as empty."""
+        """Open the blobs at `uri`. A missing local folder is made if `create` is true; otherwise it reads as empty."""
         self.uri = uri
         self.root = local_root(uri)
         self._medium = Bucket(uri) if self.root is None else Folder(self.root, create=create)
 
     def get(self, name: str) -> bytes | None:
-        """Return the bytes under `name`, or None where there are none."""
+        """Return the bytes under `name`, or None if there are none."""
         return self._medium.get(_checked(name))
 
     def get_json(self, name: str) -> dict[str, Any] | None:
-        """Return the JSON object under `name`, or None where there is none or a damaged one: for notes, not records."""
+        """Return the JSON object under `name`, or None if it is missing or damaged. For notes, not for records."""
         try:
             value = json.loads(self.get(name) or b"null")
         except (ValueError, RecursionError):
@@ -48,46 +48,46 @@ class Blobs:
         return self._medium.exists(_checked(name))
 
     def put_new(self, name: str, data: bytes) -> bool:
-        """Write a blob that does not exist yet; return False, and change nothing, where it does."""
+        """Write a blob and return True; if it exists already, change nothing and return False."""
         return self._medium.put_new(_checked(name), data)
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write a blob, whole or not at all, over any that is there."""
+        """Write a blob, completely or not at all; replace an existing one."""
         self._medium.replace(_checked(name), data)
 
     def move(self, source: str, target: str) -> None:
-        """Rename a blob; nothing happens where `source` is gone."""
+        """Rename a blob; do nothing if `source` does not exist."""
         self._medium.move(_checked(source), _checked(target))
 
     def delete(self, name: str) -> None:
-        """Remove a blob; nothing happens where it is gone."""
+        """Delete a blob; do nothing if it does not exist."""
         self._medium.delete(_checked(name))
 
     def under(self, prefix: str = "") -> list[Blob]:
-        """Return all blobs below the folder `prefix`, by name."""
+        """Return all blobs below the folder `prefix`, sorted by name."""
         return sorted(Blob(name, size) for name, size in self._medium.under(prefix and _checked(prefix)))
 
     def any(self) -> bool:
-        """Return whether there is anything at all, without listing it."""
+        """Return whether there is any blob, without listing all of them."""
         return self._medium.any()
 
     def folders(self, prefix: str = "") -> list[str]:
-        """Return the names of the folders right below the folder `prefix`."""
+        """Return the names of the folders directly below the folder `prefix`."""
         return sorted(self._medium.folders(prefix and _checked(prefix)))
 
     def remove_empty(self, folder: str) -> None:
-        """Remove `folder` and those above it, as far as they are empty, where the medium has folders."""
+        """Remove `folder` and the folders above it as far as they are empty; do nothing in an object store."""
         self._medium.remove_empty(folder and _checked(folder))
 
 
 def local_root(uri: str) -> Path | None:
-    """Return the absolute path of the folder that `uri` means, or None where it means an object store."""
+    """Return the absolute path of the folder that `uri` names, or None if `uri` names an object store."""
     folder = folder_named(uri)
     return None if folder is None else folder.absolute()
 
 
 def _checked(name: str) -> str:
-    """Return `name`, or raise StoreError where it is no plain relative path: with empty parts, dots, a zero byte."""
+    """Return `name`; raise StoreError if it has parts that are empty, `.` or `..`, or a zero byte."""
     if "\0" in name or not {"", ".", ".."}.isdisjoint(name.split("/")):
-        raise StoreError(f"{name!r} is no name of a file in a store; names are plain relative paths")
+        raise StoreError(f"{name!r} is not a file name in a store; use a relative path without empty parts, . or ..")
     return name

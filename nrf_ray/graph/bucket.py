@@ -1,8 +1,8 @@
-"""Blobs in an object store (S3 and what speaks like it, Google Cloud Storage, Azure), through obstore.
+"""Blobs in an object store (S3 and compatible services, Google Cloud Storage, Azure), through obstore.
 
-Where the store is and who may use it comes from the URI and from the environment variables that the clouds' own tools
-read. Every blob goes up in one request, so what is cut off leaves nothing at all, not even parts that cost money; one
-that must be new carries the condition that there is none, which the service decides.
+Location and credentials come from the URI and from the environment variables that the clouds' own tools read. Every
+blob is uploaded in one request, so an interrupted upload leaves nothing, not even parts that cost money. The request
+for a blob that must be new carries the condition that the blob does not exist, which the service checks.
 """
 
 import os
@@ -21,43 +21,43 @@ from nrf_ray.graph.uri import without_secrets
 
 RETRIES = 8
 RETRY_SECONDS = 15.0
-"""After so long without success an operation fails: a blip of the network is no failure, and nobody waits minutes."""
+"""Time without success after which an operation fails: a brief network failure passes, and you never wait minutes."""
 CONNECT_TIMEOUT = "5s"
 REQUEST_TIMEOUT = "10m"
-"""A shard of ImageNet's pixels over a slow line; most requests take milliseconds."""
+"""Long enough for a shard of ImageNet's pixels over a slow line; most requests take milliseconds."""
 
 
 class Service(NamedTuple):
     """A kind of object store."""
 
     title: str
-    """What people call it."""
+    """Name of the service in messages."""
     variables: str
-    """How the names of its environment variables begin."""
+    """Prefix of its environment variables."""
     credentials: str
-    """How to say who one is."""
+    """How to give credentials, for messages."""
     part: str = "BUCKET"
-    """What the first part of a URI names there."""
+    """What the first part of its URIs names."""
 
 
 _S3 = Service(
     "S3",
     "AWS",
     "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION (profiles in ~/.aws are not read: "
-    '`eval "$(aws configure export-credentials --format env)"` sets them), and AWS_ENDPOINT_URL for another '
+    '`eval "$(aws configure export-credentials --format env)"` sets these variables), and AWS_ENDPOINT_URL for another '
     "service than Amazon's",
 )
-_GCS = Service("Google Cloud Storage", "GOOGLE", "set GOOGLE_APPLICATION_CREDENTIALS to the file of a key")
+_GCS = Service("Google Cloud Storage", "GOOGLE", "set GOOGLE_APPLICATION_CREDENTIALS to the path of a key file")
 _AZURE = Service("Azure", "AZURE", "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY", "CONTAINER")
 SERVICES = {"s3": _S3, "gs": _GCS, **dict.fromkeys(("az", "abfs", "abfss"), _AZURE)}
-"""By the scheme of the URI."""
+"""Services by the scheme of the URI."""
 
 
 class Bucket:
     """Bytes under names below a prefix of a bucket."""
 
     def __init__(self, uri: str) -> None:
-        """Open the bucket and prefix that `uri` names; nothing is asked of the service yet."""
+        """Open the bucket and prefix that `uri` names, without a request to the service."""
         self._uri = uri
         self._service = _service_of(uri)
         with self._explained():
@@ -72,7 +72,7 @@ class Bucket:
             )
 
     def get(self, name: str) -> bytes | None:
-        """Return the bytes under `name`, or None where there are none."""
+        """Return the bytes under `name`, or None if there are none."""
         with self._explained():
             try:
                 return bytes(obstore.get(self._store, name).bytes())
@@ -85,12 +85,12 @@ class Bucket:
         with self._explained():
             try:
                 obstore.head(self._store, name)
-            except FileNotFoundError:  # of a bucket that is missing too: the answer to HEAD does not tell
+            except FileNotFoundError:  # also if the bucket is missing: the answer to HEAD does not say which
                 return False
             return True
 
     def put_new(self, name: str, data: bytes) -> bool:
-        """Write a blob that does not exist yet; return False, and change nothing, where it does."""
+        """Write a blob and return True; if it exists already, change nothing and return False."""
         with self._explained():
             try:
                 obstore.put(self._store, name, data, mode="create", use_multipart=False)
@@ -99,12 +99,12 @@ class Bucket:
             return True
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write a blob over any that is there."""
+        """Write a blob; replace an existing one."""
         with self._explained():
             obstore.put(self._store, name, data, mode="overwrite", use_multipart=False)
 
     def move(self, source: str, target: str) -> None:
-        """Rename a blob, which is a copy and then a deletion; nothing happens where `source` is gone."""
+        """Rename a blob by copying and then deleting it; do nothing if `source` does not exist."""
         with self._explained():
             try:
                 obstore.rename(self._store, source, target)
@@ -112,7 +112,7 @@ class Bucket:
                 _check_bucket(error)
 
     def delete(self, name: str) -> None:
-        """Remove a blob; nothing happens where it is gone."""
+        """Delete a blob; do nothing if it does not exist."""
         with self._explained():
             try:
                 obstore.delete(self._store, name)
@@ -120,19 +120,19 @@ class Bucket:
                 _check_bucket(error)
 
     def under(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Yield name and size of every blob below the folder `prefix`."""
+        """Yield the name and size of every blob below the folder `prefix`."""
         with self._explained():
             for batch in obstore.list(self._store, prefix or None):
                 for found in batch:
                     yield found["path"], found["size"]
 
     def any(self) -> bool:
-        """Return whether there is anything at all below the prefix of the URI."""
+        """Return whether there is any blob below the prefix of the URI."""
         with self._explained():
             return any(batch for batch in obstore.list(self._store, chunk_size=1))
 
     def folders(self, prefix: str) -> list[str]:
-        """Return the names of the folders right below the folder `prefix`."""
+        """Return the names of the folders directly below the folder `prefix`."""
         with self._explained():
             listing = obstore.list_with_delimiter(self._store, prefix or None)
             return [path.rpartition("/")[2] for path in listing["common_prefixes"]]
@@ -142,7 +142,7 @@ class Bucket:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn an error of the service into one that says what to do."""
+        """Turn an error of the service into a StoreFailed that says what to do."""
         try:
             yield
         except (BaseError, OSError, ValueError) as error:
@@ -152,30 +152,30 @@ class Bucket:
         text, first = str(error), str(error).partition("\n")[0]
         service, prefix = self._service, self._service.variables
         hints = {
-            "NoSuchBucket": "there is no such bucket; make it first, or see whether the name is right",
-            "container does not exist": "there is no such container; make it first, or see whether the name is right",
-            "BadScheme": f"its address is plain http; set {prefix}_ALLOW_HTTP=true where you trust the network",
+            "NoSuchBucket": "there is no such bucket; make it first, or check its name",
+            "container does not exist": "there is no such container; make it first, or check its name",
+            "BadScheme": f"its address is plain http; set {prefix}_ALLOW_HTTP=true if you trust the network",
             "Account must be specified": service.credentials,
             "169.254.169.254": f"no credentials were found; {service.credentials}",
             "latest/api/token": f"no credentials were found; {service.credentials}",
-            "error sending request": "nothing answers there; see whether the address is right and the network is up",
+            "error sending request": "nothing answers there; check the address and the network",
         }
         for sign, hint in hints.items():
             if sign in text:
                 return hint
         if isinstance(error, PermissionDeniedError | UnauthenticatedError) or "403 Forbidden" in first:
-            return f"{service.title} denies it; see whether the credentials are right and may read and write there"
-        return f"{without_secrets(first)}; see to it, then run the same command again"
+            return f"{service.title} denies access; check the credentials and their rights to read and write there"
+        return f"{without_secrets(first)}; fix the cause, then run the same command again"
 
 
 def _check_bucket(error: FileNotFoundError) -> None:
-    """Raise `error` where it is the bucket that is missing, and not the blob."""
+    """Raise `error` if the bucket is missing, not only the blob."""
     if "NoSuchBucket" in str(error):
         raise error
 
 
 def _service_of(uri: str) -> Service:
-    """Return what kind of store `uri` names, or raise StoreError where it is none, or holds what it must not."""
+    """Return the service that `uri` names; raise StoreError if it names none, or has credentials or a query in it."""
     parts = urlsplit(uri)
     if parts.scheme not in SERVICES:
         raise StoreError(
@@ -183,7 +183,7 @@ def _service_of(uri: str) -> Service:
             "gs://BUCKET/PREFIX, az://CONTAINER/PREFIX"
         )
     service = SERVICES[parts.scheme]
-    # In abfs://CONTAINER@ACCOUNT/... what looks like a user is the container.
+    # In abfs://CONTAINER@ACCOUNT/... the part that looks like a user is the container.
     if parts.password or parts.query or (parts.username and not parts.scheme.startswith("abfs")):
         raise StoreError(
             f"the store {without_secrets(uri)} was given with credentials in its address, where others can read them; "

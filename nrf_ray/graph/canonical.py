@@ -1,8 +1,8 @@
-"""One text for one value, and the key that is made of it.
+"""The canonical JSON of a value, and the key computed from it.
 
-`canonical_json` writes a config so that equal values give equal text in every process, whatever the order of dicts or
-the version of Python, and raises on anything whose identity is not its value (a callable, NaN, a path of this
-machine). `Key` is the sha256 of such a text.
+`canonical_json` gives equal values equal text in every process, whatever the order of dicts or the version of Python.
+It raises if the identity of something in a config is not its value (a callable, NaN, a path of this machine). `Key` is
+the sha256 of such a text.
 """
 
 import dataclasses
@@ -18,15 +18,15 @@ Key = NewType("Key", str)
 """The identity of a stage's result: 64 hexadecimal digits."""
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-"""What `encode` returns: the values that JSON has."""
+"""JSON values, as `encode` returns them."""
 
 
 def encode(value: Any, at: str = "config") -> Json:
-    """Return `value` as JSON data, or raise ConfigError that names the place `at` which has no stable identity.
+    """Return `value` as JSON data; if a part has no stable identity, raise ConfigError with that part's path in `at`.
 
     A dataclass becomes its fields with its class name under "type", so that two kinds of config never collide. Fields
-    declared with `field(compare=False)` are left out: what does not make two values differ is no part of what they are
-    (where a dataset's files lie on this machine, for one).
+    declared with `field(compare=False)` are left out: a field that does not make two values differ is not part of their
+    identity (for example, where a dataset's files are on this machine).
     """
     match value:
         case None | bool() | str():
@@ -47,11 +47,11 @@ def encode(value: Any, at: str = "config") -> Json:
             return {name: encode(value[name], f"{at}.{name}") for name in sorted(value)}
         case set() | frozenset():
             if not all(isinstance(item, str) for item in value):
-                raise ConfigError(f"{at} is a set of other things than text and has no stable order; use a tuple")
+                raise ConfigError(f"{at} is a set with items that are not text, so it has no stable order; use a tuple")
             return sorted(value)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             if any(f.name == "type" for f in dataclasses.fields(value)):
-                raise ConfigError(f"{at} has a field called 'type', the name that its class goes by; rename the field")
+                raise ConfigError(f"{at} has a field called 'type', which is the name for its class; rename the field")
             identity = [f.name for f in dataclasses.fields(value) if f.compare]
             return {
                 "type": type(value).__name__,
@@ -64,12 +64,12 @@ def encode(value: Any, at: str = "config") -> Json:
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of `value`: sorted names, no spaces, shortest floats, ASCII only."""
+    """Return the canonical JSON text of `value`: sorted names, no spaces, shortest floats, ASCII only."""
     return json_text(encode(value))
 
 
 def json_text(value: Json) -> str:
-    """Return the one JSON text of data that `encode` returned, or that was read from such a text."""
+    """Return the canonical JSON text of data that `encode` returned or that was read from such a text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

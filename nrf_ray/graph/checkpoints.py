@@ -1,7 +1,7 @@
-"""Checkpoints of a stage that is not finished: how far long work got, so that a kill costs little.
+"""Checkpoints of an unfinished stage: saved states of long work, so that a kill costs little.
 
-They lie in the artifact's own folder, are named by step and content, and are gone when the stage is committed. One that
-is damaged is passed over for the one before it. Two runs of the same stage write the same ones.
+They are in the artifact's own folder, are named by step and content, and are deleted when the stage is committed. If
+the latest checkpoint is damaged, the one before it is used. Two runs of the same stage write the same checkpoints.
 """
 
 from nrf_ray.graph.canonical import digest
@@ -12,7 +12,7 @@ PREFIX = "checkpoint-"
 
 
 def save(store: Store, stage: Stage, step: int, data: bytes) -> None:
-    """Keep `data` as the state after `step`, then delete the states before it."""
+    """Save `data` as the checkpoint after `step`, then delete earlier checkpoints."""
     former = _names(store, stage)
     entry = store.write(stage, _name(step, data), data)
     for name in former:
@@ -21,7 +21,7 @@ def save(store: Store, stage: Stage, step: int, data: bytes) -> None:
 
 
 def latest(store: Store, stage: Stage) -> bytes | None:
-    """Return the last state that is whole, or None."""
+    """Return the last checkpoint that is not damaged, or None if there is none."""
     for name in reversed(_names(store, stage)):
         data = store.blobs.get(place_of(stage).file(name))
         if data is not None and name.partition("~")[0].rpartition("-")[2] == digest(data):
@@ -30,7 +30,7 @@ def latest(store: Store, stage: Stage) -> bytes | None:
 
 
 def drop(store: Store, stage: Stage) -> None:
-    """Delete all checkpoints of a stage that is committed."""
+    """Delete all checkpoints of a committed stage."""
     for name in _names(store, stage):
         store.blobs.delete(place_of(stage).file(name))
 

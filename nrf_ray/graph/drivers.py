@@ -1,16 +1,17 @@
-"""Drivers: the processes at work on a store, each known by one file with a counter that goes while it lives.
+"""Drivers: the processes at work on a store. Each has one file, with a counter that increases while it is alive.
 
-Whether a driver lives is seen by its process where it runs on this machine, and elsewhere by its counter: one that
-stands still for long enough, by the clock of whoever watches, is dead. Clocks of two machines are never compared, and
-nothing that a dead driver left ever has to be unlocked by hand.
+A driver is dead if it ran on this machine and its process is gone. Otherwise its counter decides: if the counter has
+not changed for long enough, by the clock of the process that watches, the driver is dead. Clocks of two machines are
+never compared, and nothing that a dead driver left ever has to be unlocked by hand.
 
-A driver either runs stages or collects garbage. Each kind makes itself known first and looks for the other then, so of
-two that start at once at least one sees the other: a collector gives way, and a run waits for it.
+A driver either runs stages or collects garbage. Each writes its file first and then looks for drivers of the other
+kind, so if two start at once, at least one sees the other: a collector gives way, and a run waits for the collector.
 
-A collector that was taken for dead may only have been frozen, and would go on deleting what runs have found since. So
-it has a permit beside its counter, which is never written again; whoever takes it for dead removes that first, and the
-collector looks for it before every file. What is left is the one file at which it was frozen between look and deletion;
-a stage that took over just that file is found damaged when it is read, and built again.
+A collector that was taken for dead may only have been suspended, and would go on to delete files that runs have found
+since. So it also has a permit, a file that is written only once. A run that takes the collector for dead deletes the
+permit first, and the collector checks its permit before it deletes each file. One gap remains: the file between whose
+check and deletion the collector was suspended. If a stage took over just that file, the artifact is found damaged when
+it is read, and is built again.
 """
 
 import json
@@ -29,7 +30,7 @@ from nrf_ray.graph.process import identity, machine, started
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 45.0
-"""A driver of another machine (or a frozen one) counts as dead when its counter has stood still for this long."""
+"""A driver on another machine (or a suspended one) counts as dead if its counter has not changed for this long."""
 LOOK_SECONDS = 0.2
 FOLDER = "drivers"
 
@@ -38,39 +39,39 @@ Work = Literal["run", "gc"]
 
 @dataclass(frozen=True, kw_only=True)
 class Driver:
-    """What a driver says of itself."""
+    """The contents of a driver's file."""
 
     driver: str
-    """A name that no other has."""
+    """Unique name of the driver."""
     work: Work
     """Whether it runs stages or collects garbage."""
     host: str
     """Name of its machine, for people."""
     machine: str
-    """What its process id belongs to."""
+    """The running system in which its process id is valid."""
     pid: int
     """Its process id."""
     started: str
-    """When its process started, as its system counts."""
+    """Start time of its process, as its system counts."""
     beats: int
-    """The counter."""
+    """Value of the counter."""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
     @property
     def is_here(self) -> bool:
-        """Whether it runs, or ran, where its process id can be looked up."""
+        """Whether it runs, or ran, in this running system, where its process id can be looked up."""
         return self.machine == machine()
 
     @property
     def is_known_dead(self) -> bool:
-        """Whether its process is gone; False where that cannot be seen from here."""
+        """Whether its process is gone; False if that cannot be seen from here."""
         return self.is_here and started(self.pid) != self.started
 
 
 class Heart:
-    """Makes this process known as a driver, as a context: its counter goes while the context is open."""
+    """Context manager that registers this process as a driver, and increases its counter while it is open."""
 
     def __init__(self, blobs: Blobs, work: Work) -> None:
         self.driver = uuid.uuid4().hex
@@ -88,7 +89,7 @@ class Heart:
         try:
             if self._work == "run":
                 wait_for_collectors(self._blobs)
-        except BaseException:  # an interrupt, say: nobody should wait for a driver that never began
+        except BaseException:  # such as an interrupt: others should not wait for a driver that never began
             self.__exit__(None, None, None)
             raise
         return self
@@ -103,16 +104,16 @@ class Heart:
             self._blobs.delete(_permit_of(self.driver))
 
     def check_permit(self) -> None:
-        """Raise StoreFailed where this collector was taken for dead, so that others count on what it would delete."""
+        """Raise StoreFailed if a run took this collector for dead and so may use files that it would delete."""
         if not self._blobs.exists(_permit_of(self.driver)):
             raise StoreFailed(
-                f"this collection stood still for more than {STALE_SECONDS:.0f} s, so a run took it for dead and uses "
-                "the store; what is left was not removed: run nrf gc again when no run is at work"
+                f"nrf gc was suspended for more than {STALE_SECONDS:.0f} s, so a run assumed that it had died and now "
+                "uses the store; the remaining garbage was not deleted: run nrf gc again when no run is active"
             )
 
     def _keep_beating(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            # A disk that is full for a moment must not make a living driver look dead for ever: the next beat may do.
+            # A disk that is full for a moment must not make a living driver look dead: the next beat may succeed.
             with suppress(StoreError):
                 self._beat()
 
@@ -123,13 +124,13 @@ class Heart:
 
 
 class Watch:
-    """Tells living drivers from dead ones, over time."""
+    """Observer of counters over time, which tells living drivers from dead ones."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, float]] = {}
 
     def lives(self, driver: Driver) -> bool:
-        """Return whether `driver`, as its file says now, lives; one that was never seen before gets the benefit."""
+        """Return whether `driver`, read from its file now, is alive; if it was never seen before, assume that it is."""
         if driver.is_known_dead:
             return False
         beats, since = self._seen.get(driver.driver, (-1, 0.0))
@@ -140,27 +141,27 @@ class Watch:
 
 
 def driver_named(blobs: Blobs, name: str) -> Driver | None:
-    """Return what the driver `name` says of itself; None where its file is gone or damaged, which counts as dead."""
+    """Return the driver `name`, or None if its file is missing or damaged; then it counts as dead."""
     return _read(blobs, _file_of(name)) if re.fullmatch("[0-9a-z]{1,64}", name) else None
 
 
 def drivers_of(blobs: Blobs) -> dict[str, Driver | None]:
-    """Return every driver that has a file in the store, by the file's name; not files that are just being written."""
+    """Return the driver of each file in the store, None if the file is damaged; files being written are left out."""
     return {name: _read(blobs, name) for name in _names(blobs) if name.endswith(".json")}
 
 
 def live_drivers(blobs: Blobs) -> list[Driver]:
-    """Return the drivers that are not known to be dead, from one look."""
+    """Return the drivers that are not known to be dead, without watching their counters."""
     return [driver for driver in drivers_of(blobs).values() if driver and not driver.is_known_dead]
 
 
 def dead_files(blobs: Blobs) -> list[str]:
-    """Return the files of drivers that are known to be dead, from one look."""
+    """Return the files of drivers that are known to be dead, and damaged files, without watching counters."""
     return [name for name, driver in drivers_of(blobs).items() if driver is None or driver.is_known_dead]
 
 
 def wait_for_collectors(blobs: Blobs) -> None:
-    """Return when nobody collects garbage; a collector is done soon, or it is dead, which shows soon."""
+    """Wait until no driver collects garbage: a collector is done soon, or it is dead, which is noticed soon."""
     watch = Watch()
     while collectors := {n: d for n, d in drivers_of(blobs).items() if d and d.work == "gc"}:
         for name, driver in collectors.items():
@@ -171,22 +172,22 @@ def wait_for_collectors(blobs: Blobs) -> None:
 
 
 class Survey(NamedTuple):
-    """Who else is at work on a store, and who is not any more."""
+    """The other drivers of a store, living and dead."""
 
     busy: list[Driver]
-    """Drivers that live; whether the others do was not waited for."""
+    """Drivers seen to be alive; the survey did not wait to see whether others are."""
     dead: list[str]
-    """Files of drivers that are dead; complete where nobody is busy."""
+    """Files of drivers that are dead; only valid if `busy` is empty."""
 
 
 def survey(blobs: Blobs, heart: Heart) -> Survey:
-    """Return once a driver other than `heart` is seen to live, or all are known to be dead.
+    """Return once a driver other than `heart` is seen to be alive, or all others are known to be dead.
 
-    One on this machine lives as long as its process does. Of one elsewhere the counter is watched until it moves, which
-    shows that it lives, or has stood still for `STALE_SECONDS`.
+    A driver on this machine is alive as long as its process is. A driver on another machine is alive if its counter
+    changes, and dead if the counter does not change for `STALE_SECONDS`; wait until either happens.
     """
     watch, first = Watch(), {d.driver: d.beats for d in live_drivers(blobs)}
-    # Half a beat of some driver, or the permit of a collector that was killed.
+    # Half-written driver files, and permits of collectors that were killed.
     half_written = {name for name in _names(blobs) if not name.endswith(".json")} - {_permit_of(heart.driver)}
     while True:
         others = {name: driver for name, driver in drivers_of(blobs).items() if name != _file_of(heart.driver)}
@@ -196,7 +197,7 @@ def survey(blobs: Blobs, heart: Heart) -> Survey:
             break
         time.sleep(LOOK_SECONDS)
     if half_written:
-        time.sleep(LOOK_SECONDS)  # what is still there then, nobody is writing
+        time.sleep(LOOK_SECONDS)  # files that are still there then are not being written
     return Survey(busy, [*others, *half_written.intersection(_names(blobs))])
 
 

@@ -1,9 +1,10 @@
-"""What stages will take, learned from what others took.
+"""Estimates of the seconds that stages take, from the times of earlier stages.
 
-The cost of a stage kind is a formula with constants that were measured once, on one machine. Every record says what the
-formula said of its stage beside what the work took in truth. The median of that ratio, on machines like the one that
-the plan is for, corrects the formula: over the same work with other seeds, else over the same kind of stage with the
-same network, else over the same kind. Where too little is known the formula stands alone, and the plan says so.
+Each kind of stage has a cost formula with constants that were measured once, on one machine. Every record stores the
+formula's estimate and the measured time. The median ratio of measured to estimated time, on machines like the one that
+the plan is for, corrects the formula. The median is over the same work with other seeds; if there are too few such
+records, over the same kind of stage with the same network; if still too few, over the same kind. Otherwise the formula
+is used with a ratio for such machines, 1 by default, and the plan says so.
 
 Estimates order and announce the work. They are in no key and in no table.
 """
@@ -21,16 +22,16 @@ from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import RECORD, Contents, Store
 
 LEAST = 3
-"""How many records of one sort say something; one may have been disturbed."""
+"""Fewest records that a median is taken over; the time of a single one may have been disturbed."""
 SAMPLE = 100
-"""How many records of each kind of stage are read. Keys are hashes, so the first by key are a fair draw."""
+"""Records read of each kind of stage. Keys are hashes, so the first by key are a random sample."""
 
 Likeness = tuple[str | float | None, ...]
-"""What two stages have in common: kind; kind and network; or kind, network and what the formula says."""
+"""What two stages have in common: kind; kind and network; or kind, network and the formula's estimate."""
 
 
 class Basis(enum.StrEnum):
-    """What an estimate rests on."""
+    """Evidence for an estimate."""
 
     SAME = "same work"
     NETWORK = "same network"
@@ -43,9 +44,9 @@ class Estimates:
     """Expected seconds of stages on one kind of machine."""
 
     ratios: Mapping[Likeness, float] = field(default_factory=dict)
-    """Measured over expected seconds: the median over the records that have this in common."""
+    """Median ratio of measured to expected seconds, over the records that have this in common."""
     unknown: float = 1.0
-    """The same where no record has anything in common: what is known of such machines beforehand."""
+    """Ratio for stages that too few records are like: what is known of such machines beforehand."""
 
     def seconds(self, stage: Stage) -> float:
         """Return the expected seconds of one run of `stage`."""
@@ -54,7 +55,7 @@ class Estimates:
         return expected * ratio
 
     def basis(self, stage: Stage) -> Basis:
-        """Return what the estimate of `stage` rests on."""
+        """Return the evidence for the estimate of `stage`."""
         return self._best(stage, stage.cost())[0]
 
     def _best(self, stage: Stage, expected: float) -> tuple[Basis, float]:
@@ -65,7 +66,7 @@ class Estimates:
 
 
 def learn(store: Store, held: Contents, alike: Callable[[Mapping[str, Any]], bool], unknown: float = 1.0) -> Estimates:
-    """Return what the records in `store`, which lists `held`, teach about machines whose provenance is `alike`."""
+    """Return estimates from the records in `store`, listed in `held`, whose provenance (machine) is `alike`."""
     committed = sorted(place for place, notes in held.items() if RECORD in notes)
     sample = [place for _, places in groupby(committed, lambda place: place.stage) for place in islice(places, SAMPLE)]
     found = learn_from(record for record in store.sound_records(sample) if record and alike(record.provenance))
@@ -73,7 +74,7 @@ def learn(store: Store, held: Contents, alike: Callable[[Mapping[str, Any]], boo
 
 
 def learn_from(records: Iterable[Record]) -> Estimates:
-    """Return what `records` teach; those of before estimates were kept teach nothing."""
+    """Return estimates from `records`; records without the formula's estimate are ignored."""
     found: dict[Likeness, list[float]] = defaultdict(list)
     for record in records:
         expected = record.provenance.get("expected_seconds")
@@ -84,8 +85,9 @@ def learn_from(records: Iterable[Record]) -> Estimates:
 
 
 def _likenesses(kind: str, arch: str | None, expected: float) -> tuple[Likeness, ...]:
-    """Return what a stage has in common with others, the most telling first.
+    """Return what a stage has in common with others, the most specific first.
 
-    What the formula gives the same seconds is the same work: dataset, steps, epochs and rows are all in it, seeds not.
+    Stages with the same seconds by the formula are the same work: it depends on dataset, steps, epochs and rows, but
+    not on seeds.
     """
     return (kind, arch, round(expected, 3)), (kind, arch), (kind,)

@@ -1,8 +1,9 @@
 """Run one stage: read its inputs, do the work, commit.
 
-`execute` is what every worker does, wherever it runs. It looks into the store first (`finished`), because another run
-may have committed the stage meanwhile; `work` writes data files as they come and the record last. `run_inline` does a
-whole plan in this process, one stage after the other, with no Ray: for tests, notebooks and debuggers.
+Every worker, wherever it runs, first looks into the store (`finished`), because another run may have committed the
+stage in the meantime. Then `work` writes data files as they are made and the record last. `execute` does both.
+`run_inline` runs a whole plan in this process, one stage after another, without Ray: for tests, notebooks and
+debuggers.
 """
 
 import time
@@ -24,17 +25,17 @@ from nrf_ray.graph.store import Artifact, Leftover, Store, place_of
 T = TypeVar("T")
 
 Report = Callable[[int, dict[str, float]], None]
-"""Takes a step (an epoch) and what was measured at it, for people who watch."""
+"""Function that displays progress: it takes a step (an epoch) and the values measured at it."""
 
 ShardWorker = Callable[[int], None]
-"""Makes one shard and writes it into the store."""
+"""Function that makes one shard and writes it into the store."""
 
 
 class MapShards(Protocol):
-    """Runs `make_worker()` and gives each of `shards` to a worker, in any order, on any number of processes."""
+    """Function that runs `make_worker()` and gives each of `shards` to a worker, in any order, in any processes."""
 
     def __call__(self, make_worker: Callable[[], ShardWorker], shards: Sequence[int]) -> None:
-        """Return when all shards are in the store."""
+        """Make all shards, and return when they are in the store."""
 
 
 def map_here(make_worker: Callable[[], ShardWorker], shards: Sequence[int]) -> None:
@@ -45,20 +46,20 @@ def map_here(make_worker: Callable[[], ShardWorker], shards: Sequence[int]) -> N
 
 
 class Replicate(Protocol):
-    """Runs `work()` in each of `workers` processes at once, which are one torch.distributed group."""
+    """Function that runs `work()` in `workers` processes at once, which form one torch.distributed group."""
 
     def __call__(self, work: Callable[[], T], workers: int) -> T:
-        """Return what the first of them returned, when all have."""
+        """Return the result of the first process, when all have returned."""
 
 
 def replicate_nowhere(work: Callable[[], T], workers: int) -> T:
-    """Raise ConfigError: there is but this process."""
-    raise ConfigError(f"a stage works in {workers} processes at once, and this is one; run it as part of a sweep")
+    """Raise ConfigError: there is only this process."""
+    raise ConfigError(f"a stage needs {workers} processes at once, and this is only one; run it as part of a sweep")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a stage's body gets from where it runs. Nothing in here is part of the artifact's identity."""
+    """Runtime environment passed to a stage function. None of it is part of the artifact's identity."""
 
     store: Store
     stage: Stage
@@ -68,23 +69,23 @@ class Context:
     _files: dict[str, FileEntry] = field(default_factory=dict)
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a data file of the artifact."""
+        """Write a data file of the artifact."""
         self._files[name] = self.store.write(self.stage, name, data)
 
     def unfinished(self, name: str) -> Iterator[Leftover]:
-        """Yield the data files of this artifact called `name` that are in the store although no record names them."""
+        """Yield the data files called `name` of this artifact that are in the store but in no record."""
         return self.store.unfinished(self.stage, name)
 
     def adopt(self, leftover: Leftover) -> None:
-        """Make a file that `unfinished` yielded part of the artifact, as it is."""
+        """Make a file that `unfinished` yielded part of the artifact, unchanged."""
         self._files[leftover.name] = leftover.entry()
 
     def save_checkpoint(self, step: int, state: bytes) -> None:
-        """Keep the state after `step` of long work, in place of earlier ones; it is gone when the stage is done."""
+        """Save a checkpoint after `step` of long work and delete earlier ones. It is kept until the stage is done."""
         checkpoints.save(self.store, self.stage, step, state)
 
     def latest_checkpoint(self) -> bytes | None:
-        """Return the last state that a run of this stage kept, or None."""
+        """Return the last checkpoint that a run of this stage saved, or None."""
         return checkpoints.latest(self.store, self.stage)
 
     def files(self) -> list[FileEntry]:
@@ -100,15 +101,15 @@ def execute(
     replicate: Replicate = replicate_nowhere,
     report: Report = lambda step, values: None,
 ) -> Record:
-    """Return the committed record of `stage`, after doing its work where that has not been done; see `work`."""
+    """Return the committed record of `stage`, after doing its work if that has not been done; see `work`."""
     context = Context(store=store, stage=stage, map_shards=map_shards, replicate=replicate, report=report)
     return finished(stage, store) or work(context)
 
 
 def work(context: Context) -> Record:
-    """Do the work of a stage, commit it, and return its record; that of another run, where that was faster.
+    """Do the work of a stage, commit it, and return its record, or another run's if that run committed first.
 
-    Raises CorruptArtifact or MissingArtifact where an input is damaged or gone, and whatever the stage's body raises.
+    Raises CorruptArtifact or MissingArtifact if an input is damaged or missing, and what the stage function raises.
     """
     stage, store = context.stage, context.store
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
@@ -121,7 +122,7 @@ def work(context: Context) -> Record:
 
 
 def finished(stage: Stage, store: Store) -> Record | None:
-    """Return the record of `stage`; None where there is none, or a damaged one, which is in the quarantine then."""
+    """Return the record of `stage`, or None if it is missing or damaged. A damaged record goes to the quarantine."""
     try:
         return store.record(place_of(stage))
     except CorruptArtifact:
@@ -129,7 +130,7 @@ def finished(stage: Stage, store: Store) -> Record | None:
 
 
 def run_inline(goals: list[Stage], store: Store) -> Frontier:
-    """Run all that `goals` need in this process; return how far each stage got."""
+    """Run all stages that `goals` need in this process; return the frontier with the state of each."""
     frontier = Frontier(make_plan(goals, store).todo())
     while (stage := frontier.next_ready()) is not None:
         try:
@@ -148,11 +149,11 @@ def run_inline(goals: list[Stage], store: Store) -> Frontier:
 
 
 def to_rebuild(stage: Stage, store: Store) -> list[Stage]:
-    """Return what is missing before `stage` can run, inputs first; empty where all of its inputs are committed."""
+    """Return the stages to run before `stage` can run, inputs first; empty if all of its inputs are committed."""
     return make_plan([handle for handle in stage.inputs.values() if not store.has(handle)], store).todo()
 
 
 def summary_of(error: BaseException) -> str:
-    """Return an error in one line, as `ValueError: what it says`."""
+    """Return an error in one line, for example `ValueError: message`."""
     first = str(error).strip().splitlines()[:1]
     return ": ".join([type(error).__name__, *first])

@@ -1,8 +1,8 @@
 """The frontier: which stage may run next.
 
-It knows the stages of a plan, what each waits for and how far each is, and nothing of processes or files. Whoever runs
-stages asks `next_ready`, and reports what became of each. The stage with the longest work behind it goes first.
-A failure blocks the stages that need it and nothing else.
+It holds the stages of a plan with their states and dependencies, and has nothing to do with processes or files. The
+caller gets stages from `next_ready`, runs them, and reports how each ended. The ready stage that starts the longest
+chain of work goes first. A failed stage blocks the stages that need it and no others.
 """
 
 import enum
@@ -15,7 +15,7 @@ from nrf_ray.graph.stage import Stage, shards_of
 
 
 class Progress(enum.StrEnum):
-    """How far a stage of a run is."""
+    """State of a stage in a run."""
 
     WAITING = "waiting"
     READY = "ready"
@@ -27,16 +27,16 @@ class Progress(enum.StrEnum):
 
 OPEN = (Progress.WAITING, Progress.READY, Progress.RUNNING)
 LEAST_DONE = 5.0
-"""Expected seconds of what has to be done before the rest is estimated by it."""
+"""Expected seconds of finished work that are needed before the remaining time is estimated from it."""
 MAX_REOPENED = 3
-"""How often a stage may find damaged inputs before it fails: a disk that damages everything must not loop for ever."""
+"""How often a stage may find damaged inputs before it fails: a disk that damages everything must not cause a loop."""
 
 
 class Frontier:
-    """Progress of the stages `todo` (inputs first); an input outside `todo` counts as done."""
+    """States of the stages `todo` (inputs first); an input outside `todo` counts as done."""
 
     def __init__(self, todo: list[Stage], cost: Callable[[Stage], float] = Stage.cost) -> None:
-        """`cost` says what a stage is expected to take, in seconds; only the order of the work depends on it."""
+        """Add `todo`; `cost` returns the expected seconds of a stage, used for the order, pool sizes and time left."""
         self._cost = cost
         self._seconds: dict[Key, float] = {}
         """Expected seconds of each stage."""
@@ -45,13 +45,13 @@ class Frontier:
         self.errors: dict[Key, str] = {}
         self._users: dict[Key, list[Key]] = {}
         self._path: dict[Key, float] = {}
-        """Expected seconds on the longest way from a stage to a goal, itself included."""
+        """Expected seconds of the longest chain from a stage to a goal, the stage included."""
         self._reopened: Counter[Key] = Counter()
         self._heap: list[tuple[float, int, Key]] = []
         self._open = 0
         self._left = 0.0
         self.longest_stage = 0.0
-        """The expected seconds of the longest stage that is made in one piece."""
+        """Expected seconds of the longest stage that is made in one piece."""
         self._add(todo)
 
     def _add(self, todo: list[Stage]) -> None:
@@ -71,7 +71,7 @@ class Frontier:
             self._settle(stage.key)
 
     def _settle(self, key: Key) -> None:
-        """Make an open stage ready or waiting, by its inputs."""
+        """Set an open stage to ready if all its inputs are done, else to waiting."""
         inputs = (self.state.get(handle.key, Progress.DONE) for handle in self.stages[key].inputs.values())
         if all(state is Progress.DONE for state in inputs):
             self._set(key, Progress.READY)
@@ -86,7 +86,7 @@ class Frontier:
         self.state[key] = state
 
     def next_ready(self, admit: Callable[[Stage], bool] = lambda stage: True) -> Stage | None:
-        """Mark the ready stage with the longest path that `admit` lets through as running, and return it."""
+        """Mark the ready stage with the longest path that `admit` accepts as running; return it, or None if none is."""
         refused = []
         chosen = None
         while self._heap and chosen is None:
@@ -103,7 +103,7 @@ class Frontier:
         return chosen
 
     def done(self, key: Key) -> None:
-        """Take note that a stage is committed; what waited only for it becomes ready."""
+        """Mark a stage as done; stages that waited only for it become ready."""
         self._set(key, Progress.DONE)
         self.errors.pop(key, None)
         for user in self._users.get(key, []):
@@ -111,7 +111,7 @@ class Frontier:
                 self._settle(user)
 
     def fail(self, key: Key, error: str) -> None:
-        """Take note that a stage failed for good; everything that needs it is blocked."""
+        """Mark a stage as failed for good; block everything that needs it."""
         self._set(key, Progress.FAILED)
         self.errors[key] = error
         todo = list(self._users.get(key, []))
@@ -123,16 +123,16 @@ class Frontier:
                 todo.extend(self._users.get(user, []))
 
     def again(self, key: Key) -> None:
-        """Take note that the running stage `key` ended without having been done, and may start again."""
+        """Let the running stage `key`, which ended without being done, start again."""
         self._settle(key)
 
     def reopen(self, key: Key, rebuild: list[Stage], error: str) -> None:
-        """Take note that the running stage `key` found inputs damaged or gone: `rebuild` (inputs first) goes before.
+        """Run `rebuild` (inputs first) before the running stage `key`, which found inputs damaged or missing.
 
-        `error` is what it said; after a few times it has failed.
+        `error` is the stage's message; after `MAX_REOPENED` times the stage fails.
 
-        Stages that are on their way already stay as they are; others that use what is rebuilt and have not started
-        wait for it.
+        Stages of `rebuild` that are waiting, ready or running stay as they are. Stages that use a rebuilt stage and
+        have not started wait for it.
         """
         self._reopened[key] += 1
         if self._reopened[key] > MAX_REOPENED:
@@ -147,9 +147,9 @@ class Frontier:
         self._settle(key)
 
     def _trust_others(self, rebuild: list[Stage]) -> None:
-        """Count as done what `rebuild` needs and does not build: it is committed, though it failed or was blocked here.
+        """Mark inputs of `rebuild` that failed or were blocked here and are not rebuilt as done: they are committed.
 
-        Another run has done it meanwhile; without this, what is rebuilt would wait for it for ever.
+        Another run has committed them in the meantime; without this, the rebuilt stages would wait for them for ever.
         """
         rebuilt = {stage.key for stage in rebuild}
         for handle in (handle for stage in rebuild for handle in stage.inputs.values()):
@@ -166,20 +166,20 @@ class Frontier:
 
     @property
     def seconds_left(self) -> float:
-        """The expected seconds of all stages that may still run or are running."""
+        """Expected seconds of all stages that may still run or are running."""
         return self._left
 
     def expected_left(self, elapsed: float) -> float | None:
-        """Return how long what is left will take: expected seconds, scaled by how those of what is done compare.
+        """Return the estimated time left, or None while too little is done to tell.
 
-        `elapsed` seconds have gone by; None while too little is done to tell.
+        It is the expected seconds of the open stages, scaled by `elapsed` over the expected seconds of finished stages.
         """
         done = sum(self._seconds[key] for key, state in list(self.state.items()) if state is Progress.DONE)
         return None if done < LEAST_DONE else self._left * elapsed / done
 
     @property
     def finished(self) -> bool:
-        """Whether nothing can run any more."""
+        """Whether no stage can run any more."""
         return self._open == 0
 
     def in_state(self, *states: Progress) -> list[Stage]:
@@ -187,7 +187,7 @@ class Frontier:
         return [self.stages[key] for key, state in self.state.items() if state in states]
 
     def counts(self) -> dict[str, Counter[Progress]]:
-        """Return, for each kind of stage, how many are how far."""
+        """Return, for each kind of stage, how many are in each state."""
         table: dict[str, Counter[Progress]] = {}
         for key, stage in self.stages.items():
             table.setdefault(stage.kind.name, Counter())[self.state[key]] += 1

@@ -1,7 +1,7 @@
 """Garbage: files in a store that no record names.
 
-Runs that were cut off leave whole data files, temporary files and leases behind; damaged artifacts lie in the
-quarantine. None of it is ever read as a result. Only files under the store's own layout are looked at.
+Interrupted runs leave whole data files, temporary files and leases behind; records of damaged artifacts are in the
+quarantine. None of these is ever read as a result. Only files within the store's own layout are considered.
 """
 
 from collections.abc import Collection
@@ -17,7 +17,8 @@ from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
 def find(store: Store, dead: Collection[str] | None = None) -> list[Blob]:
     """Return every file that no record names, by name.
 
-    Of the files of drivers those count that are among `dead`; left out, those whose process is gone from this machine.
+    A driver's file is garbage if it is in `dead`. If `dead` is None, it is garbage if it is damaged or that driver's
+    process on this machine is gone.
     """
     blobs = store.blobs.under()
     folders = {f"{place.stage}/{place.key}": place for place in store.places()}
@@ -27,18 +28,18 @@ def find(store: Store, dead: Collection[str] | None = None) -> list[Blob]:
 
 
 def _kept(store: Store, place: Place) -> list[str]:
-    """Return the files at `place` that are worth keeping: all, where the record is damaged and nobody can tell."""
+    """Return the files at `place` that are not garbage: all, if the record is damaged and does not tell."""
     try:
         record = store.peek(place)
     except CorruptArtifact:
         return [blob.name for blob in store.blobs.under(f"{place.stage}/{place.key}")]
     if record is None:
-        return [place.file(FAILURE)]  # how a stage failed stays on record until it succeeds
+        return [place.file(FAILURE)]  # the note of a failure is kept until the stage succeeds
     return [place.file(name) for name in (RECORD, *(entry.blob for entry in record.files))]
 
 
 def _is_ours(blob: Blob, artifacts: set[str]) -> bool:
-    """Return whether `blob` lies where the store puts its files, or is one of its temporary files."""
+    """Return whether `blob` is where the store puts its files, or is one of its temporary files."""
     folder, _, name = blob.name.rpartition("/")
     if name.startswith(TEMPORARY) and (folder == "" or folder.startswith(("attempts/", "sweeps/"))):
         return True
@@ -46,12 +47,12 @@ def _is_ours(blob: Blob, artifacts: set[str]) -> bool:
 
 
 def collect(store: Store) -> tuple[list[Blob], list[Driver]]:
-    """Delete all garbage; return what it was, or nothing and the drivers that are using the store.
+    """Delete all garbage and return it; if drivers use the store, delete nothing and return these drivers.
 
-    While this is at work it is a driver itself: a run that starts meanwhile waits for its end, and would otherwise take
-    over files of an earlier run that are about to be deleted. A run that was killed on another machine shows by its
-    counter, which may take `drivers.STALE_SECONDS`. Raises StoreFailed where this process stood still for so long that
-    a run took it for dead: then it deletes nothing more.
+    During the collection this process is a driver itself: a run that starts in the meantime waits for its end. If it
+    did not wait, it would take over files of an earlier run that are about to be deleted. A run that was killed on
+    another machine is recognised by its counter, which may take `drivers.STALE_SECONDS`. Raises StoreFailed if this
+    process was suspended for so long that a run took it for dead; then it deletes nothing more.
     """
     with Heart(store.blobs, "gc") as heart:
         busy, dead = drivers.survey(store.blobs, heart)
@@ -59,7 +60,7 @@ def collect(store: Store) -> tuple[list[Blob], list[Driver]]:
         for blob in garbage:
             heart.check_permit()
             store.blobs.delete(blob.name)
-        # A run that starts now puts its file among those of the drivers, whatever becomes of the other folders.
+        # A run that starts now writes into the drivers' folder, so that folder stays, whatever happens to the others.
         heart.check_permit()
         for folder in sorted({blob.name.rpartition("/")[0] for blob in garbage} - {drivers.FOLDER}, reverse=True):
             store.blobs.remove_empty(folder)

@@ -1,11 +1,13 @@
 """Leases: so that two runs on one store seldom do the same work twice.
 
-A stage that a driver has handed out carries the driver's name. Whoever finds such a name looks whether that driver
-lives; what a dead one held is taken over by writing the lease that follows its own, which one of several succeeds in.
+A driver that hands out a stage writes a lease with its name. A driver that finds a lease checks whether its holder is
+alive. If the holder is dead, the driver takes the lease over by writing the lease that follows it; if several drivers
+try, one succeeds.
 
-Whoever gives such a lease back removes the dead ones before it too, so that nobody takes them over once more.
+A driver that gives such a lease back also deletes the dead drivers' leases before it, so that they are not taken over
+once more.
 
-A lease saves work and guards nothing: what is committed is decided by the store alone.
+A lease saves work and protects nothing: the store alone decides what is committed.
 """
 
 import json
@@ -22,7 +24,7 @@ from nrf_ray.graph.store import LEASE, Store, place_of
 
 
 class Leases:
-    """The leases of one driver, as a context: it is known as alive while the context is open."""
+    """Context manager for the leases of one driver, which is known as alive while it is open."""
 
     def __init__(self, store: Store) -> None:
         self._blobs: Blobs = store.blobs
@@ -30,7 +32,7 @@ class Leases:
         self._watch = Watch()
         self._lease = json.dumps({"driver": self._heart.driver}).encode()
         self._held: dict[str, list[str]] = {}
-        """By the first lease of each stage that is ours or being taken: those of the dead, then our own."""
+        """Leases of each stage that is ours or being taken, by the first: those of dead drivers, then our own."""
 
     def __enter__(self) -> Self:
         self._heart.__enter__()
@@ -39,25 +41,25 @@ class Leases:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with ExitStack() as ending:  # all of it happens, whatever one part of it raises
+        with ExitStack() as ending:  # every part runs, even if another one raises
             ending.push(self._heart)
             for chain in self._held.values():
                 ending.callback(self._drop, chain)
 
     def take(self, stage: Stage) -> str | None:
-        """Take the lease of `stage`; return None, or who else works on it."""
+        """Take the lease of `stage` and return None, or return which other driver works on it."""
         first = place_of(stage).file(LEASE)
         chain = self._held[first] = [first]  # before it is written: a Ctrl-C may come at any moment
         while True:
             if self._blobs.put_new(chain[-1], self._lease):
                 if len(chain) == 1 or self._blobs.exists(chain[0]):
                     break
-                self._blobs.delete(chain.pop())  # the dead ones were removed this moment: who starts, starts anew
+                self._blobs.delete(chain.pop())  # the leases before it were just deleted: start again
                 del chain[1:]
                 continue
             lease = self._blobs.get(chain[-1])
             if lease is None:
-                continue  # it has been given back this moment
+                continue  # it has just been given back
             follower = _follower(chain[-1], lease)
             if lease == self._lease and not self._blobs.exists(follower):
                 break
@@ -69,20 +71,20 @@ class Leases:
         return None
 
     def took_over(self, stage: Stage) -> bool:
-        """Return whether the lease that we hold of `stage` follows that of a run that died with it."""
+        """Return whether our lease of `stage` follows the lease of a run that died holding it."""
         return len(self._held[place_of(stage).file(LEASE)]) > 1
 
     def release(self, stage: Stage) -> None:
-        """Give the lease of `stage` back, unless it is not ours any more."""
+        """Give the lease of `stage` back, unless it is no longer ours."""
         name = place_of(stage).file(LEASE)
         self._drop(self._held.get(name, [name]))
         self._held.pop(name, None)
 
     def _drop(self, chain: Sequence[str]) -> None:
-        """Delete our lease and those of the dead that it follows, unless it is not ours any more.
+        """Delete our lease and the dead drivers' leases before it, unless it is no longer ours.
 
-        The first goes first: once it is gone the others say nothing. Where ours was taken over it is what the lease of
-        somebody else follows, who will delete all of them.
+        Delete the first lease of the chain first: without it the later ones have no meaning. If another driver took our
+        lease over, delete nothing; that driver deletes the whole chain.
         """
         ours = chain[-1]
         if self._blobs.get(ours) == self._lease and not self._blobs.exists(_follower(ours, self._lease)):
@@ -91,7 +93,7 @@ class Leases:
 
 
 def running_elsewhere(store: Store, stage: Stage) -> str | None:
-    """Return who seems to be working on `stage` now, from one look, or None."""
+    """Return which driver seems to be working on `stage` now, without watching its counter, or None."""
     name = place_of(stage).file(LEASE)
     holder = None
     while (lease := store.blobs.get(name)) is not None:
@@ -101,7 +103,7 @@ def running_elsewhere(store: Store, stage: Stage) -> str | None:
 
 
 def _holder(blobs: Blobs, lease: bytes) -> Driver | None:
-    """Return the driver that wrote `lease`; None where its file is gone, or the lease says nothing."""
+    """Return the driver that wrote `lease`, or None if the driver's file is missing or damaged, or the lease is."""
     try:
         return driver_named(blobs, str(json.loads(lease)["driver"]))
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -109,5 +111,5 @@ def _holder(blobs: Blobs, lease: bytes) -> Driver | None:
 
 
 def _follower(name: str, lease: bytes) -> str:
-    """Return the name of the lease that takes `lease` over."""
+    """Return the name of the lease that takes over `lease`, which is called `name`."""
     return f"{name.rpartition('/')[0]}/lease-{digest(lease)[:16]}.json"

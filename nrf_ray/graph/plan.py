@@ -1,7 +1,7 @@
 """The plan: which stages the goals need, the state of each, and why.
 
-Nobody looks behind a stage that is committed: its ancestors do not matter any more. Everything else is listed in the
-order in which it could run.
+The inputs of a committed stage are not examined, because they no longer matter. All other stages are listed in an order
+in which they could run.
 """
 
 import enum
@@ -19,7 +19,7 @@ from nrf_ray.graph.store import FAILURE, LEASE, RECORD, Contents, Store, place_o
 
 
 class State(enum.StrEnum):
-    """What a stage is waiting for, if anything."""
+    """State of a stage in a plan."""
 
     CACHED = "cached"
     READY = "ready"
@@ -31,18 +31,18 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One stage of a plan."""
+    """Plan entry: one stage and its state."""
 
     stage: Stage
     state: State
     reason: str
     seconds: float
-    """Expected seconds on one core, or on one GPU where the stage asks for one; 0 where cached."""
+    """Expected seconds on one core, or on one GPU if the stage asks for one; 0 if cached."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps for the goals, inputs first."""
+    """All plan entries for the goals, inputs first."""
 
     steps: tuple[Step, ...]
 
@@ -51,7 +51,7 @@ class Plan:
         return {step.stage.key: step.seconds for step in self.steps if step.state is not State.CACHED}
 
     def cost(self, stage: Stage) -> float:
-        """Return the expected seconds of a stage, also of one that was not to run and has to."""
+        """Return the expected seconds of a stage, also of a stage that must run although the plan did not list it."""
         return self._seconds[stage.key] if stage.key in self._seconds else stage.cost()
 
     def todo(self) -> list[Stage]:
@@ -70,15 +70,15 @@ class Plan:
 def make_plan(
     goals: list[Stage], store: Store, *, held: Contents | None = None, cost: Callable[[Stage], float] = Stage.cost
 ) -> Plan:
-    """Return the plan for `goals` against what `store` holds; changes nothing.
+    """Return the plan for `goals`, given the contents of `store`; change nothing.
 
-    `held` is what the store lists, where that is known already; `cost` says what a stage is expected to take.
+    `held` is the listing of the store, if it is known already; `cost` returns the expected seconds of a stage.
     """
     held = store.contents() if held is None else held
     records = _look_up(goals, store, held)
     steps: list[Step] = []
     stuck: dict[Key, str] = {}
-    """By key, the title of the stage that failed before and stands behind a stage; of itself, where it failed."""
+    """By the key of a failed or blocked stage, the title of the failed stage: its own, or of one that it needs."""
     for stage in walk(goals):
         if stage.key not in records:
             continue
@@ -94,7 +94,7 @@ def make_plan(
 
 
 def _look_up(goals: list[Stage], store: Store, held: Contents) -> dict[Key, Record | None]:
-    """Return the record of each stage, for the goals and for what those that have none need in turn."""
+    """Return the record of each goal and, recursively, of the inputs of stages without a record; None if missing."""
     records: dict[Key, Record | None] = {}
     todo = {stage.key: stage for stage in goals}
     while todo:
@@ -109,16 +109,16 @@ def _look_up(goals: list[Stage], store: Store, held: Contents) -> dict[Key, Reco
 def _cached_reason(stage: Stage, record: Record) -> str:
     built = f"built in {record.seconds:.1f} s"
     if record.provenance.get("source_form", 1) != FORM:
-        return f"{built}; its digest of the code is of an older form, not comparable"
+        return f"{built}; its code digest has an older form and cannot be compared"
     if record.provenance["source_digest"] != source_digest(stage.kind.body):
-        return f"built by other code of {stage.kind.name}: raise its version if results change"
+        return f"built with different code of {stage.kind.name}: raise its version if results change"
     return built
 
 
 def _open_state(
     stage: Stage, store: Store, records: Mapping[Key, Record | None], notes: Set[str], stuck: dict[Key, str]
 ) -> tuple[State, str]:
-    """Return state and reason of a stage that is not committed; note in `stuck` what it makes others wait for."""
+    """Return the state and reason of a stage that is not committed; add it to `stuck` if it failed or is blocked."""
     holder = running_elsewhere(store, stage) if LEASE in notes else None
     if holder is not None:
         return State.ELSEWHERE, holder

@@ -1,12 +1,12 @@
-"""On how many slots a stage runs: those of its workers, or a pool for the shards of a set.
+"""Number of slots that a stage runs on: one for each of its workers, or a pool of slots for the shards of a set.
 
-A pool gets all of its slots at once, and while it waits for them others stand empty; so a pool is no larger than it
-has to be. Two things say what it has to be. The work that is left: a set must be done, twice as early as need be,
-before the stages that use it are the last ones running. And the longest of the other stages: no set should take longer,
-since estimates are wrong, and then a set on few slots holds everything up. A set that all wait for gets every slot.
+A pool reserves all its slots at once, and free slots stay idle until it has them; so it is made as small as two limits
+allow. (1) Deadline: the set must be done, with a safety factor of 2, before the stages that use it are the only ones
+left. (2) Balance: no set should take longer than the longest other stage, because estimates are wrong and a set on few
+slots would then delay the run. A set that all remaining stages wait for gets every slot.
 
-In simulation (tests/benchmarks/schedule.py; four sweeps of the paper's size, ten seeds, 64 GPUs) pools over all slots,
-one at a time, took 27.4 hours and these 18.8.
+In simulation (tests/benchmarks/schedule.py; four sweeps of the paper's size, ten seeds, 64 GPUs), pools over all slots,
+one at a time, took 27.4 hours; pools of these sizes took 18.8 hours.
 """
 
 import math
@@ -15,11 +15,11 @@ from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.stage import Stage, shards_of, workers_of
 
 MARGIN = 2.0
-"""How much faster a set is made than would do if every estimate were right."""
+"""Safety factor: how much faster a set is made than would suffice if every estimate were right."""
 
 
 def pool_size(stage: Stage, frontier: Frontier, slots: int) -> int:
-    """Return on how many of `slots` slots the shards of `stage` are made; 1 where a pool would gain nothing."""
+    """Return how many of `slots` slots make the shards of `stage`; 1 if a pool would gain nothing."""
     shards = shards_of(stage)
     most = min(shards, slots)
     if most <= 1:

@@ -1,8 +1,8 @@
-"""Who this process is, and whether a process that was seen before still runs.
+"""Identity of this process, and whether a process that was seen before still runs.
 
-A process id alone says little: ids are used again, and another machine, another boot or another container has its own.
-So a process is its id, when it started by the system's own count (which no change of the clock moves), and the one
-running system in which both mean something.
+A process id alone is not unique: ids are reused, and each machine, boot and container has its own. So a process is
+identified by its id, its start time by the system's own count (which no change of the clock affects), and the running
+system in which both are valid.
 """
 
 import os
@@ -18,18 +18,18 @@ _NAMESPACE = Path("/proc/self/ns/pid")
 
 @cache
 def machine() -> str:
-    """Return a name for what process ids belong to: one boot of one machine, and one container of it."""
+    """Return a name for the system in which process ids are valid: one boot of one machine, and one container of it."""
     if not (_BOOT.is_file() and _NAMESPACE.exists()):  # not Linux
         return f"{platform.node()} {psutil.boot_time():.0f}"
     return f"{_BOOT.read_text().strip()} {_NAMESPACE.stat().st_ino}"
 
 
 def started(pid: int) -> str | None:
-    """Return when the process `pid` of this machine started, as the system counts; None where none runs."""
+    """Return when the process `pid` of this machine started, as the system counts, or None if it does not run."""
     if not _BOOT.is_file():
         return _started_elsewhere(pid)
     try:
-        # proc(5): the name may hold anything, so fields count from the last bracket; state is first, the start 20th.
+        # proc(5): the name may contain anything, so count fields from the last bracket: state is first, the start 20th.
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -45,6 +45,6 @@ def _started_elsewhere(pid: int) -> str | None:
 
 
 def identity() -> dict[str, str | int]:
-    """Return what tells this process from every other one; `host` is for people."""
+    """Return the values that together identify this process among all others; `host` is only for people."""
     pid = os.getpid()
     return {"host": platform.node(), "machine": machine(), "pid": pid, "started": str(started(pid))}

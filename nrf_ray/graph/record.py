@@ -1,8 +1,8 @@
 """The record of an artifact: the one file that makes it exist.
 
-It says what the artifact is (stage, version, config, input keys), which files hold it (size and sha256 of each), what
-was measured, and how it came about (provenance). Everything but the provenance is the same on every run of the stage.
-The text carries its own checksum, so a damaged record is noticed like any other damaged file.
+It contains what the artifact is (stage, version, config, input keys), its files (size and sha256 of each), the metrics,
+and how it was made (provenance). Everything but the provenance is the same on every run of the stage. The text includes
+its own checksum, so a damaged record is noticed like any other damaged file.
 """
 
 import dataclasses
@@ -34,27 +34,27 @@ class FileEntry:
     """One data file of an artifact."""
 
     name: str
-    """What the stage calls it: no path."""
+    """Name that the stage gives the file; not a path."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     sha256: str
-    """Of its bytes."""
+    """sha256 of the file's contents."""
     copy: int = field(default=0, compare=False)
-    """Under which of its names it lies: 0 is `name`; above, where other bytes were there first (`Store.write`)."""
+    """Number of its stored name: 0 is `name`; above 0 if files with other bytes were there first (`Store.write`)."""
 
     @property
     def blob(self) -> str:
-        """What it is called in the artifact's folder."""
+        """Name of the file in the artifact's folder."""
         return blob_name(self.name, self.copy)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the entry as it stands in a record."""
+        """Return the entry as it is stored in a record."""
         found: dict[str, Json] = {"name": self.name, "size": self.size, "sha256": self.sha256}
         return found | ({"copy": self.copy} if self.copy else {})
 
 
 def blob_name(name: str, copy: int) -> str:
-    """Return where the data file `name` lies in its artifact's folder when `copy` files of other bytes came before."""
+    """Return the name in its artifact's folder of the data file `name` if `copy` files with other bytes came before."""
     stem, dot, ending = name.rpartition(".")
     return (f"{stem}~{copy}.{ending}" if dot else f"{name}~{copy}") if copy else name
 
@@ -66,7 +66,7 @@ def is_file_name(name: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All that is known of one committed artifact."""
+    """Description of one committed artifact: identity, files, metrics, provenance."""
 
     stage: str
     version: int
@@ -85,7 +85,7 @@ class Record:
 
     @classmethod
     def from_bytes(cls, data: bytes, stage: str, key: str) -> "Record":
-        """Return the record in `data`, or raise CorruptArtifact where it is not the one that was written."""
+        """Return the record in `data`; raise CorruptArtifact if it is not the record that was written."""
         try:
             body = json.loads(data)
             checksum = body.pop("checksum")
@@ -98,14 +98,14 @@ class Record:
         if checksum != found or (record.stage, record.key) != (stage, key):
             raise CorruptArtifact(stage, key, "its record does not match its own checksum or place")
         if not well_formed:
-            raise CorruptArtifact(stage, key, "its record has fields that no record has, or of another type")
+            raise CorruptArtifact(stage, key, "its record lacks a field, or has one of the wrong type")
         if not all(is_file_name(entry.name) for entry in record.files):
-            raise CorruptArtifact(stage, key, "its record names files that no stage writes")
+            raise CorruptArtifact(stage, key, "its record has file names that no stage can write")
         return record
 
     @property
     def seconds(self) -> float:
-        """How long the work took."""
+        """Seconds that the work took."""
         return float(self.provenance["seconds"])
 
 
@@ -122,7 +122,7 @@ def record_of(stage: Stage, files: list[FileEntry], metrics: Metrics, seconds: f
         provenance={
             "label": stage.label,
             "seconds": round(seconds, 4),
-            # How long a set of several shards takes says nothing without the size of its pool.
+            # The time that a set of several shards takes means nothing without the size of its pool.
             "expected_seconds": round(stage.cost(), 3) if shards_of(stage) == 1 else None,
             "arch": arch_of(stage),
             "started": started,
@@ -137,14 +137,14 @@ def record_of(stage: Stage, files: list[FileEntry], metrics: Metrics, seconds: f
 
 
 def arch_of(stage: Stage) -> str | None:
-    """Return the network that a stage works with: what its config or else that of an input calls `arch`."""
+    """Return the network that a stage works with: `arch` of its config, or else of the config of an input, or None."""
     named = (getattr(handle.config, "arch", None) for handle in (stage, *stage.inputs.values()))
     return next((str(arch) for arch in named if arch), None)
 
 
 @lru_cache
 def launch_provenance() -> dict[str, Any]:
-    """Return what is known of this process: machine, versions, code revision. Looked up once; holds no secrets."""
+    """Return the machine, versions and code revision of this process. Computed once; contains no secrets."""
     return {
         "host": platform.node(),
         "machine": platform.machine(),
@@ -170,25 +170,25 @@ def _version(package: str) -> str | None:
 
 
 def cpuinfo() -> list[str]:
-    """Return the lines that Linux has on this machine's processors; none on other systems."""
+    """Return the lines of /proc/cpuinfo, which describe the processors; empty on systems other than Linux."""
     told = Path("/proc/cpuinfo")
     return told.read_text().splitlines() if told.is_file() else []
 
 
 def _processor() -> str:
-    """Return the CPU's model name where the system tells it."""
+    """Return the CPU's model name, or "unknown" if the system does not give it."""
     return next((line.partition(":")[2].strip() for line in cpuinfo() if line.startswith("model name")), "unknown")
 
 
 def accelerators() -> list[str]:
-    """Return the models of the NVIDIA GPUs of this machine, as its driver tells them, without loading a library."""
+    """Return the models of this machine's NVIDIA GPUs from their driver's files, without loading a library."""
     texts = (path.read_text() for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")))
     lines = (line.partition(":") for text in texts for line in text.splitlines())
     return [value.strip() for name, _, value in lines if name.strip() == "Model"]
 
 
 def _revision() -> dict[str, Any]:
-    """Return the commit of the code and whether it had been changed since, or Nones outside a checkout."""
+    """Return the commit of the code and whether tracked files differ from it; both None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}

@@ -1,8 +1,8 @@
-"""When each stage of a plan would run: the real frontier, on a clock that only counts.
+"""Simulation of when each stage of a plan would run, with the real frontier and a simulated clock.
 
-This is what a run does, without Ray and without work. A free slot takes the ready stage with the longest work behind
-it; the driver hands out one stage after the other. No schedule is shorter than the longest chain of stages, nor than
-all work spread evenly over the slots; how near a run can come to that is what the simulation says, in milliseconds.
+It does what a run does, without Ray and without work. A free slot takes the ready stage that starts the longest chain
+of work; the driver hands out one stage after another. No schedule is shorter than the longest chain of stages, or than
+all work spread evenly over the slots. The simulation takes milliseconds to show how close a run can come to that.
 """
 
 import heapq
@@ -17,17 +17,17 @@ from nrf_ray.graph.pools import width
 from nrf_ray.graph.stage import Stage, shards_of, workers_of
 
 Seconds = Callable[[Stage], float]
-"""What a stage takes on one slot."""
+"""Function that returns the seconds of a stage on one slot."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """One stage of a schedule."""
+    """Slots and times of one stage in a schedule."""
 
     stage: Stage
-    """What runs."""
+    """The stage that runs."""
     slots: tuple[int, ...]
-    """Where: one slot, or as many as the pool that makes its shards has actors."""
+    """Its slots: one, one for each of its workers, or one for each actor of the pool that makes its shards."""
     start: float
     """Seconds from the start of the run."""
     end: float
@@ -36,12 +36,12 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What runs where and when."""
+    """Slots and times of all stages of a plan."""
 
     spans: tuple[Span, ...]
-    """Every stage once, in the order of their starts."""
+    """Every stage once, in the order of start times."""
     slots: int
-    """How many there are."""
+    """Number of slots."""
 
     @property
     def wall(self) -> float:
@@ -55,11 +55,11 @@ class Schedule:
 
     @property
     def tail(self) -> float:
-        """When the last stage was handed out: whatever falls free from there on stays free."""
+        """Seconds until the last stage starts: slots that become free after that stay free."""
         return max((span.start for span in self.spans), default=0.0)
 
     def utilisation(self, start: float = 0.0, end: float | None = None) -> float:
-        """Return the share of the slots' time from `start` to `end` (the end of the run) that they work."""
+        """Return the share of the slots' time from `start` to `end` (by default the run's end) in which they work."""
         end = self.wall if end is None else end
         if end <= start:
             return 1.0
@@ -76,13 +76,13 @@ def simulate(
     handout: float = 0.0,
     ahead: int = 0,
 ) -> Schedule:
-    """Return how the stages `todo` (inputs first) run on `slots` slots.
+    """Return the schedule of the stages `todo` (inputs first) on `slots` slots.
 
-    `cost` is what they are expected to take, by which the frontier orders them; `takes` what they take in truth, where
-    that differs. The driver needs `handout` seconds for each stage and does one after the other; a slot waits for it.
-    So many stages are chosen `ahead` of a free slot, as Tune does: what gets ready later cannot overtake them. A stage
-    of several shards takes the slots of its pool at once, and one of several workers a slot for each (or all there
-    are); until it has them nothing else starts.
+    `cost` returns the expected seconds of a stage, by which the frontier orders stages; `takes` returns its actual
+    seconds, if they differ. The driver needs `handout` seconds for each stage, one after another, and the stage's slot
+    waits for the driver. `ahead` stages are chosen before a slot is free, as Tune does; stages that become ready later
+    cannot overtake them. A stage of several shards takes all slots of its pool at once, and a stage of several workers
+    takes a slot for each worker (or all slots, if there are fewer); until it has them, nothing else starts.
     """
     takes = cost if takes is None else takes
     frontier = Frontier(todo, cost)
@@ -110,14 +110,15 @@ def simulate(
 def lower_bound(todo: list[Stage], slots: int, cost: Seconds = Stage.cost) -> float:
     """Return the seconds that no schedule of `todo` (inputs first) on `slots` slots can beat.
 
-    It is the longest chain of stages, each set made on as many slots as it has shards, or all work spread evenly.
+    It is the larger of two: the longest chain of stages, each set made on as many slots as it has shards; and all work
+    spread evenly over the slots.
     """
     work = sum(cost(stage) * min(slots, workers_of(stage)) for stage in todo)
     return max(longest_chain(todo, slots, cost), work / slots)
 
 
 def longest_chain(todo: Iterable[Stage], slots: int, cost: Seconds = Stage.cost) -> float:
-    """Return the seconds of the longest chain among the stages `todo` (inputs first) when nothing else runs."""
+    """Return the seconds of the longest chain among the stages `todo` (inputs first) if nothing else runs."""
     ends: dict[Key, float] = {}
     for stage in todo:
         before = max((ends.get(handle.key, 0.0) for handle in stage.inputs.values()), default=0.0)
@@ -126,5 +127,5 @@ def longest_chain(todo: Iterable[Stage], slots: int, cost: Seconds = Stage.cost)
 
 
 def _rounds(shards: int, width: int) -> float:
-    """Return the share of a set's work that the busiest of `width` slots does: whole shards."""
+    """Return the share of a set's work that the busiest of `width` slots does, in whole shards."""
     return math.ceil(shards / width) / shards

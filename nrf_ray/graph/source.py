@@ -1,9 +1,9 @@
-"""A digest of the code that makes a stage's result, which is the same wherever that code lies.
+"""Code digest: a hash of the code that makes a stage's result, which does not depend on where that code is.
 
-It covers the stage's function and every definition of the same package that it uses, also through others and inside
-functions. Names of modules, import lines, module docstrings, comments and layout do not count, so code may move; what
-each name stands for counts, so a function of the same name that takes another's place is seen. The digest is recorded
-beside every artifact and never enters a key: when it has changed, `--plan` says so, and a test asks whether the stage's
+It covers the stage's function and every definition of the same package that it uses, also through other definitions and
+inside functions. Names of modules, import lines, module docstrings, comments and layout do not count, so code may move.
+What each name refers to counts, so if another function of the same name is used, the digest changes. The digest is
+stored in every record and never enters a key: if it has changed, `--plan` says so, and a test asks whether the stage's
 `version` should have been raised.
 """
 
@@ -19,69 +19,69 @@ from typing import Any, NamedTuple
 from nrf_ray.graph.canonical import digest
 
 FORM = 2
-"""How digests are made; those of two forms cannot be compared. Form 1 hashed whole modules under their names."""
+"""Form of the digests; digests of two forms cannot be compared. Form 1 hashed whole modules with their names."""
 MACHINERY = ("nrf_ray.graph", "nrf_ray.cluster", "nrf_ray.errors")
-"""Modules that carry stages but do not shape their results."""
+"""Modules that run stages but do not affect their results."""
 ALL, EFFECTS = "*", ""
-"""In place of a definition's name: everything that a module defines; what it does beside defining when imported."""
+"""In place of a definition's name: all that a module defines; what it does when imported, besides definitions."""
 
 Chain = tuple[str, ...]
-"""A name as code writes it, cut at its dots."""
+"""A name as written in code, split at its dots."""
 
 
 class _Place(NamedTuple):
-    """Where a definition stands."""
+    """Module and name of a definition."""
 
     module: str
     name: str
 
 
 class _Statement:
-    """A statement of a module, of which only what some digest needs is looked at."""
+    """A statement of a module; only what a digest needs of it is computed."""
 
     def __init__(self, node: ast.stmt, tables: list[symtable.SymbolTable]) -> None:
         self.node, self._tables = node, tables
 
     @cached_property
-    def read(self) -> "_Reader":
-        """What it uses; from then on its import lines are gone."""
-        reader = _Reader()
-        reader.visit(self.node)
+    def read(self) -> "_Visitor":
+        """Names that the statement uses; computing them removes its import lines."""
+        visitor = _Visitor()
+        visitor.visit(self.node)
         free = _header_names(self.node).union(*map(_free, self._tables))
-        reader.chains = {chain for chain in reader.chains if chain[0] in free or chain[0] in reader.imports}
-        return reader
+        visitor.chains = {chain for chain in visitor.chains if chain[0] in free or chain[0] in visitor.imports}
+        return visitor
 
     @cached_property
     def text(self) -> str:
-        """Its code without import lines, comments and layout."""
+        """Code of the statement without import lines, comments and layout."""
         assert self.read
         return ast.unparse(self.node)
 
 
 class _Module(NamedTuple):
-    """A module, taken apart."""
+    """A parsed module."""
 
     statements: dict[str, list[_Statement]]
-    """What binds each name, and under ALL and EFFECTS; statements of one name, as in branches, count together."""
+    """Statements by the name they bind, and under ALL and EFFECTS; a name may have several, as in branches."""
     imports: dict[str, Chain]
-    """The full names of what it imports, by the names that it uses."""
+    """Full names of what it imports, by the names that it uses for them."""
 
 
 class _Definition(NamedTuple):
-    """What of one definition counts."""
+    """The parts of a definition that its digest covers."""
 
     text: str
-    """Its code without import lines, comments and layout."""
+    """Code without import lines, comments and layout."""
     uses: tuple[tuple[str, _Place | str], ...]
-    """The names in it that it does not bind itself, with what each stands for."""
+    """Names in it that it does not bind itself, with what each refers to."""
 
 
 @cache
 def source_digest(function: Callable[..., object]) -> str:
-    """Return the sha256 over a function of a module and over all that it uses of its own package.
+    """Return the sha256 of a module's function together with all that it uses of its own package.
 
-    Definitions are numbered as they are met. Each is described by its text and by what its names stand for: the numbers
-    of definitions, or the full names of what belongs to other packages.
+    Definitions are numbered in the order in which they are found. Each is described by its text and by what its names
+    refer to: numbers of definitions, or full names of things in other packages.
     """
     places = [_Place(function.__module__, function.__name__)]
     numbers = {places[0]: 0}
@@ -98,20 +98,20 @@ def source_digest(function: Callable[..., object]) -> str:
 
 
 def digest_text(provenance: Mapping[str, Any]) -> str:
-    """Return the first digits of the digest in a record, and whether its form is another than today's."""
+    """Return the first digits of the digest in a record, with a remark if its form is not the current one."""
     text = str(provenance.get("source_digest"))[:12]
     return text if provenance.get("source_form", 1) == FORM else f"{text} (older form, not comparable)"
 
 
 def _meanings(module: str, chain: Chain, imports: dict[str, Chain]) -> Iterator[_Place | str]:
-    """Yield what a name used in `module` stands for: definitions, or its full name in another package."""
+    """Yield what a name used in `module` refers to: definitions, or its full name in another package."""
     name, *rest = chain
     found = _module(module)
     full = imports.get(name)
     if full is None and found is not None and name not in found.statements:
         full = found.imports.get(name)
         if full is None:
-            return  # a name of Python's own
+            return  # a built-in name
     if full is None:
         yield from _members(module, (name,))
     elif full[0] != module.partition(".")[0]:
@@ -121,7 +121,7 @@ def _meanings(module: str, chain: Chain, imports: dict[str, Chain]) -> Iterator[
 
 
 def _members(module: str, chain: Chain) -> Iterator[_Place | str]:
-    """Yield what `chain` stands for as an attribute of `module`, a module of our own package."""
+    """Yield what `chain` refers to as an attribute of `module`, a module of our own package."""
     if any(f"{module}.".startswith(f"{machine}.") for machine in MACHINERY):
         yield f"the machinery's {'.'.join(chain)}"
         return
@@ -143,9 +143,9 @@ def _members(module: str, chain: Chain) -> Iterator[_Place | str]:
 
 @cache
 def _module(name: str) -> _Module | None:
-    """Return a module of a package, or None where there is no such module.
+    """Return a parsed module of a package, or None if there is no such module.
 
-    The file is found by its path: the import system would run the packages above it, and with them torch.
+    The file is found by its path, because the import system would run the packages above it, and so import torch.
     """
     top, *parts = name.split(".")
     root = Path(importlib.import_module(top).__file__ or "").parent.joinpath(*parts)
@@ -203,7 +203,7 @@ DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def _parts(node: ast.stmt) -> Iterator[ast.stmt]:
-    """Yield a statement, or those in its branches where it has any; nothing that is inside a function or class."""
+    """Yield a statement or, if it has branches, the statements in them; nothing inside a function or class."""
     blocks = [getattr(node, name, ()) for name in ("body", "orelse", "handlers", "finalbody")]
     if isinstance(node, DEFINITIONS) or not any(blocks):
         yield node
@@ -213,7 +213,7 @@ def _parts(node: ast.stmt) -> Iterator[ast.stmt]:
 
 
 def _bound(node: ast.stmt) -> list[str]:
-    """Return the names that a simple statement or a definition binds, imports aside."""
+    """Return the names that a simple statement or a definition binds, except imported names."""
     if isinstance(node, DEFINITIONS):
         return [node.name]
     if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
@@ -222,7 +222,7 @@ def _bound(node: ast.stmt) -> list[str]:
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, Chain]:
-    """Return the full names of what an import line imports, by the names that it gives them."""
+    """Return the full names of what an import line imports, by the names that it binds."""
     if isinstance(node, ast.ImportFrom):
         origin = (node.module or "").split(".")  # the linter bans relative imports
         return {alias.asname or alias.name: (*origin, alias.name) for alias in node.names}
@@ -231,7 +231,7 @@ def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, Chain]:
 
 
 def _imported_for_effect(tree: ast.Module) -> list[str]:
-    """Return what a module imports and neither uses nor passes on (`import x as x`) nor needs for types alone."""
+    """Return the names that a module imports, but neither uses nor re-exports (`import x as x`) nor needs for types."""
     nodes = [part for node in tree.body if not _is_about(node, "TYPE_CHECKING") for part in _parts(node)]
     lines = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
     passed_on = {alias.asname for line in lines for alias in line.names if alias.asname == alias.name}
@@ -245,7 +245,7 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def _is_about(node: ast.stmt, name: str) -> bool:
-    """Return whether a statement is an `if` that asks for `name`."""
+    """Return whether a statement is an `if` whose condition uses `name`."""
     return isinstance(node, ast.If) and name in {
         found.id for found in ast.walk(node.test) if isinstance(found, ast.Name)
     }
@@ -263,33 +263,33 @@ def _header_names(node: ast.stmt) -> set[str]:
 
 
 def _free(table: symtable.SymbolTable) -> set[str]:
-    """Return the names that a function or class reads and does not bind itself, also in functions inside it."""
+    """Return the names that a function or class, or a function inside it, reads but does not bind itself."""
     names = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global() and symbol.is_referenced()}
     return names.union(*map(_free, table.get_children()))
 
 
-class _Reader(ast.NodeTransformer):
-    """Takes import lines out of code, and keeps them, and every name with the attributes that are read of it."""
+class _Visitor(ast.NodeTransformer):
+    """Visitor that removes import lines from code, and collects them and every name with the attributes read of it."""
 
     def __init__(self) -> None:
         self.imports: dict[str, Chain] = {}
         self.chains: set[Chain] = set()
 
     def visit_Import(self, node: ast.Import) -> None:
-        """Take it out."""
+        """Remove an import line and collect its names."""
         self.imports |= _imported(node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """Take it out."""
+        """Remove an import line and collect its names."""
         self.imports |= _imported(node)
 
     def visit_Name(self, node: ast.Name) -> ast.Name:
-        """Keep a name of which no attribute is read."""
+        """Collect a name of which no attribute is read."""
         self.chains.add((node.id,))
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.Attribute:
-        """Keep a name with attributes, as far as dots go."""
+        """Collect a name with the attributes that follow it by dots."""
         attributes, base = [node.attr], node.value
         while isinstance(base, ast.Attribute):
             attributes.append(base.attr)
@@ -301,7 +301,7 @@ class _Reader(ast.NodeTransformer):
         return node
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Keep blocks from being empty."""
+        """Visit a node, and put `pass` in its body if that became empty."""
         super().generic_visit(node)
         if getattr(node, "body", None) == []:
             node.body = [ast.Pass()]  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
 """Stages: pure functions of a frozen config and of the artifacts of other stages.
 
-`@stage(version=1)` turns a function body into a `StageKind`. Calling the kind with a config and with other stages as
-inputs builds a `Stage`, a handle with a key, and runs nothing. What the artifact *is* (kind, version, config, inputs)
-makes the key; where it runs (resources) and what people call it (label) never do.
+`@stage(version=1)` turns a function into a `StageKind`. Calling the kind with a config and with other stages as inputs
+builds a `Stage`, a handle with a key, and runs nothing. The key depends on what the artifact *is* (kind, version,
+config, inputs), never on where it runs (resources) or what it is called (label).
 
     @stage(version=1)
     def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Metrics: ...
@@ -24,25 +24,25 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import Key, key_of
 
 SCHEMA = 1
-"""Version of the store's layout and of how keys are made."""
+"""Version of the store's layout and of how keys are computed."""
 
 Metrics = Mapping[str, float | int | str | list[int] | None]
-"""What a stage measured: names and values, mostly numbers, the same on every run of the stage."""
+"""Metrics of a stage: names and values, mostly numbers, the same on every run of the stage."""
 
 SMALLEST_SHARE = 1e-4
-"""Ray counts resources in ten-thousandths: three shares of 0.3333 fill a GPU."""
+"""Smallest share of a GPU: Ray counts resources in ten-thousandths, so three shares of 0.3333 fill a GPU."""
 
 RESERVED_NAMES = {"attempts", "drivers", "logs", "quarantine", "sweeps"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one run of a stage holds while it works. Never part of a key."""
+    """Resources that one run of a stage holds while it works. Never part of a key."""
 
     cpus: float = 1.0
-    """CPU cores; torch gets as many threads."""
+    """CPU cores; torch uses as many threads."""
     gpus: float = 0.0
-    """GPUs: a whole number, or a share of which a whole number makes one GPU; above 0 the stage runs on CUDA."""
+    """GPUs: a whole number, or a share such that a whole number of shares fills a GPU; above 0, the stage uses CUDA."""
 
     def __post_init__(self) -> None:
         whole_or_share = 0 <= self.gpus <= 1 or (self.gpus < math.inf and self.gpus == int(self.gpus) > 0)
@@ -58,18 +58,18 @@ class Resources:
                 math.floor(1 / (n * SMALLEST_SHARE)) * SMALLEST_SHARE for n in (self.sharers + 1, self.sharers)
             )
             raise ConfigError(
-                f"stages that ask for {self.gpus:g} of a GPU leave a part of each GPU that none can use; ask for "
-                f"{less:.4g} ({self.sharers + 1} share a GPU) or {more:.4g} ({self.sharers} share one)"
+                f"{self.gpus:g} GPUs per stage would leave part of every GPU unused; ask for "
+                f"{less:.4g} ({self.sharers + 1} stages per GPU) or {more:.4g} ({self.sharers} per GPU)"
             )
 
     @property
     def sharers(self) -> int:
-        """How many stages that ask for a share of a GPU fit on one."""
+        """Number of stages with this share of a GPU that fit on one GPU."""
         return math.floor(1 / self.gpus + SMALLEST_SHARE)
 
     @property
     def device(self) -> str:
-        """The torch device that the request implies."""
+        """Torch device that the request implies."""
         return "cuda" if self.gpus > 0 else "cpu"
 
 
@@ -82,13 +82,13 @@ class StageKind:
     body: Callable[..., Metrics]
     config_type: type
     inputs: Mapping[str, bool]
-    """Input names; True where the input may be left out."""
+    """Input names; True if the input is optional."""
     cost: Callable[["Stage"], float]
-    """Expected seconds of one run on one core, or on one GPU where it asks for one; from the handle alone."""
+    """Function from a handle to the expected seconds of one run on one core, or on one GPU if it asks for one."""
     on_gpu: bool = True
-    """Whether it has any use for a GPU; a sweep that runs on GPUs gives it CPUs only where not."""
+    """Whether it can use a GPU; if not, a sweep that runs on GPUs gives it only CPUs."""
     gathers: bool = False
-    """Whether it takes further inputs, as many as there are, under any names."""
+    """Whether it takes any number of further inputs, under any names."""
 
     def __call__(self, config: Any, **inputs: "Stage | None") -> "Stage":
         """Return the handle of this stage for `config` and `inputs`; runs nothing."""
@@ -116,12 +116,12 @@ class Stage:
     config: Any
     inputs: Mapping[str, "Stage"]
     label: str = ""
-    """What people call it; in no key."""
+    """Name for people; in no key."""
     resources: Resources = field(default_factory=Resources)
-    """What it holds while it works; in no key."""
+    """Resources that it holds while it works; in no key."""
 
     def __post_init__(self) -> None:
-        # Made now, while the inputs have theirs: a bad config is refused where it is given, and no chain is too deep.
+        # Computed now, as the inputs have keys: a bad config is refused where it is given, and recursion stays shallow.
         _ = self.key
 
     @cached_property
@@ -139,32 +139,35 @@ class Stage:
 
     @property
     def title(self) -> str:
-        """The label, or else the kind and the start of the key."""
+        """The label, or else the kind and the first digits of the key."""
         return self.label or f"{self.kind.name} {self.key[:8]}"
 
     def named(self, label: str) -> "Stage":
-        """Return the same stage under a name for people."""
+        """Return the same stage with `label` as its name for people."""
         return dataclasses.replace(self, label=label)
 
     def cost(self) -> float:
-        """Expected seconds of one run, on one CPU core or on one GPU where it asks for one."""
+        """Return the expected seconds of one run, on one CPU core or, if it asks for one, on one GPU."""
         return self.kind.cost(self)
 
 
 def stage(
     *, version: int, cost: Callable[[Stage], float], on_gpu: bool = True
 ) -> Callable[[Callable[..., Metrics]], StageKind]:
-    """Make a stage kind of a function `(config, context, *, input: Artifact, ...) -> Metrics`.
+    """Make a stage kind from a function `(config, context, *, input: Artifact, ...) -> Metrics`.
 
     `version` is part of every key: raise it when the same config would now give another result.
-    `cost` returns the expected seconds of one run of a handle, on one core or on one GPU where it asks for one.
-    `on_gpu` is False where the body has no use for a GPU. A body with `**inputs: Artifact` takes any number of stages.
+    `cost` returns the expected seconds of one run of a handle, on one core or, if it asks for one, on one GPU.
+    `on_gpu` is False if the function cannot use a GPU. A function with `**inputs: Artifact` takes any number of stages.
     """
 
     def decorate(body: Callable[..., Metrics]) -> StageKind:
         name = body.__name__
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in RESERVED_NAMES:
-            raise ConfigError(f"a stage cannot be called {name!r}")
+            raise ConfigError(
+                f"a stage cannot be called {name!r}; use lower-case letters, digits and _, and not the name of another "
+                "folder of the store"
+            )
         config, _context, *declared = inspect.signature(body).parameters.values()
         inputs = [p for p in declared if p.kind is not p.VAR_KEYWORD]
         optional = {p.name: p.default is not inspect.Parameter.empty for p in inputs}
@@ -201,22 +204,22 @@ def walk(goals: list[Stage]) -> Iterator[Stage]:
 
 
 def is_sharded(stage: Stage) -> bool:
-    """Return whether a stage is of a kind that makes its artifact in shards, be it a single one."""
+    """Return whether a stage is of a kind that makes its artifact in shards, even if only in one."""
     return hasattr(stage.config, "num_shards")
 
 
 def shards_of(stage: Stage) -> int:
-    """Return in how many files a stage makes its artifact, each of which may be made in another process."""
+    """Return the number of files that a stage makes; each may be made in another process."""
     return int(getattr(stage.config, "num_shards", 1))
 
 
 def workers_of(stage: Stage) -> int:
-    """Return how many processes work on a stage together, all at once."""
+    """Return the number of processes that work on a stage together, at the same time."""
     return int(getattr(stage.config, "num_workers", 1))
 
 
 def _find_kind(module: str, name: str) -> StageKind:
     kind = getattr(importlib.import_module(module), name)
     if not isinstance(kind, StageKind):
-        raise ConfigError(f"{module}.{name} is no stage")
+        raise ConfigError(f"{module}.{name} is not a stage")
     return kind

@@ -1,12 +1,12 @@
 """The store: artifacts by stage and key.
 
-    <store>/<stage>/<key>/part-00000.parquet   data files first, each put if absent and never changed
-    <store>/<stage>/<key>/record.json          the record last, put if absent: without it there is no artifact
+    <store>/<stage>/<key>/part-00000.parquet   data files first, each written if absent and never changed
+    <store>/<stage>/<key>/record.json          the record last, written if absent: without it there is no artifact
     <store>/<stage>/<key>/failure.json         how the last run of the stage failed
     <store>/quarantine/...                     records of damaged artifacts, moved out of the way
     <store>/sweeps/<sweep>/...                 tables and reports, rebuilt from the records
 
-Every read is verified against the record. Where something does not match the record is quarantined, so the stage counts
+Every read is verified against the record. If something does not match, the record is quarantined, so the stage counts
 as never run and is built again.
 """
 
@@ -36,7 +36,7 @@ LEASE = "lease.json"
 
 
 class Place(NamedTuple):
-    """Where an artifact lies: stage name and key."""
+    """Address of an artifact in the store: stage name and key."""
 
     stage: str
     key: Key
@@ -47,14 +47,14 @@ class Place(NamedTuple):
 
 
 Contents = Mapping[Place, Set[str]]
-"""The names of the notes at each place that has any."""
+"""Names of the notes (record, failure, lease) at each place that has any."""
 
 READERS = 32
-"""Looks into an object store at once."""
+"""Number of simultaneous requests to an object store."""
 
 
 def place_of(stage: Stage) -> Place:
-    """Return where the artifact of `stage` lies."""
+    """Return the place of the artifact of `stage`."""
     return Place(stage.kind.name, stage.key)
 
 
@@ -66,13 +66,13 @@ class Leftover(NamedTuple):
     data: bytes
 
     def entry(self) -> FileEntry:
-        """Return its entry for the record of a run that takes it over."""
+        """Return the file's entry for the record of a run that takes it over."""
         return FileEntry(name=self.name, size=len(self.data), sha256=digest(self.data), copy=self.copy)
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A committed artifact to read from: its record, and its files, verified."""
+    """A committed artifact to read from: its record, and its files, which are verified when read."""
 
     store: "Store"
     record: Record
@@ -82,12 +82,12 @@ class Artifact:
         return [entry.name for entry in self.record.files]
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a data file, or raise CorruptArtifact after moving the damaged artifact away."""
+        """Return the bytes of a data file; if they are damaged, quarantine the record and raise CorruptArtifact."""
         return self.store.read(self.record, name)
 
 
 class Store:
-    """Artifacts at one local folder or object-store URI."""
+    """Artifacts in one local folder or at one object-store URI."""
 
     def __init__(self, blobs: Blobs) -> None:
         self.blobs = blobs
@@ -95,10 +95,10 @@ class Store:
 
     @classmethod
     def open(cls, uri: str, *, create: bool) -> "Store":
-        """Return the store at `uri`; with `create`, make one of an empty or missing folder.
+        """Return the store at `uri`; with `create`, make a store in an empty or missing folder.
 
-        Raises StoreError where `uri` is a file, holds other things, cannot be reached or written, or was made by a
-        newer nrf_ray. Without `create` a missing store reads as empty and nothing is written.
+        Raises StoreError if `uri` is a file, contains other things, cannot be reached or written, or was made by a
+        newer nrf_ray. Without `create`, a missing store reads as empty and nothing is written.
         """
         store = cls(Blobs(uri, create=create))
         marker = store.blobs.get(MARKER)
@@ -106,26 +106,26 @@ class Store:
             store._check_schema(marker)
         elif store.blobs.any():
             raise StoreError(
-                f"{uri} is not empty and is no nrf_ray store (it has no {MARKER}); choose an empty or a new place with "
-                "--store"
+                f"{uri} is not empty and is not an nrf_ray store (it has no {MARKER}); choose an empty or new folder "
+                "or URI with --store"
             )
         elif create:
             store._make()
         return store
 
     def _make(self) -> None:
-        """Put the marker, twice: the second time has to be refused, as everything rests on that."""
+        """Write the marker twice: the second write must be refused, because everything relies on that."""
         text = json.dumps({"schema": SCHEMA}).encode() + b"\n"
         self.blobs.put_new(MARKER, text)
         if self.blobs.put_new(MARKER, text):
             raise StoreError(
-                f"{self.uri} does not refuse to write what exists (If-None-Match), so two runs could mix their results "
-                "there; choose another service, or a newer version of it, with --store"
+                f"{self.uri} ignores conditional writes (If-None-Match) and overwrote an existing object, so two runs "
+                "could mix their results; use another storage service for --store, or a newer version of this one"
             )
 
     @property
     def is_there(self) -> bool:
-        """Whether anybody has made it yet."""
+        """Whether the store has been made."""
         return self.blobs.exists(MARKER)
 
     def _check_schema(self, marker: bytes) -> None:
@@ -135,7 +135,7 @@ class Store:
             raise StoreError(f"{self.uri}/{MARKER} is not readable; restore it or choose another --store") from error
         if schema > SCHEMA:
             raise StoreError(
-                f"the store {self.uri} has schema {schema}, made by a newer nrf_ray; this one knows up to {SCHEMA}: "
+                f"the store {self.uri} has schema {schema}, made by a newer nrf_ray; this one supports up to {SCHEMA}: "
                 "upgrade nrf_ray or choose another --store"
             )
 
@@ -144,12 +144,12 @@ class Store:
         return self.blobs.exists(place_of(stage).file(RECORD))
 
     def peek(self, place: Place) -> Record | None:
-        """Return the record at `place`, or None where nothing is committed; raise CorruptArtifact, change nothing."""
+        """Return the record at `place`, None if there is none; raise CorruptArtifact if damaged. Change nothing."""
         data = self.blobs.get(place.file(RECORD))
         return None if data is None else Record.from_bytes(data, place.stage, place.key)
 
     def record(self, place: Place) -> Record | None:
-        """Return the record at `place`, or None where nothing is committed; quarantine a damaged one."""
+        """Return the record at `place`, None if there is none; quarantine a damaged one and raise CorruptArtifact."""
         data = self.blobs.get(place.file(RECORD))
         try:
             return None if data is None else Record.from_bytes(data, place.stage, place.key)
@@ -167,7 +167,7 @@ class Store:
     def read(self, record: Record, name: str) -> bytes:
         """Return the verified bytes of the file `name` of a committed artifact."""
         if name not in (entry.name for entry in record.files):
-            raise MissingArtifact(f"{record.stage}/{record.key} has no file {name}, only what its record names")
+            raise MissingArtifact(f"{record.stage}/{record.key} has no file {name} in its record")
         problem = self._problem(record, name)
         if isinstance(problem, bytes):
             return problem
@@ -175,7 +175,7 @@ class Store:
         raise CorruptArtifact(record.stage, record.key, problem)
 
     def _problem(self, record: Record, name: str) -> bytes | str:
-        """Return the bytes of a file where they are as recorded, else what is wrong with them."""
+        """Return the bytes of a file if they are as recorded, else what is wrong with them."""
         entry = next(entry for entry in record.files if entry.name == name)
         data = self.blobs.get(Place(record.stage, record.key).file(entry.blob))
         if data is None:
@@ -187,11 +187,11 @@ class Store:
         return data
 
     def write(self, stage: Stage, name: str, data: bytes) -> FileEntry:
-        """Put a data file of an artifact that is being built; return its entry for the record.
+        """Write a data file of an artifact that is being built; return its entry for the record.
 
-        A file that is already there comes from another run: one that was cut off, or one that is at work on another
-        host this moment. It is never changed, so whichever record is committed tells the truth. The same bytes serve
-        both; other bytes go under the next free name, and what no record names in the end is garbage.
+        A file that is already there comes from another run: a run that was interrupted, or one that is working on
+        another host now. The file is never changed, so whichever record is committed is true. If the bytes are the
+        same, both runs use the file; other bytes get the next free name. Files that no record names are garbage.
         """
         if not is_file_name(name):
             raise StoreError(f"{name!r} cannot be the name of a file of an artifact")
@@ -212,9 +212,9 @@ class Store:
             yield Leftover(name, copy, data)
 
     def commit(self, record: Record) -> bool:
-        """Make the artifact exist; return False where another run has committed it already, whose record stands.
+        """Commit the artifact; return False if another run has committed it already, and keep that run's record.
 
-        Raises StoreFailed where a file is not there any more, as somebody may have removed it from outside.
+        Raises StoreFailed if a file is missing, for example because it was deleted from outside.
         """
         place = Place(record.stage, record.key)
         gone = [entry.name for entry in record.files if not self.blobs.exists(place.file(entry.blob))]
@@ -228,13 +228,13 @@ class Store:
         return won
 
     def note_failure(self, stage: Stage, error: str, trace: str) -> str:
-        """Keep how a run of `stage` failed; return where, or why that cannot be kept: a full disk hides no `error`."""
+        """Store how a run of `stage` failed; return where, or why it cannot be stored: a full disk hides no `error`."""
         name = place_of(stage).file(FAILURE)
         note = json.dumps({"error": error, "traceback": trace}, indent=1).encode() + b"\n"
         try:
             self.blobs.replace(name, note)
         except StoreFailed as problem:
-            return f"not noted: {problem}"
+            return f"not stored: {problem}"
         return self.path_of(name)
 
     def failure(self, stage: Stage) -> str | None:
@@ -243,10 +243,10 @@ class Store:
         return None if note is None else str(note.get("error"))
 
     def quarantine(self, record: Record) -> None:
-        """Set the record of a damaged artifact aside, so that it counts as never built.
+        """Move the record of a damaged artifact to the quarantine, so that the artifact counts as never built.
 
-        Its files stay, and whoever builds it again keeps those that are as they should be: no file is ever moved under
-        another run that may have come to the same conclusion, and may have built the artifact again since.
+        Its files stay, and the run that builds it again keeps the undamaged ones. Files are never moved, because
+        another run may have found the same damage and may have built the artifact again since.
         """
         place = Place(record.stage, record.key)
 
@@ -259,7 +259,7 @@ class Store:
         self._set_aside(place, is_it)
 
     def _set_aside(self, place: Place, is_it: Callable[[bytes], bool]) -> None:
-        """Move the record at `place` to the quarantine; where it is another by now, put that back."""
+        """Move the record at `place` to the quarantine; if another record is there by now, put it back."""
         now = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
         target = f"quarantine/{now}/{place.file(RECORD)}"
         self.blobs.move(place.file(RECORD), target)
@@ -269,14 +269,14 @@ class Store:
             self.blobs.delete(target)
 
     def places(self) -> Iterator[Place]:
-        """Yield the place of every artifact that has a folder, committed or not; other folders are not ours."""
+        """Yield the place of every artifact that has a folder, committed or not; skip folders that are not ours."""
         for stage in self.blobs.folders():
             for key in self.blobs.folders(stage) if stage not in RESERVED_NAMES else ():
                 if re.fullmatch("[0-9a-f]{64}", key):
                     yield Place(stage, Key(key))
 
     def contents(self) -> Contents:
-        """Return which notes (record, failure, lease) lie at each place, from one listing of the whole store."""
+        """Return which notes (record, failure, lease) each place has, from one listing of the whole store."""
         found: dict[Place, set[str]] = {}
         for blob in self.blobs.under():
             stage, _, rest = blob.name.partition("/")
@@ -286,13 +286,13 @@ class Store:
         return found
 
     def sound_records(self, places: Iterable[Place]) -> list[Record | None]:
-        """Return the record at each place, None where there is none or a damaged one; change nothing."""
+        """Return the record at each place, None if it is missing or damaged; change nothing."""
         return self.at_once(self._sound_record, places)
 
     def at_once(self, look: Callable[[S], T], items: Iterable[S]) -> list[T]:
-        """Return `look(item)` for each of `items`; in an object store, where each look takes its time, many at once.
+        """Return `look(item)` for each of `items`; in an object store, where each call is slow, many at once.
 
-        Raises what the first of them raises.
+        Raises what the first call that fails raises.
         """
         if self.blobs.root is not None:
             return [look(item) for item in items]
@@ -306,10 +306,10 @@ class Store:
             return None
 
     def problems(self, record: Record) -> list[str]:
-        """Return what is wrong with the files of a committed artifact; changes nothing."""
+        """Return what is wrong with the files of a committed artifact; change nothing."""
         found = (self._problem(record, entry.name) for entry in record.files)
         return [problem for problem in found if isinstance(problem, str)]
 
     def path_of(self, name: str) -> str:
-        """Return where a blob lies, for people: a path of a local store, else a URI."""
+        """Return where a blob is, for people: a path in a local store, else a URI."""
         return str(self.blobs.root / name) if self.blobs.root else f"{self.uri.rstrip('/')}/{name}"

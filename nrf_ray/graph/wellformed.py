@@ -1,7 +1,7 @@
-"""Whether the JSON of a record has the fields and types that whoever reads records relies on.
+"""Check that the JSON of a record has the fields and types that code that reads records relies on.
 
-A checksum says that a record is what somebody wrote; not that it was this program, or one that wrote what this one
-reads. Here every field is looked at once, so that no reader has to expect anything but what stands here.
+A checksum shows that a record is unchanged, not that this program wrote it, or a version of it with the same fields.
+Every field is checked once here, so code that reads records only has to handle the types listed here.
 """
 
 import sys
@@ -32,12 +32,12 @@ def _is_measured(value: Any) -> bool:
 
 
 def _all_are(check: Check, value: Any) -> bool:
-    """Return whether `value` is a list of which `check` holds for every item."""
+    """Return whether `value` is a list and `check` holds for each of its items."""
     return isinstance(value, list) and all(map(check, value))
 
 
 def _or_none(check: Check) -> Check:
-    """Return the check that None passes too."""
+    """Return a check that also accepts None."""
     return lambda value: value is None or check(value)
 
 
@@ -49,7 +49,7 @@ PROVENANCE: Mapping[str, Check] = {
     "threads": _is_whole,
     "host": _is_text,
 }
-"""What every record says of how it came about."""
+"""Provenance fields that every record has."""
 
 LATER: Mapping[str, Check] = {
     "label": _or_none(_is_text),
@@ -60,11 +60,11 @@ LATER: Mapping[str, Check] = {
     "processor": _is_text,
     "accelerators": lambda value: _all_are(_is_text, value),
 }
-"""What records say that are not of the first day."""
+"""Provenance fields that were added later, so that older records lack them."""
 
 
 def is_well_formed(body: Mapping[str, Any]) -> bool:
-    """Return whether every field of a record's JSON is of its type; which fields there are is for others to see."""
+    """Return whether every field of a record's JSON has its type; `Record.from_bytes` checks which fields there are."""
     inputs, metrics, files, provenance = (body.get(name) for name in ("inputs", "metrics", "files", "provenance"))
     return (
         _is_whole(body.get("version"))

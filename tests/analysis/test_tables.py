@@ -106,7 +106,7 @@ def test_what_is_no_store_of_ours_is_told(store, capsys, marker):
     store.put_new("notes.txt", b"mine")
     assert tables.load("transfer_grid", "results").empty
     out = capsys.readouterr().out
-    assert "newer nrf_ray" in out or "no nrf_ray store" in out
+    assert "newer nrf_ray" in out or "not an nrf_ray store" in out
 
 
 def test_the_store_is_beside_the_folder_by_default(monkeypatch):

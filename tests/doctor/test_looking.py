@@ -119,7 +119,7 @@ def test_a_folder_that_is_no_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"")
     problem = look_at_store(str(tmp_path)).problem
     assert problem is not None
-    assert "is no nrf_ray store" in problem
+    assert "is not an nrf_ray store" in problem
 
 
 def test_an_object_store_is_written_to_twice_and_left_as_it_was(

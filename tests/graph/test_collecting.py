@@ -124,7 +124,7 @@ def test_a_collection_that_was_frozen_deletes_nothing_that_a_run_has_taken_over(
         return found
 
     monkeypatch.setattr(garbage, "find", find_and_freeze)
-    with pytest.raises(StoreFailed, match=r"stood still for more than 45 s.* run nrf gc again"):
+    with pytest.raises(StoreFailed, match=r"was suspended for more than 45 s.* run nrf gc again"):
         collect(store)
     assert [content(store, stage)["files"] for stage in stages] == [{FILE: "first()"}, {FILE: "second()"}]
     assert store.blobs.under("drivers") == []
@@ -146,7 +146,7 @@ def test_at_most_one_file_is_lost_to_a_collection_that_was_frozen_while_it_delet
         real(name)
 
     monkeypatch.setattr(store.blobs, "delete", freeze_and_delete)
-    with pytest.raises(StoreFailed, match="stood still"):
+    with pytest.raises(StoreFailed, match="was suspended"):
         collect(store)
     damaged = [stage for stage in stages if store.problems(store.artifact(stage).record)]
     assert [place_of(stage).file(FILE) for stage in damaged] == frozen

@@ -63,7 +63,7 @@ def test_no_name_leads_out_of_a_store(tmp_path: Path, outside: Path, in_memory: 
         lambda: blobs.delete(name),
     ]
     for call in calls:
-        with pytest.raises(StoreError, match="is no name of a file in a store"):
+        with pytest.raises(StoreError, match="is not a file name in a store"):
             call()
     assert tree(tmp_path) == before
 

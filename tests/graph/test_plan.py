@@ -129,7 +129,7 @@ def test_other_code_is_said_and_does_not_make_it_run(store: Store, monkeypatch: 
     execute(a, store)
     monkeypatch.setattr(plan_module, "source_digest", lambda function: "0" * 64)
     assert states([a], store) == {
-        "a": (State.CACHED, "built by other code of toy: raise its version if results change")
+        "a": (State.CACHED, "built with different code of toy: raise its version if results change")
     }
     assert make_plan([a], store).todo() == []
 
@@ -140,7 +140,7 @@ def test_a_digest_of_an_older_form_is_no_other_code(store: Store, monkeypatch: p
     monkeypatch.setattr(plan_module, "FORM", 1 + plan_module.FORM)
     ((state, reason),) = states([a], store).values()
     assert state is State.CACHED
-    assert reason.endswith("; its digest of the code is of an older form, not comparable")
+    assert reason.endswith("; its code digest has an older form and cannot be compared")
 
 
 def test_the_same_stage_twice_is_one_step(store: Store):

@@ -57,8 +57,8 @@ def open_badly(uri: str = f"s3://{BUCKET}/p") -> str:
 @pytest.mark.parametrize(
     ("status", "code", "tries", "words"),
     [
-        (403, "AccessDenied", 1, "S3 denies it; see whether the credentials are right and may read and write there"),
-        (401, "InvalidToken", 1, "S3 denies it"),
+        (403, "AccessDenied", 1, "S3 denies access; check the credentials and their rights to read and write there"),
+        (401, "InvalidToken", 1, "S3 denies access"),
         (404, "NoSuchBucket", 1, "there is no such bucket; make it first"),
         (301, "PermanentRedirect", 1, "region"),
         (503, "SlowDown", 3, "503 Service Unavailable"),
@@ -82,8 +82,8 @@ def test_a_bucket_that_is_missing_is_said(s3_address: str):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"AWS_ALLOW_HTTP": None}, "its address is plain http; set AWS_ALLOW_HTTP=true where you trust the network"),
-        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "nothing answers there; see whether the address is right"),
+        ({"AWS_ALLOW_HTTP": None}, "its address is plain http; set AWS_ALLOW_HTTP=true if you trust the network"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "nothing answers there; check the address and the network"),
         (
             {"AWS_SECRET_ACCESS_KEY": None, "AWS_ACCESS_KEY_ID": None},
             "no credentials were found; set AWS_ACCESS_KEY_ID",

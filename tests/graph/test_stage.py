@@ -103,7 +103,7 @@ def test_pickling_keeps_label_resources_and_kind():
 
 def test_pickle_refuses_a_name_that_is_no_stage():
     fake = StageKind(name="node", version=1, body=node, config_type=Toy, inputs={}, cost=lambda handle: 0.0)
-    with pytest.raises(ConfigError, match=r"tests\.graph\.toys\.node is no stage"):
+    with pytest.raises(ConfigError, match=r"tests\.graph\.toys\.node is not a stage"):
         pickle.loads(pickle.dumps(fake))
 
 
@@ -115,10 +115,10 @@ def test_device_follows_from_the_request(gpus, device):
 @pytest.mark.parametrize(
     ("gpus", "remedy"),
     [
-        pytest.param(0.3, r"ask for 0\.25 \(4 share a GPU\) or 0\.3333 \(3 share one\)", id="0.1 of each GPU is lost"),
-        pytest.param(0.33, r"ask for 0\.25 \(4 share a GPU\) or 0\.3333 \(3 share one\)", id="a third, cut short"),
-        pytest.param(0.1667, r"ask for 0\.1666 \(6 share a GPU\) or 0\.2 \(5 share one\)", id="six are too many"),
-        pytest.param(0.6, r"ask for 0\.5 \(2 share a GPU\) or 1 \(1 share one\)", id="more than half"),
+        pytest.param(0.3, r"ask for 0\.25 \(4 stages per GPU\) or 0\.3333 \(3 per GPU\)", id="0.1 of each GPU is lost"),
+        pytest.param(0.33, r"ask for 0\.25 \(4 stages per GPU\) or 0\.3333 \(3 per GPU\)", id="a third, cut short"),
+        pytest.param(0.1667, r"ask for 0\.1666 \(6 stages per GPU\) or 0\.2 \(5 per GPU\)", id="six are too many"),
+        pytest.param(0.6, r"ask for 0\.5 \(2 stages per GPU\) or 1 \(1 per GPU\)", id="more than half"),
         pytest.param(1.5, "a share of one", id="one and a half"),
         pytest.param(0.00001, "smallest share", id="next to nothing"),
         pytest.param(-0.5, "a share of one", id="negative"),

@@ -77,7 +77,7 @@ def _marked(text: str):
     ("make", "words"),
     [
         pytest.param(_file, "is a file", id="a file"),
-        pytest.param(_foreign, "not empty and is no nrf_ray store", id="a folder of other things"),
+        pytest.param(_foreign, "not empty and is not an nrf_ray store", id="a folder of other things"),
         pytest.param(_marked('{"schema": 2}'), "schema 2, made by a newer nrf_ray", id="newer schema"),
         pytest.param(_marked("{"), "not readable", id="marker cut off"),
         pytest.param(_marked(""), "not readable", id="marker empty"),

@@ -189,7 +189,7 @@ def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(store, tmp_
 def test_a_training_by_several_workers_is_refused_in_a_single_process(store):
     stage = replace(SOURCE, config=replace(SOURCE.config, recipe=replace(SOURCE.config.recipe, workers=2)))
     assert stage.key != SOURCE.key
-    with pytest.raises(ConfigError, match="works in 2 processes at once, and this is one"):
+    with pytest.raises(ConfigError, match="needs 2 processes at once, and this is only one"):
         execute(stage, store)
 
 
