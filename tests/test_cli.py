@@ -76,7 +76,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *f
             id="ray client",
         ),
         pytest.param(
-            ("--address", "head"), r"'head' is no address of a cluster; give auto .*, or HOST:6379", id="host"
+            ("--address", "head"), r"'head' is not an address of a cluster; give auto .*, or HOST:6379", id="host"
         ),
         pytest.param(("--address", "127.0.0.1:1"), r"nothing answers at 127.0.0.1:1 ", id="nobody there"),
         pytest.param(("--no-such-flag",), r"[Uu]nknown option.*--no-such-flag", id="unknown flag"),

@@ -1,4 +1,4 @@
-"""Where the cluster is, and what cannot work there: said before ray is imported or anything is written."""
+"""Checks of the cluster's address and of the store for it, before ray is imported or anything is written."""
 
 import os
 import re
@@ -13,12 +13,12 @@ JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 def check_address(address: str | None, store_uri: str) -> str | None:
-    """Return the address to join, or None to start a local Ray; refuse what cannot work."""
+    """Return the address to join, or None to start a local Ray; raise ConfigError for what cannot work."""
     found = os.environ.get("RAY_ADDRESS") if address is None else address
-    if found is None or found == "local":  # as Ray has it
+    if found is None or found == "local":  # as in Ray
         return None
     if not found.strip():
-        raise ConfigError("the address of the cluster is empty; name one, or leave --address and RAY_ADDRESS out")
+        raise ConfigError("the address of the cluster is empty; give one, or leave --address and RAY_ADDRESS out")
     if found.startswith(("http://", "https://")):
         raise ConfigError(
             f"{without_secrets(found)} is the address of Ray's dashboard, which takes jobs: use it with "
@@ -33,14 +33,14 @@ def check_address(address: str | None, store_uri: str) -> str | None:
         )
     if found != "auto" and not re.fullmatch(r"[^\s/:]+:[0-9]{1,5}|\[[^\s/]+\]:[0-9]{1,5}", found):
         raise ConfigError(
-            f"{without_secrets(found)!r} is no address of a cluster; give auto on one of its nodes, or HOST:6379"
+            f"{without_secrets(found)!r} is not an address of a cluster; give auto on one of its nodes, or HOST:6379"
         )
     folder = folder_named(store_uri)
     if folder is not None and not folder.is_absolute():
         where = (
-            "a job works in a copy of its working directory, which is thrown away at its end"
+            "a job works in a copy of its working directory, which is deleted when the job ends"
             if JOB in os.environ
-            else f"the work runs on the cluster at {found}, where that is another folder"
+            else f"the work runs on the cluster at {found}, where it is another folder"
         )
         raise ConfigError(
             f"the store {store_uri} is relative, but {where}; give --store as an absolute path that all nodes share, "
@@ -50,7 +50,7 @@ def check_address(address: str | None, store_uri: str) -> str | None:
 
 
 def check_listening(address: str) -> None:
-    """Raise ClusterError where nothing answers at HOST:PORT; Ray itself would try for minutes."""
+    """Raise ClusterError if nothing answers at HOST:PORT; Ray itself would try for minutes."""
     host, separator, port = address.rpartition(":")
     if not separator or not port.isdigit():
         return

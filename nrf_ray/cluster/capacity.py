@@ -1,7 +1,8 @@
-"""What the cluster has at this moment.
+"""Resources of the cluster at this moment.
 
-Nodes come and go while a sweep runs, so nothing is counted once and kept: whoever wants to know how much can run, or
-whether a node was lost meanwhile, asks here. A look costs a call to Ray's head, so it is repeated at most every second.
+Nodes join and leave while a sweep runs, so resources are not counted once and kept: code that must know how much can
+run, or whether a node was lost in the meantime, asks here. Each answer costs a call to Ray's head node, so `now` reuses
+answers for a second.
 """
 
 import math
@@ -20,13 +21,13 @@ LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Node:
-    """What one living node has, in use or not."""
+    """CPUs and GPUs of one living node, in use or not."""
 
     cpus: float
     gpus: float
 
     def slots(self, request: Resources) -> int:
-        """Return how many runs with this request fit at once; a share of a GPU is never spread over two."""
+        """Return how many runs with this request fit at once; a share of a GPU is never split between two GPUs."""
         by_cpu = math.floor(self.cpus / request.cpus + SMALLEST_SHARE)
         if request.gpus == 0:
             return by_cpu
@@ -46,19 +47,19 @@ class Cluster:
         return sum(node.slots(request) for node in self.nodes.values())
 
     def check_can_meet(self, request: Resources, workers: int = 1) -> None:
-        """Raise ClusterError where no node can ever give what `request` asks for, or not to `workers` at once."""
+        """Raise ClusterError if no node can ever meet `request`, or the cluster cannot for `workers` at once."""
         slots = self.slots(request)
         if workers > 1 and 0 < request.gpus < 1:
             raise ClusterError(
                 f"workers of one training cannot share a GPU, and each would get {request.gpus:g} of one; give "
-                "--gpus-per-trial 1, or take a recipe of one worker"
+                "--gpus-per-trial 1, or use a recipe with one worker"
             )
         if slots >= workers:
             return
         if slots:
             raise ClusterError(
                 f"a training by {workers} workers needs {workers} x {request.cpus:g} CPUs and {request.gpus:g} GPUs at "
-                f"once, and the cluster has room for {slots}; add nodes, or take a recipe of fewer workers"
+                f"once, and the cluster has room for {slots}; add nodes, or use a recipe with fewer workers"
             )
         asked = f"a stage asks for {request.cpus:g} CPUs and {request.gpus:g} GPUs"
         if request.gpus and not any(node.gpus for node in self.nodes.values()):
@@ -83,7 +84,7 @@ def living_nodes() -> dict[str, Node]:
 
 
 class Capacity:
-    """The cluster as it is now, and what became of it since the run began."""
+    """The cluster as it is now, and its losses of nodes since the run began."""
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class Capacity:
             return self._cluster
 
     def lost_a_node_since(self, moment: float) -> bool:
-        """Return whether a node was lost after `moment`, on this object's clock; looks anew."""
+        """Return whether a node was lost after `moment`, on this object's clock; ask Ray again."""
         self.now(at_most_old=0.0)
         return self._last_loss >= moment
 

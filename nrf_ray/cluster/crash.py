@@ -1,7 +1,7 @@
-"""Where Python was when its process crashed.
+"""Tracebacks of crashed Python processes.
 
-A segmentation fault or an abort ends a process without an exception. While a stage works, Python's fault handler
-points at a file of its own; what is found there afterwards is the traceback of a crash.
+A segmentation fault or an abort ends a process without an exception. While a stage works, Python's fault handler writes
+to a file for that stage; text that is found there afterwards is the traceback of a crash.
 """
 
 import faulthandler
@@ -14,7 +14,7 @@ from nrf_ray.graph.canonical import Key
 
 @contextmanager
 def crash_trace(folder: str | None, key: Key, part: str = "") -> Iterator[None]:
-    """Keep a file in `folder` into which a crash writes; it is gone again where nothing crashed."""
+    """Keep a file in `folder` into which a crash writes its traceback; delete the file if nothing crashed."""
     if folder is None:
         yield
         return
@@ -30,13 +30,13 @@ def crash_trace(folder: str | None, key: Key, part: str = "") -> Iterator[None]:
 
 
 def take_trace(folder: str | None, key: Key) -> str:
-    """Return what crashes of the stage `key` left, and remove it; empty where there is nothing."""
+    """Return the tracebacks that crashes of the stage `key` left, and delete them; empty if there are none."""
     files = sorted(Path(folder).glob(f"{key}*.txt")) if folder else []
     return "\n".join(filter(None, map(_take, files)))
 
 
 def _take(path: Path) -> str:
-    """Return what a file holds, and remove it; empty where it is gone: workers that live end at any moment."""
+    """Return the text of a file, and delete it; empty if it is missing: living workers may end at any moment."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Learning curves as TensorBoard event files, one folder a training, for people who watch."""
+"""Learning curves as TensorBoard event files, one folder per training, for watching a run."""
 
 import re
 import shlex
@@ -15,19 +15,19 @@ from nrf_ray.sweep.sweep import Sweep
 
 
 def curves_folder(sweep: Sweep, store: Store) -> str | None:
-    """Return where the curves of a sweep lie; None in an object store, which has no files to append to."""
+    """Return the folder for the curves of a sweep; None in an object store, which has no files to append to."""
     return store.path_of(f"{sweep.folder()}/tensorboard") if store.blobs.root else None
 
 
 def curves_line(folder: str | None) -> str:
     """Return how to look at the curves in `folder`, or why there are none."""
     if folder is None:
-        return "no learning curves: TensorBoard's files grow as a training goes on, and blobs of an object store cannot"
+        return "no learning curves: TensorBoard appends to its files during training, and an object store cannot append"
     return f"learning curves: tensorboard --logdir {shlex.quote(folder)}"
 
 
 class CurveWriter:
-    """Takes `(step, values)` of one stage; opens its file with the first of them."""
+    """Writer of the learning curves of one stage; takes `(step, values)`, and opens its file at the first call."""
 
     def __init__(self, folder: str | None, stage: Stage) -> None:
         slug = re.sub(r"[^A-Za-z0-9._-]+", "_", stage.title)
@@ -39,7 +39,7 @@ class CurveWriter:
         if self._folder is None:
             return
         if self._writer is None:
-            # The name that tensorboardX gives ends with the second and the host: another process may have the same.
+            # tensorboardX's file names end with the second and the host: two processes may have the same name.
             self._writer = SummaryWriter(str(self._folder), filename_suffix=f".{uuid.uuid4().hex[:8]}")
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)

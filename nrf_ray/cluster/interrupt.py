@@ -1,8 +1,8 @@
-"""End soon, and without noise, when a person or a scheduler says so.
+"""Stop a command soon and quietly when a person or a scheduler sends a signal.
 
-The first Ctrl-C or SIGTERM (which is what `ray job stop` sends) unwinds the command as KeyboardInterrupt; from that
-moment a timer runs, because Ray may not let go. A second signal ends the process at once. Either way what is committed
-stays: Ray's processes die with this one, and the next run goes on from there.
+The first Ctrl-C or SIGTERM (which `ray job stop` sends) raises KeyboardInterrupt in the command. From that moment a
+timer runs, because Ray may block. A second signal ends the process at once. In both cases committed artifacts stay:
+Ray's processes die with this one, and the next run resumes from there.
 """
 
 import os
@@ -16,19 +16,19 @@ from typing import NoReturn
 from nrf_ray.errors import INTERRUPTED
 
 STOP_SECONDS = 2.5
-"""From the signal to the end by force; `ray job stop` kills after 3 seconds."""
+"""Seconds from the signal to the end by force; `ray job stop` kills after 3 seconds."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FORCED = b"stopped at once: what is finished is kept; run the same command again to go on from there\n"
 
 
 @contextmanager
 def stop_in_time() -> Iterator[None]:
-    """Raise KeyboardInterrupt in here at the first signal; if force is needed, say so on what is stderr now.
+    """Raise KeyboardInterrupt in this context at the first signal; if force is needed, say so on the present stderr.
 
-    After an interrupt the caller has to say that the command was stopped, and to end it; signals are ignored then.
+    After an interrupt the caller must print that the command was stopped, and end it; signals are ignored then.
     """
-    errors = os.dup(2)  # if the output is sent elsewhere in here, this line is not
-    last_word = threading.Lock()  # the thread that takes it, and keeps it, says how the command ended
+    errors = os.dup(2)  # a copy: if stderr is redirected in this context, the last line is not
+    last_word = threading.Lock()  # the thread that acquires it, and keeps it, says how the command ended
     timers: list[threading.Timer] = []
 
     def leave() -> NoReturn:
@@ -47,7 +47,7 @@ def stop_in_time() -> Iterator[None]:
         leave_later()
         raise KeyboardInterrupt
 
-    # A process that was told to ignore a signal (nohup, a job in the background) goes on ignoring it.
+    # A process that ignores a signal (nohup, a job in the background) keeps ignoring it.
     minded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.getsignal(number) for number in minded}
     for number in minded:
@@ -61,16 +61,16 @@ def stop_in_time() -> Iterator[None]:
             last_word.acquire()  # if `leave` has it, this waits until the process is gone
             for timer in timers:
                 timer.cancel()
-            leave_later()  # silently, since what is said now is the caller's
-            os.dup2(errors, 2)  # the interrupt may have come before the output was put back
+            leave_later()  # silently, since the caller prints the message now
+            os.dup2(errors, 2)  # the interrupt may have come before stderr was restored
         os.close(errors)
 
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Keep the handlers of signals although what is done in here puts its own in their place, as `ray.init` does.
+    """Restore the signal handlers after this context if code in it replaces them, as `ray.init` does.
 
-    Ray's ends the process by SystemExit with the number of the signal; that is handed to the handler of before.
+    Ray's handler raises SystemExit with the number of the signal; then the earlier handler gets that signal.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
 

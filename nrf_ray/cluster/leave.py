@@ -2,8 +2,8 @@
 
 When the interpreter shuts down, Ray's exit handlers, threads and C++ destructors still run. At times they crash
 (SIGSEGV, SIGABRT), or print a traceback if an interrupt left Ray half imported, although the command has ended and has
-said how. So a process in which Ray is loaded skips the shutdown. `session.connect` has stopped Ray before. If an
-interrupt left it half started, its processes die with this one: on Linux the kernel ends them, on macOS a process of
+said how. So a process in which Ray is loaded skips the shutdown. `session.connect` has stopped Ray by then. If an
+interrupt left Ray half started, its processes die with this one: on Linux the kernel ends them, on macOS a process of
 Ray's does. Only the agents of a raylet that was killed live on, for about a minute.
 """
 
@@ -26,7 +26,7 @@ def leave_with(command: Callable[[], int]) -> NoReturn:
         if stream is not None and not stream.closed:
             try:
                 stream.flush()
-            except OSError:  # nobody reads the pipe, or the disk is full
+            except OSError:  # the pipe has no reader, or the disk is full
                 code = code or 1
     os._exit(code)
 

@@ -1,7 +1,7 @@
-"""What a person sees while a sweep runs.
+"""Display of a running sweep in the terminal.
 
-On a terminal: one live table of stages by kind and state, with cells done, rate and time left. Elsewhere: one plain
-line every few seconds. When nothing has finished for a while, a line says what waits for what.
+On a terminal: one live table of stages by kind and state, with finished table rows, rate and time left. Elsewhere: one
+plain line every few seconds. If nothing has finished for a while, a line says which stages run and how many wait.
 """
 
 import threading
@@ -26,7 +26,7 @@ STALL_SECONDS = 60.0
 
 
 class LiveView:
-    """Shows the progress of a frontier until its context ends."""
+    """Display of the progress of a frontier until its context ends."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class LiveView:
         searcher: StageSearcher,
         free: Callable[[], str],
     ) -> None:
-        """`free` says what the cluster has left."""
+        """Prepare the display; `free` returns the free resources of the cluster as text."""
         self._console = console
         self._searcher = searcher
         self._frontier = searcher.frontier
@@ -65,19 +65,19 @@ class LiveView:
 
     @property
     def mean_slots(self) -> float:
-        """How many stages could run at once, on average since the view began."""
+        """Number of stages that could run at once, averaged over the time since the display began."""
         slots, ticks = self._slot_ticks
         return slots / ticks
 
     def line(self) -> str:
-        """Return where the run stands, in one line."""
+        """Return the progress of the run in one line."""
         done, total = _done(self._frontier), len(self._frontier.stages)
         elapsed = time.monotonic() - self._began
-        cells = sum(all(self._is_done(key) for key in keys) for keys in self._rows)
+        rows = sum(all(self._is_done(key) for key in keys) for keys in self._rows)
         parts = [
             f"{elapsed:4.0f} s",
             f"{done}/{total} stages",
-            f"{cells}/{len(self._rows)} cells",
+            f"{rows}/{len(self._rows)} table rows",
             f"{done / elapsed:.1f} stages/s" if elapsed > 1 else "starting",
             self._time_left(elapsed),
         ]

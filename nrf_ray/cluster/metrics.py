@@ -1,15 +1,15 @@
-"""What Prometheus can read of a run, from the metrics endpoint that Ray keeps on every node.
+"""Prometheus metrics of a run, from the metrics endpoint that Ray keeps on every node.
 
-    ray_nrf_stages{sweep, kind, state}       stages of the run by how far they are        (of the driver)
-    ray_nrf_cache_hits_total{sweep, kind}    stages that the plan found in the store      (of the driver)
-    ray_nrf_shards_total{sweep}              shards of the sets that were finished        (of the driver)
-    ray_nrf_images_total{sweep, work}        images trained on, attacked, predicted       (of each worker)
-    ray_nrf_pgd_steps_total{sweep}           gradient steps of attacks x images           (of each worker)
+    ray_nrf_stages{sweep, kind, state}       stages of the run, by state                  (from the driver)
+    ray_nrf_cache_hits_total{sweep, kind}    stages that the plan found in the store      (from the driver)
+    ray_nrf_shards_total{sweep}              finished shards of constructed sets          (from the driver)
+    ray_nrf_images_total{sweep, work}        images trained on, attacked, predicted       (from each worker)
+    ray_nrf_pgd_steps_total{sweep}           gradient steps of attacks x images           (from each worker)
 
-Rates are for the reader to take: `rate(ray_nrf_images_total[1m])`. The driver samples its stages on a thread of its
-own; a worker counts as it works, at microseconds a batch. So no stage waits for a metric. Ray collects every ten
-seconds, and what a process counted after that and before its end is lost: the last seconds of a pool of actors, and of
-a run. So shards, few and exact, are counted by the driver, when their set is done.
+Compute rates in Prometheus: `rate(ray_nrf_images_total[1m])`. The driver samples its stages on a separate thread; a
+worker counts as it works, which takes microseconds a batch. So no stage waits for a metric. Ray collects every ten
+seconds, and the counts of a process after its last collection are lost: those of the last seconds of a pool of actors,
+and of a run. So the driver counts shards, which are few and must be exact, when their set is done.
 """
 
 import threading
@@ -30,13 +30,13 @@ from nrf_ray.graph.stage import is_sharded, shards_of
 SAMPLE_SECONDS = 2.0
 
 METRICS: dict[str, tuple[type[Counter] | type[Gauge], str, tuple[str, ...]]] = {
-    "nrf_stages": (Gauge, "Stages of the run by how far they are.", ("sweep", "kind", "state")),
+    "nrf_stages": (Gauge, "Stages of the run, by state.", ("sweep", "kind", "state")),
     "nrf_cache_hits": (Counter, "Stages that the plan found in the store.", ("sweep", "kind")),
-    "nrf_shards": (Counter, "Shards of the constructed sets that were finished.", ("sweep",)),
+    "nrf_shards": (Counter, "Finished shards of constructed sets.", ("sweep",)),
     "nrf_images": (Counter, "Images trained on, attacked or predicted.", ("sweep", "work")),
     "nrf_pgd_steps": (Counter, "Gradient steps of attacks, times the images that each moved.", ("sweep",)),
 }
-"""Every metric: its kind, what it says, and its labels. Ray adds `ray_` before, and `_total` after a counter."""
+"""Every metric: type, description and labels. Ray adds the prefix `ray_`, and the suffix `_total` for counters."""
 
 
 def exported(name: str) -> str:
@@ -51,7 +51,7 @@ def _metric(name: str) -> Counter | Gauge:
 
 @contextmanager
 def stage_metrics(sweep: str, plan: Plan, frontier: Frontier) -> Iterator[None]:
-    """Publish how far the stages of a run are, until the context ends."""
+    """Publish the states of the stages of a run until the context ends."""
     hits = _metric("nrf_cache_hits")
     for kind, count in Count(s.stage.kind.name for s in plan.steps if s.state is State.CACHED).items():
         hits.inc(count, {"sweep": sweep, "kind": kind})
@@ -74,7 +74,7 @@ def stage_metrics(sweep: str, plan: Plan, frontier: Frontier) -> Iterator[None]:
 
 
 class _Sampler:
-    """Publishes how far the stages of a frontier are, each time that it is called."""
+    """Publisher of the states of the stages of a frontier; each call publishes them once."""
 
     def __init__(self, sweep: str, frontier: Frontier) -> None:
         self._sweep, self._frontier = sweep, frontier
@@ -88,7 +88,7 @@ class _Sampler:
         counts = Count((stages[key].kind.name, state) for key, state in states)
         for kind in {kind for kind, _ in counts}:
             for state in Progress:
-                # Also 0, since Prometheus keeps the last value that it heard.
+                # Also 0, since Prometheus keeps the last value that it received.
                 self._stages.set(counts[kind, state], {"sweep": self._sweep, "kind": kind, "state": state.value})
         finished = {key for key, state in states if state is Progress.DONE} - self._finished
         self._finished |= finished

@@ -1,11 +1,11 @@
-"""Train one network on several workers by Ray Train, inside what the trial has reserved.
+"""Train one network on several workers with Ray Train, in the resources that the trial has reserved.
 
 Ray Train makes a placement group of its own, beside the trial's. The trial would then hold nothing that it needs, and
 the workers would wait for room behind every other trial, for ever on a busy cluster. So the workers take the trial's
 own bundles: Tune counts them, reserves all or none, and there is no deadlock.
 
-A lost worker ends the attempt. The stage is handed out again, as any whose process was lost, and goes on from its last
-checkpoint in the store; Ray Train's own restarts and checkpoints are not used.
+A lost worker ends the attempt. The stage is handed out again, like any stage whose process was lost, and resumes from
+its last checkpoint in the store; Ray Train's own restarts and checkpoints are not used.
 """
 
 import tempfile
@@ -30,16 +30,16 @@ from nrf_ray.graph.stage import Resources
 T = TypeVar("T")
 
 TOLD = (ShardRaised, CorruptArtifact, MissingArtifact)
-"""What a worker that is still there fails with."""
+"""Errors of a worker that raised but was not lost."""
 COLLATERAL = ("gloo/", "NCCL", "Connection closed by peer", "Connection reset by peer")
-"""What is in the error of a worker whose peer is gone."""
+"""Texts in the error of a worker whose peer was lost."""
 
 
 def replicate_on_ray(work: Callable[[], T], workers: int, *, resources: Resources) -> T:
-    """Run `work()` in `workers` processes, each with `resources` out of the trial's placement group.
+    """Run `work()` in `workers` processes, each with `resources` from the trial's placement group.
 
-    Returns what the first returned. Raises CorruptArtifact or MissingArtifact where a worker did, ShardRaised where it
-    raised anything else, and PoolBroken where a worker was lost.
+    Returns the result of the first process. Raises CorruptArtifact or MissingArtifact if a worker did, ShardRaised if a
+    worker raised anything else, and PoolBroken if a worker was lost.
     """
     request = {name: amount for name, amount in (("CPU", resources.cpus), ("GPU", resources.gpus)) if amount}
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +63,7 @@ def replicate_on_ray(work: Callable[[], T], workers: int, *, resources: Resource
 
 
 def _told(work: Callable[[], T]) -> T:
-    """Return what `work` returns; what it raises keeps its traceback on the way out of the process."""
+    """Return what `work` returns; raise ShardRaised for its errors, to keep their traceback across processes."""
     try:
         return work()
     except (CorruptArtifact, MissingArtifact):
@@ -73,7 +73,7 @@ def _told(work: Callable[[], T]) -> T:
 
 
 def _cause(error: WorkerGroupError) -> Exception:
-    """Return what made the group fail: a worker that was lost, or what the first one to raise has raised."""
+    """Return why the group failed: a worker was lost, or the error of the lowest rank that raised one of its own."""
     failures: dict[int, Exception] = dict(sorted(error.worker_failures.items()))
     told = {rank: failure for rank, failure in failures.items() if isinstance(failure, TOLD)}
     own = [failure for failure in told.values() if not any(sign in str(failure) for sign in COLLATERAL)]
@@ -84,14 +84,14 @@ def _cause(error: WorkerGroupError) -> Exception:
 
 
 class _OwnBundles(DefaultPlacementGroupHandle):  # type: ignore[misc]  # ray has no types
-    """The trial's placement group, which outlives the workers."""
+    """Handle of the trial's placement group, which outlives the workers."""
 
     def shutdown(self) -> None:
-        """Leave it to the trial."""
+        """Do nothing: the group belongs to the trial."""
 
 
 class _InTrial(WorkerGroup):  # type: ignore[misc]
-    """Workers in the bundles of the trial after its own, which is the first."""
+    """Worker group in the trial's bundles after the first, which is the trial's own."""
 
     def _create_placement_group(self, scaling_config: Any, worker_group_context: Any) -> _OwnBundles:
         return _OwnBundles(get_current_placement_group())
@@ -110,7 +110,7 @@ class _Trainer(TorchTrainer):  # type: ignore[misc]
     """A TorchTrainer whose controller puts its workers into the trial's bundles."""
 
     def _create_default_callbacks(self) -> list[Any]:
-        """Return Ray's own, but for the one that removes the placement group at the end."""
+        """Return Ray's own callbacks except the one that removes the placement group at the end."""
         made = super()._create_default_callbacks()
         return [callback for callback in made if not isinstance(callback, PlacementGroupCleanerCallback)]
 

@@ -1,4 +1,4 @@
-"""Run what a sweep still needs: one Tuner, one trial a stage."""
+"""Run the missing stages of a sweep: one Tuner, one trial per stage."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -33,26 +33,26 @@ from nrf_ray.sweep.sweep import Sweep
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a run went."""
+    """Result of a run: states, times and slots."""
 
     frontier: Frontier
     seconds: Mapping[Key, float]
-    """What the work of each stage took that this run did, counted as its cost is: shards one after the other."""
+    """Seconds of work of each stage that this run did, counted like its cost: shards one after another."""
     slots: float
-    """Stages that could run at once, on average over the run."""
+    """Stages that could run at once, averaged over the run."""
 
     @property
     def work_seconds(self) -> float:
-        """Sum over the stages that this run did and over the slots that each had; not what others did meanwhile."""
+        """Seconds of work, summed over the stages that this run did (not other runs) and over the slots of each."""
         return sum(seconds * workers_of(self.frontier.stages[key]) for key, seconds in self.seconds.items())
 
     def overhead(self, wall_seconds: float) -> float:
-        """Return the share of the slots' time in which no stage worked: start-up, orchestration, the tail."""
+        """Return the share of the slots' time in which no stage worked: start-up, orchestration, the end of the run."""
         return 1.0 - self.work_seconds / (wall_seconds * self.slots)
 
 
 Watch = Callable[[StageSearcher], AbstractContextManager[object]]
-"""Makes a context in which somebody looks at what a searcher does."""
+"""Function that makes a context in which other code observes a searcher."""
 
 
 def run_sweep(
@@ -65,10 +65,10 @@ def run_sweep(
     console: Console,
     watch: Watch = nullcontext,
 ) -> Outcome:
-    """Run all stages of `plan` that are not committed; return how far each got.
+    """Run all stages of `plan` that are not committed; return the outcome.
 
-    Raises ClusterError before anything runs where the cluster cannot be reached or cannot meet a request, and where a
-    node has no memory left.
+    Raises ClusterError before anything runs if the cluster cannot be reached or cannot meet a request, and during the
+    run if a node runs out of memory.
     """
     todo = plan.todo()
     with connect(address) as dashboard, Leases(store) as leases:
@@ -99,10 +99,10 @@ def run_sweep(
         except RuntimeError as error:
             if not isinstance(error.__cause__, OutOfMemoryError):
                 raise
-            # Tune knows no such end of a process, and gives up as a whole.
+            # Tune does not expect this end of a process, and stops the whole run.
             raise ClusterError(
-                "Ray ended processes of this run because the memory of their node was nearly full; what is finished "
-                f"stays finished. Free some memory and run the same command again. Who used it is in {log}"
+                "Ray ended processes of this run because the memory of their node was nearly full; finished stages are "
+                f"kept. Free some memory and run the same command again. The processes that used it are in {log}"
             ) from error
         finally:
             searcher.stopped()

@@ -1,10 +1,10 @@
 """Tune's view of the graph: a searcher that hands out stages whose inputs are committed.
 
-Tune asks for a trial whenever it could start one; the answer is a stage that is ready, "not yet", or "nothing can
-follow". So whatever waits holds no resources. How much is handed out follows what the cluster has at that moment.
+Tune asks for a trial whenever it could start one; the answer is a ready stage, "not yet", or "no more". So waiting
+stages hold no resources. The number of stages handed out follows the resources of the cluster at that moment.
 
-What became of a stage is decided here too. One that raised has failed. One whose process was lost is handed out again,
-a few times; one whose node was lost, more often, since that is seldom its fault.
+The searcher also decides what follows the end of a stage. A stage that raised has failed. A stage whose process was
+lost is handed out again, a few times; a stage whose node was lost, more often, since that is seldom the stage's fault.
 """
 
 import time
@@ -27,44 +27,44 @@ from nrf_ray.graph.store import Store
 
 POLL_SECONDS = 0.5
 RAISED = f"{StageRaised.__module__}.{StageRaised.__qualname__}: "
-"""How the last line of an error begins that a stage raised."""
+"""Start of the last line of an error that a stage raised."""
 NO_MEMORY = "running low on memory"
-"""What Ray says of processes that it ended for that."""
+"""Text in Ray's error for a process that it ended because memory was low."""
 MAX_RETRIES = 2
-"""How often a stage is handed out again whose process was lost."""
+"""Number of times that a stage whose process was lost is handed out again."""
 MAX_MOVES = 10
-"""How often a stage is handed out again whose node was lost; a stage that takes its nodes down must not go on."""
+"""The same for a stage whose node was lost; limited, because the stage itself may bring its nodes down."""
 
 
 class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
-    """Hands out the stages of a frontier as trial configs, and takes note of how each ended."""
+    """Searcher that hands out the stages of a frontier as trial configs, and notes how each ended."""
 
     def __init__(
         self, frontier: Frontier, store: Store, leases: Leases, capacity: Capacity, crashes: str | None = None
     ) -> None:
-        """`crashes` is the folder into which crashed processes wrote their tracebacks."""
+        """Start with no trials; `crashes` is the folder into which crashed processes write their tracebacks."""
         super().__init__()
         self.frontier = frontier
         self.elsewhere: dict[Key, str] = {}
-        """Stages that another run works on, and which."""
+        """Stages that another run works on, and which run that is."""
         self.live: dict[str, Stage] = {}
-        """Stages that are handed out, by trial."""
+        """Stages that are handed out, by trial id."""
         self.seconds: dict[Key, float] = {}
-        """What the work of each stage took that this run did, counted as its cost is: shards one after the other."""
+        """Seconds of work of each stage that this run did, counted like its cost: shards one after another."""
         self._store, self._leases, self._capacity, self._crashes = store, leases, capacity, crashes
         self._requests = {stage.resources for stage in frontier.stages.values()}
         self._pools: dict[str, int] = {}
-        """Actors that a trial was given for the shards of a set, where that is more than one."""
+        """Number of actors or workers of a trial, if more than one."""
         self._waiting: set[str] = set()
         """Trials that do not have their resources yet."""
         self._began: dict[str, float] = {}
         self._errors: dict[str, str] = {}
-        """What Ray said of a trial that ended with an error, with the traceback."""
+        """Ray's error, with the traceback, of each trial that ended with an error."""
         self._lost: Counter[Key] = Counter()
         self._moved: Counter[Key] = Counter()
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        """There is no metric to optimise."""
+        """Return True: there is no metric to optimise."""
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -79,7 +79,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
                 break
             if self.live:
                 return None
-            # Everything that is left is being done by other runs. Tune would stop asking; so wait for them here.
+            # Other runs are doing all the remaining stages. Tune would stop asking, so wait for them here.
             time.sleep(POLL_SECONDS)
         self.live[trial_id] = stage
         self._waiting.add(trial_id)
@@ -96,7 +96,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         }
 
     def at_work(self) -> list[Stage]:
-        """Return the stages that have a process, and do not only wait for one."""
+        """Return the stages that have a process, without those that only wait for one."""
         return [stage for trial_id, stage in list(self.live.items()) if trial_id not in self._waiting]
 
     def slots(self) -> int:
@@ -104,11 +104,11 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         return max(self._capacity.now().slots(request) for request in self._requests)
 
     def _is_full(self) -> bool:
-        """Return whether no kind of request has room; asking the frontier would then be for nothing."""
+        """Return whether no kind of request has room; then there is no need to ask the frontier."""
         return sum(map(self._held, self.live)) >= sum(map(self._room, self._requests))
 
     def _room(self, request: Resources) -> int:
-        """Return how many slots of `request` may be handed out: what can run, and a few whose start is prepared."""
+        """Return how many slots of `request` may be handed out: those that can run, and a few that prepare to start."""
         slots = self._capacity.now().slots(request)
         return slots + max(2, slots // 4)
 
@@ -131,15 +131,15 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         return self._pools.get(trial_id, 1)
 
     def started(self, trial_id: str) -> None:
-        """Take note that a trial has its resources."""
+        """Note that a trial has its resources."""
         self._waiting.discard(trial_id)
 
     def raised(self, trial_id: str, error: str) -> None:
-        """Take note of why a trial is about to end with an error."""
+        """Note why a trial is about to end with an error."""
         self._errors[trial_id] = error
 
     def too_large(self) -> list[str]:
-        """Return the trials that wait for more room than the cluster still has: it lost nodes meanwhile."""
+        """Return the trials that wait for more room than the cluster still has, because it lost nodes."""
         waiting = [(trial_id, self.live[trial_id]) for trial_id in self._waiting & self._pools.keys()]
         return [
             trial_id
@@ -148,7 +148,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         ]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Take note of how a stage ended."""
+        """Note how a stage ended."""
         stage = self.live.pop(trial_id)
         self._waiting.discard(trial_id)
         actors = self._pools.pop(trial_id, 1)
@@ -159,7 +159,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         elif result is None:  # it was taken back before it ran
             self.frontier.again(stage.key)
         elif result["end"] == BAD_INPUT:
-            # Nothing is left to rebuild where another stage found the same damage first, and that was fast.
+            # Nothing is left to rebuild if another stage found the same damage first and it was rebuilt quickly.
             note_lost(self._store, stage)
             self.frontier.reopen(stage.key, to_rebuild(stage, self._store), str(result["error"]))
         elif result["end"] == DONE:
@@ -172,7 +172,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         self._leases.release(stage)
 
     def _lose(self, stage: Stage, error: str, began: float) -> None:
-        """Hand a stage out again whose trial ended with `error`, or take note that it failed."""
+        """Hand out a stage again whose trial ended with `error`, or note that the stage failed."""
         reason = error.rstrip().rpartition("\n")[2].strip()
         if reason.startswith(RAISED):
             self.frontier.fail(stage.key, reason.removeprefix(RAISED))
@@ -186,26 +186,26 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
             return
         why = trace.partition("\n")[0] or reason.partition(" Some common causes")[0]
         if NO_MEMORY in error:
-            why = "the memory of its node was nearly full, so Ray ended it; free some, or run less beside it"
+            why = "the memory of its node was nearly full, so Ray ended it; free memory, or run fewer programs there"
         summary = f"its {'node' if by_node else 'process'} was lost {limit + 1} times: {why}"
         path = self._store.note_failure(stage, summary, trace or error)
         self.frontier.fail(stage.key, f"{summary} ({path})")
 
     def stopped(self) -> None:
-        """Take note that the run ends before its time: what is handed out is lost."""
+        """Note that the run ends early: the attempts in progress are lost."""
         for trial_id, stage in self.live.items():
             if trial_id not in self._waiting:
                 note_lost(self._store, stage)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: what is done stands in the store."""
+        """Do nothing: finished work is in the store."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore: a run is resumed by planning it again."""
+        """Do nothing: a run is resumed by planning it again."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its settings for a restore that we never do; the frontier and its leases stay here.
+        # Tune pickles its settings for a restore that never happens; the frontier and its leases stay in this process.
         return {}

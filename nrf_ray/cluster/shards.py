@@ -1,11 +1,11 @@
-"""Craft the shards of one set on a pool of Ray Data actors.
+"""Construct the shards of one set on a pool of Ray Data actors.
 
-The pipeline is a list of shard numbers and a pool of actors, nothing else: each actor loads the source model once,
-writes every shard that it makes into the store itself, and returns its number. No read, repartition or write task
-needs a CPU beside the pool, and the pool runs in the trial's own bundles, so a build never waits for what it holds.
+The pipeline is only a list of shard indices and a pool of actors. Each actor loads the source model once, writes every
+shard that it makes into the store itself, and returns the index. No read, repartition or write task needs a CPU beside
+the pool, and the pool runs in the trial's own bundles, so a stage never waits for resources that it holds itself.
 
 A pool that loses a node would wait for its bundles to come back, for ever if the cluster has no room for them any more.
-So the trial gives up then; it is started again with a pool that fits, and what was made is not made again.
+So the trial gives up; it is started again with a pool that fits, and finished shards are not made again.
 """
 
 import threading
@@ -28,19 +28,19 @@ from nrf_ray.graph.stage import Resources, Stage
 
 T = TypeVar("T")
 Batch = dict[str, Any]
-"""Columns of a batch of Ray Data: lists or arrays."""
+"""Columns of a batch in Ray Data: lists or arrays."""
 
 WATCH_SECONDS = 2.0
 MAX_ACTOR_RETRIES = 2
-"""How often an actor of a pool, and the shard it was at, starts again after a crash; Ray Data would go on for ever."""
+"""Restarts of a pool's actor, and of the shard that it was making, after a crash; Ray Data itself sets no limit."""
 
 
 class PoolBroken(Exception):
-    """A pool lost a node; the set has to be started again."""
+    """A pool lost a node, or a training lost a worker; the stage has to be started again."""
 
 
 class ShardRaised(Exception):
-    """A shard raised, in another process: what it said in one line, and the traceback there."""
+    """A shard or a worker raised in another process: the error in one line, and its traceback there."""
 
     def __init__(self, summary: str, trace: str) -> None:
         super().__init__(summary)
@@ -51,7 +51,7 @@ class ShardRaised(Exception):
 
 
 def trial_request(resources: Resources, actors: int) -> PlacementGroupFactory:
-    """Return what a trial reserves: its own share, or (with `actors`) a bundle for each actor and next to nothing."""
+    """Return what a trial reserves: its own resources or, with `actors`, a bundle for each actor and 1 MiB itself."""
     own = {"CPU": resources.cpus, "GPU": resources.gpus}
     bundle = {name: amount for name, amount in own.items() if amount}
     if not actors:
@@ -62,10 +62,10 @@ def trial_request(resources: Resources, actors: int) -> PlacementGroupFactory:
 def map_on_actors(
     make_worker: Callable[[], ShardWorker], shards: Sequence[int], *, stage: Stage, actors: int, crashes: str | None
 ) -> None:
-    """Make all `shards` of `stage` on `actors` actors, each of which holds its resources out of the trial's group.
+    """Make all `shards` of `stage` on `actors` actors, each with its resources from the trial's placement group.
 
-    Raises MissingArtifact where a shard found its inputs damaged or gone, ShardRaised where it raised anything else,
-    and PoolBroken where a node of the pool was lost.
+    Raises MissingArtifact if a shard found its inputs damaged or missing, ShardRaised if it raised anything else, and
+    PoolBroken if a node of the pool was lost.
     """
     if not shards:
         return
@@ -89,7 +89,7 @@ def map_on_actors(
 
 
 def _made(pool: ray.data.Dataset) -> set[int]:
-    """Run the pool; return the shards that it made. The first that raised ends it."""
+    """Run the pool and return the shards that it made; the first shard that raises ends it."""
     made = set()
     for row in pool.iter_rows():
         if row["bad_input"]:
@@ -101,7 +101,7 @@ def _made(pool: ray.data.Dataset) -> set[int]:
 
 
 def _unless_broken(work: Callable[[], T], group: PlacementGroup) -> T:
-    """Return what `work` returns, or raise what it raises, or PoolBroken where `group` has lost bundles meanwhile."""
+    """Return what `work` returns or raise what it raises; raise PoolBroken if `group` loses bundles first."""
     done: Future[T] = Future()
 
     def run() -> None:
@@ -119,9 +119,9 @@ def _unless_broken(work: Callable[[], T], group: PlacementGroup) -> T:
 
 
 class _ShardActor:
-    """Ray Data's view of a shard worker: a batch of one shard number in; out come that and what it raised, if it did.
+    """Ray Data's actor around a shard worker: takes a batch of one shard index, returns it with the error, if any.
 
-    An exception that left this class would reach the trial without its traceback, and wrapped in others.
+    An exception that left this class would reach the trial without its traceback, and wrapped in other exceptions.
     """
 
     def __init__(self, make_worker: Callable[[], ShardWorker], key: Key, crashes: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What a cluster that runs already has: its nodes, what is free, and where its dashboard is. Starts nothing there."""
+"""Survey of a running cluster: its nodes, free resources and dashboard. Starts no work there."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,16 @@ class Node:
     address: str
     """Its address within the cluster."""
     cpus: float
-    """CPUs that it lends."""
+    """CPUs that it offers."""
     gpus: float
-    """GPUs that it lends."""
+    """GPUs that it offers."""
     kind: str
-    """Model of its GPUs as Ray calls it; empty without."""
+    """Ray's name for the model of its GPUs; empty if it has no GPUs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """A cluster as it is now."""
+    """Nodes and free resources of a cluster now."""
 
     nodes: tuple[Node, ...]
     """Its living nodes."""
@@ -34,9 +34,9 @@ class Survey:
 
 
 def survey(address: str) -> Survey:
-    """Return what the cluster at `address` has; raises ClusterError where it cannot be joined."""
+    """Return the nodes and resources of the cluster at `address`; raise ClusterError if it cannot be joined."""
     check_listening(address)
-    # Here, so that whoever asks about no cluster does not wait for ray.
+    # Imported here, so that commands without a cluster do not wait for ray.
     import ray
 
     from nrf_ray.cluster.session import connect

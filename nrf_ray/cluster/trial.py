@@ -1,8 +1,8 @@
-"""What one trial does: one stage.
+"""A trial: it runs one stage.
 
-A trial's process stays warm for the next stage. A stage that raises has its traceback put into the store and takes the
-process with it, since nobody knows in what state it left that: CUDA after an error, or memory that ran out. Faults of
-the system (a killed process, a lost node) leave the trial as they are, so that the driver can tell the two apart.
+A trial's process stays warm for the next stage. If a stage raises, its traceback is put into the store and the process
+ends, since its condition is unknown: CUDA after an error, or memory that ran out. Faults of the system (a killed
+process, a lost node) are raised unchanged, so that the driver can tell the two apart.
 """
 
 import traceback
@@ -36,7 +36,7 @@ from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
 
 DONE, BAD_INPUT = "done", "bad input"
-"""How a trial ends that does not fail: committed; an input was damaged or gone and has to be built again."""
+"""Ends of a trial that does not fail: committed; an input was damaged or missing and has to be built again."""
 
 
 class StageRaised(Exception):
@@ -45,23 +45,23 @@ class StageRaised(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What all trials of a run share."""
+    """Settings that all trials of a run share."""
 
     sweep: str
     """Name of the sweep, for people."""
     store_uri: str
     stages: Mapping[Key, Stage]
     curves: str | None
-    """Folder for learning curves, if they can be kept."""
+    """Folder for learning curves, if they can be written."""
     crashes: str | None
     """Folder for the tracebacks of crashed processes, if all machines share one."""
 
 
 class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
-    """Runs the stage whose key is in its config, then the next one it is reset to."""
+    """Trainable that runs the stage whose key is in its config, then the next stage that it is reset to."""
 
     def setup(self, config: dict[str, Any], *, job: Job) -> None:
-        """Open the store; called once a process."""
+        """Open the store; called once per process."""
         self.job = job
         self.store = Store.open(job.store_uri, create=False)
         self.reset_config(config)
@@ -74,9 +74,9 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
         return True
 
     def step(self) -> dict[str, Any]:
-        """Run the stage, and report how it ended; raise StageRaised where it raised.
+        """Run the stage, and report how it ended; raise StageRaised if it raised.
 
-        With `seconds` of work where it was done here; None where another run had done it.
+        The report has the `seconds` of work if the work was done here, or None if another run had done it.
         """
         title_process(f"{self.stage.kind.name}: {self.stage.title}")
         try:
@@ -102,19 +102,19 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
         )
 
     def _noted(self, summary: str, trace: str) -> StageRaised:
-        """Put how the stage failed into the store; return it in one line, with the place."""
+        """Store how the stage failed; return the error in one line, with where it is stored."""
         path = self.store.note_failure(self.stage, summary, trace)
         return StageRaised(f"{summary} ({path})")
 
     def _map_shards(self) -> MapShards:
-        """Return what makes the shards of a set: a pool of actors where the trial was given room for one."""
+        """Return the function that makes the shards of a set, on a pool of actors if the trial has room for one."""
         if not self.actors:
             return map_here
         pool = partial(map_on_actors, stage=self.stage, actors=self.actors, crashes=self.job.crashes)
         return metered(pool, self.job.sweep)
 
     def _replicate(self) -> Replicate:
-        """Return what runs a training on several workers, where the trial was given room for them."""
+        """Return the function that runs a training on several workers, if the trial has room for them."""
         if not self.actors:
             return replicate_nowhere
         from nrf_ray.cluster.replicas import replicate_on_ray  # imports torch, which the driver does without
@@ -123,5 +123,5 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
 
 
 def _is_fault_of_the_system(error: Exception) -> bool:
-    """Return whether `error` tells of a lost process or node in a pool, and not of what ran there."""
+    """Return whether `error` means that a process or node was lost, not that the work raised."""
     return isinstance(error, PoolBroken) or (isinstance(error, RayError) and not isinstance(error, RayTaskError))

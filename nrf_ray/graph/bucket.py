@@ -35,9 +35,9 @@ class Service(NamedTuple):
     variables: str
     """Prefix of its environment variables."""
     credentials: str
-    """How to give credentials, for messages."""
+    """Instructions for giving credentials, in messages."""
     part: str = "BUCKET"
-    """What the first part of its URIs names."""
+    """Noun for the first part of its URIs."""
 
 
 _S3 = Service(

@@ -27,7 +27,7 @@ SAMPLE = 100
 """Records read of each kind of stage. Keys are hashes, so the first by key are a random sample."""
 
 Likeness = tuple[str | float | None, ...]
-"""What two stages have in common: kind; kind and network; or kind, network and the formula's estimate."""
+"""Properties that stages have in common: kind; kind and network; or kind, network and the formula's estimate."""
 
 
 class Basis(enum.StrEnum):

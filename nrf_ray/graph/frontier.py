@@ -29,7 +29,7 @@ OPEN = (Progress.WAITING, Progress.READY, Progress.RUNNING)
 LEAST_DONE = 5.0
 """Expected seconds of finished work that are needed before the remaining time is estimated from it."""
 MAX_REOPENED = 3
-"""How often a stage may find damaged inputs before it fails: a disk that damages everything must not cause a loop."""
+"""Times that a stage may find damaged inputs before it fails: a bad disk must not cause an endless loop."""
 
 
 class Frontier:

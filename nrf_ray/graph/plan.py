@@ -78,7 +78,7 @@ def make_plan(
     records = _look_up(goals, store, held)
     steps: list[Step] = []
     stuck: dict[Key, str] = {}
-    """By the key of a failed or blocked stage, the title of the failed stage: its own, or of one that it needs."""
+    """Title of the failed stage (itself or one that it needs), by the key of each failed or blocked stage."""
     for stage in walk(goals):
         if stage.key not in records:
             continue

@@ -123,7 +123,7 @@ def test_a_job_is_stopped_cleanly_and_the_same_job_again_finishes_it(head: Head,
 def test_a_relative_store_is_refused_for_its_reason(head: Head) -> None:
     refused = head.submit("--store", "runs")
     assert refused.returncode != 0
-    assert "thrown away at its end" in refused.stdout
+    assert "deleted when the job ends" in refused.stdout
     assert "Traceback" not in refused.stdout.partition("Job ")[0]
 
 
