@@ -1,10 +1,10 @@
 """Estimates of the seconds that stages take, from the times of earlier stages.
 
 Each kind of stage has a cost formula with constants that were measured once, on one machine. Every record stores the
-formula's estimate and the measured time. The median ratio of measured to estimated time, on machines like the one that
-the plan is for, corrects the formula. The median is over the same work with other seeds; if there are too few such
-records, over the same kind of stage with the same network; if still too few, over the same kind. Otherwise the formula
-is used with a ratio for such machines, 1 by default, and the plan says so.
+measured time and, except for sets of several shards, the formula's estimate. The median ratio of measured to estimated
+time, on machines like the one that the plan is for, corrects the formula. The median is over the same work with other
+seeds; if there are too few such records, over the same kind of stage with the same network; if still too few, over the
+same kind. Otherwise the formula is used with a ratio for such machines, 1 by default, and the plan says so.
 
 Estimates order and announce the work. They are in no key and in no table.
 """

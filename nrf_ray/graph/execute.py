@@ -81,7 +81,7 @@ class Context:
         self._files[leftover.name] = leftover.entry()
 
     def save_checkpoint(self, step: int, state: bytes) -> None:
-        """Save a checkpoint after `step` of long work and delete earlier ones. It is kept until the stage is done."""
+        """Save a checkpoint after `step` of long work, delete earlier ones; all are deleted when the stage is done."""
         checkpoints.save(self.store, self.stage, step, state)
 
     def latest_checkpoint(self) -> bytes | None:
