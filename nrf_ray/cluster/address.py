@@ -40,7 +40,7 @@ def check_address(address: str | None, store_uri: str) -> str | None:
         where = (
             "a job works in a copy of its working directory, which is deleted when the job ends"
             if JOB in os.environ
-            else f"the work runs on the cluster at {found}, where it is another folder"
+            else f"the work runs on the cluster at {found}, where that path is another folder"
         )
         raise ConfigError(
             f"the store {store_uri} is relative, but {where}; give --store as an absolute path that all nodes share, "

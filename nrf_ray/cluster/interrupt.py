@@ -23,7 +23,7 @@ FORCED = b"stopped at once: what is finished is kept; run the same command again
 
 @contextmanager
 def stop_in_time() -> Iterator[None]:
-    """Raise KeyboardInterrupt in this context at the first signal; if force is needed, say so on the present stderr.
+    """Raise KeyboardInterrupt in this context at the first signal; if force is needed, say so on the stderr at entry.
 
     After an interrupt the caller must print that the command was stopped, and end it; signals are ignored then.
     """
