@@ -29,11 +29,11 @@ def view(store: Store, leases: Leases, terminal: bool) -> tuple[live.LiveView, S
     return live.LiveView(console, sweep_of(FIRST, SECOND), searcher, lambda: "1 CPUs"), searcher, out
 
 
-def test_the_line_counts_stages_and_cells(tmp_path: Path) -> None:
+def test_the_line_counts_stages_and_table_rows(tmp_path: Path) -> None:
     store = Store.open(str(tmp_path / "store"), create=True)
     with Leases(store) as leases:
         shown, searcher, _ = view(store, leases, terminal=False)
-        assert "0/2 stages | 0/2 cells" in shown.line()
+        assert "0/2 stages | 0/2 table rows" in shown.line()
         assert searcher.suggest("trial") == {
             "key": FIRST.key,
             "label": "the first toy",
@@ -43,7 +43,7 @@ def test_the_line_counts_stages_and_cells(tmp_path: Path) -> None:
         }
         assert searcher.suggest("another") is None, "the second toy waits for the first"
         searcher.on_trial_complete("trial", {"end": "done", "seconds": 1.0})
-        assert "1/2 stages | 1/2 cells" in shown.line()
+        assert "1/2 stages | 1/2 table rows" in shown.line()
 
 
 def test_a_terminal_shows_a_table_of_kinds_and_states(tmp_path: Path) -> None:
