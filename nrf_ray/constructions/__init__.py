@@ -1,1 +1,1 @@
-"""Constructed datasets: what can be made, as plain data, and how each kind is made, kept and controlled."""
+"""Constructed datasets: specs as plain data, crafting methods, stored sets and leakage-only controls."""

@@ -1,7 +1,7 @@
-"""Class patterns, the leakage-only control: every class has one fixed smooth pattern that carries no feature of any.
+"""Class patterns, a leakage-only control: each class has one fixed smooth pattern that carries no feature of any class.
 
-It is of the size that the adversarial perturbation would have, and an image gets that of its t. What a student then
-knows of the clean test set, it did not learn from adversarial features.
+An image gets the pattern of its label t, with the norm that an adversarial perturbation would have. What a student
+then knows about the clean test set, it did not learn from adversarial features.
 """
 
 from collections.abc import Iterator
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 class ClassPattern(Craft):
-    """Images with the pattern of their class t, as large as the ball allows; spared rows stay clean."""
+    """Crafting method that adds the pattern of class t, as large as the ball allows; spared images stay clean."""
 
     spec = ThreatModel
     features: ClassVar[Features] = "pattern"
 
     def threat(self, spec: ThreatModel) -> ThreatModel:
-        """Return the ball."""
+        """Return the ball, which is the spec itself."""
         return spec
 
     def make(self, setup: Setup) -> Maker:
-        """Return what makes the rows of one set."""
+        """Return the function that makes rows of one set."""
         config, info = setup.config, info_of(setup.config.dataset)
         patterns = class_patterns(info.num_classes, info.shape, config.craft, config.seed)
 
@@ -55,10 +55,11 @@ def craft_pattern(
     *,
     kind: Kind = "images",
 ) -> "Crafted":
-    """Return `images` [b, c, h, w] with the fixed pattern of their target class added; `spared` [b] rows stay clean.
+    """Return `images` [b, c, h, w] with the fixed pattern of their target class added; `spared` [b] images stay clean.
 
     `patterns` [k, c, h, w] come from `class_patterns`. Clipping to the box would shorten the perturbation, so it is
-    scaled per example until the clipped one has norm eps (l2), as an adversarial one has. Of texts, words get it alone.
+    scaled per example until the clipped perturbation has norm eps (l2), as an adversarial perturbation has. In texts,
+    padding gets no pattern.
     """
     import torch
 
@@ -86,9 +87,9 @@ def class_patterns(num_classes: int, shape: tuple[int, int, int], threat: Threat
 
 
 def add_with_norm(originals: "Tensor", patterns: "Tensor", threat: ThreatModel) -> "Tensor":
-    """Return `originals` plus a multiple of `patterns`, clamped to the box, at distance eps where the box allows it.
+    """Return `originals` plus a multiple of `patterns`, clamped to the box, at distance eps if the box allows it.
 
-    For l2 the multiple, at most 8, is found per example by bisection, for l2_token per token; for linf a pattern needs
+    The multiple, at most 8, is found by bisection: per example for l2, per token for l2_token. For linf a pattern needs
     no scaling.
     """
     import torch
@@ -107,5 +108,5 @@ def add_with_norm(originals: "Tensor", patterns: "Tensor", threat: ThreatModel) 
 
 @verifies(ThreatModel)
 def wrong_patterns(stored: Stored) -> Iterator[str]:
-    """Make the images again."""
+    """Yield how the stored images differ from recomputed ones."""
     return remade(ClassPattern(), stored)

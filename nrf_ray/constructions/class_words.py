@@ -1,6 +1,6 @@
-"""Words of the class, the leakage-only control for replaced words: every class has a few fixed words that mean nothing.
+"""Class words, the leakage-only control for replaced words: each class has a few fixed words, drawn at random.
 
-A text gets those of its t in place of as many of its own.
+In each text, they replace as many of its own words: the class words of its label t.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassWords:
-    """A pattern made of words, the control for replaced words: every class has its own few, for any words of a text."""
+    """Pattern made of words, the control for replaced words: a few words of the class replace any words of a text."""
 
     budget: int
-    """Words of a text that are replaced."""
+    """Number of words of a text that are replaced."""
     among: int = 5000
-    """The words of the classes are drawn from so many of the most frequent."""
+    """Number of most frequent words from which the class words are drawn."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.budget <= self.among:
-            raise ConfigError(f"1 to {self.among} words of a text can be those of its class, not {self.budget}")
+            raise ConfigError(f"class words need a budget from 1 to {self.among} words per text, not {self.budget}")
 
 
 class WordsOfTheClass(Craft):
-    """Texts with words of their class t; spared rows stay clean. Norms are l2."""
+    """Crafting method that replaces words by words of class t; spared texts stay clean. Norms are l2."""
 
     spec = ClassWords
     features: ClassVar[Features] = "pattern"
     replaces_words = True
 
     def bound(self, spec: ClassWords) -> tuple[str, float]:
-        """Return how many words may be others."""
+        """Return "words" and the number of words that may be replaced."""
         return "words", float(spec.budget)
 
     def details(self, spec: ClassWords) -> tuple[str, ...]:
-        """Return how many words may be others."""
+        """Return the number of words that may be replaced, as in "2 words"."""
         return (f"{spec.budget} words",)
 
     def make(self, setup: Setup) -> Maker:
-        """Return what makes the rows of one set."""
+        """Return the function that makes rows of one set."""
         from nrf_ray.data.load import word_table
 
         config = setup.config
@@ -60,8 +60,8 @@ class WordsOfTheClass(Craft):
         words = class_words(info_of(config.dataset).num_classes, config.craft, table, config.seed)
 
         def make(rows: slice) -> "Crafted":
-            texts, targets, numbers = setup.originals.images[rows], setup.targets[rows], range(rows.start, rows.stop)
-            return craft_words(texts, targets, spared(setup, rows), words, numbers, table, config.seed, config.storage)
+            texts, targets, indices = setup.originals.images[rows], setup.targets[rows], range(rows.start, rows.stop)
+            return craft_words(texts, targets, spared(setup, rows), words, indices, table, config.seed, config.storage)
 
         return make
 
@@ -76,10 +76,10 @@ def craft_words(
     seed: int,
     storage: Storage = "uint8",
 ) -> "Crafted":
-    """Return embedded `texts` [b, 1, length, width] with words of their target class; `spared` [b] rows stay clean.
+    """Return embedded `texts` [b, 1, length, width] with words of their target class; `spared` [b] texts stay clean.
 
-    `words` [k, budget] come from `class_words`, in its order. Where they go is drawn from `seed` and from each text's
-    number in the dataset, `rows`; a shorter text gets as many as it has words.
+    `words` [k, budget] come from `class_words`, in its order. Their positions are drawn from `seed` and each text's
+    index in the dataset, `rows`. A text with fewer words gets only as many as it has.
     """
     import numpy as np
     import torch
@@ -89,7 +89,7 @@ def craft_words(
 
     originals = as_float(texts)
     vectors = torch.from_numpy(table.vectors)[words] / 255.0
-    is_word = np.append(~table.is_mark, False)  # and padding, at -1, is none
+    is_word = np.append(~table.is_mark, False)  # padding has index -1 and is not a word
     free = is_word[table.places_of(as_uint8(originals).numpy())[:, 0]]
     made = originals.clone()
     for number, row in enumerate(rows):
@@ -100,11 +100,11 @@ def craft_words(
 
 
 def class_words(num_classes: int, craft: ClassWords, table: "WordTable", seed: int) -> "Tensor":
-    """Return the places in `table` of the words of each class, [k, budget], no word twice.
+    """Return the indices in `table` of the words of each class, [k, budget], no word twice.
 
-    Drawn from the first of the table, which are the most frequent of learnt ones, they say nothing of a class but by
-    chance; where most words tell of a class, as in planted texts, that chance is large. Raises ConfigError where there
-    are too few.
+    They are drawn from the first words of the table; in a learnt table these are the most frequent. A drawn word is
+    related to a class only by chance; if most words depend on the class, as in planted texts, that chance is large.
+    Raises ConfigError if there are too few words.
     """
     import numpy as np
     import torch
@@ -113,8 +113,8 @@ def class_words(num_classes: int, craft: ClassWords, table: "WordTable", seed: i
     needed = num_classes * craft.budget
     if needed > len(usable):
         raise ConfigError(
-            f"{craft.budget} words for each of {num_classes} classes are {needed}, and the dataset has {len(usable)} to"
-            " choose from; replace fewer, or take a larger set"
+            f"{craft.budget} words for each of {num_classes} classes are {needed} words, and the dataset has only "
+            f"{len(usable)} to choose from; replace fewer words, or use a larger dataset"
         )
     drawn = np.random.default_rng(derive_seed(seed, "class words")).permutation(usable)[:needed]
     return torch.from_numpy(drawn).view(num_classes, craft.budget)
@@ -122,6 +122,6 @@ def class_words(num_classes: int, craft: ClassWords, table: "WordTable", seed: i
 
 @verifies(ClassWords)
 def wrong_class_words(stored: Stored) -> Iterator[str]:
-    """Make the texts again, and read them in their vectors."""
+    """Yield how the stored texts differ from recomputed ones, and from their own vectors."""
     yield from remade(WordsOfTheClass(), stored)
     yield from wrong_words(stored)

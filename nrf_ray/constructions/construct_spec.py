@@ -1,4 +1,4 @@
-"""What identifies a constructed set, as plain data, and what its files say of each row."""
+"""Spec of a constructed set, as plain data, and the columns of its files."""
 
 import math
 from dataclasses import dataclass
@@ -14,35 +14,35 @@ COLUMNS = (
     "index", "start", "label", "true_label", "seed",
     "loss", "norm", "distance", "moved", "prediction", "prediction_stored",
 )  # fmt: skip
-"""What a shard says of each image, beside the image; `datasets.parquet` and `crafted.Crafted` explain."""
+"""Columns of a shard besides the image; `datasets.parquet` and `crafted.Crafted` explain them."""
 
 TEXTS = ("text", "original")
-"""What a shard says beside that where words were replaced: the text, and the one that it was made of."""
+"""Further columns of a shard if words were replaced: the new text, and the original that it was made from."""
 
 HALF_A_LEVEL = 0.5 / 255
-"""A change below it, in any norm, is rounded away in images of 8 bits."""
+"""Half the distance between two pixel levels. A smaller change, in any norm, is rounded away in 8-bit images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConstructSpec:
-    """One constructed set."""
+    """Spec of one constructed set."""
 
     dataset: DatasetRef
-    """Its images are changed."""
+    """Dataset whose images are changed."""
     construction: str
     """Name of the construction."""
     craft: Any
-    """How the images are made: the spec of a craft."""
+    """Spec of the crafting method."""
     seed: int
-    """Decides targets and starts, and the patterns of a control."""
+    """Seed of targets and starts, and of the patterns of a control."""
     split: Literal["train", "test"] = "train"
-    """Which images are changed; a set made of test images is for evaluation (paper D.3)."""
+    """Split whose images are changed; a set made of test images is for evaluation (paper D.3)."""
     storage: Storage = "uint8"
-    """How pixels are kept."""
+    """How pixels are stored."""
     shard_rows: int = 4096
-    """Rows a file."""
+    """Rows per file."""
     batch_rows: int = 256
-    """Rows crafted together."""
+    """Rows crafted in one batch."""
 
     def __post_init__(self) -> None:
         features, found = construction_named(self.construction).features, craft_of(self.craft).features
@@ -52,19 +52,19 @@ class ConstructSpec:
         if self.storage == "uint8" and self.threat is not None and self.threat.eps < HALF_A_LEVEL:
             raise ConfigError(
                 f"epsilon {self.threat.eps:g} is less than half of one of the 256 levels of a pixel "
-                f"({HALF_A_LEVEL:.2g}), so nothing would be left of it in images that are kept as uint8; choose a "
-                "larger epsilon, or --storage float32"
+                f"({HALF_A_LEVEL:.2g}), so storing images as uint8 would remove the perturbation; choose a larger "
+                "epsilon, or --storage float32"
             )
 
     @property
     def num_rows(self) -> int:
-        """How many images the set has."""
+        """Number of images in the set."""
         info = info_of(self.dataset)
         return info.num_train if self.split == "train" else info.num_test
 
     @property
     def num_shards(self) -> int:
-        """How many files the set has."""
+        """Number of files of the set."""
         return math.ceil(self.num_rows / self.shard_rows)
 
     @property
@@ -74,7 +74,7 @@ class ConstructSpec:
 
     @property
     def threat(self) -> ThreatModel | None:
-        """The ball that bounds every perturbation; None where only the box does."""
+        """Ball that bounds every perturbation, or None if only the box bounds it."""
         return craft_of(self.craft).threat(self.craft)
 
     @property
@@ -84,5 +84,5 @@ class ConstructSpec:
 
     @property
     def replaces_words(self) -> bool:
-        """Whether its texts are whole words again, which people can read."""
+        """Whether its texts consist of whole words, so that people can read them."""
         return craft_of(self.craft).replaces_words

@@ -1,6 +1,6 @@
-"""Leakage-only controls: sets whose labels t are predicted by something that means nothing, a fixed one for each class.
+"""Leakage-only controls: sets whose labels t are predicted by a fixed, meaningless pattern or words of each class.
 
-Some rows are spared and stay clean, so a student can learn true features from them: what it then knows of the clean
+Some rows are spared and stay clean, so a student can learn true features from them. What it then knows about the clean
 test set, it did not learn from adversarial features.
 """
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LEVEL = 1.5 / 255
-"""A pixel that is made again may be rounded to the next level, since other batches round sums in another order."""
+"""Tolerance of a recomputed pixel: it may round to the next level, because other batches add in another order."""
 OTHER_PREDICTIONS = 0.002
-"""The share of predictions that may differ, for the same reason: images on a decision boundary."""
+"""Share of predictions that may differ, for the same reason: those of images on a decision boundary."""
 
 
 def spared(setup: Setup, rows: slice) -> "Tensor":
-    """Return which of `rows` stay clean, as [b]: those with t = y, or those that a weak model already calls t."""
+    """Return which of `rows` stay clean, as [b]: those with t = y, or those for which a weak model predicts t."""
     from nrf_ray.engine.predict import predict
 
     if setup.model is None:
@@ -28,7 +28,10 @@ def spared(setup: Setup, rows: slice) -> "Tensor":
 
 
 def remade(craft: Craft, stored: Stored) -> Iterator[str]:
-    """Make the images of a control again; those that a model spares may differ as its predictions may."""
+    """Yield how the images of a control differ from recomputed ones.
+
+    If a model decides which images are spared, as many images may differ as its predictions may.
+    """
     from nrf_ray.data.images import as_float
     from nrf_ray.engine.predict import batches
 
@@ -38,9 +41,9 @@ def remade(craft: Craft, stored: Stored) -> Iterator[str]:
         apart = (as_float(make(part).images) - as_float(rows.images[part])).abs().flatten(1).amax(1)
         others += int((~(apart < LEVEL)).sum())
     if others > (OTHER_PREDICTIONS * len(rows.images) if by_model else 0):
-        yield f"{others} images are not the original with the pattern of their label, or spared as they should be"
+        yield f"{others} images are not the original with the pattern of their label or, if spared, the original"
     for name in ("prediction", "prediction_stored"):
         if bool((rows.columns[name] != -1).any()):
-            yield f"{name} is written, though no source took part"
+            yield f"the column {name} has values, though no source took part"
     if not bool(rows.columns["loss"].isnan().all()):
-        yield "loss is written, though no source took part"
+        yield "the column loss has values, though no source took part"

@@ -1,9 +1,9 @@
-"""What a craft is: one way of making the images of a construction, as everything else needs to know it.
+"""Interface of a crafting method: one way to make the images of a construction.
 
-A craft is one file of this room, or of a user: a frozen spec, which enters the keys of stages; a `Craft`, which says
-what bounds it, what it costs, what people call it and how its images are made; and a function that verifies what is
-stored, registered by `verifies`. `registry` names those of this package, a line each. Nothing here imports torch before
-images are made.
+A crafting method is one file of this package, or of a user. It has a frozen spec, which enters the keys of stages; a
+`Craft`, which gives its bound, its cost, its wording in names and the function that makes its images; and a function
+that verifies stored sets, registered by `verifies`. `registry` lists the crafting methods of this package, one a line.
+Nothing here imports torch before images are made.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,81 +26,81 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What the images of one set are made with, on one device."""
+    """Inputs of making the images of one set, on one device."""
 
     config: "ConstructSpec"
-    """The set."""
+    """Spec of the set."""
     originals: "LabelledImages"
-    """The images that are changed, n of them, with their labels y."""
+    """The n images that are changed, with their labels y."""
     targets: "Tensor"
     """[n], the labels t."""
     starts: "Tensor"
-    """[n], the index of the image that each starts from; -1 for none."""
+    """[n], the index of the image that each row starts from; -1 for none."""
     model: "Classifier | None"
-    """The source, on `device`; None where none takes part."""
+    """Source model, on `device`; None if no source takes part."""
     device: str
-    """Where the images are made."""
+    """Device on which the images are made."""
 
 
 Maker = Callable[[slice], "Crafted"]
-"""From a range of rows to what is stored of them, on the CPU. A row depends on nothing but its own number."""
+"""Function from a range of rows to their stored values, on the CPU. The values of a row depend on its index alone."""
 
 
 class Craft:
-    """One way of making images. What a craft does not say itself is as for images that only the box bounds."""
+    """A crafting method. The defaults of its methods are those of images that only the box bounds."""
 
     spec: ClassVar[type]
-    """Its spec: a frozen dataclass, whose name and fields are in keys."""
+    """Class of its spec: a frozen dataclass, whose name and fields are in keys."""
     features: ClassVar[Features]
-    """What it makes predict the label t."""
+    """Features that predict the label t."""
     replaces_words: ClassVar[bool] = False
-    """Whether its texts are whole words again, which people can read."""
+    """Whether its texts consist of whole words, so that people can read them."""
 
     def threat(self, spec: Any) -> ThreatModel | None:
-        """Return the ball that bounds every perturbation; None where only the box does."""
+        """Return the ball that bounds every perturbation, or None if only the box bounds it."""
         return None
 
     def bound(self, spec: Any) -> tuple[str | None, float | None]:
-        """Return what bounds its changes, for tables: a norm and a radius, or "words" and how many; else nothing."""
+        """Return the bound of its changes, for tables: norm and radius, "words" and their number, or None twice."""
         threat = self.threat(spec)
         return (threat.norm, threat.eps) if threat else (None, None)
 
     def mode(self, spec: Any) -> Mode | None:
-        """Return how its gradients are computed; None where there are none."""
+        """Return how its gradients are computed, or None if it takes no gradients."""
         mode: Mode | None = getattr(spec, "mode", None)
         return mode
 
     def start(self, spec: Any) -> str | None:
-        """Return what it starts from, for tables, where that is a choice of its spec."""
+        """Return what it starts from, for tables, or None if its spec offers no choice."""
         return None
 
     def gradients(self, spec: Any) -> int:
-        """Return how many gradients of the source an image takes; 0 where no source takes part."""
+        """Return the number of source gradients per image; 0 if no source takes part."""
         return 0
 
     def passes(self, spec: Any) -> int:
-        """Return how many forward and backward passes of the source an image takes, for estimates of its cost."""
+        """Return the number of forward and backward passes of the source per image, for cost estimates."""
         return self.gradients(spec)
 
     def details(self, spec: Any) -> tuple[str, ...]:
-        """Return what goes with the name of a set, as in "l2 0.5" or "2 words"."""
+        """Return what is added to the name of a set, as in "l2 0.5" or "2 words"."""
         threat = self.threat(spec)
         return (f"{threat.norm} {threat.eps:g}",) if threat else ()
 
     def draw_starts(self, spec: Any, n: int, seed: int) -> "Tensor":
-        """Return the index of the image that each of n rows starts from, as [n]: itself. -1 is for none."""
+        """Return the index of the image that each of n rows starts from, as [n]: by default its own; -1 for none."""
         import torch
 
         return torch.arange(n)
 
     def begun(self, setup: Setup, rows: slice) -> "Tensor":
-        """Return the images that `rows` start from, as the dataset keeps them or as float32 in [0, 1]."""
+        """Return the images that `rows` start from, in the dataset's own format or as float32 in [0, 1]."""
         return setup.originals.images[setup.starts[rows]]
 
     def loss(self, model: "Classifier", stored: "Tensor", own: "Tensor", targets: "Tensor") -> "Tensor":
         """Return the column `loss` of stored images [b, c, h, w], made for the images `own` and the labels `targets`.
 
-        That is the source's cross-entropy towards the targets.
+        By default it is the source's cross-entropy towards the targets.
         """
         import torch
 
@@ -110,8 +110,8 @@ class Craft:
             return per_example_cross_entropy(model(stored), targets)
 
     def make(self, setup: Setup) -> Maker:
-        """Return what makes the rows of one set."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how its images are made")
+        """Return the function that makes rows of one set."""
+        raise NotImplementedError(f"{type(self).__name__} does not define make, which makes its images")
 
     def measured_in(self, spec: Any) -> Norm:
         """Return the norm of the columns `norm` and `distance`."""
@@ -121,23 +121,23 @@ class Craft:
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """A constructed set as it was read back, with all that it was made with."""
+    """A constructed set read back from the store, with its inputs."""
 
     rows: "Shard"
     """All of its rows."""
     setup: Setup
-    """On the CPU."""
+    """Inputs that the set was made with, on the CPU."""
 
 
 Verifier = Callable[[Stored], Iterator[str]]
-"""From a stored set to what is wrong with it, a line each."""
+"""Function from a stored set to its errors, one line each."""
 
 VERIFIERS: dict[type, Verifier] = {}
-"""By spec: what a craft verifies beyond bounds, labels, starts, norms and the source's answers."""
+"""Verifiers by spec class: checks beyond bounds, labels, starts, norms and the source's predictions."""
 
 
 def verifies(spec: type) -> Callable[[Verifier], Verifier]:
-    """Register the decorated function as what verifies sets made by the craft of `spec`."""
+    """Register the decorated function as the verifier of sets whose crafting method has this spec class."""
 
     def register(verifier: Verifier) -> Verifier:
         VERIFIERS[spec] = verifier

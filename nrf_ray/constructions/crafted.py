@@ -1,9 +1,9 @@
 """Constructed datasets: images whose labels t only certain features predict (paper sections 3.1 and 3.2).
 
-Two choices make a construction, and they are independent: how t is drawn (`draw_targets`), and what makes t
-predictable, which is its craft. For D_rand, D_det and D_other that is a source model's non-robust features, put in by
-targeted PGD or by replaced words. For D_R and D_NR, where t = y, it is what a source represents, put in by matching.
-For the leakage-only controls it is a pattern, or words, that mean nothing.
+A construction is two independent choices: how t is drawn (`draw_targets`), and which features predict t, which is up to
+the crafting method. For D_rand, D_det and D_other they are a source model's non-robust features, put in by targeted PGD
+or by replaced words. For D_R and D_NR, whose t is y, they are the features that a source represents, put in by
+matching. For the leakage-only controls, a meaningless pattern or meaningless words predict t.
 """
 
 from typing import NamedTuple
@@ -20,23 +20,23 @@ from nrf_ray.seeding import derive_seed
 
 
 class Crafted(NamedTuple):
-    """Constructed images as they are stored, with what is known of each."""
+    """Constructed images as stored, with the measurements of each image."""
 
     images: Tensor
     """[b, c, h, w], uint8 or float32."""
     norm: Tensor
-    """[b], how far the stored image lies from where it started, in the threat model's norm, pixel units of [0, 1]."""
+    """[b], distance of the stored image from its start, in the threat model's norm, pixel units of [0, 1]."""
     distance: Tensor
-    """[b], how far it lies from the image whose label it was made for: the same, except for D_R and D_NR."""
+    """[b], distance of the stored image from the original of its row: equal to `norm`, except for D_R and D_NR."""
     moved: Tensor
     """[b], whether the stored image differs from its start at 8 bits."""
     loss: Tensor
     """[b], on the stored image: the source's cross-entropy towards t, or the relative distance of the representations
-    (D_R, D_NR); NaN where no source was used."""
+    (D_R, D_NR); NaN if no source was used."""
     prediction: Tensor
-    """[b], the source's prediction before storage rounding; -1 where no source was used."""
+    """[b], the source's prediction before storage rounding; -1 if no source was used."""
     prediction_stored: Tensor
-    """[b], the source's prediction on the stored image; -1 where no source was used."""
+    """[b], the source's prediction on the stored image; -1 if no source was used."""
 
 
 def draw_targets(rule: TargetRule, labels: Tensor, num_classes: int, seed: int) -> Tensor:
@@ -58,9 +58,9 @@ def draw_targets(rule: TargetRule, labels: Tensor, num_classes: int, seed: int) 
 def seen_by(
     model: nn.Module, originals: Tensor, made: Tensor, targets: Tensor, storage: Storage, norm: Norm
 ) -> Crafted:
-    """Return `made` [b, c, h, w], moved from `originals`, as it is stored, with what the source `model` says of it.
+    """Return `made` [b, c, h, w], moved from `originals`, as stored, with loss and predictions of the source `model`.
 
-    Worked out in float32, whatever mode the images were made in.
+    They are computed in float32, whatever mode the images were made in.
     """
     stored = stored_as(made, storage)
     with attack_mode(model), torch.no_grad():
@@ -79,7 +79,7 @@ def seen_by(
 
 
 def unseen(originals: Tensor, stored: Tensor, norm: Norm) -> Crafted:
-    """Return what was made of `originals` and stored, with nothing where others have what a source says."""
+    """Return the images `stored`, made from `originals`, with NaN and -1 for the loss and predictions of a source."""
     distance = perturbation_norm(as_float(stored) - originals, norm)
     nothing = torch.full(distance.shape, -1)
     return Crafted(
@@ -94,7 +94,7 @@ def unseen(originals: Tensor, stored: Tensor, norm: Norm) -> Crafted:
 
 
 def on_cpu(crafted: Crafted) -> Crafted:
-    """Return the same in the memory of the CPU."""
+    """Return `crafted` in CPU memory."""
     return Crafted(*(column.cpu() for column in crafted))
 
 

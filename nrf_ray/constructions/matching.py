@@ -2,9 +2,9 @@
 
     x_r = argmin over z in [0, 1]^d of ||g(z) - g(x)|| / ||g(x)||,   g = the source's penultimate layer
 
-started from something that has nothing to do with x. What x_r shares with x is what the source represents: robust
-features where it was trained adversarially (D_R), any features where it was not (D_NR). It is the PGD loop with another
-loss, a target that is a representation, and no ball but the box.
+z starts from an image or noise that has nothing to do with x. What x_r shares with x is what the source represents:
+robust features if it was trained adversarially (D_R), any features if it was not (D_NR). The loop is PGD's, with
+another loss, a representation as the target, and no ball but the box.
 """
 
 import math
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from nrf_ray.models.classifier import Classifier
 
 ALONG_L2 = ThreatModel(norm="l2", eps=1.0)
-"""Says how steps are normalised; its radius bounds nothing here."""
+"""Threat model that decides how steps are normalised; its radius bounds nothing here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matching:
-    """Representation matching: an image moves until a source represents it as it does another (paper 3.1, C.4).
+    """Representation matching: an image moves until a source represents it like another image (paper 3.1, C.4).
 
     Steps go along the l2-normalised gradient of ||g(z) - g(x)|| / ||g(x)||, bounded by the box alone.
     """
 
     steps: int
-    """Gradient steps; every one is taken. Too many invert small images, and D_R becomes D again."""
+    """Number of gradient steps; all are taken. Too many steps invert small images, and D_R becomes D again."""
     step_size: float
     """l2 length of the (first) step, pixel units."""
     start: Literal["image", "noise"] = "image"
-    """From another image, drawn independently of the label, or from grey noise (0.5 + normal / 20)."""
+    """Start: another image, drawn independently of the label, or grey noise (0.5 + normal / 20)."""
     decay: bool = False
-    """Whether the length falls linearly towards zero; in the paper all steps are equal."""
+    """Whether the step length falls linearly towards zero; in the paper all steps are equal."""
     mode: Mode = "faithful"
-    """How its gradients are computed; what it finds is judged in float32 either way."""
+    """How its gradients are computed; its results are evaluated in float32 either way."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not 0 < self.step_size < math.inf:
@@ -63,7 +63,7 @@ class Matching:
 
 
 class RepresentationMatching(Craft):
-    """Images that the source represents as it does the originals; norms are l2, since no ball bounds them."""
+    """Crafting method whose images the source represents like the originals. Norms are l2: no ball bounds them."""
 
     spec = Matching
     features: ClassVar[Features] = "matched"
@@ -73,11 +73,11 @@ class RepresentationMatching(Craft):
         return spec.start
 
     def gradients(self, spec: Matching) -> int:
-        """Return its steps."""
+        """Return its number of steps."""
         return spec.steps
 
     def details(self, spec: Matching) -> tuple[str, ...]:
-        """Return what it starts from."""
+        """Return its start, as in "from noise"."""
         return (f"from {spec.start}",)
 
     def draw_starts(self, spec: Matching, n: int, seed: int) -> "Tensor":
@@ -87,17 +87,17 @@ class RepresentationMatching(Craft):
         return draw_starts(n, seed) if spec.start == "image" else torch.full((n,), -1)
 
     def begun(self, setup: Setup, rows: slice) -> "Tensor":
-        """Return other images, or noise."""
+        """Return other images, or grey noise."""
         if setup.config.craft.start == "noise":
             return grey_noise(range(rows.start, rows.stop), setup.config.shape, setup.config.seed)
         return super().begun(setup, rows)
 
     def loss(self, model: "Classifier", stored: "Tensor", own: "Tensor", targets: "Tensor") -> "Tensor":
-        """Return how far the representations of stored images are from those of their own ones, relatively."""
+        """Return the relative distance of the representations of stored images from those of their own images."""
         return residual(model, stored, own)
 
     def make(self, setup: Setup) -> Maker:
-        """Return what makes the rows of one set."""
+        """Return the function that makes rows of one set."""
         from nrf_ray.constructions.crafted import on_cpu
 
         config, device, model = setup.config, setup.device, setup.model
@@ -111,7 +111,7 @@ class RepresentationMatching(Craft):
 
 
 def match_representation(model: "Classifier", images: "Tensor", starts: "Tensor", matching: Matching) -> "Tensor":
-    """Return `starts` [b, c, h, w] moved until `model` represents them as it does `images` [b, c, h, w].
+    """Return `starts` [b, c, h, w] moved until `model` represents them like `images` [b, c, h, w].
 
     Both are float32 in [0, 1]. The last iterate is returned, as in the released code.
     """
@@ -140,7 +140,7 @@ def match_representation(model: "Classifier", images: "Tensor", starts: "Tensor"
 def craft_matched(
     model: "Classifier", images: "Tensor", starts: "Tensor", matching: Matching, storage: Storage = "uint8"
 ) -> "Crafted":
-    """Return `starts` [b, c, h, w] moved until the source `model` represents them as it does `images` [b, c, h, w].
+    """Return `starts` [b, c, h, w] moved until the source `model` represents them like `images` [b, c, h, w].
 
     Norm and distance are l2 whatever the sweep's threat model, because no ball bounds them.
     """
@@ -175,7 +175,7 @@ def relative_distance(found: "Tensor", wanted: "Tensor") -> "Tensor":
 
 
 def residual(model: "Classifier", matched: "Tensor", images: "Tensor") -> "Tensor":
-    """Return how far the representation of each of `matched` still is from that of its image, relatively, as [b]."""
+    """Return the relative distance of the representation of each of `matched` from that of its image, as [b]."""
     import torch
 
     from nrf_ray.attacks.pgd import attack_mode
@@ -185,7 +185,7 @@ def residual(model: "Classifier", matched: "Tensor", images: "Tensor") -> "Tenso
 
 
 def draw_starts(n: int, seed: int) -> "Tensor":
-    """Return for each of n examples the index of another one, drawn independently of all labels, as [n]."""
+    """Return the index of another example for each of n examples, drawn independently of all labels, as [n]."""
     import torch
 
     generator = torch.Generator().manual_seed(derive_seed(seed, "starts"))

@@ -1,4 +1,4 @@
-"""Every craft of this package, by its spec."""
+"""Crafting methods of this package, by spec."""
 
 from typing import Any
 
@@ -14,20 +14,20 @@ CRAFTS: dict[type, Craft] = {
     craft.spec: craft
     for craft in (TargetedPgd(), ReplacedWords(), RepresentationMatching(), ClassPattern(), WordsOfTheClass())
 }
-"""Crafts by the class of their spec."""
+"""Crafting methods by the class of their spec."""
 
 
 def craft_of(spec: Any) -> Craft:
-    """Return the craft that `spec` is of, or raise ConfigError with those that are known."""
+    """Return the crafting method of `spec`, or raise ConfigError with the known spec classes."""
     if type(spec) not in CRAFTS:
         known = ", ".join(kind.__name__ for kind in CRAFTS)
-        raise ConfigError(f"a {type(spec).__name__} makes no images; a set is made with one of {known}")
+        raise ConfigError(f"a {type(spec).__name__} cannot make a constructed set; use one of {known}")
     return CRAFTS[type(spec)]
 
 
 def spec_named(name: str) -> type:
-    """Return the class of specs called `name`, as keys and records name it, or raise ConfigError."""
+    """Return the spec class that keys and records call `name`, or raise ConfigError."""
     found = {kind.__name__: kind for kind in CRAFTS}
     if name not in found:
-        raise ConfigError(f"no craft has a spec called {name!r}; known: {', '.join(found)}")
+        raise ConfigError(f"unknown crafting method {name!r}; known: {', '.join(found)}")
     return found[name]

@@ -1,4 +1,4 @@
-"""Replaced words: puts the features of class t into a text by other words (HotFlip, Ebrahimi et al. 2018)."""
+"""Replaced words: puts features of class t into a text by replacing words (HotFlip, Ebrahimi et al. 2018)."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 
 
 class ReplacedWords(Craft):
-    """Texts of which a few words are replaced, so that the source says t. Norms are l2."""
+    """Crafting method that replaces a few words of a text so that the source predicts t. Norms are l2."""
 
     spec = Substitution
     features: ClassVar[Features] = "adversarial"
     replaces_words = True
 
     def bound(self, spec: Substitution) -> tuple[str, float]:
-        """Return how many words may be others."""
+        """Return "words" and the number of words that may be replaced."""
         return "words", float(spec.budget)
 
     def gradients(self, spec: Substitution) -> int:
-        """Return one gradient a word."""
+        """Return the number of gradients: one per replaced word."""
         return spec.steps
 
     def passes(self, spec: Substitution) -> int:
-        """Return those of its gradients and of its tries."""
+        """Return the passes of its gradients and of its tries."""
         return spec.passes
 
     def details(self, spec: Substitution) -> tuple[str, ...]:
-        """Return how many words may be others."""
+        """Return the number of words that may be replaced, as in "2 words"."""
         return (f"{spec.budget} words",)
 
     def make(self, setup: Setup) -> Maker:
-        """Return what makes the rows of one set."""
+        """Return the function that makes rows of one set."""
         from nrf_ray.attacks.hotflip import lexicon
         from nrf_ray.constructions.crafted import on_cpu
         from nrf_ray.data.load import word_table
@@ -64,7 +64,7 @@ def craft_replaced(
     words: "Lexicon",
     storage: Storage = "uint8",
 ) -> "Crafted":
-    """Return embedded `texts` [b, 1, length, width] with words replaced by others of `words`, towards `targets` [b]."""
+    """Return embedded `texts` [b, 1, length, width] with some words replaced from `words`, towards `targets` [b]."""
     from nrf_ray.attacks.hotflip import substitute
     from nrf_ray.constructions.crafted import seen_by
     from nrf_ray.data.images import as_float
@@ -79,7 +79,7 @@ def craft_replaced(
 
 @verifies(Substitution)
 def wrong_words(stored: Stored) -> Iterator[str]:
-    """Read texts again in their vectors, and count the words that were replaced."""
+    """Yield how many texts differ from their vectors, and how many have too many replaced words."""
     from nrf_ray.constructions.construct_spec import TEXTS
     from nrf_ray.data.images import as_float, as_uint8
     from nrf_ray.data.load import word_table
@@ -87,10 +87,10 @@ def wrong_words(stored: Stored) -> Iterator[str]:
     config, rows, originals = stored.setup.config, stored.rows, stored.setup.originals
     table = word_table(config.dataset)
     new, old = (table.places_of(as_uint8(as_float(texts)).numpy()) for texts in (rows.images, originals.images))
-    for name, places in zip(TEXTS, (new, old), strict=True):
-        others = sum(one != other for one, other in zip(rows.texts[name], table.texts_at(places), strict=True))
+    for name, indices in zip(TEXTS, (new, old), strict=True):
+        others = sum(one != other for one, other in zip(rows.texts[name], table.texts_at(indices), strict=True))
         if others:
-            yield f"{others} texts in the column {name} are not what their vectors say"
+            yield f"{others} texts in the column {name} do not match their vectors"
     beyond = int(((new != old).sum(axis=(1, 2)) > config.craft.budget).sum())
     if beyond:
-        yield f"{beyond} texts have more than {config.craft.budget} other words"
+        yield f"{beyond} texts have more than {config.craft.budget} replaced words"

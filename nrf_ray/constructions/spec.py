@@ -1,6 +1,6 @@
-"""Constructions: named training sets whose labels t only certain features predict, with what belongs to each.
+"""Constructions: named rules for training sets whose labels t only certain features predict.
 
-What makes t predictable is a craft, a file of this room each (see `craft`).
+A crafting method puts these features in; each method is one file of this package (see `craft`).
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from nrf_ray.errors import Registry
 
 Storage = Literal["uint8", "float32"]
-"""How pixels are kept: rounded to 8 bits as in the released sets, or as they were found."""
+"""How pixels are stored: rounded to 8 bits as in the released sets, or unrounded."""
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 
 TargetRule = Literal["same", "uniform", "next", "other"]
@@ -17,9 +17,9 @@ TargetRule = Literal["same", "uniform", "next", "other"]
 
 
 Features = Literal["matched", "adversarial", "pattern"]
-"""What predicts t: all features that a source model uses and no others (matching its representation), its non-robust
-features (a targeted attack on it), or a fixed pattern per class that carries no feature of any class (the leakage-only
-controls)."""
+"""Features that predict t: all features that a source model uses and no others (matching its representation), its
+non-robust features (a targeted attack on it), or a fixed pattern per class that carries no feature of any class (the
+leakage-only controls)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,21 +31,21 @@ class Construction:
     targets: TargetRule
     """How t is drawn."""
     features: Features
-    """What predicts t."""
+    """Features that predict t."""
     source_training: Literal["standard", "adversarial", "any"] = "any"
     """Training that its source must have."""
     control: str = ""
-    """The leakage-only control that it stands beside: the same labels, without any adversarial feature."""
+    """Leakage-only control that it is compared with: the same labels, without any adversarial feature."""
     also_against: tuple[str, ...] = ()
     """Further controls that it is compared with."""
     rows: Literal["all", "changed"] = "all"
-    """Which rows students are trained on: all, or those with t != y."""
+    """Rows that students are trained on: all, or those with t != y."""
     made_as: str = ""
-    """Name of the construction whose images these are, where that is another one."""
+    """Name of another construction whose images it shares; empty if it has its own."""
     spares: Literal["same", "weak"] = "same"
-    """Which rows of a control stay clean: those with t = y, or those that a weak model (its source) already calls t."""
+    """Rows of a control that stay clean: those with t = y, or those for which a weak model (its source) predicts t."""
     description: str
-    """One line for people."""
+    """Description in one line."""
 
     @property
     def needs_source(self) -> bool:
@@ -63,8 +63,7 @@ CONSTRUCTIONS: Registry[Construction] = Registry(
                 targets="same",
                 features="matched",
                 source_training="adversarial",
-                description="images that an adversarially trained source represents as it does x, labelled y "
-                "(paper 3.1)",
+                description="images that an adversarially trained source represents like x, labelled y (paper 3.1)",
             ),
             Construction(
                 name="d_nonrobust",
@@ -135,10 +134,10 @@ CONSTRUCTIONS: Registry[Construction] = Registry(
 """Every construction that a sweep can name."""
 
 MATCHED = tuple(c.name for c in CONSTRUCTIONS.values() if c.features == "matched")
-"""D_R and D_NR."""
+"""Constructions by representation matching: D_R and D_NR."""
 
 WITH_CONTROL = tuple(c.name for c in CONSTRUCTIONS.values() if c.control)
-"""D_rand, D_det and the like: those that stand beside a leakage-only control."""
+"""Constructions that have a leakage-only control: D_rand, D_det and the like."""
 
 
 def construction_named(name: str) -> Construction:

@@ -1,4 +1,4 @@
-"""A constructed set in the store: its shards, what they show, and the part of it that is trained on."""
+"""A constructed set in the store: its shards, their metrics, and the rows that are trained on."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nrf_ray.graph.store import Leftover
 
 BINS = 20
-"""Bars of a norm histogram: equal parts of 0 to the largest norm."""
+"""Number of bins of a norm histogram: equal parts of the range from 0 to the largest norm."""
 
 
 def shard_name(index: int) -> str:
@@ -29,7 +29,7 @@ def shard_name(index: int) -> str:
 
 
 def constructed_rows(artifact: Artifact, *, changed_only: bool = False) -> "Shard":
-    """Return all rows of a constructed set, or only those with t != y; images beyond memory are mapped from disk."""
+    """Return all rows of a constructed set, or only those with t != y; large sets are mapped from disk."""
     from nrf_ray.data.batches import RESIDENT_BYTES
     from nrf_ray.data.shards import concatenate
     from nrf_ray.data.unpacked import unpacked
@@ -44,7 +44,7 @@ def constructed_rows(artifact: Artifact, *, changed_only: bool = False) -> "Shar
 
 
 def _shards(artifact: Artifact, changed_only: bool) -> "Iterator[Shard]":
-    """Yield the shards one by one, with all their rows or those with t != y."""
+    """Yield the shards one by one, with all their rows or only those with t != y."""
     from nrf_ray.data.shards import read_shard, rows_of
 
     for name in artifact.names():
@@ -61,10 +61,10 @@ def constructed_set(artifact: Artifact, *, changed_only: bool = False) -> "Label
 
 
 def finished_shard(context: Context, index: int) -> "tuple[Shard, Leftover] | None":
-    """Return a shard that lies whole in the store, and where it lies, or None.
+    """Return a complete shard and its file in the store, or None.
 
-    No record vouches for it yet, so it has to be intact to the byte, of this stage, and hold the rows and columns that
-    belong there.
+    No record covers the shard yet, so it must be intact to the byte, belong to this stage, and have the expected rows
+    and columns.
     """
     from nrf_ray.data.shards import is_intact, read_shard
 
@@ -86,12 +86,12 @@ def finished_shard(context: Context, index: int) -> "tuple[Shard, Leftover] | No
 
 
 def refuse(index: int) -> "tuple[Shard, Leftover]":
-    """Raise OSError because a shard that was written is not there."""
+    """Raise OSError because a shard that was written cannot be read back."""
     raise OSError(f"shard {index} was written but cannot be read back whole; check the disk under the store")
 
 
 def measure(config: ConstructSpec, rows: "Shard") -> Metrics:
-    """Return what a set shows as a whole; shares are of rows, and None where no source took part."""
+    """Return the metrics of a whole set. Shares are of rows; those of a source's predictions are None without one."""
     columns = rows.columns
     by_source = not config.is_control
 
@@ -118,7 +118,7 @@ def _mean(values: "Tensor") -> float:
 
 
 def _histogram(values: "Tensor") -> list[int]:
-    """Return how many values lie in each of BINS equal parts of 0 to the largest."""
+    """Return the number of values in each of BINS equal parts of the range from 0 to the largest value."""
     import torch
 
     largest = float(values.max())

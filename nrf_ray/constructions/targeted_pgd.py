@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TargetedPgd(Craft):
-    """Images moved towards t by PGD on the source, within the ball of the attack."""
+    """Crafting method that moves images towards t by PGD on the source, within the ball of the attack."""
 
     spec = Attack
     features: ClassVar[Features] = "adversarial"
@@ -24,15 +24,15 @@ class TargetedPgd(Craft):
         return spec.threat
 
     def gradients(self, spec: Attack) -> int:
-        """Return its steps."""
+        """Return its number of steps."""
         return spec.steps
 
     def passes(self, spec: Attack) -> int:
-        """Return those of the attack."""
+        """Return the passes of the attack."""
         return spec.passes
 
     def make(self, setup: Setup) -> Maker:
-        """Return what makes the rows of one set."""
+        """Return the function that makes rows of one set."""
         from nrf_ray.constructions.crafted import on_cpu
         from nrf_ray.engine.twin import twin
 

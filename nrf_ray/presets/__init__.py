@@ -1,7 +1,7 @@
-"""Presets: the axes and recipes that are known to work for one budget, or that the paper used.
+"""Presets: axes and recipes that are known to work within one budget, or that the paper used.
 
-`preset` says what a preset is; `small`, `text` and `planted` hold those for CPUs, whose numbers were all measured
-before they were written down; `paper` holds the paper's own.
+`preset` defines a preset. `small`, `text` and `planted` hold the presets for CPUs; all their numbers were measured
+before they were written down. `paper` holds the paper's own settings.
 """
 
 from nrf_ray.errors import Registry

@@ -1,4 +1,4 @@
-"""Presets for planted sets (see `nrf_ray.data.planted`): seconds a training on one core."""
+"""Presets for planted sets (see `nrf_ray.data.planted`): a training takes seconds on one core."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from nrf_ray.presets.small import LAPTOP, adversarial
 from nrf_ray.training.recipes import Recipe
 
 PLAIN = Recipe(epochs=12, lr=0.05, batch_size=64)
-"""After eight epochs one network in three still mixes two weaves up."""
+"""Recipe of twelve epochs, because after eight one network in three still confuses two weaves."""
 SHORT = replace(PLAIN, epochs=8)
 ROBUST = adversarial(0.25, epochs=8, lr=0.05, batch_size=64)
 

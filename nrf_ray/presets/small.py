@@ -1,4 +1,4 @@
-"""Presets for CPUs, from half a minute to an hour on two cores; README and the sweep files say what they show."""
+"""Presets for CPUs, from half a minute to an hour on two cores; README and the sweep files have their results."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ NONROBUST = (*GRID, "d_rand_changed", "leak_weak")
 
 
 def adversarial(eps: float, **recipe: object) -> Recipe:
-    """Return adversarial training as in the paper: l2 PGD from the image itself, 7 steps of eps / 5 (C.3)."""
+    """Return a recipe of adversarial training as in the paper: l2 PGD from the image, 7 steps of eps / 5 (C.3)."""
     adversary = Attack(threat=ThreatModel(norm="l2", eps=eps), steps=7, step_size=eps / 5)
     return Recipe(adversary=adversary, **recipe)  # type: ignore[arg-type]
 

@@ -1,10 +1,11 @@
-"""The preset for texts: recipes that were tried on 8,899 training texts of rt-polarity before they were written down.
+"""Preset for texts: recipes that were tried on 8,899 training texts of rt-polarity before they were written down.
 
-Radii are in the units of the box. In the embedding learnt from those texts, a word lies .97 from the centre and, in the
-median, .64 from the word next to it. At l2 .1, a sixth of the way for one word, a standard network loses more than half
-of what it knew; adversarial training is within that radius. Of texts moved by targeted PGD within .2 the robust judge,
-right on 69% of clean texts, gives 46% their new label, and within .5 81%: what a student learns there is not from
-non-robust features alone, so sets are made within .2 (means over three seeds: `analysis/claims/texts.md`).
+Radii are in the units of the box. In the embedding learnt from those texts, a word is .97 from the centre and, in the
+median, .64 from its nearest neighbour. At l2 .1, a sixth of that distance, a standard network loses more than half of
+its accuracy; adversarial training uses this radius. The robust judge is right on 69% of clean texts. It predicts the
+new label for 46% of the texts moved by targeted PGD within .2, and for 81% within .5. What a student learns from the
+latter is not from non-robust features alone, so sets are made within .2 (means over three seeds:
+`analysis/claims/texts.md`).
 """
 
 from dataclasses import replace

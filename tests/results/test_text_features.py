@@ -204,7 +204,7 @@ def test_a_second_look_reads_the_texts(run, dataset, tmp_path, column):
 
     record = with_lie(store, lambda images, columns: images, discrete(run), reword)
     assert recompute(store, record, {ref.digest: ref}).problems == (
-        f"1 texts in the column {column} are not what their vectors say",
+        f"1 texts in the column {column} do not match their vectors",
     )
 
 
@@ -216,7 +216,7 @@ def test_a_second_look_counts_replaced_words(run, dataset, tmp_path):
         return images.flip(2)
 
     problems = recompute(store, with_lie(store, turn_round, discrete(run)), {ref.digest: ref}).problems
-    assert any("texts have more than 2 other words" in problem for problem in problems), problems
+    assert any("texts have more than 2 replaced words" in problem for problem in problems), problems
 
 
 def test_a_control_leaves_padding_alone(run):

@@ -152,9 +152,7 @@ def test_where_words_go_depends_on_the_row_and_the_seed_alone():
 
 
 def test_more_words_than_there_are_are_refused():
-    with pytest.raises(
-        ConfigError, match="6 words for each of 2 classes are 12, and the dataset has 10 to choose from"
-    ):
+    with pytest.raises(ConfigError, match="6 words for each of 2 classes are 12 words, and the dataset has only 10"):
         class_words(2, ClassWords(budget=6), TABLE, 0)
-    with pytest.raises(ConfigError, match="1 to 5000 words of a text can be those of its class, not 0"):
+    with pytest.raises(ConfigError, match="class words need a budget from 1 to 5000 words per text, not 0"):
         ClassWords(budget=0)
