@@ -1,4 +1,4 @@
-"""The stages: one file a kind, the only place where the science meets the graph.
+"""Stages, one file per kind: the only modules that connect the science to the graph.
 
-Configs and stage functions can be imported without torch; a stage imports what it works with when it runs.
+Configs and stage functions can be imported without torch; a stage imports what it needs when it runs.
 """

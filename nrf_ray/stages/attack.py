@@ -1,4 +1,4 @@
-"""Adversarial test images of a source model, kept so that many victims can be tried on the same ones."""
+"""Adversarial test images of a source model, stored so that many victims can be tried on the same images."""
 
 from dataclasses import dataclass
 
@@ -18,11 +18,11 @@ class AttackSpec:
     """One attack on the whole test split."""
 
     dataset: DatasetRef
-    """Its test split is attacked."""
+    """Dataset whose test split is attacked."""
     attack: Attack
-    """Targeted (towards a uniform wrong class) or untargeted."""
+    """Attack, targeted (towards a uniform wrong class) or untargeted."""
     seed: int
-    """Decides the targets and random starts."""
+    """Seed of the targets and random starts."""
 
 
 def _cost(handle: Stage) -> float:

@@ -1,7 +1,7 @@
 """Construct a training set, shard by shard.
 
-A shard is a fixed range of the original rows, crafted in fixed batches, so its bytes do not depend on who makes it. A
-run that was cut off leaves whole shards behind; the next one makes only those that are missing.
+A shard is a fixed range of the original rows, crafted in fixed batches, so its bytes do not depend on the process that
+makes it. An interrupted run leaves complete shards behind; the next run makes only the missing ones.
 """
 
 from functools import partial
@@ -32,23 +32,23 @@ def _cost(handle: Stage) -> float:
 
 @stage(version=2, cost=_cost)
 def construct(config: ConstructSpec, context: Context, *, source: Artifact | None = None) -> Metrics:
-    """Write `part-00000.parquet` and so on, one row an image; measure what was done to the images."""
+    """Write `part-00000.parquet` and so on, one row per image; measure how the images were changed."""
     from nrf_ray.constructions.stored_set import finished_shard, measure, refuse
     from nrf_ray.data.shards import concatenate
 
-    del source  # every shard worker opens it itself
+    del source  # each shard worker opens the source itself
     missing = [index for index in range(config.num_shards) if finished_shard(context, index) is None]
     context.map_shards(partial(CraftShard, context.stage, context.store.uri), missing)
     shards = []
     for index in range(config.num_shards):
         shard, leftover = finished_shard(context, index) or refuse(index)
         context.adopt(leftover)
-        shards.append(shard._replace(images=shard.images[:0].clone()))  # all of them need not fit into memory
+        shards.append(shard._replace(images=shard.images[:0].clone()))  # all images need not fit into memory
     return measure(config, concatenate(shards))
 
 
 class CraftShard:
-    """Makes shards of one set; loads the source model once. Runs in the trial or in a Ray Data actor."""
+    """Shard worker of one set. It loads the source model once, and runs in the trial or in a Ray Data actor."""
 
     def __init__(self, stage: Stage, store_uri: str) -> None:
         from nrf_ray.constructions.crafted import draw_targets
@@ -75,7 +75,7 @@ class CraftShard:
         self.table = word_table(config.dataset) if config.replaces_words else None
 
     def __call__(self, shard: int) -> None:
-        """Make shard number `shard` and put it into the store."""
+        """Make the shard with index `shard` and write it to the store."""
         from nrf_ray.constructions.stored_set import shard_name
 
         size = self.setup.config.shard_rows
@@ -103,7 +103,7 @@ class CraftShard:
         return write_shard(Shard(crafted.images, ordered, self.stage.key, self._texts(crafted.images, rows)))
 
     def _texts(self, images: "Tensor", rows: slice) -> dict[str, list[str]]:
-        """Return what people can read of `images`, the new ones, and of the `rows` that they were made of."""
+        """Return the texts of the new `images`, and of the original `rows` that they were made from."""
         from nrf_ray.data.images import as_float, as_uint8
 
         if self.table is None:

@@ -1,7 +1,7 @@
 """The paper's pictures of the theory: Figure 4, and Figure 14 of appendix D.10.
 
-The paper does not state their parameters. Those of Figure 4 are read off its axes and boundary; Figure 14 is any data
-set on which empirical risk minimisation is accurate but not robust.
+The paper does not state their parameters. Those of Figure 4 are read off its axes and boundary; for Figure 14, any
+dataset will do on which empirical risk minimisation is accurate but not robust.
 """
 
 from dataclasses import dataclass
@@ -16,22 +16,23 @@ class FigureSpec:
     """A Gaussian in the plane with axis-parallel covariance, and its robust models."""
 
     mean: tuple[float, float]
-    """mu."""
+    """Mean mu."""
     variances: tuple[float, float]
-    """The diagonal of Sigma."""
+    """Diagonal of the covariance Sigma."""
     radii: tuple[float, ...]
     """Radii of the adversary, ascending from 0."""
     samples: int
-    """Drawn, and given to the per-sample solver."""
+    """Number of samples drawn and given to the per-sample solver."""
     seed: int
-    """Decides the samples."""
+    """Seed of the samples."""
 
 
 @stage(version=1, cost=lambda handle: 3.0, on_gpu=False)
 def figure_4(config: FigureSpec, context: Context) -> Metrics:
-    """Write `figure_4.svg`; measure condition number, boundary slope and drift of the mean for radius number i.
+    """Write `figure_4.svg`; measure condition number, boundary slope and drift of the mean for the i-th radius, from 0.
 
-    `drift.i` is how far the mean of the per-sample solution lies from that of the samples, in standard errors.
+    `drift.i` is the distance of the mean of the per-sample solution from the mean of the samples, in standard errors,
+    in the coordinate where it is largest.
     """
     import numpy as np
 
@@ -59,7 +60,7 @@ def figure_4(config: FigureSpec, context: Context) -> Metrics:
 def figure_14(config: FigureSpec, context: Context) -> Metrics:
     """Write `figure_14.svg`; measure the exact clean and robust accuracy of the standard and the robust classifier.
 
-    The robust classifier is made and both are tested for the last of the radii.
+    The robust classifier is fitted, and both classifiers are tested, at the last of the radii.
     """
     import numpy as np
 

@@ -8,9 +8,9 @@ from nrf_ray.seeding import derive_seed
 from nrf_ray.stages.costs import OVERHEAD
 
 TOLERANCE = 1e-3
-"""Of what an iterative search finds, relative to what the formula says."""
+"""Relative tolerance between the result of an iterative search and that of a formula."""
 ROUNDING = 1e-6
-"""Of what is computed twice by formulas, relative."""
+"""Relative tolerance between the results of two formulas."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,15 +18,15 @@ class TheorySpec:
     """One instance: random axes, random mean, variances from 1 to `condition`."""
 
     dimension: int
-    """d."""
+    """Dimension d of x."""
     eps: float
     """Radius of the adversary, below 1."""
     seed: int
-    """Decides axes, variances, mean and samples."""
+    """Seed of axes, variances, mean and samples."""
     condition: float = 50.0
     """Condition number of the covariance."""
     samples: int = 20_000
-    """Of the Monte Carlo check of Theorem 1."""
+    """Number of samples of the Monte Carlo check of Theorem 1."""
 
 
 def _cost(handle: Stage) -> float:
@@ -35,7 +35,7 @@ def _cost(handle: Stage) -> float:
 
 @stage(version=1, cost=_cost, on_gpu=False)
 def gaussian_theory(config: TheorySpec, context: Context) -> Metrics:
-    """Measure both sides of every statement, and how far they may be apart: STATEMENT.lhs, .rhs and .tolerance."""
+    """Measure both sides of every statement and the tolerance between them: STATEMENT.lhs, .rhs and .tolerance."""
     import numpy as np
 
     from nrf_ray import gaussian

@@ -1,8 +1,8 @@
-"""What a model says of the images of a constructed set: the old label, the new one, or neither.
+"""Predictions of a model on the images of a constructed set: the old label, the new label, or neither.
 
-A robust judge (an adversarially trained model) relies more on robust features than a standard one. Where it says t,
-the construction may have changed robust content, and a student's accuracy says less about non-robust features. It is
-as good a judge as its own robust accuracy at that radius, which stands in the table `robustness`.
+A robust judge (an adversarially trained model) relies more on robust features than a standard model. If it predicts t,
+the construction may have changed robust content, and a student's accuracy says less about non-robust features. The
+judge is only as reliable as its own robust accuracy at that radius, which is in the table `robustness`.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from nrf_ray.stages.costs import OVERHEAD
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeSpec:
-    """Nothing to choose: the inputs say it all."""
+    """Empty spec: the stage depends on its inputs alone."""
 
 
 @stage(version=1, cost=lambda handle: 3 * OVERHEAD)
 def judge(config: JudgeSpec, context: Context, *, data: Artifact, model: Artifact) -> Metrics:
-    """Measure the shares of the set that `model` gives the true label y and the new label t."""
+    """Measure the shares of the set for which `model` predicts the true label y and the new label t."""
     from nrf_ray.constructions.stored_set import constructed_rows
     from nrf_ray.engine.predict import predict, share
     from nrf_ray.engine.runtime import prepare

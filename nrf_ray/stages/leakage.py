@@ -1,4 +1,4 @@
-"""Robust feature leakage (Goh 2019): what a linear classifier learns from a set through robust features alone."""
+"""Robust feature leakage (Goh 2019): accuracy that a set teaches a linear classifier through robust features alone."""
 
 from dataclasses import dataclass
 
@@ -11,19 +11,19 @@ from nrf_ray.graph.store import Artifact
 from nrf_ray.stages.costs import OVERHEAD
 
 CERTIFIED = 0.8
-"""Least share of test points on which the classifier has to be constant in the ball (Goh 2019's specification)."""
+"""Least share of test points on which the classifier must be constant in the ball (Goh 2019's specification)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearLeakageSpec:
-    """The features are the logits of a linear classifier that is trained adversarially on the original data."""
+    """Leakage through the logits of a linear classifier that is trained adversarially on the original data."""
 
     dataset: DatasetRef
-    """The classifier is trained on its training split; everything is tested on its test split."""
+    """Dataset on whose training split the classifier is trained; everything is tested on its test split."""
     train_threat: ThreatModel
-    """The ball of the classifier's training. It may be wider than `ball`: that is how certificates are won."""
+    """Ball of the classifier's adversarial training. If it is wider than `ball`, more points can be certified."""
     ball: ThreatModel
-    """The ball of the certificates and of gamma."""
+    """Ball of the certificates and of gamma."""
 
     def __post_init__(self) -> None:
         if self.train_threat.norm != self.ball.norm:
@@ -35,10 +35,10 @@ class LinearLeakageSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkLeakageSpec:
-    """The features are the penultimate units of an adversarially trained network."""
+    """Leakage through the penultimate units of an adversarially trained network."""
 
     dataset: DatasetRef
-    """The units are scaled on its training split, and the result is tested on its test split."""
+    """Dataset on whose training split the units are scaled; the result is tested on its test split."""
 
 
 def _cost(handle: Stage) -> float:
@@ -51,8 +51,8 @@ def _cost(handle: Stage) -> float:
 def linear_leakage(config: LinearLeakageSpec, context: Context, *, data: Artifact | None = None) -> Metrics:
     """Measure accuracy on the test set, learnt from `data` (or from the original data) through k linear features.
 
-    The features meet Goh's specification (`meets_spec`) where at least .8 of the test points are certified to keep
-    their label within the ball, and every feature has gamma > 0 there for its own class.
+    The features meet Goh's specification (`meets_spec`) if at least .8 of the test points are certified to keep their
+    label within the ball, and every feature has gamma > 0 within the ball for its own class.
     """
     from nrf_ray.constructions.stored_set import constructed_set
     from nrf_ray.data.load import test_split, train_split

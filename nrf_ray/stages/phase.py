@@ -1,4 +1,4 @@
-"""The phase diagram: which part of planted examples is learnt, as norm and predictiveness of the noise part vary."""
+"""Phase diagram: which part of planted examples is learnt, as norm and predictiveness of the noise part vary."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,43 +15,44 @@ FILE = "phase_diagram.svg"
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One kind of planted set."""
+    """One point of a phase diagram: one kind of planted set."""
 
     p_noise: float
     """Predictiveness of its noise part."""
     noise: float
     """Norm of its noise part."""
     models: tuple[str, ...]
-    """Names of the inputs that say what models rely on: one for each seed."""
+    """Names of the `reliance` inputs, one for each seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhasePanel:
-    """One modality."""
+    """Phase diagram of one modality."""
 
     modality: str
-    """image or text."""
+    """Modality: image, colour or text."""
     arch: str
     """Architecture of the models."""
     p_human: float
-    """Predictiveness of the human part in all cells."""
+    """Predictiveness of the human part at all points."""
     cells: tuple[Cell, ...]
-    """In any order; every pair of a predictiveness and a norm once."""
+    """Points in any order; each pair of a predictiveness and a norm occurs once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseSpec:
-    """What is drawn."""
+    """Phase diagrams of all modalities, in one picture."""
 
     panels: tuple[PhasePanel, ...]
-    """Side by side."""
+    """Phase diagrams from left to right."""
 
 
 @stage(version=2, cost=lambda handle: OVERHEAD, on_gpu=False)
 def phase_diagram(config: PhaseSpec, context: Context, **reliances: Artifact) -> Metrics:
-    """Write `phase_diagram.svg`; measure MODALITY.NORM.PREDICTIVENESS: mean over seeds of noise followed minus human.
+    """Write `phase_diagram.svg`; measure MODALITY.NORM.PREDICTIVENESS, which says which part is followed.
 
-    `reliances` are the `reliance` stages that the cells name.
+    It is the mean over seeds of `follows_noise` - `follows_human`. `reliances` are the `reliance` stages that the
+    points name.
     """
 
     def learnt(name: str) -> float:
@@ -79,72 +80,72 @@ def phase_diagram(config: PhaseSpec, context: Context, **reliances: Artifact) ->
 HUMAN, NOISE, LINE = (46, 109, 164), (192, 57, 43), "#222222"
 CELL, LEFT, TOP, BOTTOM, GAP = 74.0, 70.0, 50.0, 92.0, 70.0
 NOTE = 260.0
-"""Pixels of the words under a panel, which stand in its middle."""
+"""Width in pixels of the note under a panel, which is centred."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagram:
-    """One panel."""
+    """Values of one phase diagram."""
 
     title: str
-    """Above it."""
+    """Title above the panel."""
     p_human: float
     """Predictiveness of the human part."""
     values: Mapping[tuple[float, float], float]
-    """From (predictiveness, norm) of the noise part to noise followed minus human part followed, -1 to 1."""
+    """From (predictiveness, norm) of the noise part to `follows_noise` - `follows_human`, -1 to 1."""
 
 
 def draw_phases(diagrams: Sequence[Diagram]) -> bytes:
-    """Return the diagrams side by side as SVG: blue where models follow the human part, red where the noise part.
+    """Return the diagrams side by side as SVG: blue if models follow the human part, red if they follow the noise part.
 
-    Equal steps are drawn for the values of each axis, whatever lies between them. The line is where the best classifier
-    changes sides: between predictivenesses below and above that of the human part.
+    The values of each axis are drawn at equal steps, whatever their distances. The line is where the best classifier
+    changes from one part to the other: between predictivenesses below and above that of the human part.
     """
     panels: list[Panel] = []
     left = LEFT
     for diagram in diagrams:
-        cells = CELL * len({share for share, _ in diagram.values})
-        aside = max(0.0, NOTE - cells) / 2
+        width = CELL * len({p_noise for p_noise, _ in diagram.values})
+        aside = max(0.0, NOTE - width) / 2
         panels.append(_panel(diagram, left + aside))
-        left += cells + 2 * aside + GAP
+        left += width + 2 * aside + GAP
     height = TOP + max(panel.height for panel in panels) + BOTTOM
     legend = [
         (_colour(-1.0), "follows the human part"),
         (_colour(1.0), "follows the noise part"),
-        (LINE, "best changes"),
+        (LINE, "best classifier changes"),
     ]
     return picture(panels, title="Which part is learnt", width=max(left, 560.0), height=height, legend=legend)
 
 
 def _panel(diagram: Diagram, left: float) -> Panel:
-    shares = sorted({share for share, _ in diagram.values})
+    predictivenesses = sorted({p_noise for p_noise, _ in diagram.values})
     norms = sorted({norm for _, norm in diagram.values})
     panel = Panel(
         left=left,
         top=TOP,
-        width=CELL * len(shares),
+        width=CELL * len(predictivenesses),
         height=CELL * len(norms),
-        x=(0, len(shares)),
+        x=(0, len(predictivenesses)),
         y=(0, len(norms)),
         title=diagram.title,
         note=f"noise part: predictiveness (human {diagram.p_human:g}), norm",
-        x_names=[(i + 0.5, f"{share:g}") for i, share in enumerate(shares)],
+        x_names=[(i + 0.5, f"{p_noise:g}") for i, p_noise in enumerate(predictivenesses)],
         y_names=[(i + 0.5, f"{norm:g}") for i, norm in enumerate(norms)],
     )
-    for (share, norm), value in sorted(diagram.values.items()):
-        i, j = shares.index(share), norms.index(norm)
+    for (p_noise, norm), value in sorted(diagram.values.items()):
+        i, j = predictivenesses.index(p_noise), norms.index(norm)
         panel.band([(i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1)], colour=_colour(value), opacity=1)
-    below = sum(share < diagram.p_human for share in shares)
-    equal = sum(share == diagram.p_human for share in shares)
+    below = sum(p_noise < diagram.p_human for p_noise in predictivenesses)
+    equal = sum(p_noise == diagram.p_human for p_noise in predictivenesses)
     change = below + equal / 2
     panel.curve([(change, 0), (change, len(norms))], colour=LINE, width=2)
-    for (share, norm), value in sorted(diagram.values.items()):
-        panel.word((shares.index(share) + 0.5, norms.index(norm) + 0.5), f"{value:+.2f}")
+    for (p_noise, norm), value in sorted(diagram.values.items()):
+        panel.word((predictivenesses.index(p_noise) + 0.5, norms.index(norm) + 0.5), f"{value:+.2f}")
     return panel
 
 
 def _colour(value: float) -> str:
-    """Return white at 0, and towards blue at -1 or red at 1."""
+    """Return a colour: white at 0, bluer towards -1 and redder towards 1."""
     end = NOISE if value > 0 else HUMAN
-    share = min(1.0, abs(value)) * 0.8
-    return "#" + "".join(f"{round(255 + (tone - 255) * share):02x}" for tone in end)
+    strength = min(1.0, abs(value)) * 0.8
+    return "#" + "".join(f"{round(255 + (tone - 255) * strength):02x}" for tone in end)

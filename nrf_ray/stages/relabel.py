@@ -1,7 +1,7 @@
-"""Relabel a planted set by what models read in one of its parts, as the sources' labellers do; the truth is known too.
+"""Relabel a planted set with the classes that a model reads from one part, like the labellers of the follow-up papers.
 
 The human part is read by a model that was trained here on human parts alone, or by a pretrained network; the noise part
-by a linear classifier. What `train` makes of the result is trained on labels that someone read, not on those planted.
+by a linear classifier. A `train` stage on the result learns the labels read, not those planted, which are known too.
 """
 
 from dataclasses import dataclass
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 Part = Literal["human", "noise"]
 
 TOLD = 0.5
-"""Share of the training examples whose classes a linear classifier is told; it labels all of them."""
+"""Share of the training examples on whose classes the linear classifier is trained; it labels all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelabelSpec:
-    """One part of one planted set."""
+    """Relabelling of one planted set by one of its parts."""
 
     dataset: DatasetRef
-    """Its training split gets new labels."""
+    """Dataset whose training split gets new labels."""
     part: Part
-    """The part that is read."""
+    """Part that is read."""
     pretrained: Pretrained | None = None
-    """What reads the human part, with a linear classifier; None for the reader that is the stage's input."""
+    """Network that reads the human part, with a linear classifier; None for the label reader that is the input."""
 
     def __post_init__(self) -> None:
         check_planted(self.dataset)
         if self.part not in ("human", "noise"):
-            raise ConfigError(f"a planted set is relabelled by its part human or noise, not {self.part!r}")
+            raise ConfigError(f"a planted set can be relabelled by its part human or noise, not {self.part!r}")
         reads = parse_planted(self.dataset.name).kind.reads
         if self.pretrained and (self.part, self.pretrained.reads) != ("human", reads):
             raise ConfigError(
@@ -50,7 +50,7 @@ class RelabelSpec:
 
     @property
     def by(self) -> str:
-        """What reads."""
+        """Name of the label reader."""
         if self.part == "noise":
             return "a linear model"
         return self.pretrained.name if self.pretrained else "a model"
@@ -58,9 +58,10 @@ class RelabelSpec:
 
 @stage(version=1, cost=lambda handle: 20 * OVERHEAD)
 def relabel(config: RelabelSpec, context: Context, *, reader: Artifact | None = None) -> Metrics:
-    """Write the training split with labels as read; measure how many are the class that the part really shows.
+    """Write the training split with the labels read; measure the share that are the class that the part really shows.
 
-    `agreement_untold` is the same on the examples that a linear classifier was not told; None where none was fitted.
+    `agreement_untold` is this share on the examples that the linear classifier was not trained on, or None if there is
+    no linear classifier.
     """
     import torch
 
@@ -75,7 +76,7 @@ def relabel(config: RelabelSpec, context: Context, *, reader: Artifact | None = 
 
     needs_reader = config.part == "human" and config.pretrained is None
     if needs_reader != (reader is not None):
-        raise ConfigError(f"labels read by {config.by} take {'a' if needs_reader else 'no'} reader as input")
+        raise ConfigError(f"labels read by {config.by} need {'a' if needs_reader else 'no'} label reader as input")
     device = prepare(context.stage.resources)
     train = generate(parse_planted(config.dataset.name), "train")
     parts = swaps.parts_of(train)
@@ -105,7 +106,7 @@ def relabel(config: RelabelSpec, context: Context, *, reader: Artifact | None = 
 
 
 def _read(points: "Tensor", shown: "Tensor", told: int, num_classes: int) -> "Tensor":
-    """Return the classes of `points` [n, f] by a linear classifier that is told those of the first `told`."""
+    """Return the classes of `points` [n, f] by a linear classifier that is trained on the first `told` of them."""
     from nrf_ray.features.linear import fit_linear
 
     points = (points - points[:told].mean(dim=0)) / points[:told].std()

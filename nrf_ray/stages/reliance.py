@@ -1,4 +1,4 @@
-"""Which part of planted examples a model uses: what it says when one is removed, and when the two contradict."""
+"""The part of planted examples that a model uses: its predictions if a part is removed, and if the parts contradict."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RelianceSpec:
-    """One planted set."""
+    """Reliance of a model, measured on one planted set."""
 
     dataset: DatasetRef
-    """Its test split is used."""
+    """Dataset whose test split is used."""
 
     def __post_init__(self) -> None:
         check_planted(self.dataset)
@@ -39,11 +39,11 @@ class FootprintSpec:
     """One attack on the models of one planted set."""
 
     dataset: DatasetRef
-    """Its test split is attacked."""
+    """Dataset whose test split is attacked."""
     attack: Attack
-    """Untargeted, within its threat model."""
+    """Untargeted attack, within its threat model."""
     seed: int = 0
-    """Decides random starts."""
+    """Seed of random starts."""
 
     def __post_init__(self) -> None:
         check_planted(self.dataset)
@@ -51,22 +51,23 @@ class FootprintSpec:
 
 
 def check_planted(dataset: DatasetRef) -> None:
-    """Raise ConfigError where the parts of `dataset` are not known."""
+    """Raise ConfigError if the parts of `dataset` are not known."""
     if not is_planted(dataset.name):
         raise ConfigError(
-            f"dataset {dataset.name} has no parts that are known; only planted sets have, as planted-image or "
+            f"the parts of dataset {dataset.name} are not known; use a planted set, such as planted-image or "
             "planted-text"
         )
 
 
 @stage(version=1, cost=lambda handle: 5 * OVERHEAD)
 def reliance(config: RelianceSpec, context: Context, *, model: Artifact) -> Metrics:
-    """Measure what `model` says of the test examples as they are, without a part, and with contradicting parts.
+    """Measure the predictions of `model` on the test examples: unchanged, without a part, and with contradicting parts.
 
-    `human_alone` and `noise_alone` are shares of examples, with the other part removed, that the model gives the class
-    that the part shows. On examples whose parts show different classes, `follows_human` and `follows_noise` are the
-    shares that it gives the one or the other. `score_human` and `score_noise` are |E[gradient . part]|, to first order
-    what the loss changes by when the part is removed: the input-gradient score of `features`, summed over a part.
+    `human_alone` and `noise_alone` are shares of examples, with the other part removed, for which the model predicts
+    the class that the remaining part shows. On examples whose parts show different classes, `follows_human` and
+    `follows_noise` are the shares for which it predicts the class of the human or of the noise part. `score_human` and
+    `score_noise` are |E[gradient . part]|, the first-order change of the loss if the part is removed: the
+    input-gradient score of `features`, summed over a part.
     """
     import torch
 
@@ -80,18 +81,18 @@ def reliance(config: RelianceSpec, context: Context, *, model: Artifact) -> Metr
     test = generate(parse_planted(config.dataset.name), "test")
     network = load_model(model, device)
 
-    def says(images: "Array", classes: "Ints") -> float:
+    def share_given(images: "Array", classes: "Ints") -> float:
         predictions = predict(network, torch.from_numpy(images).to(device)).cpu()
         return share(predictions == torch.from_numpy(classes))
 
     contradicting, others = swaps.contradicting(test)
     human, noise = _scores(network, test, device)
     return {
-        "clean_accuracy": says(test.images, test.labels),
-        "human_alone": says(swaps.without_noise(test), test.human),
-        "noise_alone": says(swaps.without_human(test), test.noise),
-        "follows_human": says(contradicting, test.human),
-        "follows_noise": says(contradicting, others),
+        "clean_accuracy": share_given(test.images, test.labels),
+        "human_alone": share_given(swaps.without_noise(test), test.human),
+        "noise_alone": share_given(swaps.without_human(test), test.noise),
+        "follows_human": share_given(contradicting, test.human),
+        "follows_noise": share_given(contradicting, others),
         "score_human": human,
         "score_noise": noise,
         "n": len(test.labels),
@@ -107,11 +108,12 @@ def _cost(handle: Stage) -> float:
 
 @stage(version=1, cost=_cost)
 def footprint(config: FootprintSpec, context: Context, *, model: Artifact, reader: Artifact) -> Metrics:
-    """Measure which part of the examples an attack on `model` changes, on those that `model` has right when clean.
+    """Measure which part of the examples an attack on `model` changes.
 
-    `energy_...` are mean shares of the perturbation's squared l2 norm. `human_kept` is the share of examples whose
-    human part, taken out of the adversarial example, `reader` gives the same class as before; `noise_kept` is the same
-    for the noise part, by the best linear classifier of noise parts. All are None where the model has nothing right.
+    Only examples that `model` classifies correctly when clean are attacked. `energy_...` are mean shares of the
+    perturbation's squared l2 norm. `human_kept` is the share of examples for which `reader` predicts the same class
+    from the human part of the adversarial example as from that of the clean one. `noise_kept` is the same for the noise
+    part, by the best linear classifier of noise parts. All are None if the model classifies no example correctly.
     """
     import numpy as np
     import torch
@@ -141,8 +143,8 @@ def footprint(config: FootprintSpec, context: Context, *, model: Artifact, reade
     before = swaps.parts_of(clean)
     change = found.cpu().numpy().astype(np.float64) - clean.images
     moved = energy(swaps.take_apart(clean, change))
-    judge = load_model(reader, device)
-    read, read_before = (predict(judge, torch.from_numpy(seen).to(device)) for seen in (parts.human, before.human))
+    labeller = load_model(reader, device)
+    read, read_before = (predict(labeller, torch.from_numpy(seen).to(device)) for seen in (parts.human, before.human))
     kept = swaps.read_noise(clean, parts.noise) == swaps.read_noise(clean, before.noise)
     values = (
         *(_mean_of_moved(share) for share in moved),
@@ -153,7 +155,7 @@ def footprint(config: FootprintSpec, context: Context, *, model: Artifact, reade
 
 
 def _scores(network: "torch.nn.Module", test: "Examples", device: str) -> tuple[float, float]:
-    """Return |E[gradient . part]| of the human part, which is what stands out of the blank, and of the noise part."""
+    """Return |E[gradient . part]| of the human part, which is its difference from the blank, and of the noise part."""
     import torch
 
     from nrf_ray.attacks.pgd import attack_mode, input_gradient
@@ -174,6 +176,6 @@ def _scores(network: "torch.nn.Module", test: "Examples", device: str) -> tuple[
 
 
 def _mean_of_moved(shares: "npt.NDArray[np.floating[Any]]") -> float | None:
-    """Return the mean over the rows that an attack moved, the others being NaN; None where it moved none."""
-    moved = shares[shares == shares]  # NaN equals nothing
+    """Return the mean over the examples that an attack moved, or None if it moved none; the others are NaN."""
+    moved = shares[shares == shares]  # NaN does not equal itself
     return float(moved.mean()) if len(moved) else None

@@ -16,13 +16,13 @@ class RobustnessSpec:
     """One attack on one model."""
 
     dataset: DatasetRef
-    """Its test split is attacked."""
+    """Dataset whose test split is attacked."""
     attack: Attack | AutoAttack | Substitution
-    """Untargeted, within its threat model."""
+    """Untargeted attack, within its threat model."""
     examples: int | None = None
-    """So many images, by one fixed permutation; None for all."""
+    """Number of images, chosen by one fixed permutation; None for all."""
     seed: int = 0
-    """Decides random starts, which belong to the place of an image in the test split."""
+    """Seed of random starts, which belong to the index of an image among those that are tested."""
 
     def __post_init__(self) -> None:
         check_measures(self.attack)
@@ -40,7 +40,7 @@ def _cost(handle: Stage) -> float:
 
 @stage(version=3, cost=_cost)
 def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, data: Artifact | None = None) -> Metrics:
-    """Measure the share of test images, or of the images of a constructed set, that stay right under the attack."""
+    """Measure the share of test images, or images of a constructed set, that stay correctly classified under attack."""
     from nrf_ray.attacks.hotflip import lexicon_of
     from nrf_ray.attacks.robustness import robust_accuracy
     from nrf_ray.constructions.stored_set import constructed_set

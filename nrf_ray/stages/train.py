@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nrf_ray.training.fit import Epoch, Snapshot
 
 CHECKPOINT_SECONDS = 60.0
-"""A training keeps its state when this much time has passed since the last time, at the end of an epoch."""
+"""Least time between two checkpoints of a training; they are saved at the end of an epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,30 +29,30 @@ class TrainSpec:
     arch: str
     """Name of the architecture."""
     dataset: DatasetRef
-    """The dataset trained on; with a constructed set as input, the one that it was made from."""
+    """Dataset trained on or, with a constructed set as input, the dataset that the set was made from."""
     recipe: Recipe
-    """How it is trained."""
+    """Training recipe."""
     rows: Literal["all", "changed"] = "all"
-    """Of a constructed set, the rows trained on: all, or those with t != y."""
+    """Rows of a constructed set that are trained on: all, or those with t != y."""
     holdout: float = 0.0
-    """Share of the rows that is kept out of training, to choose a recipe by; see `data.images.holdout`."""
+    """Share of the rows that is held out of training, to choose a recipe by; see `data.images.holdout`."""
     seed: int
-    """Decides the initial weights, the order of examples and their augmentation."""
+    """Seed of the initial weights, the order of examples and their augmentation."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.holdout < 1 or (self.holdout and self.rows != "all"):
             raise ConfigError(
-                f"a training keeps 0 <= holdout < 1 of all rows out, not {self.holdout:g} of the {self.rows} rows"
+                f"a training needs 0 <= holdout < 1, of all rows, not {self.holdout:g} of the {self.rows} rows"
             )
 
     @property
     def num_workers(self) -> int:
-        """Return how many processes train it together."""
+        """Number of data-parallel workers."""
         return self.recipe.workers
 
     @property
     def training(self) -> str:
-        """Return standard or adversarial."""
+        """Kind of training: standard or adversarial."""
         return self.recipe.training
 
 
@@ -66,7 +66,7 @@ def _cost(handle: Stage) -> float:
 
 @stage(version=4, cost=_cost)
 def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Metrics:
-    """Write `weights.safetensors`; measure how well the last epoch fitted what it was trained on."""
+    """Write `weights.safetensors`; measure size and cost of the model, and loss and accuracy in the last epoch."""
     from nrf_ray.stages.weights import FILE
 
     workers = config.recipe.workers
@@ -81,18 +81,18 @@ def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) 
 
 
 class Fitted(NamedTuple):
-    """What a training comes to; of several workers, what the first one says."""
+    """Result of a training; with several workers, that of the first."""
 
     weights: bytes
-    """The file of weights."""
+    """Contents of the weights file."""
     curve: "list[Epoch]"
-    """Its learning curve."""
+    """Learning curve."""
     metrics: Metrics
-    """What the stage measures."""
+    """Metrics of the stage."""
 
 
 def _fitted_by_worker(made_by: Stage, uri: str) -> Fitted:
-    """Do what the stage `made_by` does, in one of several workers; all of them open the store at `uri`."""
+    """Return the result of the stage `made_by` in one of several workers; each opens the store at `uri` itself."""
     store = Store.open(uri, create=False)
     inputs = {name: store.artifact(handle) for name, handle in made_by.inputs.items()}
     return _fitted(made_by.config, Context(store=store, stage=made_by), **inputs)
@@ -135,15 +135,15 @@ def _fitted(config: TrainSpec, context: Context, *, data: Artifact | None = None
 
 
 def _watch(context: Context) -> "Callable[[Epoch, Snapshot], None]":
-    """Return what `fit` calls after each epoch: report the curve, and now and then keep the state."""
-    kept = time.monotonic()
+    """Return the function that `fit` calls after each epoch to report the curve and, when due, save a checkpoint."""
+    saved = time.monotonic()
 
     def on_epoch(epoch: "Epoch", snapshot: "Snapshot") -> None:
-        nonlocal kept
+        nonlocal saved
         _report(context, epoch)
-        if time.monotonic() - kept >= CHECKPOINT_SECONDS:
+        if time.monotonic() - saved >= CHECKPOINT_SECONDS:
             context.save_checkpoint(epoch.epoch, snapshot())
-            kept = time.monotonic()
+            saved = time.monotonic()
 
     return on_epoch
 

@@ -1,4 +1,4 @@
-"""Transfer: what a victim says of the adversarial images that were found against another model."""
+"""Transfer: predictions of a victim on the adversarial images that were found against another model."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class TransferSpec:
 
 @stage(version=1, cost=lambda handle: OVERHEAD)
 def transfer(config: TransferSpec, context: Context, *, victim: Artifact, adversarial: Artifact) -> Metrics:
-    """Measure the success rate over all test images, those that the victim gets wrong when clean included."""
+    """Measure the success rate over all test images, including those that the victim misclassifies when clean."""
     from nrf_ray.data.shards import read_shard
     from nrf_ray.engine.predict import predict, share
     from nrf_ray.engine.runtime import prepare

@@ -1,4 +1,4 @@
-"""Whether an attack works on a model: the automatic checks, on a few test images that the model gets right."""
+"""Automatic checks of whether an attack works on a model, on a few test images that the model classifies correctly."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,13 @@ class TrustSpec:
     """The checks of one attack on one model."""
 
     dataset: DatasetRef
-    """Its test split is looked at."""
+    """Dataset whose test split is used."""
     attack: Attack
-    """The attack whose strength is in question; untargeted."""
+    """Untargeted attack whose strength is in question."""
     examples: int = 128
-    """So many of the test images that the model gets right, by one fixed permutation."""
+    """Number of correctly classified test images, chosen by one fixed permutation."""
     seed: int = 0
-    """Decides random starts and noise."""
+    """Seed of random starts and noise."""
 
     def __post_init__(self) -> None:
         check_measures(self.attack)
@@ -34,7 +34,7 @@ class TrustSpec:
 def _cost(handle: Stage) -> float:
     config: TrustSpec = handle.config
     info = info_of(config.dataset)
-    # The attack in a dozen variants, and the noise.
+    # The attack runs in a dozen variants; then there is the noise.
     arch, device = handle.inputs["model"].config.arch, handle.resources.device
     return attack_seconds(arch, info, config.examples, 12 * config.attack.passes + 100, device)
 

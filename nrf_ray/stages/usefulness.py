@@ -24,17 +24,17 @@ class UsefulnessSpec:
     """One ball around the images of one dataset."""
 
     dataset: DatasetRef
-    """Units are scaled and asked for a class on its training split, and measured on its test split."""
+    """Dataset on whose training split each unit is scaled and given its class; usefulness is that on its test split."""
     attack: Attack
-    """Its ball is that of robust usefulness; its steps seek the infimum."""
+    """Attack whose ball is that of robust usefulness, and whose steps seek the infimum."""
     useful_from: float
     """Least rho of a useful unit."""
     examples: int | None = None
-    """Test images that are used, by one fixed permutation; None for all."""
+    """Number of test images, chosen by one fixed permutation; None for all."""
 
     def __post_init__(self) -> None:
         if self.attack.start != "image" or self.attack.restarts > 1:
-            raise ConfigError(f"the infimum of a unit is sought from the image itself, once, not by {self.attack.name}")
+            raise ConfigError(f"usefulness needs an attack with one start, at the image itself, not {self.attack.name}")
 
 
 def _cost(handle: Stage) -> float:
@@ -47,7 +47,7 @@ def _cost(handle: Stage) -> float:
 
 @stage(version=2, cost=_cost)
 def usefulness(config: UsefulnessSpec, context: Context, *, model: Artifact) -> Metrics:
-    """Write `units.parquet`, one row a unit that varies; measure how many units are of which kind."""
+    """Write `units.parquet`, one row per unit that varies; measure the number of units of each kind."""
     from nrf_ray.data.images import some
     from nrf_ray.data.load import test_split, train_split
     from nrf_ray.engine.runtime import prepare

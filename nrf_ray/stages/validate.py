@@ -1,7 +1,8 @@
-"""What a recipe can be chosen by: accuracy on rows of a constructed set that were kept out of training.
+"""Validation accuracy, to choose a recipe by: accuracy on rows of a constructed set that were held out of training.
 
-The same rows are measured twice: as they were constructed, with their new labels t, and as the clean originals that
-they were made from, with their true labels y. The paper had only the first, and found no meaning in it (D.4).
+Accuracy on the same rows is measured twice: on the constructed images with their new labels t, and on the clean
+originals that they were made from, with their true labels y. The paper had only the first, and found it not meaningful
+(D.4).
 """
 
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ class ValidateSpec:
     """One validation."""
 
     dataset: DatasetRef
-    """The dataset that the constructed set was made from."""
+    """Dataset that the constructed set was made from."""
     holdout: float
-    """The share of rows that the model was not trained on."""
+    """Share of rows that the model was not trained on."""
 
     def __post_init__(self) -> None:
         if not 0 < self.holdout < 1:
@@ -30,7 +31,7 @@ class ValidateSpec:
 
 @stage(version=1, cost=lambda handle: OVERHEAD)
 def validate(config: ValidateSpec, context: Context, *, model: Artifact, data: Artifact) -> Metrics:
-    """Measure accuracy on the rows kept out: of the constructed images towards t, of their originals towards y."""
+    """Measure accuracy on the held-out rows: on the constructed images towards t, on their originals towards y."""
     from nrf_ray.constructions.stored_set import constructed_rows
     from nrf_ray.data.images import holdout
     from nrf_ray.data.load import train_split

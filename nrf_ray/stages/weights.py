@@ -1,4 +1,4 @@
-"""Trained weights as safetensors, with what is needed to build their network: no pickle is ever read back."""
+"""Trained weights as safetensors, with the metadata needed to build their network; no pickle is ever read back."""
 
 import json
 
@@ -52,7 +52,7 @@ def place(model: Classifier, device: str) -> Classifier:
 
 
 def new_model(arch: str, dataset: DatasetRef, *, seed: int) -> Classifier:
-    """Return an untrained model of architecture `arch` for the images of `dataset`; a pretrained encoder is trained."""
+    """Return a new model of architecture `arch` for `dataset`, untrained except for a pretrained encoder."""
     info = info_of(dataset)
     mean, std = normalisation(dataset)
     encoder = encoder_of(dataset) if arch == ENCODER else None

@@ -201,8 +201,8 @@ def test_what_is_read_by_whom_is_in_the_key_and_in_the_name():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RelianceSpec(dataset=DATASETS["digits"].ref), "digits has no parts that are known; only planted sets"),
-        (lambda: RelabelSpec(dataset=DATASETS["digits"].ref, part="human"), "digits has no parts that are known"),
+        (lambda: RelianceSpec(dataset=DATASETS["digits"].ref), "parts of dataset digits are not known; use a planted set"),
+        (lambda: RelabelSpec(dataset=DATASETS["digits"].ref, part="human"), "parts of dataset digits are not known"),
         (lambda: RelabelSpec(dataset=REF, part="both"), "by its part human or noise, not 'both'"),
         (lambda: RelabelSpec(dataset=REF, part="human", pretrained=BERT), "reads the human part of planted texts, not"),
         (lambda: RelabelSpec(dataset=REF, part="noise", pretrained=RESNET), "resnet18 reads the human part of"),

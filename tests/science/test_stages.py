@@ -222,7 +222,7 @@ def test_rows_kept_out_are_measured_as_constructed_and_as_they_were(store, digit
 
 
 def test_a_holdout_that_leaves_nothing_or_too_little_is_refused():
-    with pytest.raises(ConfigError, match="0 <= holdout < 1 of all rows out, not 1 of"):
+    with pytest.raises(ConfigError, match="0 <= holdout < 1, of all rows, not 1 of"):
         TrainSpec(arch="vgg_s", dataset=DIGITS, recipe=Recipe(epochs=1, lr=0.1), holdout=1.0, seed=0)
     with pytest.raises(ConfigError, match="0 < holdout < 1, not 0"):
         ValidateSpec(dataset=DIGITS, holdout=0.0)
