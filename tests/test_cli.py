@@ -48,9 +48,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *f
             ("--epsilon", "8.1"), r"l2 epsilon 8.1 is beyond the box.*at most 8 apart", id="eps beyond l2 box"
         ),
         pytest.param(("--norm", "linf", "--epsilon", "1.1"), r"linf epsilon 1.1 is beyond", id="eps beyond linf box"),
-        pytest.param(("--epsilon", "big"), r"--epsilon 'big' is no number", id="eps text"),
-        pytest.param(("--epsilon", "1/0"), r"--epsilon '1/0' is no number", id="eps over 0"),
-        pytest.param(("--seeds", "1.5"), r"--seeds '1.5' is no whole number", id="seed fraction"),
+        pytest.param(("--epsilon", "big"), r"--epsilon 'big' is not a number", id="eps text"),
+        pytest.param(("--epsilon", "1/0"), r"--epsilon '1/0' is not a number", id="eps over 0"),
+        pytest.param(("--seeds", "1.5"), r"--seeds '1.5' is not a whole number", id="seed fraction"),
         pytest.param(("--seeds", "-1"), r"seeds must be from 0", id="seed below 0"),
         pytest.param(("--seeds", "1,1"), r"seeds names a value twice", id="seed twice"),
         pytest.param(("--seeds", ""), r"seeds is empty", id="no seeds"),

@@ -1,1 +1,1 @@
-"""The language of sweeps: tables and rows, grids and their flags, models and sets as stages with readable names."""
+"""Building blocks of sweeps: tables and rows, grids and their flags, models and sets as stages with readable names."""

@@ -1,4 +1,4 @@
-"""The axes of a grid: what must hold of all of them, and how a list on the command line becomes one."""
+"""Axes of a grid: checks that all axes must pass, and parsing of comma-separated lists on the command line."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def axis(text: str | None, parse: Callable[[str], T], default: tuple[T, ...]) -> tuple[T, ...]:
-    """Return the values of a list by comma, each parsed; the default where no list was given."""
+    """Return the parsed values of a comma-separated list, or the default if no list was given."""
     return default if text is None else tuple(parse(part) for part in split_names(text))
 
 
@@ -44,16 +44,16 @@ def norm_named(name: str) -> Norm:
 
 
 def storage_named(name: str) -> Storage:
-    """Return a way to keep pixels by its name."""
+    """Return a way to store pixels by its name."""
     return lookup({storage: storage for storage in STORAGES}, name, "storage")
 
 
 def number(text: str, flag: str = "--epsilon") -> float:
-    """Return a number given for `flag`, also one written as a fraction (8/255)."""
+    """Return a number given for `flag`, also if it is written as a fraction (8/255)."""
     try:
         return float(Fraction(text)) if "/" in text else float(text)
     except (ValueError, ZeroDivisionError, OverflowError) as error:
-        raise ConfigError(f"{flag} {text!r} is no number; write it as 1.5 or 8/255") from error
+        raise ConfigError(f"{flag} {text!r} is not a number; write {flag} 1.5 or {flag} 8/255") from error
 
 
 def whole(text: str, flag: str = "--seeds") -> int:
@@ -61,4 +61,4 @@ def whole(text: str, flag: str = "--seeds") -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise ConfigError(f"{flag} {text!r} is no whole number; write {flag.strip('-')} as 0,1,2") from error
+        raise ConfigError(f"{flag} {text!r} is not a whole number; write {flag} 2 or {flag} 0,1,2") from error

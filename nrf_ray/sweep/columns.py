@@ -9,21 +9,23 @@ DATASET_COLUMN = Column("dataset", "string", "dataset that everything was made f
 
 
 CONSTRUCTION_COLUMN = Column(
-    "construction", "string", "training set: d is the original data, else a construction (see nrf_ray.attacks.specs)"
+    "construction", "string", "training set: d (original data) or a construction (see nrf_ray.constructions.spec)"
 )
 
 
-START_COLUMN = Column("start", "string", "what matching started from: image or noise; null but for D_R and D_NR")
+START_COLUMN = Column("start", "string", "start of representation matching: image or noise; null except for D_R, D_NR")
 
 
 SOURCE_TRAINING_COLUMN = Column("source_training", "string", "training of the source: standard or adversarial")
 
 
-STORAGE_COLUMN = Column("storage", "string", "how the set keeps its pixels: uint8 (rounded) or float32; null for d")
+STORAGE_COLUMN = Column("storage", "string", "how the set stores its pixels: uint8 (rounded) or float32; null for d")
 
 
 CRAFT_MODE_COLUMN = Column(
-    "craft_mode", "string", "how the set's images were computed: faithful (float32) or fast (bfloat16); null for none"
+    "craft_mode",
+    "string",
+    "how the set's images were computed: faithful (float32) or fast (bfloat16); null for d and controls",
 )
 
 
@@ -33,7 +35,7 @@ MODE_COLUMN = Column("mode", "string", "how the training was computed: faithful 
 NORM_COLUMN = Column(
     "norm",
     "string",
-    "norm of the threat model, words where words are replaced; null where there is none (d, D_R, D_NR)",
+    "norm of the threat model, or words if words are replaced; null if no ball bounds the set (d, D_R, D_NR)",
 )
 
 
@@ -46,18 +48,18 @@ N_COLUMN = measured("n", "int64", "number of test images behind each share of th
 ATTACK_COLUMN = Column(
     "attack",
     "string",
-    "pgd-STEPS or pgd-STEPSxRESTARTS, -rs from a random start, fgsm; of these -margin climbs the margin in place of "
-    "cross-entropy, -worst returns the iterate of the highest loss in place of the last, -fast is in bfloat16; "
-    "apgd-ce+t or autoattack; hotflip-WORDS replaces so many words of a text",
+    "fgsm, pgd-STEPS or pgd-STEPSxRESTARTS, -rs if started at random; with the suffix -margin they maximise the margin "
+    "instead of cross-entropy, with -worst they return the iterate of the highest loss instead of the last, with -fast "
+    "they run in bfloat16; apgd-ce+t or autoattack; hotflip-WORDS replaces at most WORDS words of a text",
 )
 
 
-STEPS_COLUMN = Column("steps", "int64", "gradient steps of a run", "steps")
+STEPS_COLUMN = Column("steps", "int64", "gradient steps per run", "steps")
 
 
 TRAINING_COLUMNS = (
     Column("training", "string", "standard or adversarial"),
-    Column("adversary", "string", "attack that it was trained against; null for standard training"),
+    Column("adversary", "string", "attack that the model was trained against; null for standard training"),
     Column("adversary_norm", "string", "norm of that attack"),
     Column("adversary_epsilon", "float64", "radius of that attack", "pixels in [0, 1]"),
     MODE_COLUMN,

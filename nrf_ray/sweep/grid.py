@@ -15,7 +15,7 @@ from nrf_ray.sweep.axes import check_axes
 
 
 class Axes(TypedDict, total=False):
-    """Default axes of one sweep, where they differ from the preset's."""
+    """Default axes of one sweep that differ from the preset's."""
 
     archs: tuple[str, ...]
     constructions: tuple[str, ...]
@@ -35,11 +35,11 @@ class Grid:
     epsilons: tuple[float, ...]
     seeds: tuple[int, ...]
     storages: tuple[Storage, ...] = ("uint8",)
-    """How the pixels of constructed sets are kept."""
+    """How the pixels of constructed sets are stored."""
     attacks: tuple[str, ...] = ("pgd",)
-    """What robust accuracy is measured with."""
+    """Attacks used to measure robust accuracy."""
     extra_tests: tuple[str, ...] = ()
-    """Further test sets, beside those of the dataset that are on this machine."""
+    """Further test sets, besides the dataset's own extra test sets on this machine."""
 
     def __post_init__(self) -> None:
         check_axes(self, may_be_empty=("extra_tests",))
@@ -56,33 +56,32 @@ class Grid:
             self._check_fits(info)
 
     def _check_fits(self, info: DatasetInfo) -> None:
-        """Raise ConfigError where an attack or a ball of the grid is for other data than `info`."""
+        """Raise ConfigError if an attack or a ball of the grid does not fit the data of `info`."""
         for norm, eps, name in product(self.norms, self.epsilons, self.attacks):
             threat = ThreatModel(norm=norm, eps=eps)
             threat.check_fits(info.shape)
             fewest = attack_named(name, threat, self.preset.attack_steps, self.preset.mode).fewest_classes
             if info.num_classes < fewest:
                 raise ConfigError(
-                    f"{name} needs {fewest} classes at least, and {info.ref.name} has {info.num_classes}; take "
-                    "pgd-50x10"
+                    f"{name} needs at least {fewest} classes, and {info.ref.name} has {info.num_classes}; use pgd-50x10"
                 )
         if info.kind == "images" and "l2_token" in self.norms:
-            raise ConfigError(f"l2_token bounds the tokens of texts, and {info.ref.name} holds images; take l2 or linf")
+            raise ConfigError(f"l2_token bounds the tokens of texts, and {info.ref.name} holds images; use l2 or linf")
 
     def allow_constructions(self, sweep: str, known: tuple[str, ...]) -> None:
-        """Raise ConfigError where the grid names a construction that `sweep` has no place for."""
+        """Raise ConfigError if the grid names a construction that `sweep` does not support."""
         for name in self.constructions:
             if name not in known:
-                raise ConfigError(f"{sweep} is about {', '.join(known)}, not about {name}; leave it out")
+                raise ConfigError(f"{sweep} supports the constructions {', '.join(known)}, not {name}; leave it out")
 
     def refuse(self, sweep: str, **reasons: str) -> None:
-        """Raise ConfigError where an axis that `sweep` has no use for was given; `reasons` say why, by axis."""
+        """Raise ConfigError if an axis was given that `sweep` does not use; `reasons` say why, by axis."""
         for axis, reason in reasons.items():
             unused = type(self).__dataclass_fields__[axis].default
             if getattr(self, axis) != unused:
-                raise ConfigError(f"{sweep} has no use for {axis.replace('_', ' ')}: {reason}; leave the flag out")
+                raise ConfigError(f"{sweep} does not use {axis.replace('_', ' ')}: {reason}; leave the flag out")
 
     def archs_for(self, construction: str) -> tuple[str, ...]:
-        """Return the students' architectures for a set: all, or for a control the preset's few, if the grid has any."""
+        """Return the students' architectures for a set: all, or for a control only the preset's if the grid has any."""
         few = tuple(arch for arch in self.archs if arch in self.preset.control_archs)
         return few if few and construction_named(construction).features == "pattern" else self.archs

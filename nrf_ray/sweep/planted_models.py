@@ -1,4 +1,4 @@
-"""The building blocks of sweeps over planted sets: models of a set, a reader of human parts, labels that were read."""
+"""Building blocks of sweeps over planted sets: models, a label reader of human parts, and models of the labels read."""
 
 from dataclasses import dataclass, replace
 
@@ -16,14 +16,14 @@ from nrf_ray.training.recipes import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class PlantedModel:
-    """A model and the planted set that it is about."""
+    """A model and its planted set."""
 
     model: Model
-    """Trained on the set, or on labels that were read in it."""
+    """Model trained on the set, or on labels read from it."""
     dataset: DatasetInfo
-    """Its test split is what the model is measured on."""
+    """Planted set, on whose test split the model is measured."""
     relabelled: Stage | None = None
-    """The `relabel` stage that it was trained on; None for planted labels."""
+    """`relabel` stage on whose labels the model was trained; None for planted labels."""
 
 
 def preset_of(modality: str) -> Preset:
@@ -32,7 +32,7 @@ def preset_of(modality: str) -> Preset:
 
 
 def set_of(spec: Planted) -> DatasetInfo:
-    """Return what is known of a planted set."""
+    """Return the metadata of a planted set."""
     return dataset_named(planted_name(spec))
 
 
@@ -42,9 +42,9 @@ def planted_model(dataset: DatasetInfo, arch: str, recipe: Recipe, seed: int) ->
 
 
 def reader_of(dataset: DatasetInfo, preset: Preset) -> Model:
-    """Return a model trained on examples like those of `dataset`, and not on those, without a noise part.
+    """Return a label reader: a model trained on other examples like those of `dataset`, without a noise part.
 
-    One serves all seeds.
+    One label reader serves all seeds.
     """
     spec = parse_planted(dataset.ref.name)
     bare = planted(spec.modality, classes=spec.classes, human=spec.human, noise=0.0, train=spec.train, test=spec.test)
@@ -67,9 +67,9 @@ def model_of_read_labels(
     *,
     pretrained: Pretrained | None = None,
 ) -> PlantedModel:
-    """Return a model trained on the labels that are read in one part of a planted set.
+    """Return a model trained on the labels read from one part of a planted set.
 
-    A human part is read by `pretrained`, or else by `reader`; a noise part by a linear classifier.
+    A human part is read by `pretrained`, or by `reader` if that is None; a noise part by a linear classifier.
     """
     spec = RelabelSpec(dataset=dataset.ref, part=part, pretrained=pretrained if part == "human" else None)
     by_model = part == "human" and pretrained is None

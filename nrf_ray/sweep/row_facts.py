@@ -1,4 +1,4 @@
-"""What the rows of several tables say alike: which model they are about, how its training set was made, an interval."""
+"""Values that the rows of several tables share: the model, how its training set was made, and a Wilson interval."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,9 +27,9 @@ def model_facts(sweep: str, dataset: DatasetInfo, model: Model, of_ball: str = "
 
 
 def origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
-    """Return the facts that say how a training set was made; all null but the name for the original data.
+    """Return the facts that say how a training set was made; for the original data, all but the name are null.
 
-    `of_ball` comes before the names of norm and epsilon, where a row has those of an attack too.
+    `of_ball` is a prefix of the column names norm and epsilon, for rows that also have an attack's norm and epsilon.
     """
     source = made.source if made else None
     norm, eps = made.bound if made else (None, None)

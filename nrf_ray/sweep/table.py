@@ -1,11 +1,11 @@
-"""What a table of results is: columns that say what they hold, and rows that are filled from committed stages.
+"""Tables of results: columns with descriptions, and rows that are filled from committed stages.
 
-A row is put together from facts (what was asked for) and measurements (metrics of committed stages). Tables are
-rebuilt from records, sorted by their key columns and written whole, so the same grid gives the same bytes; times live
-in `stages` alone.
+A row consists of facts (what was asked for) and measurements (metrics of committed stages). Tables are rebuilt from
+records, sorted by their columns in order and written whole, so the same grid gives the same bytes. Only the table
+`stages` has times.
 
-A family of tables is one file of `nrf_ray.tables`, or of a user: its tables, how their rows are measured, and functions
-that say what is shown of them, each registered by `shows`.
+A family of tables is one file of `nrf_ray.tables`, or of a user. It declares its tables, builds their rows, and has a
+function for each table, registered by `shows`, that returns what is shown of it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 ColumnType = Literal["string", "float64", "int64", "bool", "int64s"]
 Role = Literal["axis", "measured", "provenance"]
-"""axis: it says what a row is about; measured: a stage measured it, or it follows from that; provenance: the key of the
-stage behind the row, which is another wherever anything is."""
+"""axis: says what a row is about; measured: a stage measured it, or it follows from measurements; provenance: the key
+of the stage behind the row, which differs if anything that the stage depends on differs."""
 
 
 @dataclass(frozen=True)
@@ -33,26 +33,26 @@ class Column:
     type: ColumnType
     description: str
     unit: str = ""
-    """Empty for names and keys."""
+    """Unit; empty for names and keys."""
     role: Role = "axis"
-    """Rows of two tables are the same row where their axes agree. A name has one role in all tables."""
+    """Role: rows of two tables are the same row if their axes agree. A name has one role in all tables."""
     of_n: bool = True
-    """Of a share: it is over the `n` of its row; False for shares of other examples, or of no examples."""
+    """Whether a share is of the `n` examples of its row; False for shares of other examples, or of no examples."""
 
 
 def measured(name: str, type: ColumnType, description: str, unit: str = "", *, of_n: bool = True) -> Column:
-    """Return a column that a stage measures, or that follows from one; for `of_n` see `Column`."""
+    """Return a column that a stage measures, or that follows from measurements; for `of_n` see `Column`."""
     return Column(name, type, description, unit, role="measured", of_n=of_n)
 
 
 def key_of(stage: str) -> Column:
-    """Return the column that names the stage behind a row by its key; `stage` says in words which one it is."""
+    """Return the column `key`, the key of the stage behind a row; `stage` describes that stage."""
     return Column("key", "string", f"key of the {stage}", role="provenance")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table by its name, what one row is, and its columns; rows are sorted by all columns in order."""
+    """A table: its name, what one row is, and its columns. Rows are sorted by all columns in order."""
 
     name: str
     row: str
@@ -72,7 +72,7 @@ class Measure(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row to be filled when all of its stages are committed."""
+    """One row, which is filled when all of its stages are committed."""
 
     table: Table
     facts: Mapping[str, Any]
@@ -80,10 +80,10 @@ class Row:
     measures: Mapping[str, Measure]
     """Columns measured by stages."""
     derive: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda values: {}
-    """Further columns from the ones above, as an interval from a share and n."""
+    """Function from the columns above to further columns, such as an interval from a share and n."""
 
     def stages(self) -> list[Stage]:
-        """Return the stages that have to be committed."""
+        """Return the stages that must be committed before the row is filled."""
         return [measure.stage for measure in self.measures.values()]
 
     def fill(self, metrics: Callable[[Stage], Metrics]) -> dict[str, Any]:
@@ -96,26 +96,26 @@ Frames = Mapping[str, "pd.DataFrame"]
 """Tables by name."""
 
 Show = Callable[[str, Frames], Iterable[ResultTable]]
-"""From the name of a dataset, and the tables with its rows alone, to what is shown of them."""
+"""Function from the name of a dataset, and the tables with its rows only, to the tables shown of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredTable:
-    """A registered table."""
+    """A registered table, and how it is shown."""
 
     table: Table
     show: Show
-    """What is shown of it; called where it has rows."""
+    """Function that returns what is shown of the table; called if it has rows."""
     by_dataset: bool
-    """Whether it is shown for each dataset apart; else `show` gets an empty name and the rows of all."""
+    """Whether each dataset is shown separately; otherwise `show` gets an empty name and the rows of all datasets."""
 
 
 TABLES: Registry[RegisteredTable] = Registry("table")
-"""Every table of results that is registered, by name."""
+"""Every registered table of results, by name."""
 
 
 def shows(table: Table, *, by_dataset: bool = True) -> Callable[[Show], Show]:
-    """Register `table` with the decorated function; raise ConfigError where another table has its name."""
+    """Register `table` with the decorated function; raise ConfigError if another table has its name."""
 
     def register(show: Show) -> Show:
         TABLES.register(table.name)(RegisteredTable(table=table, show=show, by_dataset=by_dataset))

@@ -1,4 +1,4 @@
-"""What training sets, trainings and balls are called in tables and on pages."""
+"""Wording of training sets, trainings and balls, in tables and on pages."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ ORIGIN = ["construction", "norm", "epsilon", "start", "source_training", "storag
 
 
 def origin_text(construction: Any, start: Any, source_training: Any, storage: Any, craft_mode: Any) -> str:
-    """Return what a training set is, as in "d_det of robust source" or "d_robust from noise, made fast"."""
+    """Return the wording of a training set, as in "d_det of robust source" or "d_robust from noise, made fast"."""
     made = CONSTRUCTIONS.get(construction)
     by_its_nature = made is not None and made.source_training == "adversarial"
     robust_source = source_training == "adversarial" and not by_its_nature
@@ -23,15 +23,15 @@ def origin_text(construction: Any, start: Any, source_training: Any, storage: An
 
 
 def mode_text(mode: Any) -> str:
-    """Return how a network was trained, to be put behind its name; nothing for the faithful mode."""
+    """Return how a network was trained, to append to its name; empty for the faithful mode."""
     return {"faithful": "", "fast": ", trained fast"}.get(mode, ", imported")
 
 
 def ball_text(norm: Any, epsilon: Any) -> str:
-    """Return norm and radius of a ball; nothing where there is none."""
+    """Return norm and radius of a ball; empty if there is no ball."""
     return f"{norm} {epsilon:g}" if isinstance(norm, str) else ""
 
 
 def modes_text(modes: "pd.Series[str]") -> str:
-    """Return how the networks behind some rows were computed, as in "Mode: faithful."."""
+    """Return the modes in which some rows were computed, as in "Mode: faithful."."""
     return f"Mode: {', '.join(sorted(modes.dropna().unique())) or 'none'}."

@@ -201,15 +201,15 @@ def test_what_is_read_by_whom_is_in_the_key_and_in_the_name():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RelianceSpec(dataset=DATASETS["digits"].ref), "parts of dataset digits are not known; use a planted set"),
+        (lambda: RelianceSpec(dataset=DATASETS["digits"].ref), "dataset digits are not known; use a planted set"),
         (lambda: RelabelSpec(dataset=DATASETS["digits"].ref, part="human"), "parts of dataset digits are not known"),
         (lambda: RelabelSpec(dataset=REF, part="both"), "by its part human or noise, not 'both'"),
         (lambda: RelabelSpec(dataset=REF, part="human", pretrained=BERT), "reads the human part of planted texts, not"),
         (lambda: RelabelSpec(dataset=REF, part="noise", pretrained=RESNET), "resnet18 reads the human part of"),
         (lambda: FootprintSpec(dataset=REF, attack=pgd_attack("l2", 1.0, targeted=True)), "needs an untargeted attack"),
         (lambda: FootprintSpec(dataset=REF, attack=n_fgsm("l2", 1.0)), "leaves the ball"),
-        (lambda: relabel.body(RelabelSpec(dataset=REF, part="human"), None), "labels read by a model take a reader"),
-        (lambda: relabel.body(RelabelSpec(dataset=REF, part="noise"), None, reader=1), "linear model take no read"),
+        (lambda: relabel.body(RelabelSpec(dataset=REF, part="human"), None), "labels read by a model need a label"),
+        (lambda: relabel.body(RelabelSpec(dataset=REF, part="noise"), None, reader=1), "linear model need no label"),
         (lambda: planted_model(set_of(planted("image", train=20)), "vgg_s", preset_of("image").source, 0), "one batch"),
         (lambda: pretrained_named("vgg16"), "unknown reader 'vgg16'; known: resnet18"),
         (lambda: pretrained_named("hf:/nowhere/at/all"), "is neither a folder|is no folder"),

@@ -136,7 +136,7 @@ def test_what_stands_under_neighbouring_panels_does_not_overlap(shares):
         (("--modality", "sound"), "unknown modality 'sound'; known: image, colour, text"),
         (("--label", "mine"), "unknown label 'mine'; known: human, noise, both, conflict"),
         (("--training", "none"), "unknown training 'none'; known: standard, adversarial"),
-        (("--noise", "loud"), "--noise 'loud' is no number"),
+        (("--noise", "loud"), "--noise 'loud' is not a number"),
         (("--noise", "100"), "noise=25 is no norm of the noise part of planted images: it is from 0 to 1"),
         (("--noise", "0", "--label", "noise"), "label=noise goes by a noise part that is not there (noise=0)"),
         (("--phase-share", "2"), "p_noise=2 is no share"),

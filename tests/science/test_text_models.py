@@ -249,7 +249,7 @@ def test_autoattack_knows_no_token():
 
 @pytest.mark.parametrize("attack", ["apgd", "autoattack"])
 def test_autoattack_of_two_classes_is_refused_when_it_is_planned(attack):
-    with pytest.raises(ConfigError, match=f"{attack} needs 4 classes at least, and .* has 2; take pgd-50x10"):
+    with pytest.raises(ConfigError, match=f"{attack} needs at least 4 classes, and .* has 2; use pgd-50x10"):
         grid_of(PRESETS["text"], datasets=("planted-text[classes=2]",), attacks=("pgd", attack))
 
 
