@@ -1,7 +1,7 @@
-"""What tables let one say, in sentences that are computed from them: no number stands in a notebook's text.
+"""Conclusions from tables, in computed sentences, so that no number is typed into a notebook's text.
 
-Each function returns Markdown, one bullet a statement. A claim is worded as shown only where interval and test agree;
-where so few seeds could not have shown it, that is said instead.
+Each function returns Markdown, one bullet per statement. A claim is called shown only if interval and test agree. If
+there are too few seeds to show it, a statement says so.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,11 +14,11 @@ from nrf_ray.statistics import holm, seeds_needed
 from nrf_ray.statistics.intervals import LEVEL, RESAMPLES
 from nrf_ray.sweep.wording import ball_text
 
-NOTHING = "*Nothing can be said: the table is not there, or lacks the rows for it.*"
+NOTHING = "*No conclusion: the table is missing, or lacks the rows for it.*"
 
 
 def of_contrasts(contrasts: pd.DataFrame) -> str:
-    """Say of every set whether it teaches more than its control or than the same set of a standard source.
+    """State for every set whether it teaches more than its control or than the same set of a standard source.
 
     `contrasts` is `nrf_ray.tables.contrasts.contrasts` or `source_contrasts`, labelled.
     """
@@ -28,7 +28,7 @@ def of_contrasts(contrasts: pd.DataFrame) -> str:
 
 
 def of_robust_features(contrasts: pd.DataFrame) -> str:
-    """Say at which radii students of D_R are more robust than those of D_NR and than standard models of D.
+    """State at which radii students of D_R are more robust than students of D_NR and than standard models of D.
 
     `contrasts` is `nrf_ray.tables.contrasts.robust_contrasts`, labelled.
     """
@@ -41,7 +41,7 @@ def of_robust_features(contrasts: pd.DataFrame) -> str:
 
 
 def of_paper(beside: pd.DataFrame) -> str:
-    """Say where our intervals hold the paper's numbers (`paper.beside`, labelled)."""
+    """State which of the paper's numbers are in our intervals (`paper.beside`, labelled)."""
     known = beside.dropna(subset=["paper", "low"])
     inside = known[(known["low"] <= known["paper"]) & (known["paper"] <= known["high"])]
     if known.empty:
@@ -49,16 +49,16 @@ def of_paper(beside: pd.DataFrame) -> str:
     named = f": {', '.join(inside['label'])}" if len(inside) else ""
     return _bullets(
         [
-            f"Of {len(known)} published numbers ({'; '.join(dict.fromkeys(known['paper_of']))}), {len(inside)} lie in "
-            f"our interval over seeds{named}. Where data, networks or radius are others, this is no test of either; "
-            "the order of the rows is what can be compared.",
+            f"Of {len(known)} published numbers ({'; '.join(dict.fromkeys(known['paper_of']))}), {len(inside)} are in "
+            f"our interval over seeds{named}. If data, networks or radius differ from the paper's, this does not test "
+            "either result; compare the order of the rows instead.",
             _order(known),
         ]
     )
 
 
 def of_figure_3(figure_3: pd.DataFrame) -> str:
-    """Say how learning from D_det goes with being fooled (`nrf_ray.tables.contrasts.figure_3`)."""
+    """State how learning from D_det correlates with being fooled (`nrf_ray.tables.contrasts.figure_3`)."""
     return _bullets(
         f"{row['attack']}, d_det at {row['d_det']}: r = {row['r']:.2f} {interval_text(row['low'], row['high'])} over "
         f"{row['archs']} architectures, permutation p = {row['p']:.3g} "
@@ -68,12 +68,12 @@ def of_figure_3(figure_3: pd.DataFrame) -> str:
 
 
 def pairings_text(exact: bool) -> str:
-    """Return what a permutation test of a correlation rests on."""
+    """Return which pairings the permutation test of a correlation used."""
     return "every pairing counted" if exact else f"{RESAMPLES} pairings drawn"
 
 
 def of_theory(theory: pd.DataFrame) -> str:
-    """Say which statements hold on all instances."""
+    """State whether all statements hold on all instances, and name those that do not."""
     if theory.empty:
         return NOTHING
     failed = theory[~theory["holds"].astype(bool)]
@@ -83,7 +83,7 @@ def of_theory(theory: pd.DataFrame) -> str:
 
 
 def of_leakage(leaked: pd.DataFrame, chance: float | None) -> str:
-    """Say what leaks through features meant to be robust (`views.leaked`), beside chance where it is known."""
+    """State what leaks through features meant to be robust (`views.leaked`), compared with chance if it is known."""
     return _bullets(
         f"**{row['label']}** through {row['series']} ({_spec(row['meets_spec'])}): {share_text(row['mean'])} "
         f"{interval_text(row['test_low'], row['test_high'])}{_beside_chance(row, chance)}."
@@ -92,7 +92,7 @@ def of_leakage(leaked: pd.DataFrame, chance: float | None) -> str:
 
 
 def of_costs(kinds: pd.DataFrame, path: pd.DataFrame) -> str:
-    """Say where the time went, and how many slots that can use (`cost.by_kind`, `cost.critical_path`)."""
+    """State which stages took the time, and how many slots can help (`cost.by_kind`, `cost.critical_path`)."""
     if kinds.empty or path.empty:
         return NOTHING
     total, least = kinds["seconds"].sum(), path["seconds"].sum()
@@ -100,8 +100,8 @@ def of_costs(kinds: pd.DataFrame, path: pd.DataFrame) -> str:
     return _bullets(
         [
             f"{total:.0f} seconds of work in {kinds['stages'].sum()} stages; {first['stage']}: {first['share']:.0%}.",
-            f"The longest chain takes {least:.0f} seconds, the shards of a set one after the other: more than "
-            f"{max(1, round(total / least))} slots help only where they share those.",
+            f"The longest chain of stages takes {least:.0f} seconds if the shards of a set are made one after the "
+            f"other. More than {max(1, round(total / least))} slots help only if they share the shards.",
         ]
     )
 
@@ -111,7 +111,7 @@ def _bullets(statements: Iterable[str]) -> str:
 
 
 def _difference(row: dict[Any, Any]) -> str:
-    """Word a paired difference: how large, against what, and whether it is shown."""
+    """Return the wording of a paired difference: its size, the other set, and whether it is shown."""
     return (
         f"{share_text(abs(row['difference']))} {_more(row['difference'])} than {row['against']} "
         f"{interval_text(row['low'], row['high'])}{_verdict(row)}"
@@ -119,9 +119,10 @@ def _difference(row: dict[Any, Any]) -> str:
 
 
 def _out_of_reach(contrasts: pd.DataFrame) -> Iterator[str]:
-    """Say for which rows the seeds were too few: Holm's correction leaves them unshown though every p were the least.
+    """Yield a statement if some rows have too few seeds to be shown, even if every p were the smallest possible.
 
-    Corrected p values never fall when others rise, so what the least ones cannot show, no outcome could have.
+    Corrected p values never fall if other p values rise. So a row that is not shown with the smallest p values could
+    not have been shown by any outcome.
     """
     best = holm(contrasts["smallest_p"]).tolist() if len(contrasts) else []
     hopeless = contrasts[[p >= 1 - LEVEL for p in best]]
@@ -130,18 +131,18 @@ def _out_of_reach(contrasts: pd.DataFrame) -> Iterator[str]:
         which = "nothing here" if len(hopeless) == len(contrasts) else "not every row"
         seeds = hopeless["seeds"].max()
         yield (
-            f"{seeds} {'seed allows' if seeds == 1 else 'seeds allow'} no sign-flip test below "
-            f"p = {hopeless['smallest_p'].min():.2g}, which is corrected for {rows}: {which} can be shown by it; "
+            f"With {seeds} {'seed' if seeds == 1 else 'seeds'}, a sign-flip test cannot give less than "
+            f"p = {hopeless['smallest_p'].min():.2g}, which is then corrected for {rows}: {which} can be shown by it; "
             f"{seeds_needed(len(contrasts))} seeds are needed. Intervals of so few seeds hold only if differences are "
-            "normal."
+            "normally distributed."
         )
 
 
 def _without_partner(contrasts: pd.DataFrame) -> Iterator[str]:
-    """Name the models that were left out of a contrast, since nothing like them is among what it is against."""
+    """Yield the models that were left out of a contrast because the other set has no model like them."""
     left_out = contrasts[contrasts["unpaired"] != ""].to_dict("records")
     named = (f"{row['label']} without a partner of {row['against']}: {row['unpaired']}" for row in left_out)
-    yield from (f"Left out, {text}." for text in dict.fromkeys(named))
+    yield from (f"Left out: {text}." for text in dict.fromkeys(named))
 
 
 def _more(difference: float) -> str:
@@ -155,16 +156,16 @@ def _spec(meets: Any) -> str:
 
 
 def _beside_chance(row: dict[Any, Any], chance: float | None) -> str:
-    """Word a share by whether the interval over test images, the models held fixed, holds chance."""
+    """Return the wording of a share against chance, by its interval over test images with the models held fixed."""
     if chance is None:
         return ""
     if row["test_low"] > chance:
         return ", above chance"
-    return ", below chance" if row["test_high"] < chance else ", not told from chance"
+    return ", below chance" if row["test_high"] < chance else ", not distinguishable from chance"
 
 
 def _direction(row: dict[Any, Any]) -> str:
-    """Word a correlation: it is shown where its interval and the corrected test both exclude none."""
+    """Return the wording of a correlation; it is shown if its interval and the corrected test both exclude zero."""
     if row["holm_p"] >= 0.05 or row["low"] <= 0 <= row["high"]:
         return "nothing is shown"
     return "they rise together" if row["r"] > 0 else "one falls as the other rises"

@@ -1,4 +1,4 @@
-"""Constructed sets: what was done to their images, and what models say of them."""
+"""Constructed sets: how their images were changed, and what models predict for them."""
 
 from collections.abc import Iterator
 
@@ -61,8 +61,8 @@ DATASETS = Table(
         measured(
             "mean_loss",
             "float64",
-            "on the stored images: the source's cross-entropy towards t; for D_R, D_NR the relative distance of the "
-            "representations; null for controls",
+            "mean over the stored images of the source's cross-entropy towards t; for D_R, D_NR of the relative "
+            "distance of the representations; null for controls",
             "nats, or share",
         ),
         measured(
@@ -74,26 +74,26 @@ DATASETS = Table(
         measured(
             "max_norm",
             "float64",
-            "largest stored perturbation; 8-bit rounding may exceed epsilon a little",
+            "largest stored perturbation; may exceed epsilon a little because of 8-bit rounding",
             "pixels in [0, 1]",
         ),
-        measured("norm_histogram", "int64s", "images in each of 20 equal parts of 0 to max_norm", "images"),
+        measured("norm_histogram", "int64s", "images in each of 20 equal parts of the range 0 to max_norm", "images"),
         measured(
             "mean_distance",
             "float64",
-            "mean distance from the image whose label it bears; as mean_norm, except for D_R, D_NR",
+            "mean distance of a stored image from its original; equal to mean_norm, except for D_R, D_NR",
             "pixels in [0, 1]",
         ),
         measured(
             "share_unmoved",
             "float64",
-            "rows equal to the original at 8 bits (zero gradient, or left clean)",
+            "rows equal to their start at 8 bits (zero gradient, or left clean)",
             "share",
         ),
         measured(
             "gradients",
             "int64",
-            "cost of making the set, for every machine alike",
+            "cost of making the set, the same on every machine",
             "image gradients of the source",
         ),
         key_of("construct stage"),
@@ -104,9 +104,9 @@ DATASETS = Table(
 def dataset_row(
     sweep: str, dataset: DatasetInfo, made: ConstructedSet, *, source: Model, second: Model, judge: Model
 ) -> Row:
-    """Return the row of one constructed set: what was done to its images, and what models say of them.
+    """Return the row of one constructed set: how its images were changed, and what models predict for them.
 
-    `source` is the standard source of the seed, which a control was not made with; `second` is a standard model of the
+    `source` is the standard source of the seed, with which a control was not made; `second` is a standard model of the
     same architecture and another seed; `judge` is a robust model.
     """
     by_judge, by_second = _verdict("robust judge", made, judge), _verdict("second seed's view", made, second)
@@ -143,7 +143,7 @@ def _verdict(whose: str, made: ConstructedSet, model: Model) -> Stage:
 
 @shows(DATASETS)
 def show_datasets(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield one row for each way that a set was made."""
+    """Yield a table with one row for each way in which a set was made."""
     datasets, rows = frames[DATASETS.name], []
     shares = ("fooling_rate", "second_seed_says_target", "judge_says_label", "judge_says_target")
     for (construction, norm, epsilon, *how), cells in datasets.groupby(ORIGIN, dropna=False):
@@ -165,10 +165,10 @@ def show_datasets(dataset: str, frames: Frames) -> Iterator[ResultTable]:
         names=2,
         rows=tuple(rows),
         notes=(
-            "shares of images, as stored; mean ± 95% t interval over seeds. fools source, second seed: the standard "
-            "source (of d_..., the model it was made with), and a standard model of its architecture and another seed, "
-            "say t. The judge is an adversarially trained model: where it says t, robust content may have been changed "
-            "(its own robust accuracy stands below). norm: mean distance from where the image started; distance: from "
-            f"the image whose label it bears. {modes_text(datasets['craft_mode'])}",
+            "shares of images, as stored; mean ± 95% t interval over seeds. fools source: the standard source (of "
+            "d_..., the model it was made with) predicts t; second seed: a standard model of the source's architecture "
+            "and another seed predicts t. The judge is an adversarially trained model: if it predicts t, robust "
+            "content may have been changed (see its own robust accuracy below). norm: mean distance from the image's "
+            f"start; distance: mean distance from its original. {modes_text(datasets['craft_mode'])}",
         ),
     )  # fmt: skip

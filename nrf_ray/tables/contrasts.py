@@ -1,7 +1,7 @@
-"""From the tables to what they are evidence of: means with intervals, sets against their controls, Figure 3.
+"""Statistics of the tables: means with intervals, contrasts of sets with their controls, Figure 3.
 
-Every function takes frames of one dataset as the tables of `nrf_ray.tables` declare them, and returns a frame with one
-row a statement. Architectures are averaged first; intervals are over seeds unless a column says otherwise.
+Every function takes frames of one dataset, as the tables of `nrf_ray.tables` declare them, and returns a frame with one
+row per statement. Architectures are averaged first; intervals are over seeds unless a column says otherwise.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ CONTRASTS = (
     *CONTROLS.items(),
     *((name, control) for name, made in CONSTRUCTIONS.items() for control in made.also_against),
 )
-"""Pairs of constructions whose difference in clean accuracy is of interest: each set against what leakage explains.
+"""Pairs of constructions whose difference in clean accuracy is of interest: a set, and its control for leakage.
 
-`d_rand_changed` has no row that keeps its label, as `leak_other` has none."""
+`d_rand_changed` is compared with `leak_other` because neither has rows that keep their label."""
 
 MODEL = ["role", "training", "mode", *ORIGIN]
 """Columns of `results` that say what kind of model a row is about, whatever its architecture and seed."""
@@ -32,20 +32,20 @@ ATTACKED = [{"norm": "trained_norm", "epsilon": "trained_epsilon"}.get(name, nam
     "tested_on",
     "attack",
 ]
-"""The same of `robustness`, with what it was tested on and attacked by; norm and epsilon are the attack's."""
+"""The same columns of `robustness`, and those of the test set and attack; there, norm and epsilon are the attack's."""
 
 SAME = ["norm", "epsilon", "storage", "student_arch", "mode", "seed"]
-"""What has to agree for two students to make a pair."""
+"""Columns that must agree for two students to form a pair."""
 
 ROBUST_AGAINST = {"d_nonrobust": ["start", "storage"], "d": []}
-"""What D_R is compared with in robust accuracy, and what has to agree beside `UNDER_ATTACK`."""
+"""Constructions that D_R is compared with in robust accuracy, and columns that must agree besides `UNDER_ATTACK`."""
 
 UNDER_ATTACK = ["tested_on", "attack", "norm", "epsilon", "student_arch", "mode", "seed"]
-"""What has to agree for two attacked models to make a pair."""
+"""Columns that must agree for two attacked models to form a pair."""
 
 
 def summarise(frame: pd.DataFrame, keys: Sequence[str], column: str) -> pd.DataFrame:
-    """Return one row for each value of `keys`: the mean of a share, over what, and where its spread comes from.
+    """Return one row for each value of `keys`: the mean of a share, its sample sizes, and the sources of its spread.
 
     Columns: `keys`; `mean` with `low` and `high`, a t interval over seeds (null for one seed); `seeds` and `models`;
     `n` test images with the Wilson interval `test_low`, `test_high` of one model of that mean; and the standard
@@ -69,12 +69,12 @@ def summarise(frame: pd.DataFrame, keys: Sequence[str], column: str) -> pd.DataF
 
 
 def set_text(made: Any) -> str:
-    """Return what a row's training set is, as in "d_det of robust source"."""
+    """Return the wording of a row's training set, as in "d_det of robust source"."""
     return origin_text(made["construction"], *(made[name] for name in ORIGIN[3:]))
 
 
 def model_text(model: Any) -> str:
-    """Return what a row's model is and was trained on, as in "standard victim on d" or "d_det of robust source"."""
+    """Return the wording of a row's model and training set: "standard victim on d", "d_det of robust source"."""
     if model["role"] == "student":
         return set_text(model) + mode_text(model["mode"])
     return f"{model['training']} {model['role']} on {model['construction']}{mode_text(model['mode'])}"
@@ -83,10 +83,10 @@ def model_text(model: Any) -> str:
 def differences(
     cells: pd.DataFrame, against: pd.DataFrame, column: str = "clean_accuracy", same: Sequence[str] = SAME
 ) -> "pd.Series[float]":
-    """Return, for each seed, how much higher `column` is in `cells` than `against`; empty where nothing makes a pair.
+    """Return the mean difference in `column`, `cells` minus `against`, for each seed; empty if there are no pairs.
 
-    Models are paired by what is named in `same`, students by architecture, radius, storage, mode and seed; what has no
-    partner does not enter, and a contrast names it.
+    Two models form a pair if the columns `same` agree; for students these are norm, radius, storage, architecture, mode
+    and seed. Models without a partner are left out, and a contrast names them.
     """
     pairs = cells.merge(against, on=list(same), suffixes=("", "_against"))
     pairs["difference"] = pairs[column] - pairs[f"{column}_against"]
@@ -94,17 +94,17 @@ def differences(
 
 
 CONTRAST = ["role", "mode", *ORIGIN, "against"]
-"""Columns that say of what a row of `contrasts` and `source_contrasts` is."""
+"""Columns that say which comparison a row of `contrasts` or `source_contrasts` is about."""
 
 
 def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataFrame:
-    """Return one row for each set and control: their difference, and whether it may be claimed.
+    """Return one row for each set and control: their difference, and whether it is shown.
 
     Columns: how the set was made; `against`; `archs`, `seeds`; `difference` with the t interval `low`, `high` and the
-    BCa bootstrap `bootstrap_low`, `bootstrap_high`; the sign-flip test's `p`, the `smallest_p` that so few seeds could
-    give, and `holm_p`, corrected for the number of tests; `shown`, whether bootstrap and corrected test exclude none;
-    and `unpaired`, the models of the set that have no partner among the others and do not enter. Where that is all of
-    them the numbers are null and nothing is tested.
+    BCa bootstrap `bootstrap_low`, `bootstrap_high`; the sign-flip test's `p`, the `smallest_p` that this number of
+    seeds can give, and `holm_p`, corrected for the number of tests; `shown`, whether bootstrap and corrected test
+    exclude zero; and `unpaired`, the models of the set that have no partner in the control and are left out. If all
+    models are left out, the numbers are null and nothing is tested.
     """
     students = results[results["role"] == "student"]
     rows = []
@@ -117,7 +117,7 @@ def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataF
 
 
 def source_contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataFrame:
-    """Return what sets of a robust source teach beyond the same sets of a standard one (Table 9), as `contrasts` does.
+    """Return contrasts of sets of a robust source with the same sets of a standard source (Table 9), as `contrasts`.
 
     `against` is "a standard source"; the correction is for the number of these tests.
     """
@@ -132,10 +132,10 @@ def source_contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> p
 
 
 def robust_contrasts(robustness: pd.DataFrame) -> pd.DataFrame:
-    """Return how much more robust students of D_R are than those of D_NR and than standard models of D (section 3.1).
+    """Return contrasts in robust accuracy of students of D_R with those of D_NR and standard models of D (section 3.1).
 
-    One row for each D_R, attack and comparison, on the test set: columns as of `contrasts`, where `norm` and `epsilon`
-    are the attack's, and `attack` and `training` beside them. The correction is for the number of these tests.
+    One row for each D_R, attack and comparison, on the test set. The columns are those of `contrasts`, with `attack`
+    and `training`; `norm` and `epsilon` are the attack's. The correction is for the number of these tests.
     """
     tested = robustness[(robustness["tested_on"] == "test") & (robustness["training"] == "standard")]
     of_d_robust = tested[(tested["construction"] == "d_robust") & (tested["role"] == "student")]
@@ -152,7 +152,7 @@ def robust_contrasts(robustness: pd.DataFrame) -> pd.DataFrame:
 def _contrast(
     of: dict[str, Any], cells: pd.DataFrame, against: pd.DataFrame, column: str, same: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return one row of a table of contrasts, of what `of` names; none where there is nothing to compare with."""
+    """Return one row of a table of contrasts, described by `of`; no row if there is nothing to compare with."""
     if against.empty:
         return []
     of, found = of | {"unpaired": _unpaired(cells, against, same)}, differences(cells, against, column, same)
@@ -170,7 +170,7 @@ def _contrast(
 
 
 def _unpaired(cells: pd.DataFrame, against: pd.DataFrame, same: Sequence[str]) -> str:
-    """Return which of `cells` have no partner, as in "resnet_s (seeds 0, 1), vgg_s (seed 2)"; empty for none."""
+    """Return the models of `cells` without a partner, as in "resnet_s (seeds 0, 1), vgg_s (seed 2)"; empty for none."""
     partners = against[list(same)].drop_duplicates()
     found = cells.merge(partners, on=list(same), how="left", indicator="where")
     alone = found[found["where"] == "left_only"].groupby("student_arch")["seed"].unique()
@@ -181,7 +181,7 @@ def _unpaired(cells: pd.DataFrame, against: pd.DataFrame, same: Sequence[str]) -
 
 
 def _judged(rows: list[dict[str, Any]], named: Sequence[str]) -> pd.DataFrame:
-    """Return contrasts as a table, each with its p corrected for the number of rows and with what may be claimed."""
+    """Return contrasts as a table, each with its p corrected for the number of rows, and whether it is shown."""
     measured = ["difference", "low", "high", "bootstrap_low", "bootstrap_high", "p", "smallest_p", "excluded"]
     found = pd.DataFrame(rows, columns=[*named, "archs", "seeds", *measured, "unpaired"])
     found["holm_p"] = holm(found["p"]) if rows else []
@@ -190,15 +190,15 @@ def _judged(rows: list[dict[str, Any]], named: Sequence[str]) -> pd.DataFrame:
 
 
 def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """Return the points of Figures 3 and 13: what each architecture learns of d_det, and how often it is fooled.
+    """Return the points of Figures 3 and 13: accuracy that each architecture learns from d_det, and its fooling rate.
 
     One row for each d_det set of a standard source, attack and architecture: the norm and the radii of both, the means
-    `learnt` and `fooled`, and their t intervals over seeds (`learnt_low` and so on); `fooled` is null where no victim
-    has the architecture and was trained in the same mode. `d_det` and `attack` name set and attack, no two alike.
-    Raises ValueError where the tables are of several datasets.
+    `learnt` and `fooled`, and their t intervals over seeds (`learnt_low` and so on); `fooled` is null if no victim of
+    the architecture was trained in the same mode. `d_det` and `attack` are unique names of set and attack. Raises
+    ValueError if the tables are of several datasets.
     """
     if len(several := sorted({*transfer["dataset"], *results["dataset"]})) > 1:
-        raise ValueError(f"Figure 3 is of one dataset, and these tables are of {', '.join(several)}: choose one")
+        raise ValueError(f"Figure 3 needs tables of one dataset, and these are of {', '.join(several)}; choose one")
     points = []
     learnt = results[(results["construction"] == "d_det") & (results["source_training"] != "adversarial")]
     differ = [name for name in ("storage", "craft_mode") if learnt[name].nunique() > 1]
@@ -230,18 +230,18 @@ def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
-    """Return an interval as three columns; nulls for none."""
+    """Return an interval as three columns, or nulls if there is no interval."""
     ends = (interval.estimate, interval.low, interval.high) if interval else (None, None, None)
     return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
 
 
 def figure_3(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """Return how learning from each d_det set goes with being fooled by each attack (Figures 3, 13).
+    """Return how learning from each d_det set correlates with being fooled by each attack (Figures 3, 13).
 
     One row each with `d_det`, `attack`, Pearson's `r` over architectures with its bootstrap interval `low`, `high`, the
-    permutation test's `p`, whether it is `exact` (every pairing counted, not some drawn) and `holm_p`, corrected for
-    the number of rows, and the numbers of `archs` and `seeds`. Left out where an architecture has no victim, or where
-    fewer than three or no spread leave a correlation undefined.
+    permutation test's `p`, whether it is `exact` (all pairings counted, not a random sample) and `holm_p`, corrected
+    for the number of rows, and the numbers of `archs` and `seeds`. A row is left out if an architecture has no victim,
+    or if the correlation is undefined because there are fewer than three architectures or no spread.
     """
     rows = []
     for (d_det, attack), points in learnt_and_fooled(transfer, results).groupby(["d_det", "attack"], sort=False):

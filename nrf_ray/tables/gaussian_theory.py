@@ -1,4 +1,4 @@
-"""The Gaussian theory: which statement of section 4 holds on which instance."""
+"""Gaussian theory: whether each statement of section 4 holds on each instance."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ THEORY = Table(
     "one statement of the Gaussian theory on one instance",
     (
         SWEEP_COLUMN,
-        Column("statement", "string", "statement of section 4 that was checked; see nrf_ray.theory_rows"),
+        Column("statement", "string", "statement of section 4 that was checked; see nrf_ray.tables.gaussian_theory"),
         Column("dimension", "int64", "dimension d of x", "coordinates"),
-        Column("epsilon", "float64", "radius of the adversary", "smallest standard deviations of x, but in figures"),
+        Column("epsilon", "float64", "radius of the adversary", "smallest standard deviations of x, except in figures"),
         Column("seed", "int64", "seed of the instance"),
-        Column("relation", "string", "how lhs has to stand to rhs: = up to the tolerance, >= or >"),
-        Column("meaning", "string", "what lhs and rhs are"),
+        Column("relation", "string", "required relation of lhs to rhs: = (up to the tolerance), >= or >"),
+        Column("meaning", "string", "meaning of lhs and of rhs"),
         measured("lhs", "float64", "left side"),
         measured("rhs", "float64", "right side"),
         measured(
             "error",
             "float64",
-            "how far the statement is missed: |lhs - rhs| for =, else max(0, rhs - lhs)",
+            "by how much the statement is missed: |lhs - rhs| for =, otherwise max(0, rhs - lhs)",
         ),
         measured(
             "tolerance",
             "float64",
-            "how large the error may be; 0 where the sides are compared as they are",
+            "largest error allowed; 0 if the sides are compared without a tolerance",
         ),
         measured("holds", "bool", "whether the statement holds on this instance"),
         key_of("stage that measured both sides"),
@@ -46,9 +46,9 @@ class Statement:
     """One checkable statement of section 4."""
 
     relation: Relation
-    """How the left side stands to the right one."""
+    """Relation of the left side to the right side."""
     meaning: str
-    """What the two sides are, in a few words."""
+    """Meaning of the two sides, in a few words."""
 
 
 STATEMENTS: dict[str, Statement] = {
@@ -72,7 +72,7 @@ STATEMENTS: dict[str, Statement] = {
 
 
 DRIFT = 2.0
-"""Standard errors that the per-sample mean may lie from that of the samples."""
+"""Largest allowed distance of the per-sample mean from the mean of the samples, in standard errors."""
 
 
 def theory_rows(sweep: str, instance: Stage) -> Iterator[Row]:
@@ -85,7 +85,10 @@ def theory_rows(sweep: str, instance: Stage) -> Iterator[Row]:
 
 
 def figure_4_rows(sweep: str, figure: Stage) -> Iterator[Row]:
-    """Yield what Figure 4 shows: at each radius the mean stays; from one to the next, Sigma evens out and turns."""
+    """Yield the rows of Figure 4: at each radius the mean stays; from one to the next, Sigma evens out and turns.
+
+    That is, its condition number falls and the slope of the boundary grows.
+    """
     radii = figure.config.radii
     for i, eps in enumerate(radii):
         drift = {"lhs": Measure(figure, f"drift.{i}")}
@@ -98,7 +101,7 @@ def figure_4_rows(sweep: str, figure: Stage) -> Iterator[Row]:
 
 
 def figure_14_rows(sweep: str, figure: Stage) -> Iterator[Row]:
-    """Yield what Figure 14 shows: both classifiers are accurate, and only the robust one is robust."""
+    """Yield the rows of Figure 14: both classifiers are accurate, and only the robust classifier is robust."""
     eps = figure.config.radii[-1]
     clean = {"lhs": Measure(figure, "standard.clean"), "rhs": Measure(figure, "robust.clean")}
     robust = {"lhs": Measure(figure, "robust.robust"), "rhs": Measure(figure, "standard.robust")}
@@ -146,12 +149,12 @@ VERDICTS: dict[Relation, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
     ">=": _at_least,
     ">": _above,
 }
-"""From the two sides and the tolerance to how far the statement is missed, and whether it holds."""
+"""Functions from the two sides and the tolerance to the error of the statement, and whether it holds."""
 
 
 @shows(THEORY, by_dataset=False)
 def show_theory(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield one row for each statement: on how many instances it holds, and the worst of them."""
+    """Yield a table with one row for each statement: the number of instances on which it holds, and the worst error."""
     theory, rows = frames[THEORY.name], []
     for name, statement in STATEMENTS.items():
         cells = theory[theory["statement"] == name]
@@ -161,7 +164,7 @@ def show_theory(dataset: str, frames: Frames) -> Iterator[ResultTable]:
             errors = f"{worst['error']:.1e}", f"{worst['tolerance']:.1e}"
             rows.append((name, statement.meaning, statement.relation, *counts, *errors))
     failed = theory[~theory["holds"].astype(bool)]
-    places = ", ".join(
+    instances = ", ".join(
         f"{row['statement']} (d {row['dimension']}, eps {row['epsilon']:g}, seed {row['seed']})"
         for row in failed.to_dict("records")
     )
@@ -171,8 +174,8 @@ def show_theory(dataset: str, frames: Frames) -> Iterator[ResultTable]:
         names=3,
         rows=tuple(rows),
         notes=(
-            "sides: left, right. largest error: |left - right| for =, how far left falls short of right for the "
-            "others, on the instance that is nearest to failing.",
+            "sides: left, right. largest error: |left - right| for =, otherwise how far left falls short of right, on "
+            "the instance that is nearest to failing.",
         ),
-        failure=f"FAIL: {len(failed)} of {len(theory)} statements do not hold: {places}" if places else "",
+        failure=f"FAIL: {len(failed)} of {len(theory)} statements do not hold: {instances}" if instances else "",
     )

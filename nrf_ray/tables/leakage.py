@@ -1,4 +1,4 @@
-"""Leakage: what a set teaches through features that are meant to be robust."""
+"""Leakage: accuracy that a set teaches through features that are meant to be robust."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +16,7 @@ from nrf_ray.sweep.wording import ORIGIN, ball_text, mode_text, origin_text
 
 LEAKAGE = Table(
     "leakage",
-    "a linear classifier that sees only the features of an adversarially trained one, trained on one set",
+    "one linear classifier that sees only the features of an adversarially trained model, trained on one set",
     (
         SWEEP_COLUMN,
         DATASET_COLUMN,
@@ -32,18 +32,18 @@ LEAKAGE = Table(
         measured("accuracy", "float64", "accuracy on the test set (x, y); chance is 1 / k", "share"),
         measured("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
         measured("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
-        measured("source_accuracy", "float64", "accuracy of the classifier whose features they are", "share"),
-        Column("ball_epsilon", "float64", "radius that is certified; null unless linear", "pixels in [0, 1]"),
+        measured("source_accuracy", "float64", "accuracy of the model whose features these are", "share"),
+        Column("ball_epsilon", "float64", "radius of the certificates; null unless linear", "pixels in [0, 1]"),
         measured(
             "certified",
             "float64",
-            "test images on which it is constant in the ball; null unless linear",
+            "test images on which that model's prediction is constant in the ball; null unless linear",
             "share",
         ),
         measured(
             "lowest_gamma",
             "float64",
-            "least gamma in the ball of a feature for its class; null unless linear",
+            "least gamma, in the ball, of the features for their own classes; null unless linear",
         ),
         measured("meets_spec", "bool", "certified >= .8 and lowest_gamma > 0 (Goh 2019); null unless linear"),
         N_COLUMN,
@@ -53,7 +53,7 @@ LEAKAGE = Table(
 
 
 CERTIFICATES = ("certified", "lowest_gamma", "meets_spec")
-"""What is known of linear features alone."""
+"""Columns that only linear features have."""
 
 
 def linear_leakage_row(
@@ -64,7 +64,7 @@ def linear_leakage_row(
     seed: int,
     made: ConstructedSet | None = None,
 ) -> Row:
-    """Return what a set teaches through a linear classifier trained in `train_threat` and certified in `ball`."""
+    """Return the row of a set's leakage through a linear classifier trained in `train_threat`, certified in `ball`."""
     spec = LinearLeakageSpec(dataset=dataset.ref, train_threat=train_threat, ball=ball)
     measured = linear_leakage(spec, data=made.construct if made else None)
     trained_at = f"{train_threat.norm} {train_threat.eps:g}, ball {ball.eps:g}"
@@ -77,7 +77,7 @@ def linear_leakage_row(
 
 
 def network_leakage_row(sweep: str, dataset: DatasetInfo, model: Model, made: ConstructedSet | None = None) -> Row:
-    """Return what a set teaches through the penultimate units of an adversarially trained `model`."""
+    """Return the row of a set's leakage through the penultimate units of an adversarially trained `model`."""
     threat: ThreatModel = model.train.config.recipe.adversary.threat
     measured = network_leakage(
         NetworkLeakageSpec(dataset=dataset.ref), model=model.train, data=made.construct if made else None
@@ -115,7 +115,7 @@ def _leakage_row(
 
 @shows(LEAKAGE)
 def show_leakage(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield one row for each set and kind of features: what is learnt through them, and whether they are robust."""
+    """Yield a table with one row for each set and kind of features: accuracy through them, and their certificates."""
     frame, rows = frames[LEAKAGE.name], []
     keys = ["features", "mode", "feature_norm", "feature_epsilon", "ball_epsilon", *ORIGIN]
     for key, cells in frame.groupby(keys, dropna=False):
@@ -146,9 +146,9 @@ def show_leakage(dataset: str, frames: Frames) -> Iterator[ResultTable]:
         rows=tuple(rows),
         notes=(
             "accuracy on the untouched test set of a linear classifier that sees only these features of the set; mean "
-            "± 95% t interval over seeds, then the extremes of the 95% Wilson intervals. certified: test images on "
-            "which the classifier that the features come from is constant in the ball. spec (Goh 2019): certified >= "
-            ".8 and gamma > 0; only features that meet it are robust, and penultimate units carry no certificate. Goh "
-            "on CIFAR-10: d_rand .235, d_det .068 (chance .1).",
+            "± 95% t interval over seeds, then the extremes of the 95% Wilson intervals. certified: share of test "
+            "images on which the classifier that the features come from is constant in the ball. spec (Goh 2019): "
+            "certified >= .8 and gamma > 0; only features that meet it are robust, and penultimate units have no "
+            "certificate. Goh on CIFAR-10: d_rand .235, d_det .068 (chance .1).",
         ),
     )  # fmt: skip

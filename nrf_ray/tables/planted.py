@@ -25,10 +25,10 @@ from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, mea
 ABOUT = (
     SWEEP_COLUMN,
     Column("modality", "string", "image, colour or text"),
-    Column("label", "string", "what the label goes by: human, noise, both, conflict (see nrf_ray.data.planted)"),
+    Column("label", "string", "what the label follows: human, noise, both or conflict (see nrf_ray.data.planted)"),
     Column("p_human", "float64", "examples whose human part shows the label", "share"),
     Column("p_noise", "float64", "examples whose noise part shows the label", "share"),
-    Column("correlation", "float64", "of human part shows the label and noise part shows the label", "1"),
+    Column("correlation", "float64", "of two events: human part shows the label, noise part shows the label", "1"),
     Column(
         "human_norm", "float64", "l2 norm of the human part: of an image, of each word's vector", "pixels in [0, 1]"
     ),
@@ -36,7 +36,7 @@ ABOUT = (
         "noise_norm", "float64", "l2 norm of the noise part: of an image, of each word's vector", "pixels in [0, 1]"
     ),
     DATASET_COLUMN,
-    Column("labels", "string", "labels trained on: planted, or read in one part; a linear model reads the noise part"),
+    Column("labels", "string", "labels trained on: planted, or read from one part (the noise part by a linear model)"),
     Column("student_arch", "string", "architecture of the model"),
     Column("role", "string", "source (trained on the set), reader (on human parts alone) or student (on labels read)"),
     *TRAINING_COLUMNS,
@@ -53,18 +53,18 @@ PLANTED = Table(
         Column("bayes", "float64", "best possible accuracy, closed form", "share"),
         Column("bayes_human", "float64", "best possible accuracy by the human part alone, closed form", "share"),
         Column("bayes_noise", "float64", "best possible accuracy by the noise part alone, closed form", "share"),
-        measured("human_alone", "float64", "noise part removed: given the class of the human part", "share"),
-        measured("noise_alone", "float64", "human part removed: given the class of the noise part", "share"),
+        measured("human_alone", "float64", "noise part removed: classified as the human part's class", "share"),
+        measured("noise_alone", "float64", "human part removed: classified as the noise part's class", "share"),
         measured(
             "follows_human",
             "float64",
-            "parts of two classes: given the class of the human part",
+            "parts of different classes: classified as the human part's class",
             "share",
         ),
         measured(
             "follows_noise",
             "float64",
-            "parts of two classes: given the class of the noise part",
+            "parts of different classes: classified as the noise part's class",
             "share",
         ),
         measured(
@@ -97,7 +97,7 @@ PLANTED = Table(
         measured(
             "label_agreement",
             "float64",
-            "labels read that are the class shown; null for planted labels",
+            "labels read that equal the class shown; null for planted labels",
             "share",
             of_n=False,
         ),
@@ -116,11 +116,11 @@ FOOTPRINT = Table(
         STEPS_COLUMN,
         Column("norm", "string", "norm of the attack"),
         Column("epsilon", "float64", "radius of the attack", "pixels in [0, 1]"),
-        measured("clean_accuracy", "float64", "the same test examples without the attack", "share"),
+        measured("clean_accuracy", "float64", "accuracy on the same test examples without the attack", "share"),
         measured(
             "robust_accuracy",
             "float64",
-            "test examples that stay right under the attack: an upper bound",
+            "test examples that stay correctly classified under the attack: an upper bound",
             "share",
         ),
         measured("ci_low", "float64", "lower end of the 95% Wilson interval over test examples", "share"),
@@ -129,42 +129,42 @@ FOOTPRINT = Table(
         measured(
             "energy_human",
             "float64",
-            "of the perturbation's squared l2 norm: along human parts",
+            "share of the perturbation's squared l2 norm along human parts",
             "share",
             of_n=False,
         ),
         measured(
             "energy_noise",
             "float64",
-            "of the perturbation's squared l2 norm: along noise parts",
+            "share of the perturbation's squared l2 norm along noise parts",
             "share",
             of_n=False,
         ),
         measured(
             "energy_rest",
             "float64",
-            "of the perturbation's squared l2 norm: along neither",
+            "share of the perturbation's squared l2 norm along neither",
             "share",
             of_n=False,
         ),
         measured(
             "human_kept",
             "float64",
-            "attacked examples whose human part a reader still gives its class",
+            "attacked examples whose human part a label reader classifies as before",
             "share",
             of_n=False,
         ),
         measured(
             "noise_kept",
             "float64",
-            "attacked examples whose noise part is still nearest to its class",
+            "attacked examples whose noise part is nearest to the same class as before",
             "share",
             of_n=False,
         ),
         measured(
             "attacked",
             "int64",
-            "test examples that were right when clean, and so attacked",
+            "test examples that were correctly classified when clean, and so attacked",
             "examples",
         ),
         measured("n", "int64", "test examples behind the accuracies", "examples"),
@@ -180,13 +180,13 @@ CHANGES = ("energy_human", "energy_noise", "energy_rest", "human_kept", "noise_k
 
 
 def reliance_of(trained: PlantedModel) -> Stage:
-    """Return the stage that says which part a model uses."""
+    """Return the stage that measures which part a model uses."""
     train = trained.model.train
     return reliance(RelianceSpec(dataset=trained.dataset.ref), model=train).named(f"reliance: {train.label}")
 
 
 def planted_row(sweep: str, trained: PlantedModel) -> Row:
-    """Return the row of one model: what it says without a part, and where the parts contradict."""
+    """Return the row of one model: its predictions without a part, and if the parts contradict."""
     measured, train, relabelled = reliance_of(trained), trained.model.train, trained.relabelled
     odds = parse_planted(trained.dataset.ref.name).odds
     facts = {
@@ -206,7 +206,7 @@ def planted_row(sweep: str, trained: PlantedModel) -> Row:
 
 
 def footprint_row(sweep: str, trained: PlantedModel, attack: Attack, reader: Model) -> Row:
-    """Return the row of one model under one attack; `reader` says what can be read in an adversarial example."""
+    """Return the row of one model under one attack; `reader` reads the human parts of adversarial examples."""
     train, ref, ball = trained.model.train, trained.dataset.ref, attack.threat
     under = f"{attack.name} {ball.norm} {ball.eps:g}: {train.label}"
     changed = footprint(FootprintSpec(dataset=ref, attack=attack), model=train, reader=reader.train)
@@ -268,7 +268,7 @@ MODEL = ["labels", "training", "student_arch"]
 
 @shows(PLANTED, by_dataset=False)
 def show_planted(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield one row for each planted set and kind of model: what it says without a part, and where parts contradict."""
+    """Yield a table with one row for each planted set and kind of model: which part it uses."""
     planted, rows = frames[PLANTED.name], []
     for (modality, label, p_human, p_noise, norm, labels, training, arch), cells in planted.groupby(SET + MODEL):
         clean, *others = over_seeds(
@@ -288,16 +288,17 @@ def show_planted(dataset: str, frames: Frames) -> Iterator[ResultTable]:
         notes=(
             f"shares of n = {n} test examples; mean ± 95% t interval over seeds. human, noise: how often each part "
             "shows the label; norm: of the noise part. human alone, noise alone: the other part is removed, and the "
-            "model gives the class of the part that is left. follows: the parts show two classes, and the model gives "
-            "that of the one or the other. score: share of the input-gradient score that the noise part has. labels: "
-            "planted, or read in one part: the noise part by a linear model, the human part by another.",
+            "model predicts the class of the remaining part. follows human, follows noise: the parts show different "
+            "classes, and the model predicts that of the human or of the noise part. score: the noise part's share of "
+            "the input-gradient score. labels: planted, or read from one part: the noise part by a linear model, the "
+            "human part by another model.",
         ),
     )  # fmt: skip
 
 
 @shows(FOOTPRINT, by_dataset=False)
 def show_footprint(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield one row for each planted set, kind of model and attack: robust accuracy, and what the attack changes."""
+    """Yield a table with one row for each planted set, kind of model and attack: robust accuracy and parts changed."""
     footprint, rows = frames[FOOTPRINT.name], []
     keys = [*SET, *MODEL, "attack", "norm", "epsilon"]
     for (modality, label, _, _, noise, labels, training, arch, attack, norm, epsilon), cells in footprint.groupby(keys):
@@ -323,15 +324,15 @@ def show_footprint(dataset: str, frames: Frames) -> Iterator[ResultTable]:
         names=5,
         rows=tuple(rows),
         notes=(
-            "robust: test examples that stay right, an upper bound. energy: shares of the perturbation's squared l2 "
-            "norm along human parts, noise parts and neither, on the examples that were right when clean (an isotropic "
-            "one has .25, .25 and .5 in an image; half and half in the words of a text). kept: of the attacked "
-            "examples, those whose human part a reader still gives its class, and those whose noise part is still "
-            "nearest to its class.",
+            "robust: test examples that stay correctly classified, an upper bound. energy: shares of the "
+            "perturbation's squared l2 norm along human parts, noise parts and neither, on the examples that were "
+            "correctly classified when clean (an isotropic perturbation has .25, .25 and .5 in an image; half and half "
+            "in the words of a text). kept: of the attacked examples, those whose human part a label reader classifies "
+            "as before, and those whose noise part is nearest to the same class as before.",
         ),
     )  # fmt: skip
 
 
 def _round(value: float) -> Estimate:
-    """Return a number that is known, with no more digits than it needs."""
+    """Return an exactly known number, with no more digits than it needs."""
     return Estimate(value, None, f"{value:.3g}")

@@ -1,4 +1,4 @@
-"""A recipe search: which recipe each way of choosing chooses, and what it is worth on the test set."""
+"""Recipe search: the recipe that each selection rule chooses, and its accuracy on the test set."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -42,15 +42,15 @@ RECIPES = Table(
         Column("student_arch", "string", "architecture of the trained model"),
         SEED_COLUMN,
         Column("lr", "float64", "learning rate at the start", "1"),
-        Column("batch_size", "int64", "examples a step", "images"),
-        Column("lr_drop", "bool", "whether the learning rate falls to a tenth, again and again"),
+        Column("batch_size", "int64", "examples per step", "images"),
+        Column("lr_drop", "bool", "whether the learning rate is divided by 10 at regular intervals"),
         Column("augmented", "bool", "whether the training images are augmented"),
         Column("epochs", "int64", "passes over the training set", "epochs"),
         MODE_COLUMN,
         measured(
             "constructed_validation",
             "float64",
-            "accuracy towards t on constructed rows kept out",
+            "accuracy towards t on held-out constructed rows",
             "share",
             of_n=False,
         ),
@@ -61,7 +61,7 @@ RECIPES = Table(
             "share",
             of_n=False,
         ),
-        measured("validation_examples", "int64", "rows kept out of training", "images"),
+        measured("validation_examples", "int64", "rows held out of training", "images"),
         measured(
             "test_accuracy",
             "float64",
@@ -114,14 +114,14 @@ RULES = {
     "clean validation": "clean_validation",
     "test oracle": "test_accuracy",
 }
-"""From a way of choosing to the column that it maximises."""
+"""Selection rules, and the column that each of them maximises."""
 
 KNOBS = ["lr", "batch_size", "lr_drop", "augmented"]
 
 
 @shows(RECIPES)
 def show_recipes(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield one row for each set and way of choosing."""
+    """Yield a table with one row for each set and selection rule."""
     keys = ["construction", "norm", "epsilon", "student_arch"]
     rows: list[tuple[Cell, ...]] = []
     for (construction, norm, epsilon, _), trials in frames[RECIPES.name].groupby(keys):
@@ -137,15 +137,16 @@ def show_recipes(dataset: str, frames: Frames) -> Iterator[ResultTable]:
         names=4,
         rows=tuple(rows),
         notes=(
-            "score: what the rule maximises, mean over seeds, on rows kept out of training: constructed validation is "
-            "accuracy towards t on constructed images, clean validation towards y on their originals. test: the chosen "
-            "recipe on the untouched test set; worst: the lowest of all recipes there. The test oracle is no result.",
+            "score: what the rule maximises, mean over seeds. On rows held out of training, constructed validation is "
+            "accuracy towards t on constructed images, clean validation is accuracy towards y on their originals. "
+            "test: accuracy of the chosen recipe on the untouched test set; worst: the lowest of all recipes there. "
+            "The test oracle chooses by the test set, so it is not a result.",
         ),
     )
 
 
 def chosen(trials: "pd.DataFrame", column: str) -> "pd.Series":
-    """Return the trial with the highest `column`; of equal ones the first by learning rate, batch, drop, views."""
+    """Return the trial with the highest `column`; of equal trials the first by the order of `KNOBS`."""
     return trials.sort_values([column, *KNOBS], ascending=[False] + [True] * len(KNOBS)).iloc[0]
 
 

@@ -1,4 +1,4 @@
-"""The families of tables of this package, and every registered table in the order in which tables are shown."""
+"""Families of tables of this package, and all registered tables in the order in which they are shown."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -18,13 +18,13 @@ FAMILIES = (
     "planted",
     "stages",
 )
-"""Files beside this one, in the order in which their tables are shown; those that users register follow."""
+"""Modules of this package, in the order in which their tables are shown; tables that users register follow."""
 
 _MODULES = [import_module(f"{__package__}.{family}").__name__ for family in FAMILIES]
 
 
 def table_named(name: str) -> Table | None:
-    """Return the registered table called `name`; None where there is none."""
+    """Return the registered table called `name`, or None if it is not registered."""
     return TABLES[name].table if name in TABLES else None
 
 
@@ -35,7 +35,7 @@ def declared_columns() -> Iterator[Column]:
 
 
 def result_tables(frames: Frames) -> Iterator[ResultTable]:
-    """Yield what is shown of tables, dataset by dataset, and then what is shown of all datasets together."""
+    """Yield the tables shown of each dataset, dataset by dataset, and then those of all datasets together."""
     of_data = {name: frame for name, frame in frames.items() if "dataset" in frame}
     for dataset in sorted({name for frame in of_data.values() for name in frame["dataset"]}):
         of_dataset = {name: frame[frame["dataset"] == dataset] for name, frame in of_data.items()}
@@ -48,8 +48,8 @@ def result_tables(frames: Frames) -> Iterator[ResultTable]:
 
 
 def _in_order() -> list[RegisteredTable]:
-    def place(known: RegisteredTable) -> int:
+    def position(known: RegisteredTable) -> int:
         module = known.show.__module__
         return _MODULES.index(module) if module in _MODULES else len(_MODULES)
 
-    return sorted(TABLES.values(), key=place)
+    return sorted(TABLES.values(), key=position)

@@ -1,4 +1,4 @@
-"""Robust accuracy: one model under one attack, with its interval and the trust that it deserves."""
+"""Robust accuracy of one model under one attack, with its interval and trust level."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -45,8 +45,8 @@ ROBUSTNESS = Table(
         SWEEP_COLUMN,
         DATASET_COLUMN,
         CONSTRUCTION_COLUMN,
-        Column("trained_norm", "string", "norm of the construction; null where there is none (d, D_R, D_NR)"),
-        Column("trained_epsilon", "float64", "radius of the construction; null as trained_norm", "pixels in [0, 1]"),
+        Column("trained_norm", "string", "norm of the construction; null if no ball bounds it (d, D_R, D_NR)"),
+        Column("trained_epsilon", "float64", "radius of the construction; null if trained_norm is", "pixels in [0, 1]"),
         START_COLUMN,
         Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
         SOURCE_TRAINING_COLUMN,
@@ -56,17 +56,17 @@ ROBUSTNESS = Table(
         Column("student_arch", "string", "architecture of the attacked model"),
         Column("role", "string", "source, judge, victim or student"),
         SEED_COLUMN,
-        Column("tested_on", "string", "the images: test, or a constructed set and the split that it was made of"),
+        Column("tested_on", "string", "images tested on: test, or a constructed set and the split it was made from"),
         ATTACK_COLUMN,
         STEPS_COLUMN,
         Column("restarts", "int64", "runs of the attack; an image counts as robust if it withstands all", "runs"),
-        Column("norm", "string", "norm of the attack; words where words of a text are replaced"),
-        Column("epsilon", "float64", "radius of the attack; of words, how many", "pixels in [0, 1]"),
-        measured("clean_accuracy", "float64", "the same test images without the attack", "share"),
+        Column("norm", "string", "norm of the attack; words if words of a text are replaced"),
+        Column("epsilon", "float64", "radius of the attack; for words, their number", "pixels in [0, 1]"),
+        measured("clean_accuracy", "float64", "accuracy on the same images without the attack", "share"),
         measured(
             "robust_accuracy",
             "float64",
-            "test images that stay right under the attack: an upper bound",
+            "images that stay correctly classified under the attack: an upper bound",
             "share",
         ),
         measured("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
@@ -80,7 +80,7 @@ ROBUSTNESS = Table(
         measured(
             "checks",
             "string",
-            "verdicts of the automatic checks (see attacks/trust.py); null where none were made",
+            "verdicts of the automatic checks (see attacks/trust.py); null if there are no checks",
         ),
         key_of("training stage"),
     ),
@@ -106,7 +106,8 @@ def robustness_row(
 ) -> Row:
     """Return the row of one model under an untargeted attack, by default one run of the preset's PGD.
 
-    It is attacked on test images, or on those of the constructed set `tested_on`. The checks are of PGD on this model.
+    The model is attacked on test images, or on the images of the constructed set `tested_on`. The checks are those of
+    the attack itself if it is an `Attack`, and otherwise those of the preset's PGD on this model.
     """
     pgd = pgd_attack(threat.norm, threat.eps, steps=preset.attack_steps, mode=preset.mode)
     attack = attack or pgd
@@ -145,8 +146,8 @@ def substitution_row(
 ) -> Row:
     """Return the row of one model of texts when a few words are replaced.
 
-    Its norm is "words", its epsilon the number of words that may be others, and its steps are that number too. The
-    checks are of attacks that follow a gradient in a ball, so there are none.
+    Its norm is "words"; its epsilon and its steps are the number of words that may be replaced. The checks apply only
+    to attacks that follow a gradient in a ball, so this row has none.
     """
     spec = RobustnessSpec(dataset=dataset.ref, attack=substitution, examples=examples)
     measured = robustness(spec, model=model.train).named(f"robustness {substitution.name}: {model.train.label}")
@@ -169,7 +170,7 @@ def substitution_row(
 
 
 def trust_checks(dataset: DatasetInfo, model: Model, attack: Attack, examples: int) -> Stage:
-    """Return the stage that checks whether `attack` works on `model`, on its first `examples` right test images."""
+    """Return the stage that checks `attack` on `model`, on `examples` test images that it classifies correctly."""
     threat = attack.threat
     return trust(TrustSpec(dataset=dataset.ref, attack=attack, examples=examples), model=model.train).named(
         f"trust {attack.name} {threat.norm} {threat.eps:g}: {model.train.label}"
@@ -178,7 +179,10 @@ def trust_checks(dataset: DatasetInfo, model: Model, attack: Attack, examples: i
 
 @shows(ROBUSTNESS)
 def show_robustness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield one row for each kind of model and attack, and then the checks that did not pass."""
+    """Yield a table with one row for each kind of model and attack, and then a table of the checks that did not pass.
+
+    The second table is left out if all checks passed.
+    """
     robustness, rows = frames[ROBUSTNESS.name], []
     made = [{"norm": "trained_norm", "epsilon": "trained_epsilon"}.get(name, name) for name in ORIGIN]
     keys = ["training", "role", "mode", *made, "tested_on", "attack", "norm", "epsilon", "trust_level"]
@@ -206,7 +210,7 @@ def show_robustness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
         names=3,
         rows=tuple(rows),
         notes=(
-            f"share of n = {n} images that stay right: upper bounds by the untargeted attack that is named. "
+            f"share of n = {n} images that stay correctly classified: upper bounds by the untargeted attack named. "
             f"{modes_text(robustness['mode'])} {_levels(robustness)}",
         ),
     )
@@ -214,13 +218,13 @@ def show_robustness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
 
 
 def _levels(robustness: "pd.DataFrame") -> str:
-    """Return what the levels of trust that occur stand for."""
+    """Return the meanings of the trust levels that occur."""
     found = set(robustness["trust_level"])
     return " ".join(f"Trust {level}: {meaning}." for level, meaning in LEVELS.items() if level in found)
 
 
 def _failed_checks(robustness: "pd.DataFrame") -> Iterator[ResultTable]:
-    """Yield the numbers of models that each check did not pass on, by what they are and by the attack."""
+    """Yield a table of the checks that did not pass: numbers of models by verdict, per kind of model and attack."""
     found: dict[tuple[str, ...], Counter[str]] = {}
     for row in robustness.dropna(subset="checks").to_dict("records"):
         kind = f"{row['training']} {row['role']} on {row['construction']}{mode_text(row['mode'])}"

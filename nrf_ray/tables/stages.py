@@ -1,4 +1,4 @@
-"""The stages of a sweep: how each stands, where it ran and what it took. Nothing of it is shown as a result."""
+"""Stages of a sweep: the state of each, where it ran and how long it took. None of this is shown as a result."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -19,28 +19,28 @@ STAGES = Table(
     (
         Column("sweep", "string", "name of the sweep"),
         Column("stage", "string", "kind of the stage"),
-        Column("label", "string", "what people call it"),
+        Column("label", "string", "readable title of the stage"),
         key_of("stage"),
-        Column("state", "string", "done, failed, blocked (needs one that failed), damaged or missing"),
-        Column("reason", "string", "why it is not done; null where it is"),
+        Column("state", "string", "done, failed, blocked (needs a failed stage), damaged or missing"),
+        Column("reason", "string", "why it is not done; null if it is done or missing"),
         Column("seconds", "float64", "wall time of the work, on one slot", "seconds"),
         Column("started", "string", "when the work began, UTC"),
         Column("device", "string", "cpu or cuda"),
         Column("threads", "int64", "torch threads", "threads"),
-        Column("host", "string", "where it ran"),
+        Column("host", "string", "machine that it ran on"),
         Column(
             "attempts",
             "int64",
-            "how often it was begun; above 1 where it raised, or its process or run ended",
+            "how often it was started; above 1 if it raised an error, or its process or run ended",
             "starts",
         ),
-        Column("inputs", "string", "keys of the stages that it is made from, by space; empty for none"),
+        Column("inputs", "string", "keys of its input stages, separated by spaces; empty for none"),
     ),
 )
 
 
 def stage_rows(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> list[dict[str, Any]]:
-    """Return the rows of `stages.parquet`: how each stage of `sweep` stands, and what it took."""
+    """Return the rows of `stages.parquet`: the state of each stage of `sweep`, and the time that it took."""
     lost, stages = lost_attempts(store), list(sweep.stages())
     return [
         {
@@ -48,15 +48,15 @@ def stage_rows(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> 
             "stage": stage.kind.name,
             "label": stage.title,
             "key": stage.key,
-            **standing,
-            "attempts": lost.get(stage.key, 0) + (standing["state"] == "done"),
+            **state,
+            "attempts": lost.get(stage.key, 0) + (state["state"] == "done"),
             "inputs": " ".join(sorted(handle.key for handle in stage.inputs.values())),
         }
-        for stage, standing in zip(stages, store.at_once(partial(_standing, store, frontier), stages), strict=True)
+        for stage, state in zip(stages, store.at_once(partial(_state, store, frontier), stages), strict=True)
     ]
 
 
-def _standing(store: Store, frontier: Frontier | None, stage: Stage) -> dict[str, Any]:
+def _state(store: Store, frontier: Frontier | None, stage: Stage) -> dict[str, Any]:
     took = ("seconds", "started", "device", "threads", "host")
     try:
         record = store.peek(place_of(stage))
@@ -72,5 +72,5 @@ def _standing(store: Store, frontier: Frontier | None, stage: Stage) -> dict[str
 
 @shows(STAGES, by_dataset=False)
 def show_stages(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield nothing: the plan, `nrf status` and the page show stages in their own ways."""
+    """Yield no table: the plan, `nrf status` and the page show stages in their own ways."""
     yield from ()

@@ -1,4 +1,4 @@
-"""Trained models: what they were trained on, and their accuracy, also on extra test sets."""
+"""Trained models: their training sets, and their accuracy, also on extra test sets."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -49,7 +49,7 @@ RESULTS = Table(
         ),
         measured("train_examples", "int64", "images in its training set; null if imported", "images"),
         N_COLUMN,
-        measured("parameters", "int64", "trainable numbers of the model", "numbers"),
+        measured("parameters", "int64", "trainable parameters of the model", "numbers"),
         measured(
             "macs",
             "int64",
@@ -67,7 +67,7 @@ EXTRA = Table(
     (
         SWEEP_COLUMN,
         DATASET_COLUMN,
-        Column("test_set", "string", "other images of the same classes, as cifar10.1 (paper D.7)"),
+        Column("test_set", "string", "other images of the same classes, such as cifar10.1 (paper D.7)"),
         *ORIGIN_COLUMNS,
         Column("student_arch", "string", "architecture of this model"),
         Column("role", "string", "source, judge, victim, weak or student"),
@@ -83,7 +83,7 @@ EXTRA = Table(
 
 
 def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:
-    """Return the row of one trained model: what it was trained on, and its accuracy."""
+    """Return the row of one trained model: its training set and its accuracy."""
     accuracy = evaluate(EvaluateSpec(dataset=dataset.ref), model=model.train).named(f"accuracy: {model.train.label}")
     return Row(
         table=RESULTS,
@@ -101,7 +101,7 @@ def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:
 
 
 def extra_row(sweep: str, dataset: DatasetInfo, model: Model, name: str, test: DatasetRef) -> Row:
-    """Return the row of one model on one extra test set, as CIFAR-10.1 (paper D.7)."""
+    """Return the row of one model on one extra test set, such as CIFAR-10.1 (paper D.7)."""
     stage = evaluate(EvaluateSpec(dataset=test), model=model.train).named(f"{name}: {model.train.label}")
     return Row(
         table=EXTRA,
@@ -115,12 +115,12 @@ def extra_row(sweep: str, dataset: DatasetInfo, model: Model, name: str, test: D
 
 
 def extra_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
-    """Yield the row of one model on each extra test set: those of the dataset that are here, those of the grid."""
+    """Yield the row of one model on each extra test set: the dataset's own on this machine, and the grid's."""
     for info in map(dataset_named, grid.extra_tests):
         if (info.shape, info.num_classes) != (dataset.shape, dataset.num_classes):
             raise ConfigError(
-                f"extra test set {info.ref.name} has {info.num_classes} classes of {info.shape} images, and "
-                f"{dataset.ref.name} {dataset.num_classes} of {dataset.shape}: it cannot be tested on"
+                f"extra test set {info.ref.name} has {info.num_classes} classes of {info.shape} images, and models of "
+                f"{dataset.ref.name} need {dataset.num_classes} of {dataset.shape}; choose another test set"
             )
     named = {info.ref.name: info.ref for info in map(dataset_named, grid.extra_tests)}
     for name, test in {**extra_test_sets(dataset), **named}.items():
@@ -129,7 +129,7 @@ def extra_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model) -> It
 
 @shows(RESULTS)
 def show_results(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield one row for each kind of model: accuracy, and the difference from its control."""
+    """Yield a table with one row for each kind of model: its accuracy, and the difference from its control."""
     results, rows = frames[RESULTS.name], []
     for (role, training, mode, *origin), cells in results.groupby(["role", "training", "mode", *ORIGIN], dropna=False):
         construction, norm, epsilon, *how = origin
@@ -152,16 +152,16 @@ def show_results(dataset: str, frames: Frames) -> Iterator[ResultTable]:
         names=2,
         rows=tuple(rows),
         notes=(
-            "clean: share of (x, y) that is right; as y + 1: the same images relabelled. Mean over architectures, then "
-            "mean ± 95% t interval over seeds; range: lowest and highest model. leak_...: control sets without any "
-            "adversarial feature; - control: the difference in clean accuracy, same architectures and seeds. Last "
-            f"iterate, nothing selected. {modes_text(results['mode'])}",
+            "clean: accuracy on (x, y); as y + 1: on the same images relabelled. Mean over architectures, then mean ± "
+            "95% t interval over seeds; range: lowest and highest model. leak_...: control sets without any "
+            "adversarial feature; - control: the difference in clean accuracy, same architectures and seeds. Weights "
+            f"after the last epoch, none selected. {modes_text(results['mode'])}",
         ),
     )
 
 
 def _minus_control(results: "pd.DataFrame", cells: "pd.DataFrame", construction: str) -> Cell:
-    """Return the paired difference between a construction and its control; empty where there is none."""
+    """Return the paired difference between a construction and its control; empty if there are no pairs."""
     from nrf_ray.tables.contrasts import CONTROLS, differences
 
     found = differences(cells, results[results["construction"] == CONTROLS.get(construction)])
@@ -170,7 +170,7 @@ def _minus_control(results: "pd.DataFrame", cells: "pd.DataFrame", construction:
 
 @shows(EXTRA)
 def show_extra(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield one row for each kind of model and extra test set."""
+    """Yield a table with one row for each kind of model and extra test set."""
     keys, rows = ["test_set", "role", "training", "mode", *ORIGIN], []
     for (test_set, role, training, mode, *origin), cells in frames[EXTRA.name].groupby(keys, dropna=False):
         construction, norm, epsilon, *how = origin
@@ -182,5 +182,5 @@ def show_extra(dataset: str, frames: Frames) -> Iterator[ResultTable]:
         columns=("trained on", "eps", "test set", "n", "models", "right"),
         names=3,
         rows=tuple(rows),
-        notes=("share of other images of the same classes that is right; mean ± 95% t interval over seeds.",),
+        notes=("right: accuracy on other images of the same classes; mean ± 95% t interval over seeds.",),
     )

@@ -21,7 +21,7 @@ TRANSFER = Table(
         SWEEP_COLUMN,
         DATASET_COLUMN,
         Column("source_arch", "string", "architecture that the images were found against"),
-        Column("victim_arch", "string", "architecture of the model that they are tried on"),
+        Column("victim_arch", "string", "architecture of the model that the images are tried on"),
         Column("construction", "string", "what the victim was trained on: d, or a construction"),
         Column("mode", "string", "how the victim was trained: faithful or fast; null if imported"),
         Column("source_mode", "string", "how the source was trained: faithful or fast; null if imported"),
@@ -39,7 +39,7 @@ TRANSFER = Table(
         ),
         measured("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
         measured("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
-        measured("source_success_rate", "float64", "the same on the source itself", "share"),
+        measured("source_success_rate", "float64", "success_rate on the source itself", "share"),
         N_COLUMN,
         key_of("victim's training stage"),
     ),
@@ -47,7 +47,7 @@ TRANSFER = Table(
 
 
 def transfer_row(sweep: str, dataset: DatasetInfo, source: Model, victim: Model, adversarial: Stage) -> Row:
-    """Return the row of one victim on the adversarial test images of one source: a cell of a transfer matrix."""
+    """Return the row of one victim on the adversarial test images of one source: an entry of a transfer matrix."""
     attack: Attack = adversarial.config.attack
     tried = transfer(TransferSpec(targeted=attack.targeted), victim=victim.train, adversarial=adversarial).named(
         f"transfer to {victim.train.label}: {adversarial.label}"
@@ -81,7 +81,7 @@ def transfer_row(sweep: str, dataset: DatasetInfo, source: Model, victim: Model,
 
 @shows(TRANSFER)
 def show_transfer(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield one row for each source, victim and goal, with a column a radius; and then Figure 3."""
+    """Yield a table with one row for each source, victim and goal and one column per radius, and then Figure 3."""
     transfer, rows = frames[TRANSFER.name], []
     radii = sorted(set(zip(transfer["norm"], transfer["epsilon"], strict=True)))
     keys = ["source_arch", "source_mode", "construction", "victim_arch", "mode", "attack", "targeted"]
@@ -103,8 +103,8 @@ def show_transfer(dataset: str, frames: Frames) -> Iterator[ResultTable]:
         names=3,
         rows=tuple(rows),
         notes=(
-            "share of test images that the victim gives the target (targeted) or not their label (untargeted); mean ± "
-            "95% t interval over seeds.",
+            "share of test images that the victim classifies as the target (targeted), or not as their label "
+            "(untargeted); mean ± 95% t interval over seeds.",
         ),
     )
     if RESULTS.name in frames:
@@ -112,7 +112,7 @@ def show_transfer(dataset: str, frames: Frames) -> Iterator[ResultTable]:
 
 
 def _figure_3(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield the correlation of learning from each d_det with being fooled by each attack."""
+    """Yield a table of the correlation of learning from each d_det set with being fooled by each attack."""
     from nrf_ray.tables.contrasts import figure_3
 
     points = figure_3(frames[TRANSFER.name], frames[RESULTS.name])
@@ -134,7 +134,7 @@ def _figure_3(dataset: str, frames: Frames) -> Iterator[ResultTable]:
         rows=tuple(rows),
         notes=(
             f"Pearson correlation over {points['archs'].iloc[0]} architectures of means over "
-            f"{points['seeds'].iloc[0]} seeds; percentile bootstrap over architectures. So few points settle nothing: "
-            "reported, never a gate.",
+            f"{points['seeds'].iloc[0]} seeds; percentile bootstrap over architectures. So few points prove nothing: "
+            "the correlation is reported, and no decision depends on it.",
         ),
     )

@@ -1,4 +1,4 @@
-"""Usefulness: how useful, and how robustly useful, the penultimate units of a model are."""
+"""Usefulness and robust usefulness of the penultimate units of a model."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ from nrf_ray.sweep.wording import ORIGIN, ball_text, mode_text, origin_text
 
 USEFULNESS = Table(
     "usefulness",
-    "the penultimate units of one model, on the test set; the stage's units.parquet has one row a unit",
+    "the penultimate units of one model, on the test set; the stage's units.parquet has one row per unit",
     (
         SWEEP_COLUMN,
         DATASET_COLUMN,
@@ -25,14 +25,14 @@ USEFULNESS = Table(
         MODE_COLUMN,
         SEED_COLUMN,
         Column("ball_norm", "string", "norm of the ball of robust usefulness"),
-        Column("ball_epsilon", "float64", "its radius", "pixels in [0, 1]"),
-        Column("attack", "string", "what seeks the infimum; gamma is an upper bound", ""),
+        Column("ball_epsilon", "float64", "radius of that ball", "pixels in [0, 1]"),
+        Column("attack", "string", "attack that seeks the infimum; gamma is an upper bound", ""),
         Column("useful_from", "float64", "least rho of a unit that counts as useful"),
         measured("units", "int64", "units of the penultimate layer: the four kinds together", "units"),
         measured("robust", "int64", "rho >= useful_from and gamma > 0", "units"),
         measured("useful_non_robust", "int64", "rho >= useful_from and gamma <= 0", "units"),
         measured("useless", "int64", "rho < useful_from", "units"),
-        measured("constant", "int64", "no variance on the training set: no feature at all", "units"),
+        measured("constant", "int64", "no variance on the training set: not a feature", "units"),
         measured(
             "mean_rho",
             "float64",
@@ -48,7 +48,7 @@ USEFULNESS = Table(
         measured(
             "gradient_alignment",
             "float64",
-            "mean cosine of input gradient and difference of class means",
+            "mean cosine between input gradient and difference of class means",
         ),
         measured("input_gradient", "float64", "mean over pixels of |mean(gradient * pixel)|", "nats"),
         N_COLUMN,
@@ -96,7 +96,7 @@ def usefulness_row(
 
 @shows(USEFULNESS)
 def show_usefulness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
-    """Yield one row for each kind of model and ball: how many penultimate units of each kind it has."""
+    """Yield a table with one row for each kind of model and ball: its shares of penultimate units of each kind."""
     frame, rows = frames[USEFULNESS.name], []
     keys = ["role", "training", "mode", "ball_norm", "ball_epsilon", *ORIGIN]
     for key, cells in frame.groupby(keys, dropna=False):
@@ -121,7 +121,7 @@ def show_usefulness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
         rows=tuple(rows),
         notes=(
             "robust, non-robust (useful but not robust), useless: shares of units; useful from rho "
-            f"{share_text(float(frame['useful_from'].iloc[0]))}, robust where gamma > 0. rho = E[y f(x)], gamma = "
+            f"{share_text(float(frame['useful_from'].iloc[0]))}, robust if gamma > 0. rho = E[y f(x)], gamma = "
             "E[inf y f(x + delta)] for one class against the rest, by PGD, so an upper bound. Mean ± 95% t interval "
             "over seeds.",
         ),

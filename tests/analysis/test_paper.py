@@ -159,9 +159,9 @@ def contrast(**changes):
 def test_a_difference_is_worded_by_what_was_shown():
     few = conclusions.of_contrasts(contrast())
     assert "**d_det l2 1** teaches .200 more than leak_det [.100, .300], whose interval excludes 0." in few
-    assert "3 seeds allow no sign-flip test below p = 0.25" in few
+    assert "With 3 seeds, a sign-flip test cannot give less than p = 0.25" in few
     single = conclusions.of_contrasts(contrast(seeds=1, smallest_p=1.0, holm_p=1.0, low=math.nan, high=math.nan))
-    assert "- 1 seed allows no sign-flip test below p = 1, which" in single
+    assert "- With 1 seed, a sign-flip test cannot give less than p = 1, which" in single
     many = conclusions.of_contrasts(contrast(seeds=8, smallest_p=1 / 128, holm_p=0.01, shown=True, difference=-0.2))
     assert "teaches .200 less than leak_det" in many
     assert "shown, corrected p = 0.01" in many
@@ -172,8 +172,8 @@ def test_what_had_no_partner_is_named_once_and_has_no_difference():
     some = contrast(unpaired="vgg_s (seed 3)")
     none = contrast(label="d_det linf 1", difference=None, smallest_p=None, unpaired="resnet_s (seeds 0, 1)")
     text = conclusions.of_contrasts(pd.concat([some, some, none], ignore_index=True))
-    assert text.count("- Left out, d_det l2 1 without a partner of leak_det: vgg_s (seed 3).") == 1
-    assert "- Left out, d_det linf 1 without a partner of leak_det: resnet_s (seeds 0, 1)." in text
+    assert text.count("- Left out: d_det l2 1 without a partner of leak_det: vgg_s (seed 3).") == 1
+    assert "- Left out: d_det linf 1 without a partner of leak_det: resnet_s (seeds 0, 1)." in text
     assert "d_det linf 1** teaches" not in text
     assert "corrected for 2 rows" in text, "what was not tested is not corrected for"
 
