@@ -197,7 +197,7 @@ def test_sets_that_differ_in_how_they_were_made_are_points_of_their_own():
 
 
 def test_figure_3_of_two_datasets_is_refused_by_their_names():
-    with pytest.raises(ValueError, match="these tables are of digits, fashion-mnist"):
+    with pytest.raises(ValueError, match="these are of digits, fashion-mnist"):
         learnt_and_fooled(transfers([{}]), results([{}, {"dataset": "fashion-mnist"}]))
 
 
