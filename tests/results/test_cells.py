@@ -82,7 +82,7 @@ def test_a_sweep_refuses_what_it_has_no_use_for(make_grid, build, change, said):
 def test_an_extra_test_set_has_to_fit(make_grid, tmp_path):
     path = write_parquet(tmp_path / "other.parquet", pixels(30), labels_of(30))
     grid = make_grid(PRESETS["smoke"], extra_tests=(f"parquet:{path}",))
-    with pytest.raises(ConfigError, match=r"other has 3 classes of \(3, 8, 8\) images, and digits 10"):
+    with pytest.raises(ConfigError, match=r"other has 3 classes of \(3, 8, 8\) images, and models of digits need 10"):
         list(extra_rows("s", grid, DIGITS, STANDARD))
 
 
