@@ -1,6 +1,6 @@
-"""The report: one HTML page that says how a sweep goes and what came out, live while it runs and final when it ended.
+"""The report: one HTML page with the state and the results of a sweep, live while it runs and final after its end.
 
-`snapshot` is what is known, as plain data; `document` makes a page of it. `standing`, `findings`, `curves`, `gallery`
-and `origin` look things up; `outline` keeps what records do not tell. `live` writes the page while a sweep runs,
-`command` and `serve` are `nrf report`.
+`snapshot` holds the content as plain data; `document` renders it as a page. `stage_states`, `findings`, `curves`,
+`gallery` and `origin` read the content; `outline` stores what the records lack. `live` writes the page while a sweep
+runs; `command` and `serve` are `nrf report`.
 """

@@ -1,7 +1,7 @@
-"""Charts as inline SVG: a dot with its interval for every number of a table, scatters, learning curves.
+"""Charts as inline SVG: a dot with its interval for every number of a table, scatter plots, learning curves.
 
-What is drawn has classes and no colours: the page's style gives them theirs, in light and dark. Every chart has a
-title and a description for those who cannot see it, every mark its own words on hover.
+SVG elements have CSS classes instead of colours; the page's style sheet sets the colours for light and dark mode. Every
+chart has a title and a description for screen readers, and every mark has a tooltip.
 """
 
 import re
@@ -17,20 +17,20 @@ from nrf_ray.page.snapshot import Curve, Scatter
 MOST_ROWS = 60
 MOST_PANELS = 4
 SERIES = 7
-"""Lines that are told apart by colour; further ones share the last."""
+"""Number of series with a colour of their own; further series share the last one."""
 
 WIDTH = 976.0
-"""Pixels of a chart of dots on a large screen."""
+"""Width of a dot chart on a large screen, in pixels."""
 
 
 def estimates(table: ResultTable, column: int) -> dict[int, Estimate]:
-    """Return the numbers of a column by row."""
+    """Return the numbers of a column by row index."""
     cells = ((i, row[column]) for i, row in enumerate(table.rows))
     return {i: cell for i, cell in cells if isinstance(cell, Estimate)}
 
 
 def charted(table: ResultTable) -> list[int]:
-    """Return the columns of a table that its chart shows: those with intervals, or else all decimals."""
+    """Return the columns that a table's chart shows: those with intervals or, if none has any, all decimal columns."""
     found = {column: estimates(table, column) for column in range(table.names, len(table.columns))}
     decimals = [column for column in found if 0 < len(found[column]) == sum(bool(row[column]) for row in table.rows)]
     sure = [column for column in decimals if any(number.ends for number in found[column].values())]
@@ -38,7 +38,7 @@ def charted(table: ResultTable) -> list[int]:
 
 
 def family(name: str) -> str:
-    """Return how the mark of a row looks: original data, control (without any adversarial feature), or constructed."""
+    """Return the kind of a row, which sets its mark: original, control (no adversarial features) or constructed."""
     if name.startswith("leak_"):
         return "control"
     return "original" if re.match(r"d \(|d$", name) else "constructed"
@@ -46,7 +46,7 @@ def family(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """From values to pixels, along one axis."""
+    """Linear map from values to pixels along one axis."""
 
     low: float
     high: float
@@ -56,19 +56,19 @@ class Scale:
     """Pixel of `high`."""
 
     def __call__(self, value: float) -> float:
-        """Return the pixel of a value; of one that is out of range, that of the nearest end."""
+        """Return the pixel of a value; a value out of range gets the pixel of the nearest end."""
         inside = min(max(value, self.low), self.high)
         return round(self.start + (inside - self.low) / (self.high - self.low) * (self.end - self.start), 1)
 
     def ticks(self) -> list[float]:
-        """Return round values on the axis."""
+        """Return round tick values in the range of the axis."""
         return ticks(self.low, self.high)
 
 
 def bounds(numbers: Iterable[Estimate]) -> tuple[float, float]:
-    """Return the range of an axis: 0 to 1 for shares, else what holds all numbers and intervals with a little room.
+    """Return the range of an axis: 0 to 1 for shares, otherwise all numbers and intervals, with a margin.
 
-    Of differences of shares, intervals that leave the possible range of -1 to 1 are cut there.
+    For differences of shares, intervals are cut at -1 and 1, the ends of the possible range.
     """
     found = list(numbers)
     values = [number.value for number in found]
@@ -83,7 +83,7 @@ def bounds(numbers: Iterable[Estimate]) -> tuple[float, float]:
 
 
 def dots(table: ResultTable) -> Html | None:
-    """Return a chart of a table, a panel a column and a dot with its interval a row; None where it has no numbers."""
+    """Return a chart of a table: one panel per column, one dot with interval per row; None if it has no numbers."""
     columns, rows = charted(table), table.texts[:MOST_ROWS]
     if not columns or not rows:
         return None
@@ -110,7 +110,7 @@ def dots(table: ResultTable) -> Html | None:
 
 
 def _cell(table: ResultTable, row: tuple[str, ...], column: int) -> str:
-    """Return a number with its interval, as the table has them."""
+    """Return a number with its interval, as printed in the table."""
     beside = column + 1 < len(row) and "95%" in table.columns[column + 1] and row[column + 1]
     return f"{row[column]} [{row[column + 1]}]" if beside else row[column]
 
@@ -142,7 +142,7 @@ def _estimate(found: Estimate, scale: Scale, y: float, kind: str, words: str) ->
 
 
 def _say(table: ResultTable, columns: Sequence[int], rows: Sequence[tuple[str, ...]]) -> str:
-    """Return in words what a chart of dots shows."""
+    """Return a description of a dot chart in words."""
     parts = []
     for column in columns:
         numbers = {i: number.value for i, number in estimates(table, column).items() if i < len(rows)}
@@ -163,18 +163,18 @@ MARKS = (
     "M-2,-5.5H2V-2H5.5V2H2V5.5H-2V2H-5.5V-2H-2Z",
     "M-5.5,-2.5H5.5V2.5H-5.5Z",
 )
-"""Outlines of the marks of the series, around (0, 0): disc, square, diamond, two triangles, cross, bar."""
+"""SVG paths of the marks of the series, centred at (0, 0): disc, square, diamond, two triangles, cross, bar."""
 
 
 def mark(series: int, x: float, y: float, words: str = "") -> Html:
-    """Return the mark of a series; colour and shape both tell it."""
+    """Return the mark of a series, which both its colour and its shape identify."""
     number = min(series, SERIES - 1)
     title = el("title", words) if words else None
     return el("path", title, d=MARKS[number], transform=f"translate({x:g} {y:g})", cls=f"mark series{number}")
 
 
 def scatter(shown: Scatter, series: Sequence[str]) -> Html:
-    """Return a scatter; a point looks as its name's place in `series` says."""
+    """Return a scatter plot; the index of a point's name in `series` sets its colour and shape."""
     x = Scale(**_near(spot.x for spot in shown.spots), start=46, end=428)
     y = Scale(**_near(spot.y for spot in shown.spots), start=216, end=30)
     parts = _axes(x, y, marks=y.ticks())
@@ -200,7 +200,10 @@ def _with_ends(number: Estimate) -> str:
 
 
 def curves(title: str, quantity: str, lines: Sequence[tuple[int, Curve]], shares: bool) -> Html:
-    """Return the curves of a group of trainings; `lines` have the number of their series, `shares` end at 1."""
+    """Return a chart of the curves of a group of trainings.
+
+    `lines` are pairs of series index and curve. With `shares`, the y axis is from 0 to 1.
+    """
     last = max(curve.points[-1][0] for _, curve in lines)
     first = min(curve.points[0][0] for _, curve in lines)
     values = [value for _, curve in lines for _, value in curve.points]
@@ -223,7 +226,7 @@ def curves(title: str, quantity: str, lines: Sequence[tuple[int, Curve]], shares
 
 
 def _axes(x: Scale, y: Scale, *, marks: Sequence[float], steps: bool = False) -> list[Html]:
-    """Return lines and numbers at the `marks` of the y axis, and numbers on the x axis: of `steps` only whole ones."""
+    """Return grid lines and labels at `marks` of the y axis, and labels of the x axis: with `steps`, integers only."""
     across = [
         join(
             (
@@ -242,7 +245,7 @@ def _axes(x: Scale, y: Scale, *, marks: Sequence[float], steps: bool = False) ->
 
 
 def _near(shares: Iterable[Estimate]) -> dict[str, float]:
-    """Return the part of an axis of shares that holds all of `shares` and their intervals, with a little room."""
+    """Return the ends of an axis that contains all `shares` and their intervals, with a margin."""
     found = [end for share in shares for end in (share.value, *(share.ends or ()))]
     low, high = max(0.0, min(found)), min(1.0, max(found))
     room = 0.15 * (high - low) or 0.05
@@ -261,7 +264,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Html:
 def chart(
     size: tuple[float, float], title: str, description: str, parts: Sequence[str], *, fluid: bool = False
 ) -> Html:
-    """Return an SVG with its title and description; a `fluid` one is as wide as its place allows."""
+    """Return an SVG with its title and description; if `fluid`, it fills the width of its container."""
     width, height = (round(length) for length in size)
     name = f"chart-{digest(''.join((title, description, *parts)).encode())[:10]}"
     return el(

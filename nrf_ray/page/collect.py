@@ -1,4 +1,4 @@
-"""What is known of a run, gathered piece by piece: each record, curve and example is read once."""
+"""Data of a run for its page, read step by step: each record, curve and example is read once."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,13 +22,13 @@ from nrf_ray.tables.registry import result_tables
 from nrf_ray.tables.stages import STAGES
 
 KILLED = (
-    "It was killed, or its machine was lost. What is finished is kept: the same command goes on from here, and writes "
+    "It was killed, or its machine was lost. Finished stages are kept: run the same command again to resume; it writes "
     "the tables when it ends."
 )
 
 
 class Known:
-    """What is known of one run."""
+    """Data of one run, as far as it has been read."""
 
     def __init__(self, outline: Outline, store: Store) -> None:
         self.outline = outline
@@ -37,7 +37,7 @@ class Known:
         self._reader = CurveReader(folder)
         self._records = Records(store)
         self._filled = -1
-        """Records behind the tables that are known."""
+        """Number of records that the current tables were made from."""
         self._tables: tuple[ResultTable, ...] = ()
         self._scatters: tuple[Scatter, ...] = ()
         self._curves: tuple[Curve, ...] = ()
@@ -46,13 +46,13 @@ class Known:
         self._shown: list[Key] = []
 
     def read(self, facts: Iterable[StageFact]) -> None:
-        """Read the records and the curves of `facts` that are new."""
+        """Read the new records and curves of the stages `facts`."""
         facts = list(facts)
         self._records.read(Place(fact.kind, fact.key) for fact in facts if fact.standing in HELD)
         self._curves = self._reader.read(facts)
 
     def fill(self, sweep: Sweep, facts: Iterable[StageFact]) -> None:
-        """Fill the tables of `sweep` from the records that are known, where there are new ones."""
+        """Fill the tables of `sweep` from the records read so far, if there are new records."""
         held = {fact.key for fact in facts if fact.standing in HELD}
         metrics = {key: record.metrics for key, record in self._records.by_key.items() if key in held}
         if len(metrics) != self._filled:
@@ -60,13 +60,13 @@ class Known:
             self.take(frames_so_far(sweep, metrics), {})
 
     def take(self, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str, Stage]) -> None:
-        """Take over tables, and the pictures that stages drew."""
+        """Show these tables, and the pictures that these stages drew."""
         filled = {name: frame for name, frame in frames.items() if name != STAGES.name and len(frame)}
         self._tables, self._scatters = tuple(result_tables(filled)), scatters(filled)
         self._pictures = {name: self._store.artifact(stage).read(name) for name, stage in pictures.items()}
 
     def take_from_store(self) -> None:
-        """Take over the tables, pictures and examples that lie beside the page, where they are of this grid."""
+        """Show the tables, pictures and examples that are stored beside the page, if they are of this grid."""
         folder = f"sweeps/{self.outline.sweep}"
         names = [blob.name.removeprefix(f"{folder}/") for blob in self._store.blobs.under(folder)]
         stages = f"{STAGES.name}.parquet"
@@ -85,7 +85,10 @@ class Known:
         self._examples = tuple(kept_galleries(self._store, self.outline.sweep, keys))
 
     def show_sets(self, sets: list[Stage]) -> None:
-        """Show examples of the committed `sets`: of all that can be read, where it raises that one is damaged."""
+        """Show examples of the committed `sets`.
+
+        If a set cannot be read, raises CorruptArtifact or MissingArtifact; examples of the others are still shown.
+        """
         keys = [stage.key for stage in sets]
         if keys != self._shown:
             try:
@@ -104,7 +107,7 @@ class Known:
         left: float | None = None,
         end: datetime | None = None,
     ) -> Snapshot:
-        """Return what is known, with every stage standing as `facts` say."""
+        """Return a snapshot of the data read so far, with the stage states of `facts`."""
         outline = self.outline
         done = sum(all(facts[position].standing in HELD for position in cell) for cell in outline.cells)
         end = end or (datetime.fromisoformat(outline.ended) if outline.ended else datetime.now(UTC))
@@ -134,7 +137,7 @@ class Known:
         )
 
     def last_sign(self) -> datetime:
-        """Return when the last stage of the run ended, by the records that are known; else when the run began."""
+        """Return when the last stage of the run ended, by the records read so far; otherwise when the run began."""
         began = datetime.fromisoformat(self.outline.began)
         ends = [
             datetime.fromisoformat(str(record.provenance["started"])) + timedelta(seconds=record.seconds)
@@ -144,7 +147,7 @@ class Known:
 
 
 def known_from_store(store: Store, sweep: str) -> Snapshot:
-    """Return what the store alone tells of the last run of `sweep`, or raise ConfigError where there was none."""
+    """Return a snapshot of the last run of `sweep` from the store alone, or raise ConfigError if there was none."""
     outline = read_outline(store, sweep)
     known = Known(outline, store)
     alive = driver_of(outline, store) is not None

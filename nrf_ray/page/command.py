@@ -1,4 +1,4 @@
-"""`nrf report`: make the page of a sweep again, or serve it."""
+"""`nrf report`: write the page of a sweep again, or serve it."""
 
 from typing import Annotated
 
@@ -18,13 +18,14 @@ def report(
     serve: Annotated[bool, Parameter(negative=())] = False,
     port: int = 8710,
 ) -> None:
-    """Write the page of SWEEP again, sweeps/SWEEP/report.html, from what the store holds.
+    """Write the page of SWEEP, sweeps/SWEEP/report.html in the store, again from the data in the store.
 
-    A running sweep writes its page itself, every few seconds, and leaves it final when it ends; open the file in a
-    browser. A sweep that was killed leaves a page that says it runs: this command corrects it. SWEEP may be left out
-    where the store has one.
+    A running sweep writes its page itself, every few seconds and a last time when it ends; open the file in a browser.
+    The page of a killed sweep still says that the sweep runs: this command corrects it. SWEEP can be left out if the
+    store has only one sweep.
 
-    With --serve, serve the page on --port of this machine alone instead, always as new as the store, until Ctrl-C.
+    With --serve: instead of writing the page, serve it on --port, on this machine only, until Ctrl-C. Every request
+    gets the current page.
 
         nrf report transfer_grid
         nrf report transfer_grid --store /shared/runs --serve --port 8710
@@ -37,7 +38,7 @@ def report(
 
         current(opened, name)
         with make_server(lambda: current(opened, name), port) as server:
-            console.print(f"http://{LOOPBACK}:{server.server_address[1]}/  (Ctrl-C ends it)", soft_wrap=True)
+            console.print(f"http://{LOOPBACK}:{server.server_address[1]}/  (stop with Ctrl-C)", soft_wrap=True)
             try:
                 server.serve_forever()
             except KeyboardInterrupt:
@@ -52,7 +53,7 @@ def report(
 
 
 def current(store: Store, sweep: str) -> bytes:
-    """Return the page of `sweep` as it should be now: what its run wrote, or a new one where that was killed."""
+    """Return the current page of `sweep`: the one that its run wrote, or a new one if the run was killed."""
     outline = read_outline(store, sweep)
     written = store.blobs.get(page_name(sweep))
     if written is not None and (outline.ended is not None or driver_of(outline, store) is not None):
@@ -70,5 +71,5 @@ def _from_records(store: Store, sweep: str) -> bytes:
 def _only_sweep(store: Store) -> str:
     names = store.blobs.folders("sweeps")
     if len(names) != 1:
-        raise ConfigError(f"name a sweep; {store.uri} has: {', '.join(names) or 'none'}")
+        raise ConfigError(f"give the name of a sweep; {store.uri} has: {', '.join(names) or 'none'}")
     return names[0]

@@ -1,7 +1,7 @@
 """Learning curves, read from the TensorBoard files that the trainings of a sweep write.
 
-A file is read again only when it has grown, so a look at a running sweep costs what is new. Tables, and with them the
-results, know nothing of these files.
+A file is read again only if its size has changed, so finished trainings are read once. Tables, and with them the
+results, do not depend on these files.
 """
 
 import re
@@ -12,12 +12,12 @@ from typing import NamedTuple
 from nrf_ray.page.snapshot import Curve, StageFact
 
 MOST_CURVES = 600
-"""Trainings whose curves are shown."""
+"""Maximum number of trainings whose curves are shown."""
 MOST_POINTS = 80
-"""Points of one curve that are shown: every so many, and the last."""
+"""Approximate maximum number of points of one curve that are shown: every k-th point, and the last."""
 
 Values = dict[str, dict[int, float]]
-"""By quantity and step."""
+"""Values by quantity and step."""
 
 
 class _Read(NamedTuple):
@@ -26,15 +26,15 @@ class _Read(NamedTuple):
 
 
 class CurveReader:
-    """Reads the curves in one folder, each file once for every size that it has."""
+    """Reader of the curves in one folder; it reads a file again only if its size has changed."""
 
     def __init__(self, folder: str | None) -> None:
-        """`folder` has a folder for each training, named after it; None where curves cannot be kept."""
+        """`folder` has one folder per training, named after it; None if curves cannot be stored."""
         self.folder = folder
         self._files: dict[Path, _Read] = {}
 
     def read(self, facts: Iterable[StageFact]) -> tuple[Curve, ...]:
-        """Return the curves of those of the stages `facts` that have any."""
+        """Return the curves of the trainings among the stages `facts`."""
         if self.folder is None or not Path(self.folder).is_dir():
             return ()
         trainings = {fact.key[:8]: fact for fact in facts if fact.kind == "train"}
@@ -64,20 +64,20 @@ class CurveReader:
 
 
 def group_of(fact: StageFact) -> str:
-    """Return what a stage is called without its architecture and its seed."""
+    """Return the title of a stage without its architecture and its seed."""
     title = re.sub(r", seed \d+", "", fact.title)
     return title.replace(f" {fact.arch} ", " ", 1) if fact.arch else title
 
 
 def thinned(points: list[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
-    """Return at most about `MOST_POINTS` of `points`, evenly spread, with the last."""
+    """Return at most about `MOST_POINTS` of `points`, evenly spaced, including the last."""
     step = -(-len(points) // MOST_POINTS)
     kept = points[:: max(1, step)]
     return tuple(kept if not points or kept[-1] == points[-1] else [*kept, points[-1]])
 
 
 def _scalars(path: Path) -> Values:
-    """Return what is in an event file so far; a record that is just being written comes with the next look."""
+    """Return the scalars in an event file so far; a record that is being written now is read the next time."""
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
 

@@ -1,7 +1,7 @@
-"""The page as a whole: one HTML file with its style and its script in it, and nothing from anywhere else.
+"""The whole page: one HTML file that contains its style sheet, script and images and loads nothing from elsewhere.
 
-A policy in its head forbids everything but this style, this script and images in the page itself, so that not even a
-mistake in escaping could load or run anything.
+A content security policy in its head allows only this style sheet, this script, images in the page itself and requests
+to the server of the page, so that even a mistake in escaping could not run another script or load anything else.
 """
 
 import base64
@@ -17,7 +17,7 @@ from nrf_ray.page.snapshot import RunState, Snapshot
 from nrf_ray.page.texts import texts
 
 REFRESH_SECONDS = 5
-"""How often a page of a running sweep loads itself again."""
+"""Seconds between two reloads of the page of a running sweep."""
 
 LINKS = {
     "failures": "Failures",
@@ -32,7 +32,7 @@ LINKS = {
 
 
 def document(known: Snapshot) -> bytes:
-    """Return the page of a sweep: what failed first, then what came out where the run has ended, else how it goes."""
+    """Return the page of a sweep: failures first, then results if the run has ended, otherwise progress."""
     running = known.state is RunState.RUNNING
     parts = {
         "failures": failures(known),
@@ -56,7 +56,7 @@ def document(known: Snapshot) -> bytes:
         heading(known),
         links,
         el("main", *(parts[name] for name in shown), id="content"),
-        el("footer", el("p", "Written by nrf_ray. ", "Colours, shapes and words say the same.")),
+        el("footer", el("p", "Written by nrf_ray. ", "No information is given by colour alone.")),
         Html(f"<script>{_text('page.js')}</script>"),
     )
     page = el("html", _head(known, running), body, lang="en", data_refresh=REFRESH_SECONDS if running else None)

@@ -1,4 +1,4 @@
-"""Pieces that several parts of the page are made of."""
+"""HTML elements that several sections of the page use."""
 
 import base64
 import re
@@ -10,18 +10,18 @@ from nrf_ray.page.html import Html, el, join
 
 
 def section(name: str, title: str, *content: str | None) -> Html:
-    """Return a part of the page with its heading; `name` is what links to it use."""
+    """Return a section of the page with its heading; `name` is the anchor for links."""
     heading = el("h2", title, id=name)
     return el("section", heading, *content, aria_labelledby=name)
 
 
 def scrolling(what: str, content: Html) -> Html:
-    """Return `content` where it scrolls by itself, also by the keyboard, when it is wider than the screen."""
+    """Return `content` in a box that scrolls, also by keyboard, if it is wider than the screen."""
     return el("div", content, cls="scroll", role="region", aria_label=what, tabindex=0)
 
 
 def grid(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str | None]], *, names: int = 1) -> Html:
-    """Return a table that scrolls; its first `names` columns are names, the first of them heads each row."""
+    """Return a table that scrolls; its first `names` columns are names, and the first column has the row headers."""
     kinds = ["name" if i < names else "number" for i in range(len(columns))]
     head = [
         el("th", column, scope="col", cls=kind) if column else el("td", cls=kind)
@@ -44,7 +44,7 @@ def grid(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str | Non
 
 
 def more(name: str, summary: str, *content: str | None, shown: bool = False) -> Html:
-    """Return what can be unfolded; `name` is remembered while the page refreshes itself."""
+    """Return content that can be unfolded; `name` identifies it, so that it stays open when the page refreshes."""
     return el("details", el("summary", summary), *content, id=f"more-{name}", open=shown)
 
 
@@ -54,28 +54,28 @@ def command(text: str) -> Html:
 
 
 def embedded(kind: str, data: bytes) -> str:
-    """Return a file of a media type `kind` as an address that holds it."""
+    """Return a file of media type `kind` as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def drawn(name: str, svg: bytes) -> Html:
-    """Return an SVG file as an image; its title, or else its name, is for those who cannot see it."""
+    """Return an SVG file as an image; the alternative text is its title, or its name if it has no title."""
     title = re.search(r"<title>(.*?)</title>", svg.decode(errors="replace"), flags=re.DOTALL)
     return el("img", src=embedded("image/svg+xml", svg), alt=unescape(title[1]) if title else name)
 
 
 def note(text: str) -> Html:
-    """Return an explanation under something."""
+    """Return a short explanation as a paragraph."""
     return el("p", text, cls="note")
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> Html:
-    """Return names with their values."""
+    """Return a list of names with their values."""
     return el("dl", join(el("div", el("dt", name), el("dd", value)) for name, value in pairs))
 
 
 def moment(when: datetime) -> str:
-    """Return a moment (in UTC) for people."""
+    """Return a time (in UTC) as text."""
     return f"{when:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -85,6 +85,6 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def listed(words: list[str], most: int) -> str:
-    """Return the first `most` of `words` by comma, and how many more there are."""
+    """Return the first `most` of `words`, comma-separated, and the number of further ones."""
     more = len(words) - most
     return ", ".join(words[:most]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""What came out so far: the tables of the summary, and the figures that go with them.
+"""Results so far: the tables of the summary, and the scatter plots made from them.
 
 The tables are those that a run prints on the terminal (`nrf_ray.tables.registry.result_tables`).
 """
@@ -26,7 +26,7 @@ def frames_so_far(sweep: Sweep, metrics: Mapping[Key, Metrics]) -> dict[str, pd.
 
 
 def scatters(frames: Mapping[str, pd.DataFrame]) -> tuple[Scatter, ...]:
-    """Return, for each dataset and each d_det, how learning from it goes with being fooled at the same radius."""
+    """Return a scatter plot for each dataset, d_det set and attack: accuracy learnt against fooling at its radius."""
     if not {RESULTS.name, TRANSFER.name} <= frames.keys():
         return ()
     results, transfer = frames[RESULTS.name], frames[TRANSFER.name]
@@ -43,7 +43,7 @@ def scatters(frames: Mapping[str, pd.DataFrame]) -> tuple[Scatter, ...]:
                     Scatter(
                         title=f"{dataset}: {attack}",
                         x=f"accuracy of students of d_det {ball}",
-                        y="victims fooled",
+                        y="adversarial images that fool the victim",
                         spots=spots,
                         note=note,
                     )
@@ -61,6 +61,6 @@ def _spot(point: Mapping[Any, Any]) -> Spot:
 
 def _note(found: Mapping[Any, Any] | None, archs: int) -> str:
     if found is None:
-        return f"{archs} architectures: too few, or too much alike, for a correlation."
+        return f"{archs} architectures: too few or too similar for a correlation."
     low, high = share_text(found["low"]), share_text(found["high"])
     return f"r = {share_text(found['r'])} [{low}, {high}], {archs} architectures, {found['seeds']} seeds."

@@ -1,7 +1,7 @@
-"""The graph of a sweep, small enough to look at: one node for all stages of a kind at the same distance from the start.
+"""The graph of a sweep, small enough to read: one node for all stages of a kind at the same distance from the start.
 
-Kinds alone would make circles (a training makes a set, on which another is trained); with the distance beside it every
-line goes from left to right.
+With one node per kind the graph would have cycles (a set is made with a trained model, and another model is trained on
+the set). With the distance as well, every edge goes from left to right.
 """
 
 import math
@@ -14,31 +14,31 @@ from nrf_ray.page.html import Html, el
 from nrf_ray.page.snapshot import HELD, StageFact, Standing
 
 WIDTH, HEIGHT, BETWEEN, ROOM = 136, 44, 54, 14
-"""Of a node; from column to column; from node to node. Pixels."""
+"""Width and height of a node, gap between columns, gap between nodes of a column. Pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """The stages of one kind at one level."""
+    """Stages of one kind at one level."""
 
     level: int
     kind: str
     counts: Counter[Standing]
-    """How they stand."""
+    """Number of stages by state."""
 
     @property
     def total(self) -> int:
-        """How many they are."""
+        """Number of stages."""
         return self.counts.total()
 
     @property
     def held(self) -> int:
-        """How many of them are in the store."""
+        """Number of stages whose artifact is in the store."""
         return sum(self.counts[standing] for standing in HELD)
 
     @property
     def mood(self) -> str:
-        """What stands out: failed, blocked, running, done or waiting."""
+        """State that the node shows: failed, blocked, running, done or waiting."""
         for standing in (Standing.FAILED, Standing.BLOCKED, Standing.RUNNING):
             if self.counts[standing]:
                 return standing.value
@@ -47,16 +47,16 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """Nodes, and how many stages of one need a stage of another."""
+    """Nodes, and the number of dependencies between their stages."""
 
     nodes: tuple[Node, ...]
-    """By level, those of most stages first."""
+    """Nodes by level, and within a level those of most stages first."""
     edges: Counter[tuple[int, int]]
-    """From the position of one node to that of another."""
+    """Number of dependencies by indices of two nodes: that of the inputs, that of the stages that need them."""
 
 
 def graph_of(facts: Sequence[StageFact]) -> Graph:
-    """Return the graph of the stages `facts`, inputs first."""
+    """Return the graph of the stages `facts`, which are ordered inputs first."""
     counts: dict[tuple[int, str], Counter[Standing]] = {}
     for fact in facts:
         counts.setdefault((fact.level, fact.kind), Counter())[fact.standing] += 1
@@ -86,7 +86,7 @@ def flow(graph: Graph) -> Html:
     boxes = [_box(graph.nodes[position], corners[position]) for position in corners]
     said = "; ".join(f"{node.kind}: {node.held} of {node.total} done" for node in graph.nodes)
     size = (4 + len(columns) * (WIDTH + BETWEEN) - BETWEEN, tall)
-    return chart(size, "What waits for what", f"From left to right: {said}.", [*lines, *boxes])
+    return chart(size, "Dependencies between stages", f"From left to right: {said}.", [*lines, *boxes])
 
 
 def _edge(start: tuple[float, float], end: tuple[float, float], number: int) -> Html:

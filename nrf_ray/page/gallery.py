@@ -1,7 +1,7 @@
-"""A few examples of each constructed set, images or texts, beside what they were made from.
+"""A few examples of each constructed set, images or texts, beside their originals.
 
-They are read when a set is finished, and kept in `gallery.json` beside the tables; whoever makes the page again reads
-that. Where the classes allow it the examples are of different classes, and each has been changed.
+They are read when a set is finished and stored in `gallery.json` beside the tables, from which the page can be made
+again. If possible, the examples are of different classes and differ from their starts.
 """
 
 import json
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_GALLERIES = 24
 MOST_BYTES = 1_500_000
-"""Of all examples together: a page has to load at once."""
+"""Maximum size of all examples together: the page has to load at once."""
 
 Shown = Gallery | Reading
 """Images or texts of one set."""
@@ -35,7 +35,7 @@ def gallery_name(sweep: str) -> str:
 
 
 def chosen_sets(stages: Iterable[Stage]) -> list[Stage]:
-    """Return the sets that are shown: of those that differ in their seed alone, the first."""
+    """Return the sets to show: of several sets that differ only in their seed, the first."""
     sets: dict[str, Stage] = {}
     for stage in stages:
         if stage.kind.name == "construct":
@@ -44,22 +44,22 @@ def chosen_sets(stages: Iterable[Stage]) -> list[Stage]:
 
 
 def kept_galleries(store: Store, sweep: str, keys: Iterable[Key]) -> list[Shown]:
-    """Return the galleries of the sets `keys` that are kept in the store, but for those that have to be made anew."""
+    """Return the galleries of the sets `keys` that are stored and not outdated."""
     kept = store.blobs.get_json(gallery_name(sweep)) or {}
     return [_from_json(key, kept[key]) for key in keys if key in kept and not text_gallery.is_outdated(kept[key])]
 
 
 def update_galleries(store: Store, sweep: str, sets: Iterable[Stage]) -> list[Shown]:
-    """Return the galleries of `sets`, which are committed; make those that are not kept yet, and keep them.
+    """Return the galleries of the committed `sets`; make and store those that are missing.
 
-    Raises CorruptArtifact or MissingArtifact, after all others are kept, where a set cannot be read.
+    If a set cannot be read, raises CorruptArtifact or MissingArtifact after storing the galleries of the others.
     """
     sets = list(sets)
     kept = {shown.key: shown for shown in kept_galleries(store, sweep, [stage.key for stage in sets])}
     missing = [stage for stage in sets if stage.key not in kept]
     room = MOST_BYTES - sum(map(_size, kept.values()))
     damaged = None
-    words_of = cache(text_gallery.words_of)  # of many words, and as good as always of one dataset
+    words_of = cache(text_gallery.words_of)  # a table of many words, nearly always of the same dataset
     for stage in missing:
         try:
             shown = _gallery_of(stage, store, words_of)
@@ -79,9 +79,9 @@ def update_galleries(store: Store, sweep: str, sets: Iterable[Stage]) -> list[Sh
 
 
 def first_shard(store: Store, key: Key) -> "pa.Table":
-    """Return the first shard of the constructed set under `key`, verified; it needs neither torch nor Ray.
+    """Return the first shard of the constructed set with key `key`, verified, without importing torch or Ray.
 
-    Raises MissingArtifact or CorruptArtifact where it cannot be read.
+    Raises MissingArtifact or CorruptArtifact if it cannot be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""What the shown rows of a constructed set hold, and what they were made of, as arrays."""
+"""Rows of a constructed set to show: their choice, their contents and their originals as arrays."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 SHOWN = 8
-"""Rows of one set."""
+"""Number of rows shown per set."""
 
 
 def rows_shown(shard: "pa.Table") -> list[int]:
-    """Return the numbers of the rows of a shard that are shown: changed ones first, of as many classes as there are."""
+    """Return the indices of the rows of a shard to show: changed rows first, of as many classes as possible."""
     labels, moved = (shard[name].to_pylist() for name in ("true_label", "moved"))
     seen: dict[int, int] = {}
     ranked = []
@@ -30,7 +30,7 @@ def rows_shown(shard: "pa.Table") -> list[int]:
 
 
 def start_of(shard: "pa.Table", rows: list[int]) -> Start:
-    """Return what `rows` of a shard were made of."""
+    """Return the kind of start that `rows` of a shard were made from."""
     starts, indices = (shard[name].take(rows).to_pylist() for name in ("start", "index"))
     if min(starts, default=0) < 0:
         return Start.NOISE
@@ -38,7 +38,7 @@ def start_of(shard: "pa.Table", rows: list[int]) -> Start:
 
 
 def constructed_of(shard: "pa.Table", rows: list[int]) -> "Floats":
-    """Return what `rows` of a shard hold, [n, c, h, w] in [0, 1]."""
+    """Return the constructed examples in `rows` of a shard, [n, c, h, w] in [0, 1]."""
     import numpy as np
 
     meta = json.loads(shard.schema.metadata[b"nrf_ray"])
@@ -48,7 +48,7 @@ def constructed_of(shard: "pa.Table", rows: list[int]) -> "Floats":
 
 
 def originals_of(ref: DatasetRef, split: str) -> "npt.NDArray[Any]":
-    """Return all examples of a split, [n, c, h, w]; without torch where that can be: the driver has no use for it."""
+    """Return all examples of a split, [n, c, h, w]; if possible without torch, which the driver does not need."""
     if ref.location:
         from nrf_ray.data.located import locate
         from nrf_ray.data.prepared import prepared
@@ -73,5 +73,5 @@ def as_floats(images: "npt.NDArray[Any]") -> "Floats":
 
 
 def arrow(true: int, target: int) -> str:
-    """Return the true label of an example, and the one that it bears where that is another."""
+    """Return the true label of an example and, if it differs, the label that the example has in the set."""
     return f"{true}" if true == target else f"{true} → {target}"

@@ -1,18 +1,18 @@
-"""Pieces of HTML: whatever is no HTML yet is escaped when it is put into some.
+"""HTML elements that escape every plain string put into them.
 
 Labels, paths and error texts come from users, file names and libraries. `el` treats every plain string as text; only
-what `el` made itself, an `Html`, goes in as it is. So nobody has to remember to escape.
+an `Html`, which `el` itself made, is inserted unchanged. So no caller has to remember to escape.
 """
 
 from collections.abc import Iterable
 from html import escape
 
 VOID = {"br", "hr", "img", "link", "meta"}
-"""Elements that have no end."""
+"""Elements without an end tag."""
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """String that is already HTML."""
 
     __slots__ = ()
 
@@ -21,10 +21,10 @@ Attribute = str | int | float | bool | None
 
 
 def el(tag: str, *children: str | None, **attributes: Attribute) -> Html:
-    """Return an element. A child that is no `Html` is escaped, None is left out.
+    """Return an element. A child that is not an `Html` is escaped; None is left out.
 
-    Attributes: `cls` is class, an underscore within a name a hyphen, one at the end is dropped; None and False leave an
-    attribute out, True gives it no value.
+    Attributes: `cls` becomes class, an underscore within a name becomes a hyphen, and one at the end is dropped. None
+    and False leave an attribute out; True writes it without a value.
     """
     shown = "".join(map(_attribute, attributes, attributes.values()))
     if tag in VOID:
@@ -33,7 +33,7 @@ def el(tag: str, *children: str | None, **attributes: Attribute) -> Html:
 
 
 def join(children: Iterable[str | None]) -> Html:
-    """Return `children` one after the other."""
+    """Return `children` one after the other, plain strings escaped."""
     return Html("".join(_text(child) for child in children if child is not None))
 
 

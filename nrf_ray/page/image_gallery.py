@@ -1,4 +1,4 @@
-"""A few images of a constructed set as small PNG files, beside what they were made from."""
+"""A few images of a constructed set as small PNG files, beside their originals."""
 
 import base64
 import io
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from nrf_ray.page.gallery_rows import Floats
 
 MOST_PIXELS = 64
-"""Width and height of what is shown; larger images are made smaller."""
+"""Maximum width and height of a shown image; larger images are scaled down."""
 FACTORS = (50.0, 20.0, 10.0, 5.0, 4.0, 3.0, 2.0, 1.0)
 
 
 def gallery_of(shard: "pa.Table", ref: DatasetRef, split: str, *, title: str, key: Key) -> Gallery:
-    """Return images of a shard, made of a `split` of `ref`, of the set `title` under `key`."""
+    """Return images of a shard of the set `title` with key `key`, made from a `split` of the dataset `ref`."""
     import numpy as np
 
     rows = rows_shown(shard)
@@ -44,7 +44,7 @@ def gallery_of(shard: "pa.Table", ref: DatasetRef, split: str, *, title: str, ke
 
 
 def to_json(gallery: Gallery) -> dict[str, Any]:
-    """Return a gallery without its key, as it is kept."""
+    """Return a gallery without its key, as JSON for storage."""
     specimens = [
         {
             "label": specimen.label,
@@ -58,7 +58,7 @@ def to_json(gallery: Gallery) -> dict[str, Any]:
 
 
 def from_json(key: Key, value: Mapping[str, Any]) -> Gallery:
-    """Return the gallery that `to_json` made `value` of."""
+    """Return the gallery that `to_json` stored as `value`."""
     specimens = tuple(
         Specimen(
             label=part["label"],
@@ -72,12 +72,12 @@ def from_json(key: Key, value: Mapping[str, Any]) -> Gallery:
 
 
 def _factor(largest: float) -> float:
-    """Return how often a change of at most `largest` can be magnified without leaving the range of grey."""
+    """Return the factor by which a change of at most `largest` can be magnified without leaving the range of grey."""
     return next((factor for factor in FACTORS if factor * largest <= 0.5), 1.0)
 
 
 def _png(image: "Floats") -> bytes:
-    """Return an image [c, h, w] in [0, 1] as PNG, made smaller where it is large."""
+    """Return an image [c, h, w] in [0, 1] as PNG, scaled down if it is large."""
     import numpy as np
     from PIL import Image
 

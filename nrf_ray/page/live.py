@@ -1,8 +1,8 @@
-"""The page of a run, written while it goes and when it ends.
+"""The page of a run, written during the run and at its end.
 
-A thread of the driver looks at the frontier and writes. It may take a fiftieth of the time for pages and a hundredth
-for the tables on them: what took long is done again later. A page that cannot be written is said once, and stops
-nothing: the tables are what counts, and `nrf report` makes the page again at any time.
+A thread of the driver reads the frontier and writes the page. It may spend 1/50 of the time on pages and 1/100 on the
+tables in them: the longer one took, the later the next one follows. If the page cannot be written, the run reports it
+once and continues: the results are in the tables, and `nrf report` can write the page again at any time.
 """
 
 import shlex
@@ -34,17 +34,17 @@ from nrf_ray.page.stage_states import by_frontier
 from nrf_ray.sweep.sweep import Sweep
 
 LOCAL_SECONDS, REMOTE_SECONDS = 5.0, 30.0
-"""From one page to the next, in a local store and in an object store."""
+"""Seconds between two writes of the page, to a local store and to an object store."""
 PAGE_SHARE, TABLE_SHARE = 50, 100
-"""The next page, and the next look at the tables, wait for so many times what the one before took."""
+"""Wait before the next page, and before the next update of the tables, in multiples of the time the last one took."""
 PATIENCE = 0.5
-"""Seconds that the end of a run which is cut short waits for a page that is being written."""
+"""Seconds that a run that ends early waits for a page that is being written."""
 
 Say = Callable[[str], None]
 
 
 class Workers(Protocol):
-    """Who knows what runs: the searcher."""
+    """Interface to the running stages, implemented by the searcher."""
 
     frontier: Frontier
 
@@ -53,10 +53,10 @@ class Workers(Protocol):
 
 
 class Pace:
-    """How long to wait with work that is done again and again: a context around the work measures what it took."""
+    """Waiting time between repetitions of some work; as a context around the work, it measures how long that took."""
 
     def __init__(self, least: float, share: int) -> None:
-        """It begins at once, then every `least` seconds, but for no more than one part in `share` of the time."""
+        """The first time is at once, then every `least` seconds, but for at most 1/`share` of the time."""
         self._least, self._share = least, share
         self._due = time.monotonic()
 
@@ -69,7 +69,7 @@ class Pace:
 
     @property
     def seconds(self) -> float:
-        """How long to wait from now on."""
+        """Seconds left to wait."""
         return max(0.0, self._due - time.monotonic())
 
 
@@ -77,7 +77,7 @@ class RunPage:
     """The page of one run of a sweep, as a context around the whole run."""
 
     def __init__(self, sweep: Sweep, plan: Plan, store: Store, *, expected: float | None, say: Say) -> None:
-        """`expected` seconds were announced; `say` takes one line for people."""
+        """`expected` is the estimated duration in seconds; `say` prints one line for the user."""
         self.name = page_name(sweep.name)
         self._sweep, self._store, self._say = sweep, store, say
         self._outline = outline_of(
@@ -92,7 +92,7 @@ class RunPage:
         self._facts = by_frontier(self._outline, Frontier(plan.todo(), plan.cost), frozenset())
         self._sets = chosen_sets(sweep.stages())
         self._seen: dict[Key, float] = {}
-        """When a stage was first seen at work."""
+        """Time at which a stage was first seen at work."""
         self._lock = threading.Lock()
         self._said = False
 
@@ -107,7 +107,7 @@ class RunPage:
 
     @contextmanager
     def watching(self, workers: Workers, say: Say) -> Iterator[None]:
-        """Write the page now and then until the context ends; `say` takes one line for people meanwhile."""
+        """Write the page at intervals until the context ends; until then, `say` prints one line for the user."""
         stop = threading.Event()
         self._say, before = say, self._say
         thread = threading.Thread(target=self._watch, args=(workers, stop), daemon=True)
@@ -115,7 +115,7 @@ class RunPage:
         try:
             yield
         except BaseException as error:
-            # Before Ray is shut down, which may take longer than an interrupted process has left.
+            # Before Ray is shut down: that may take longer than an interrupted process has left.
             stop.set()
             thread.join(PATIENCE)
             self._facts = self._look(workers)[0]
@@ -124,14 +124,14 @@ class RunPage:
         finally:
             stop.set()
             self._say = before
-        thread.join()  # or it would still put the tables so far in place of the last ones
+        thread.join()  # otherwise it could still replace the final tables by earlier ones
         self._facts = self._look(workers)[0]
 
     def finish(self, frames: Mapping[str, pd.DataFrame]) -> None:
-        """Write the last page of a run that came to its end, with its tables `frames`."""
+        """Write the last page of a run that reached its end, with its tables `frames`."""
         held = all(fact.standing in HELD for fact in self._facts)
         failed = any(fact.standing is Standing.FAILED for fact in self._facts)
-        why = "" if held or failed else "It ended before all stages had run; the same command goes on from here."
+        why = "" if held or failed else "It ended before all stages had run; run the same command again to resume."
         with self._guarded():
             self._known.take(frames, self._sweep.pictures(self._store))
         with self._guarded():
@@ -156,7 +156,7 @@ class RunPage:
                         self._known.fill(self._sweep, facts)
 
     def _look(self, workers: Workers) -> tuple[list[StageFact], tuple[Working, ...]]:
-        """Return how every stage stands now, and those at work."""
+        """Return the current state of every stage, and the stages at work."""
         now, stages = time.monotonic(), workers.at_work()
         self._seen = {stage.key: self._seen.get(stage.key, now) for stage in stages}
         facts = by_frontier(self._outline, workers.frontier, self._seen.keys())
@@ -172,17 +172,17 @@ class RunPage:
         return facts, working
 
     def _learn(self, facts: list[StageFact]) -> None:
-        """Read what is new: records, curves, and examples of the sets that are there."""
+        """Read new records and curves, and examples of the finished sets."""
         self._known.read(facts)
         held = {fact.key for fact in facts if fact.standing in HELD}
         self._known.show_sets([stage for stage in self._sets if stage.key in held and self._store.has(stage)])
 
     def _stopped(self, error: BaseException) -> None:
-        """Write the last page of a run that `error` ended, from what is known already; nothing where it is written."""
+        """Write the last page of a run that `error` ended, from the data read so far, unless it is already written."""
         if self._outline.ended is not None:
             return
         interrupted = isinstance(error, KeyboardInterrupt)
-        why = "It was stopped; the same command goes on from here." if interrupted else summary_of(error)
+        why = "It was stopped; run the same command again to resume." if interrupted else summary_of(error)
         with self._guarded():
             self._end(RunState.INTERRUPTED if interrupted else RunState.FAILED, why)
 
@@ -204,17 +204,17 @@ class RunPage:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Say the first error in here, and go on."""
+        """Report the first error in any such context, and continue."""
         try:
             yield
         except Exception as error:
             if not self._said:
-                self._say(f"the report could not be written, and the run goes on without it: {summary_of(error)}")
+                self._say(f"cannot write the report; the run continues without it: {summary_of(error)}")
             self._said = True
 
 
 def _command() -> str:
-    """Return what was called: the sweep file as seen from the working directory where it lies under it."""
+    """Return the command line of the run; the sweep file is relative to the working directory if it is inside it."""
     script = Path(sys.argv[0])
     here = script.absolute()
     shown = here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else Path(script.name)
@@ -223,6 +223,6 @@ def _command() -> str:
 
 
 def _script_sha256() -> str:
-    """Return the sha256 of the sweep file that was called; empty where there is none, as in `python -c`."""
+    """Return the sha256 of the sweep file of the run; empty if there is none, as with `python -c`."""
     script = Path(sys.argv[0])
     return digest(script.read_bytes()) if script.is_file() else ""

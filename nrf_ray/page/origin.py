@@ -1,4 +1,4 @@
-"""Where artifacts come from, told by their records: data, versions, revisions of the code, machines."""
+"""Provenance of artifacts, from their records: data, package versions, commits, machines."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -12,21 +12,21 @@ from nrf_ray.page.snapshot import Host, Origin
 
 
 class Records:
-    """The records of a run as they come: each is read once."""
+    """Records of a run, read as they are committed, each once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.by_key: dict[Key, Record] = {}
 
     def read(self, places: Iterable[Place]) -> None:
-        """Read those of `places` that are not known; what is damaged or gone stays unknown."""
+        """Read the records of `places` that are not read yet; damaged and missing records are skipped."""
         new = [place for place in places if place.key not in self.by_key]
         found = zip(new, self._store.sound_records(new), strict=True)
         self.by_key |= {place.key: record for place, record in found if record is not None}
 
 
 def origin_of(records: Iterable[Record]) -> Origin:
-    """Return where the artifacts with these records come from."""
+    """Return the provenance of the artifacts with these records."""
     versions: dict[str, set[str]] = defaultdict(set)
     digests: dict[str, set[str]] = defaultdict(set)
     datasets: set[tuple[str, str]] = set()
@@ -54,7 +54,7 @@ def origin_of(records: Iterable[Record]) -> Origin:
 
 
 def _datasets(config: Json) -> set[tuple[str, str]]:
-    """Return name and digest of the dataset that a config names; nothing where it names none."""
+    """Return name and digest of the dataset in a config; empty if the config has no dataset."""
     named = config.get("dataset") if isinstance(config, dict) else None
     return {(str(named["name"]), str(named["digest"]))} if isinstance(named, dict) else set()
 

@@ -1,8 +1,8 @@
-"""The outline of a run: what the page of a sweep needs that no record tells.
+"""The run file, `run.json`: data that the page of a run needs and no record has.
 
-It lies beside the tables as `run.json`, written when a run begins and again when it ends: which stages the sweep has
-and what each waits for, which were there already, who runs it, by which command and sweep file. With it and the records
-the page can be made again at any time, also of a run that was killed.
+It is stored beside the tables, written when a run begins and again when it ends. It has the stages of the sweep and
+their inputs, which stages were there already, the driver process, the command and the sweep file. With it and the
+records the page can be made again at any time, even for a run that was killed.
 """
 
 import dataclasses
@@ -27,58 +27,58 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """A stage of the sweep."""
+    """Stage of the sweep."""
 
     kind: str
     key: Key
     title: str
     arch: str | None
-    """The network that it works with, where there is one."""
+    """Architecture of the network that the stage works with; None if there is none."""
     inputs: tuple[int, ...]
-    """Positions in the list of all stages."""
+    """Indices of its inputs in the list of all stages."""
     kept: bool
-    """Whether the run did not have to run it."""
+    """Whether the run did not have to run this stage."""
 
     @property
     def place(self) -> Place:
-        """Where its artifact lies."""
+        """Address of its artifact in the store."""
         return Place(self.kind, self.key)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
-    """What one run says of itself."""
+    """Contents of the run file of one run."""
 
     sweep: str
     command: str
-    """What was called, without secrets."""
+    """Command line of the run, without secrets."""
     began: str
-    """UTC."""
+    """Start of the run, UTC."""
     ended: str | None = None
-    """UTC; None while it runs, and for ever if it was killed."""
+    """End of the run, UTC; None while it runs, and also after it was killed."""
     state: RunState = RunState.RUNNING
     why: str = ""
-    """Why it ended as it did, where there is something to say."""
+    """Reason for its state, if there is something to add."""
     preset: str = ""
-    """Name of the preset that the grid was made from; empty where there is none, and in older outlines."""
+    """Name of the preset that the grid was made from; empty if there is none, and in older run files."""
     script_sha256: str = ""
-    """Of the sweep file that was run; empty where there was none, and in older outlines."""
+    """sha256 of the sweep file that was run; empty if there was none, and in older run files."""
     expected: float | None
-    """Seconds that the run was expected to take."""
+    """Estimated duration of the run in seconds."""
     process: Mapping[str, str | int]
-    """Who runs it: host, machine, pid and start of the process."""
+    """Identity of the driver process: host, machine, pid and start."""
     stages: tuple[Listed, ...]
-    """Inputs first."""
+    """All stages, inputs first."""
     cells: tuple[tuple[int, ...], ...]
-    """For each row of the tables the positions of the stages that it measures."""
+    """For each table row, the indices of the stages that it measures."""
 
     def to_bytes(self) -> bytes:
-        """Return it as JSON."""
+        """Return the run file as JSON."""
         return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}).encode() + b"\n"
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Outline":
-        """Return the outline in `value`, or raise ConfigError where it is none that this version wrote."""
+        """Return the run file in `value`, or raise ConfigError if it is not one that this version can have written."""
         try:
             fields = {name: part for name, part in value.items() if name != "format"}
             stages = tuple(
@@ -96,14 +96,16 @@ class Outline:
             for moment in filter(None, (found.began, found.ended)):
                 assert datetime.fromisoformat(moment).tzinfo
         except (KeyError, TypeError, ValueError, AssertionError) as error:
-            raise ConfigError("its run.json is damaged; run the sweep's command again, which writes it anew") from error
+            raise ConfigError(
+                "the run.json of the sweep is damaged; run the sweep's command again, which rewrites it"
+            ) from error
         return found
 
 
 def outline_of(
     sweep: Sweep, plan: Plan, *, command: str, script_sha256: str = "", expected: float | None, began: datetime
 ) -> Outline:
-    """Return the outline of a run of `plan` that begins in this process, by `command`."""
+    """Return the run file of a run of `plan` that this process begins with `command`."""
     stages = list(sweep.stages())
     at = {stage.key: position for position, stage in enumerate(stages)}
     todo = {stage.key for stage in plan.todo()}
@@ -131,12 +133,12 @@ def outline_of(
 
 
 def ended(outline: Outline, state: RunState, why: str) -> Outline:
-    """Return the outline of the same run after its end."""
+    """Return the run file of the same run after its end."""
     return dataclasses.replace(outline, ended=datetime.now(UTC).isoformat(), state=state, why=why)
 
 
 def outline_name(sweep: str) -> str:
-    """Return the blob name of the outline of a sweep."""
+    """Return the blob name of the run file of a sweep."""
     return f"sweeps/{sweep}/run.json"
 
 
@@ -146,21 +148,21 @@ def page_name(sweep: str) -> str:
 
 
 def read_outline(store: Store, sweep: str) -> Outline:
-    """Return the outline of the last run of `sweep`, or raise ConfigError where the store has none."""
+    """Return the run file of the last run of `sweep`, or raise ConfigError if the store has none."""
     known = store.blobs.folders("sweeps")
     if sweep not in known:
         raise ConfigError(f"no sweep {sweep!r} in {store.uri}; it has: {', '.join(known) or 'none'}")
     value = store.blobs.get_json(outline_name(sweep))
     if value is None:
         raise ConfigError(
-            f"sweep {sweep} has no {outline_name(sweep)} in {store.uri}: it was run by an older nrf_ray; run its "
-            "command again, which takes seconds where everything is in the store"
+            f"sweep {sweep} has no {outline_name(sweep)} in {store.uri}, because an older nrf_ray ran it; run its "
+            "command again, which takes seconds if everything is in the store"
         )
     return Outline.from_json(value)
 
 
 def driver_of(outline: Outline, store: Store) -> Driver | None:
-    """Return the driver that runs the sweep now; None where it ended or was killed."""
+    """Return the driver that runs the sweep now; None if the run has ended or was killed."""
     if outline.ended is not None:
         return None
     same = (driver for driver in live_drivers(store.blobs) if _who(driver) == dict(outline.process))

@@ -7,7 +7,7 @@
 
   const SECONDS = { d: 86400, h: 3600, min: 60, s: 1 };
 
-  // Of a time such as "4 min 5 s" its seconds, of a number itself, of anything else its text.
+  // The value of a cell: the seconds of a time such as "4 min 5 s", a number, or otherwise the text.
   const value = (cell) => {
     const text = cell.textContent.trim();
     const parts = [...text.matchAll(/(\d[\d.]*) (d|h|min|s)(?= |$)/g)];
@@ -78,8 +78,8 @@
     place.replaceChildren(`${state}${late} `, button);
   };
 
-  // A page that is served is fetched and put in place; one that was opened as a file has to be loaded
-  // again, and stays where it is by the browser's own doing.
+  // A page from a server is fetched and replaced in place. A page opened as a file has to be reloaded; the browser
+  // itself restores the scroll position.
   const key = `nrf_ray ${location.pathname}`;
 
   const refresh = async () => {

@@ -1,4 +1,4 @@
-"""How the run goes, as HTML: its state, progress by kind of stage, what runs, what waits for what, what failed."""
+"""Progress of a run as HTML: its state, progress by kind of stage, running stages, dependencies, failures."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from nrf_ray.page.stage_states import bottlenecks
 
 MOST_WORKING = 16
 MOST_STAGES = 1000
-"""Stages that are listed one by one; of larger sweeps `stages.parquet` has them all."""
+"""Maximum number of stages in the list; for larger sweeps, `stages.parquet` has all of them."""
 TRACE_LINES = 8
-"""Of a traceback, at its start and at its end."""
+"""Number of lines shown from the start of a traceback, and from its end."""
 
 ORDER = (
     Standing.KEPT,
@@ -25,9 +25,9 @@ ORDER = (
     Standing.BLOCKED,
     Standing.FAILED,
 )
-"""In bars, from left to right."""
+"""Order of the states in bars, from left to right."""
 LOOKED_FOR = (*reversed(ORDER[5:]), *ORDER[2:5], *reversed(ORDER[:2]))
-"""In lists: what is not as it should be, what goes on, what is done."""
+"""Order of the states in lists: failed and blocked first, then unfinished, then finished."""
 WORDS = {
     Standing.KEPT: "kept from before",
     Standing.DONE: "done",
@@ -71,7 +71,7 @@ def _time(known: Snapshot) -> str:
 
 
 def bar(counts: Counter[Standing], what: str) -> Html:
-    """Return a bar of stages by how they stand; the words beside it say the same."""
+    """Return a bar of stages by state, with the same numbers in words as its label."""
     total, start, parts = max(1, counts.total()), 0.0, []
     for standing in ORDER:
         width = 100 * counts[standing] / total
@@ -82,12 +82,12 @@ def bar(counts: Counter[Standing], what: str) -> Html:
 
 
 def told(counts: Counter[Standing]) -> str:
-    """Return in words how many stages stand how."""
+    """Return the number of stages in each state, in words."""
     return ", ".join(f"{counts[standing]:,} {WORDS[standing]}" for standing in ORDER if counts[standing])
 
 
 def progress(known: Snapshot) -> Html:
-    """Return progress by kind of stage, what is at work, what waits, and every stage."""
+    """Return the section with progress by kind of stage, running stages, stages waited for, and every stage."""
     kinds: dict[str, Counter[Standing]] = {}
     for fact in known.stages:
         kinds.setdefault(fact.kind, Counter())[fact.standing] += 1
@@ -100,9 +100,9 @@ def progress(known: Snapshot) -> Html:
         *_at_work(known),
         _waits(known),
         more(
-            "flow", "What waits for what",
+            "flow", "Dependencies between stages",
             scrolling("graph of the stages", flow(graph_of(known.stages))),
-            note("One box for all stages of a kind at the same distance from the start; a line goes to what needs it."),
+            note("One box for all stages of a kind at the same distance from the start; lines go to what needs them."),
             shown=known.state is not RunState.FINISHED,
         ) if known.stages else None,
         _every_stage(known),
@@ -138,8 +138,8 @@ def _waits(known: Snapshot) -> Html | None:
     rows = [(line.fact.title, line.fact.standing.value, count(line.waiting, "stage")) for line in found]
     return join(
         (
-            el("h3", "Waited for"),
-            grid("Stages that others wait for", ("stage", "it is", "waiting behind it"), rows, names=2),
+            el("h3", "Bottlenecks"),
+            grid("Stages that others wait for", ("stage", "state", "waiting for it"), rows, names=2),
         )
     )
 
@@ -157,13 +157,13 @@ def _every_stage(known: Snapshot) -> Html:
 
 
 def failures(known: Snapshot) -> Html | None:
-    """Return what failed and what that blocks; None where nothing did."""
+    """Return the section with failed stages and the stages they block; None if there are none."""
     blocked = [fact for fact in known.stages if fact.standing is Standing.BLOCKED]
     if not known.failures and not blocked:
         return None
     failed = known.counts()[Standing.FAILED]
     lede = f"Failed: {count(failed, 'stage')}. Left out because of that: {count(len(blocked), 'stage')}."
-    cause = "Mend the cause and run the same command again: what is done stays done."
+    cause = "Fix the cause and run the same command again; finished stages are not repeated."
     left_out = more("blocked", "What was left out", el("p", _titles(blocked))) if blocked else None
     shown = len(known.failures)
     rest = note(f"{failed - shown:,} more failed; nrf status names them.") if failed > shown else None
@@ -186,7 +186,7 @@ def _failure(failure: Failure, known: Snapshot) -> Html:
         el("h3", fact.title),
         el("p", fact.reason, f".{blocks}" if blocks else None, cls="cause"),
         trace,
-        note("All of it:"),
+        note("Full traceback:"),
         command(show),
     )
 

@@ -1,4 +1,4 @@
-"""Where everything comes from, as HTML, and the commands to make it again and to look deeper."""
+"""Provenance of the results as HTML, and the commands that reproduce and inspect them."""
 
 import shlex
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from nrf_ray.page.snapshot import Snapshot, Standing
 
 
 def provenance(known: Snapshot) -> Html:
-    """Return what the run and its records tell of settings, data, code, versions and machines."""
+    """Return the section with settings, data, code, versions and machines, from the run and its records."""
     origin = known.origin
     hosts = [(host.name, host.processor, host.device, f"{host.stages:,}", span(host.seconds)) for host in origin.hosts]
     return section(
@@ -21,11 +21,11 @@ def provenance(known: Snapshot) -> Html:
                 ("store", known.place),
                 ("began", moment(known.began)),
                 *((("preset", known.preset),) if known.preset else ()),
-                ("code", "; ".join(origin.commits) or "nothing has been made yet"),
+                ("code", "; ".join(origin.commits) or "no stage has finished yet"),
                 *origin.versions,
             )
         ),
-        *_table("Data", ("dataset", "sha256 of its content, in every key"), origin.datasets, names=2),
+        *_table("Data", ("dataset", "sha256 of its content, part of every key"), origin.datasets, names=2),
         *_table("Machines", ("host", "processor", "device", "stages", "work"), hosts, names=3),
         *_table("Code of each kind of stage", ("kind", "source digest"), origin.digests, names=2),
     )
@@ -36,7 +36,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *,
 
 
 def commands(known: Snapshot) -> Html:
-    """Return the commands that make the results again and that look deeper."""
+    """Return the section with the commands that reproduce the results and inspect them."""
     place = shlex.quote(known.place)
     held = (fact.key for fact in known.stages if fact.standing in (Standing.DONE, Standing.KEPT))
     key = next(held, "KEY")[:12]
@@ -52,8 +52,8 @@ def commands(known: Snapshot) -> Html:
     return section(
         "commands",
         "Commands",
-        el("p", "To go on, to extend the grid, or to see that everything is there:"),
+        el("p", "To resume, to extend the grid, or to check that everything is done:"),
         command(known.command),
-        el("p", "To look deeper:"),
+        el("p", "To inspect the store:"),
         command("\n".join(look)),
     )

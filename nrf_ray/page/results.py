@@ -1,4 +1,4 @@
-"""Results so far, as HTML: every table of the summary with a chart of its numbers, scatters, curves, images."""
+"""Results so far, as HTML: tables of the summary with charts of their numbers, scatter plots, curves, images."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from nrf_ray.page.snapshot import HELD, Curve, Gallery, RunState, Snapshot, Spec
 
 MOST_ROWS = 200
 MOST_GROUPS = 24
-"""Groups of trainings whose curves are drawn."""
+"""Maximum number of groups of trainings whose curves are drawn."""
 
 FAMILIES = {
     "original": "models of the original data",
@@ -21,12 +21,12 @@ FAMILIES = {
 
 
 def results(known: Snapshot) -> Html:
-    """Return the tables with their charts, and how transfer goes with learning."""
+    """Return the section with the tables, their charts, and scatter plots of transfer against learning."""
     if not known.tables:
         done, cells = known.cells
         none = f"{done:,} of {cells:,} rows are complete."
         if known.state is RunState.INTERRUPTED:
-            none += " The tables are written when the same command has gone on to its end."
+            none += " Run the same command again; it writes the tables when it ends."
         return section("results", "Results", el("p", none))
     partly = not all(fact.standing in HELD for fact in known.stages)
     done, cells = known.cells
@@ -92,14 +92,14 @@ def _scatters(known: Snapshot) -> Html | None:
         _keys(keys),
         el("div", *figures, cls="panels"),
         note(
-            "One point an architecture, means over seeds (Figure 3 of the paper; Figure 13 where targeted). r: "
-            "Pearson's, with a 95% percentile bootstrap interval over architectures. So few points settle nothing."
+            "One point per architecture, means over seeds (Figure 3 of the paper; if targeted, Figure 13). r: Pearson "
+            "correlation, with a 95% percentile bootstrap interval over architectures. So few points settle nothing."
         ),
     )
 
 
 def learning_curves(known: Snapshot) -> Html | None:
-    """Return the curves of all trainings, one panel for those that differ in architecture and seed alone."""
+    """Return the section with learning curves, one panel for trainings that differ only in architecture and seed."""
     if known.curves_at is None:
         return section("curves", "Learning curves", el("p", "Curves are kept in local stores only."))
     if not known.curves:
@@ -116,12 +116,12 @@ def learning_curves(known: Snapshot) -> Html | None:
 
 
 def series_of(known: Snapshot) -> list[str]:
-    """Return the architectures of curves and scatters in one order, so that each looks the same everywhere."""
+    """Return the architectures of curves and scatter plots in one order, so that each looks the same everywhere."""
     return sorted({curve.line for curve in known.curves} | {spot.name for s in known.scatters for spot in s.spots})
 
 
 def _keys(keys: Sequence[tuple[str, Html]]) -> Html:
-    """Return a legend of names and how they are drawn."""
+    """Return a legend: names with their marks or lines."""
     entries = [
         el("li", el("svg", drawn, cls="key", viewBox="0 0 18 14", aria_hidden="true"), name) for name, drawn in keys
     ]
@@ -149,14 +149,14 @@ def _quantity(quantity: str, groups: dict[str, list[Curve]], lines: list[str], *
 
 
 def images(known: Snapshot) -> Html | None:
-    """Return a few images of each constructed set, and the pictures that stages drew."""
+    """Return the section with a few images of each constructed set, and the pictures that stages drew."""
     parts = [_gallery(gallery) for gallery in known.galleries]
     parts += [
         el("figure", drawn(name, data), el("figcaption", name), cls="drawn") for name, data in known.pictures.items()
     ]
     if not parts:
         return None
-    lede = "Each beside an image of the training set; the change is shown around grey, magnified as it says."
+    lede = "Each beside an image of the training set; the change is shown around grey, magnified by the factor given."
     return section("images", "Images", el("p", lede) if known.galleries else None, *parts)
 
 

@@ -1,7 +1,7 @@
-"""The page of one sweep on loopback, always as new as the store.
+"""HTTP server for the page of one sweep, on loopback; every request gets the current page.
 
-Only this machine can connect. A page of another site that a browser here shows could still send requests, so a request
-must name this server as its host (against DNS rebinding), and nothing but this page can be read.
+Only this machine can connect. A page of another site that is open in a browser on this machine could still send
+requests, so a request must name this server as its host (against DNS rebinding), and only this page can be read.
 """
 
 import sys
@@ -23,14 +23,14 @@ HEADERS = {
 
 
 def make_server(page: Callable[[], bytes], port: int) -> ThreadingHTTPServer:
-    """Return a server of what `page` returns, on `port` of this machine alone (0: any that is free).
+    """Return a server of the result of `page`, on `port` of this machine only (0: any free port).
 
-    Raises ConfigError where the port is taken or no port.
+    Raises ConfigError if the port is taken or is not a port.
     """
     at = port
 
     class Handler(BaseHTTPRequestHandler):
-        """Answers one request."""
+        """Handler of one request."""
 
         server_version = "nrf_ray"
         sys_version = ""
@@ -38,7 +38,7 @@ def make_server(page: Callable[[], bytes], port: int) -> ThreadingHTTPServer:
         def do_GET(self) -> None:
             """Send the page."""
             if self.headers.get("Host") not in (f"{LOOPBACK}:{at}", f"localhost:{at}"):
-                self._answer(HTTPStatus.MISDIRECTED_REQUEST, b"this server answers on its own address alone\n")
+                self._answer(HTTPStatus.MISDIRECTED_REQUEST, b"this server answers only requests to its own address\n")
             elif self.path.partition("?")[0] != "/":
                 self._answer(HTTPStatus.NOT_FOUND, b"there is one page here: /\n")
             else:
@@ -59,12 +59,12 @@ def make_server(page: Callable[[], bytes], port: int) -> ThreadingHTTPServer:
             """Keep the terminal quiet."""
 
     class Server(ThreadingHTTPServer):
-        """Says in one line what went wrong with a request; who went away before its end is no mistake."""
+        """Server that reports an error in one line; a client that disconnects early is not an error."""
 
         def handle_error(self, request: object, client_address: object) -> None:
             error = sys.exception()
             if not isinstance(error, ConnectionError):
-                print(f"the page could not be made: {type(error).__name__}: {error}", file=sys.stderr)
+                print(f"cannot make the page: {type(error).__name__}: {error}", file=sys.stderr)
 
     try:
         server = Server((LOOPBACK, port), Handler)

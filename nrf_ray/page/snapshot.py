@@ -1,4 +1,4 @@
-"""What is known of a sweep at one moment, as plain data: all that a page shows, and nothing of how it looks."""
+"""State and results of a sweep at one moment, as plain data: everything that a page shows, without its layout."""
 
 import enum
 from collections import Counter
@@ -11,7 +11,7 @@ from nrf_ray.graph.canonical import Key
 
 
 class RunState(enum.StrEnum):
-    """How a run stands as a whole."""
+    """State of a whole run."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -20,7 +20,7 @@ class RunState(enum.StrEnum):
 
 
 class Standing(enum.StrEnum):
-    """How one stage stands."""
+    """State of one stage."""
 
     KEPT = "kept"
     DONE = "done"
@@ -32,69 +32,69 @@ class Standing(enum.StrEnum):
 
 
 class Start(enum.StrEnum):
-    """What the examples of a constructed set were made of."""
+    """Kind of start of the examples of a constructed set."""
 
     ITSELF = "itself"
-    """The original that they stand beside."""
+    """The original that is shown beside them."""
     OTHER = "other"
-    """Another original: they have the features of the one beside them."""
+    """Another original: they have the features of the original beside them."""
     NOISE = "noise"
-    """Noise: as `OTHER`, from no original at all."""
+    """Noise: as `OTHER`, but made from no original at all."""
 
 
 HELD = (Standing.KEPT, Standing.DONE)
-"""In the store: since before this run, or by it."""
+"""States of a stage whose artifact is in the store: since before this run, or made by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageFact:
-    """One stage."""
+    """Stage with its state."""
 
     kind: str
     """Name of its kind."""
     key: Key
     """Its key."""
     title: str
-    """What people call it."""
+    """Title of the stage."""
     arch: str | None = None
-    """The network that it works with, where there is one."""
+    """Architecture of the network that the stage works with; None if there is none."""
     inputs: tuple[int, ...]
-    """Positions of its inputs in the list of all stages."""
+    """Indices of its inputs in the list of all stages."""
     level: int
-    """Stages on the longest way to it from one that needs nothing."""
+    """Length of the longest path to this stage from one without inputs."""
     standing: Standing
-    """How it stands."""
+    """Its state."""
     reason: str = ""
-    """Why it failed or what blocks it."""
+    """Reason why it failed, or what blocks it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Working:
-    """A stage that is at work."""
+    """Stage that is at work."""
 
     fact: StageFact
-    """Which."""
+    """The stage."""
     since: float | None
-    """Seconds since it was first seen at work; None where only the records are known."""
+    """Seconds since it was first seen at work; None if only the records are known."""
     expected: float | None
-    """Seconds that it is expected to take."""
+    """Its estimated duration in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A stage that failed."""
+    """Stage that failed."""
 
     fact: StageFact
-    """Which."""
+    """The stage."""
     trace: str
-    """Its traceback, where one was kept."""
+    """Its traceback; empty if none was stored."""
     blocks: int
-    """How many stages could not run because of it, directly or not."""
+    """Number of stages that could not run because of it, directly or indirectly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spot:
-    """One point of a scatter."""
+    """Point of a scatter plot."""
 
     name: str
     x: Estimate
@@ -103,46 +103,46 @@ class Spot:
 
 @dataclass(frozen=True, kw_only=True)
 class Scatter:
-    """How one quantity goes with another."""
+    """Scatter plot of one quantity against another."""
 
     title: str
     x: str
-    """What lies on the x axis."""
+    """Label of the x axis."""
     y: str
-    """What lies on the y axis."""
+    """Label of the y axis."""
     spots: tuple[Spot, ...]
     note: str
-    """The correlation, in words."""
+    """Correlation in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One quantity over the epochs of one training."""
+    """Quantity over the epochs of one training."""
 
     group: str
-    """What the training is, without its architecture and seed."""
+    """Title of the training without its architecture and seed."""
     line: str
-    """Its architecture."""
+    """Architecture of the training."""
     title: str
-    """All of its name."""
+    """Full title of the training."""
     quantity: str
-    """What was reported, as in train/accuracy."""
+    """Name of the reported quantity, as in train/accuracy."""
     points: tuple[tuple[int, float], ...]
-    """Epoch and value."""
+    """Pairs of epoch and value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Specimen:
-    """One constructed image with what it was made from."""
+    """Constructed image with its original."""
 
     label: str
-    """Its class, and the class that it is to show."""
+    """True label and, if it differs, the label in the set."""
     original: bytes
-    """PNG."""
+    """Original image as PNG."""
     constructed: bytes
-    """PNG."""
+    """Constructed image as PNG."""
     change: bytes | None
-    """The difference to what it started from, magnified around grey; PNG. None where it started from noise."""
+    """Difference from its start, magnified around grey, as PNG; None if it started from noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,22 +150,22 @@ class Gallery:
     """A few images of one constructed set."""
 
     title: str
-    """What people call the set."""
+    """Title of the set."""
     key: Key
-    """Of its stage."""
+    """Key of its stage."""
     first: str
-    """What the originals are to the constructed images."""
+    """Heading of the originals: their relation to the constructed images."""
     factor: float
-    """How often the change is magnified; 0 where the images started from noise and no change is shown."""
+    """Factor by which the change is magnified; 0 if the images started from noise and no change is shown."""
     specimens: tuple[Specimen, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """One constructed text with the one that it was made of."""
+    """Constructed text with its original."""
 
     label: str
-    """Its class, and the class that it is to show."""
+    """True label and, if it differs, the label in the set."""
     original: str
     constructed: str
 
@@ -175,70 +175,70 @@ class Reading:
     """A few texts of one constructed set."""
 
     title: str
-    """What people call the set."""
+    """Title of the set."""
     key: Key
-    """Of its stage."""
+    """Key of its stage."""
     start: Start
-    """What the constructed texts were made of."""
+    """Kind of start of the constructed texts."""
     nearest: bool
-    """Whether nothing is written in the set, and the texts are the words nearest to its vectors."""
+    """Whether the set stores no text, and the texts are the words nearest to its vectors."""
     passages: tuple[Passage, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """A machine that did some of the work."""
+    """Machine that ran some of the stages."""
 
     name: str
     processor: str
-    """Model of its processor, or of its accelerators where stages used them."""
+    """Model of its processor, or of its accelerators if stages used them."""
     device: str
-    """cpu or cuda."""
+    """Device of the stages: cpu or cuda."""
     stages: int
     seconds: float
-    """Work of all of them, one after the other."""
+    """Seconds of all its stages, one after the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where the artifacts come from."""
+    """Provenance of the artifacts."""
 
     versions: tuple[tuple[str, str], ...]
-    """Package and version; several versions of one are all named."""
+    """Pairs of package and version; if a package has several versions, all are listed."""
     commits: tuple[str, ...]
-    """Of the code; those that were changed since say so."""
+    """Commits of the code; a commit is marked if the code was changed since."""
     digests: tuple[tuple[str, str], ...]
-    """Kind of stage and the digests of its code."""
+    """Pairs of stage kind and digests of its code."""
     datasets: tuple[tuple[str, str], ...]
-    """Name and digest of the content, as the stages' keys hold them."""
+    """Pairs of dataset name and digest of the content, as in the stages' keys."""
     hosts: tuple[Host, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """All of it."""
+    """Everything that a page shows."""
 
     sweep: str
     """Name of the sweep."""
     state: RunState
     why: str
-    """In one sentence, why it is in that state, where there is something to say."""
+    """Reason for the state in one sentence; empty if there is nothing to add."""
     command: str
-    """What was called."""
+    """Command line of the run."""
     preset: str = ""
-    """Name of the preset that the grid was made from, where the store tells of one."""
+    """Name of the preset that the grid was made from; empty if the store names none."""
     place: str
-    """The store, for people."""
+    """Path or URI of the store."""
     began: datetime
-    """UTC."""
+    """Start of the run, UTC."""
     written: datetime
-    """UTC; of the end, where the run has ended."""
+    """Time of this snapshot or, if the run has ended, of its end, UTC."""
     expected: float | None
-    """Seconds that the run was expected to take when it began."""
+    """Estimated duration of the run in seconds, from when it began."""
     left: float | None
-    """Seconds that it is expected to go on."""
+    """Estimated seconds until its end."""
     cells: tuple[int, int]
-    """Rows of the tables whose stages are all done, and all rows."""
+    """Number of table rows whose stages are all done, and number of all table rows."""
     stages: tuple[StageFact, ...]
     """Every stage, inputs first."""
     working: tuple[Working, ...] = ()
@@ -247,7 +247,7 @@ class Snapshot:
     scatters: tuple[Scatter, ...] = ()
     curves: tuple[Curve, ...] = ()
     curves_at: str | None = None
-    """Folder of the learning curves, if they can be kept."""
+    """Folder of the learning curves; None if they cannot be stored."""
     galleries: tuple[Gallery, ...] = ()
     readings: tuple[Reading, ...] = ()
     pictures: Mapping[str, bytes] = field(default_factory=dict)
@@ -260,5 +260,5 @@ class Snapshot:
         return max(0.0, (self.written - self.began).total_seconds())
 
     def counts(self) -> Counter[Standing]:
-        """Return how many stages stand how."""
+        """Return the number of stages in each state."""
         return Counter(fact.standing for fact in self.stages)

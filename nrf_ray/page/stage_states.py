@@ -1,4 +1,4 @@
-"""How every stage of a run stands: by the frontier while it runs, by what the store holds afterwards."""
+"""State of every stage of a run: from the frontier while it runs, from the store afterwards."""
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from nrf_ray.page.outline import Listed, Outline
 from nrf_ray.page.snapshot import HELD, Failure, StageFact, Standing
 
 MOST_FAILURES = 20
-"""Tracebacks that are read for one page."""
+"""Maximum number of tracebacks that are read for one page."""
 
 Told = tuple[Standing, str]
-"""How a stage stands, and why where that says something."""
+"""State of a stage, and the reason if there is one."""
 
 
 def by_frontier(outline: Outline, frontier: Frontier, at_work: Set[Key]) -> list[StageFact]:
-    """Return how every stage stands in a run whose `frontier` another thread changes meanwhile.
+    """Return the state of every stage in a run whose `frontier` another thread may change at the same time.
 
-    `at_work` are the stages that have got a process; others that are handed out still wait for one.
+    `at_work` are the stages that have a process; other stages that were handed out still wait for one.
     """
     states, errors = dict(list(frontier.state.items())), dict(list(frontier.errors.items()))
 
@@ -35,7 +35,7 @@ def by_frontier(outline: Outline, frontier: Frontier, at_work: Set[Key]) -> list
 
 
 def by_store(outline: Outline, store: Store, held: Contents, *, alive: bool) -> list[StageFact]:
-    """Return how every stage stands by the notes that `store` holds; leases count where the run is `alive`."""
+    """Return the state of every stage from the notes in `store`; leases count only if the run is `alive`."""
 
     def told(stage: Listed, inputs: list[StageFact]) -> Told:
         notes = held.get(stage.place, frozenset())
@@ -78,7 +78,7 @@ def _facts(outline: Outline, told: Callable[[Listed, list[StageFact]], Told]) ->
 
 
 def failures_among(facts: list[StageFact], store: Store) -> tuple[Failure, ...]:
-    """Return the first stages that failed, with their tracebacks and how many others each of them blocks."""
+    """Return the first failed stages, each with its traceback and the number of stages that it blocks."""
     failed = [position for position, fact in enumerate(facts) if fact.standing is Standing.FAILED][:MOST_FAILURES]
     blocks = _blocked_by(facts, failed)
     return tuple(
@@ -88,9 +88,9 @@ def failures_among(facts: list[StageFact], store: Store) -> tuple[Failure, ...]:
 
 
 def _blocked_by(facts: list[StageFact], failed: list[int]) -> Mapping[int, int]:
-    """Return how many stages each of `failed` blocks, directly or not."""
+    """Return the number of stages that each of `failed` blocks, directly or indirectly."""
     behind: list[set[int]] = []
-    """For each stage, which of `failed` it needs."""
+    """For each stage, the members of `failed` that it needs."""
     for fact in facts:
         found = {position for position in fact.inputs if position in failed}
         behind.append(found.union(*(behind[position] for position in fact.inputs)))
@@ -104,15 +104,15 @@ def _trace(fact: StageFact, store: Store) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Bottleneck:
-    """A stage that others wait for."""
+    """Stage that others wait for."""
 
     fact: StageFact
     waiting: int
-    """How many wait for it, directly or not."""
+    """Number of stages that wait for it, directly or indirectly."""
 
 
 def bottlenecks(facts: list[StageFact], most: int) -> list[Bottleneck]:
-    """Return the stages at work or ready for which the most others wait, the largest first."""
+    """Return the `most` running or ready stages that most others wait for, in descending order."""
     open_now = [p for p, fact in enumerate(facts) if fact.standing in (Standing.RUNNING, Standing.READY)]
     waiting = {position: 0 for position in open_now}
     behind: list[frozenset[int]] = []

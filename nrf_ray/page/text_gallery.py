@@ -1,7 +1,7 @@
-"""A few texts of a constructed set, as people read them, beside those that they were made of.
+"""A few texts of a constructed set in readable form, beside their originals.
 
-A set whose words were replaced has both as text. Where vectors were moved nothing is written: what is shown is then the
-word that lies nearest to each vector.
+A set whose words were replaced stores both as text. A set of perturbed vectors stores no text: for it, the word nearest
+to each vector is shown.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from nrf_ray.page.gallery_rows import Floats
 
 WordsOf = Callable[[DatasetRef], WordTable]
-"""`words_of`, or one that keeps what it found."""
+"""Function `words_of`, or one with its results cached."""
 
 
 def is_written(shard: "pa.Table") -> bool:
-    """Return whether people can read the texts of a shard as they are."""
+    """Return whether a shard stores its texts in readable form."""
     return set(TEXTS) <= set(shard.column_names)
 
 
 def written(shard: "pa.Table", *, title: str, key: Key) -> Reading:
-    """Return texts of a shard that `is_written`, of the set `title` under `key`."""
+    """Return texts of a shard that stores them (`is_written`), of the set `title` with key `key`."""
     rows = rows_shown(shard)
     constructed, originals = (shard[name].take(rows).to_pylist() for name in TEXTS)
     return _reading(shard, rows, constructed, originals, title=title, key=key, nearest=False)
@@ -38,7 +38,7 @@ def written(shard: "pa.Table", *, title: str, key: Key) -> Reading:
 def by_nearest_words(
     shard: "pa.Table", ref: DatasetRef, split: str, words_of: WordsOf, *, title: str, key: Key
 ) -> Reading:
-    """Return texts of a shard of vectors, made of a `split` of `ref`, by the word nearest to each vector."""
+    """Return texts of a shard of vectors, made from a `split` of `ref`, as the words nearest to the vectors."""
     rows, words = rows_shown(shard), words_of(ref)
     before = as_floats(originals_of(ref, split)[shard["index"].take(rows).to_numpy()])
     constructed, originals = (_texts(vectors, words) for vectors in (constructed_of(shard, rows), before))
@@ -46,18 +46,18 @@ def by_nearest_words(
 
 
 def to_json(reading: Reading) -> dict[str, Any]:
-    """Return a reading without its key, as it is kept."""
+    """Return a reading without its key, as JSON for storage."""
     passages = [[passage.label, passage.original, passage.constructed] for passage in reading.passages]
     return {"title": reading.title, "start": reading.start, "nearest": reading.nearest, "passages": passages}
 
 
 def is_outdated(value: Mapping[str, Any]) -> bool:
-    """Return whether `value` is of a reading and does not say what its texts were made of."""
+    """Return whether `value` is a stored reading without the kind of start of its texts."""
     return "passages" in value and _start_kept(value) is None
 
 
 def from_json(key: Key, value: Mapping[str, Any]) -> Reading:
-    """Return the reading that `to_json`, of this or an older version, made `value` of; it is not outdated."""
+    """Return the reading that `to_json`, of this or an older version, stored as `value`, which is not outdated."""
     passages = tuple(Passage(label=label, original=old, constructed=new) for label, old, new in value["passages"])
     start = _start_kept(value)
     assert start is not None
@@ -65,7 +65,7 @@ def from_json(key: Key, value: Mapping[str, Any]) -> Reading:
 
 
 def _start_kept(value: Mapping[str, Any]) -> Start | None:
-    """Return what `value` says of the start; an older version's `matched` does not tell noise from another text."""
+    """Return the start in `value`, or None. The older field `matched` does not distinguish noise from another text."""
     if value.get("matched") is False:
         return Start.ITSELF
     return next((start for start in Start if start == value.get("start")), None)
@@ -90,7 +90,7 @@ def _reading(
 
 
 def words_of(ref: DatasetRef) -> WordTable:
-    """Return the words of a set of texts; without torch where that can be."""
+    """Return the word table of a dataset of texts; if possible without torch."""
     if ref.location:
         from nrf_ray.data.located import locate
         from nrf_ray.data.prepared import prepared_words

@@ -1,7 +1,7 @@
-"""Constructed texts as HTML: original and constructed side by side, the words that differ marked and named.
+"""Constructed texts as HTML: original and constructed side by side, the words that differ marked and listed.
 
-A word that went is struck out, one that came is underlined and bold, and under each text a line says which became
-which; so nothing is told by colour, and by marks alone.
+Removed words are struck out, new words are underlined and bold, and a line under each text lists the changes; so no
+information depends on colour, or on marks alone.
 """
 
 from difflib import SequenceMatcher
@@ -13,10 +13,10 @@ from nrf_ray.page.html import Html, el, join
 from nrf_ray.page.snapshot import Passage, Reading, Snapshot, Start
 
 MOST_TOLD = 8
-"""Changes of one text that are named."""
+"""Maximum number of changes listed for one text."""
 
-NEAREST = "There is nothing to read in this set: its vectors lie between words. Shown is the word nearest to each."
-UNMARKED = "Where no word is marked, every vector is still nearest to the word that it was."
+NEAREST = "This set has no readable text: its vectors are between words. The word nearest to each vector is shown."
+UNMARKED = "If no word is marked, every vector is still nearest to its original word."
 UNRELATED = {
     Start.OTHER: "Each was made of another text, so no word is marked.",
     Start.NOISE: "Each was made of noise, so no word is marked.",
@@ -24,24 +24,24 @@ UNRELATED = {
 
 
 class Stretch(NamedTuple):
-    """Some words of one text, and those that stand in their place in another."""
+    """Some words of one text, and the words in their place in another text."""
 
     before: str
-    """Empty where words were put in."""
+    """Words of the first text; empty if words were inserted."""
     after: str
-    """Empty where words were left out."""
+    """Words of the second text; empty if words were removed."""
 
     @property
     def is_changed(self) -> bool:
-        """Whether they differ."""
+        """Whether the words differ."""
         return self.before != self.after
 
 
 def stretches(before: str, after: str, *, replaced: bool) -> list[Stretch]:
-    """Return two texts cut into stretches that are the same or differ, in order.
+    """Return two texts split into stretches that are the same or differ, in order.
 
-    They are compared by the runs of words that they share (Ratcliff and Obershelp, by `difflib`). Where words were
-    `replaced`, and none of them was put together of others, a word stands where another stood: then word by word.
+    If words were `replaced` and both texts have as many words (no pieces of words were joined), they are compared word
+    by word. Otherwise they are compared by the runs of words that they share (Ratcliff and Obershelp, in `difflib`).
     """
     old, new = before.split(), after.split()
     if replaced and len(old) == len(new):
@@ -51,15 +51,15 @@ def stretches(before: str, after: str, *, replaced: bool) -> list[Stretch]:
 
 
 def texts(known: Snapshot) -> Html | None:
-    """Return a few texts of each constructed set; None where there are none."""
+    """Return the section with a few texts of each constructed set; None if there are none."""
     if not known.readings:
         return None
-    lede = "Each beside a text of the training set. Words that went are struck out, words that came are underlined."
+    lede = "Each beside a text of the training set. Removed words are struck out, new words are underlined."
     return section("texts", "Texts", el("p", lede), *map(reading, known.readings))
 
 
 def reading(shown: Reading) -> Html:
-    """Return the texts of one set as a table, a row a text."""
+    """Return the texts of one set as a table, one row per text."""
     related = shown.start is Start.ITSELF
     about = (NEAREST, UNRELATED.get(shown.start, UNMARKED)) if shown.nearest else ()
     first = "original" if related else "text whose features it has"
@@ -81,7 +81,7 @@ def _unmarked(passage: Passage) -> tuple[Html, Html]:
 
 
 def _marked(passage: Passage, *, replaced: bool) -> tuple[Html, Html]:
-    """Return the same with the words that differ marked, and below what became of which; see `stretches`."""
+    """Return both texts with the words that differ marked (see `stretches`), and the changes listed below."""
     found = stretches(passage.original, passage.constructed, replaced=replaced)
     before = el("span", join(_words(stretch.before, stretch, "del") for stretch in found), dir="auto")
     after = el("span", join(_words(stretch.after, stretch, "ins") for stretch in found), dir="auto")
@@ -89,14 +89,14 @@ def _marked(passage: Passage, *, replaced: bool) -> tuple[Html, Html]:
 
 
 def _words(words: str, stretch: Stretch, tag: str) -> Html:
-    """Return one side of a stretch with a space after it; nothing where it has no words."""
+    """Return one side of a stretch with a space after it; empty if it has no words."""
     if not words:
         return Html("")
     return join((el(tag, words) if stretch.is_changed else words, " "))
 
 
 def _told(found: list[Stretch]) -> str:
-    """Return in words what was changed."""
+    """Return a list of the changes in words."""
     changed = [stretch for stretch in found if stretch.is_changed]
     if not changed:
         return "no word differs"

@@ -146,7 +146,7 @@ def test_a_notebook_shows_the_same_texts(run, tmp_path, capsys):
     shown = texts.side_by_side(run.store, made).data
     assert len(passages_of_words) == 16
     assert all(f"<ins>{new}</ins>" in shown for passage in passages_of_words for new in replaced(passage))
-    assert shown.count("There is nothing to read in this set") == 3
+    assert shown.count("This set has no readable text") == 3
     assert shown.count("<table>") == 5
     wordless = Store.open(str(shutil.copytree(run.store.uri, tmp_path / "wordless")), create=False)
     wordless.blobs.delete(gallery.gallery_name(run.sweep.name))

@@ -198,15 +198,15 @@ def test_texts_stand_beside_what_they_were_made_of_and_changes_are_marked_and_to
     assert (page.words["del"], page.words["ins"]) == (["dull"], ["bright"])
     assert "1 change: dull → bright" in page.text("p")
     assert "no word differs" in page.text("p")
-    assert "lie between words" not in page.text("p")
+    assert "are between words" not in page.text("p")
     assert "#texts" in {attributes.get("href") for attributes in page.all("a")}
     assert {"original", "constructed"} <= set(page.words["th"])
 
 
 def test_of_vectors_it_is_said_that_there_is_nothing_to_read() -> None:
     page = Page(document(finished(readings=(VECTORS,))))
-    assert "There is nothing to read in this set" in page.text("p")
-    assert "still nearest to the word that it was" in page.text("p")
+    assert "This set has no readable text" in page.text("p")
+    assert "still nearest to its original word" in page.text("p")
 
 
 @pytest.mark.parametrize(("start", "said"), [(Start.OTHER, "of another text"), (Start.NOISE, "of noise")])

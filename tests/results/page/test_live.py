@@ -184,7 +184,7 @@ def test_a_bucket_has_pages_too(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("error", "state", "words"),
     [
-        (KeyboardInterrupt(), "Interrupted", "the same command goes on from here"),
+        (KeyboardInterrupt(), "Interrupted", "run the same command again to resume"),
         (ClusterError("no memory <left>"), "Failed", "ClusterError: no memory &lt;left&gt;"),
     ],
     ids=["Ctrl-C", "an error"],
@@ -241,9 +241,7 @@ def test_a_page_that_cannot_be_written_is_said_once_and_stops_nothing(
                 time.sleep(0.01)
             bench.frontier.done(bench.frontier.next_ready().key)
         bench.page.finish({})
-    assert bench.said == [
-        "the report could not be written, and the run goes on without it: StoreFailed: the disk is full"
-    ]
+    assert bench.said == ["cannot write the report; the run continues without it: StoreFailed: the disk is full"]
     assert bench.frontier.state[FIRST.key] is Progress.DONE
 
 
