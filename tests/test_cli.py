@@ -59,7 +59,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *f
         pytest.param(("--gpus-per-trial", "nan"), r"cannot ask for 1 CPUs and nan GPUs", id="gpus nan"),
         pytest.param(("--gpus-per-trial", "inf"), r"cannot ask for 1 CPUs and inf GPUs", id="gpus inf"),
         pytest.param(("--gpus-per-trial", "1.5"), r"a share of one .* or a whole number", id="one and a half gpus"),
-        pytest.param(("--plan-on", "nonsense"), r"--plan-on 'nonsense' is no machine", id="machine"),
+        pytest.param(("--plan-on", "nonsense"), r"--plan-on 'nonsense' is not a machine", id="machine"),
         pytest.param(
             ("--plan", "--gpus-per-trial", "1e9"),
             r"a stage asks for 1e\+09 GPUs, and the plan is for .*: no stage could run; lower --gpus-per-trial",

@@ -1,1 +1,1 @@
-"""What changed between two runs: the numbers of their tables, and what was behind them."""
+"""Comparison of two runs: the numbers of their tables, and their settings, code and machines."""

@@ -1,4 +1,4 @@
-"""The command: what changed between two stores, sweep by sweep, as text and as a table."""
+"""`nrf compare`: changes between two stores, sweep by sweep, as text and as a table."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from nrf_ray.results.stored_sweep import find_sweep, open_store, sweep_names
 
 
 def compare(first: str, second: str, *, sweep: str | None = None, output: Path | None = None, rows: int = 20) -> None:
-    """Say what changed from the store FIRST to the store SECOND: numbers, grids, settings, code, software, bytes.
+    """Print what changed from the store FIRST to the store SECOND: numbers, grids, settings, code, software, bytes.
 
     Rows of the same sweep's tables are matched by what they are about. Differences are SECOND - FIRST with 95% t
-    intervals over seeds, paired where both have the same seeds; p is of sign flips, adjusted for every number of the
-    table that was compared (Holm). Shares of a single seed have an interval over their rows instead. The exit code is 0
-    whether or not anything changed. With --sweep, look at one sweep alone. --output FILE.parquet gets every change, of
-    which the --rows most certain of each table are printed.
+    intervals over seeds, paired if both stores have the same seeds. p is from a sign-flip test, adjusted for every
+    compared number of the table (Holm). Shares of a single seed have an interval over their rows instead. The exit code
+    is 0 whether or not anything changed. With --sweep, compare only this sweep. With --output FILE.parquet, write every
+    change to this new file; printed are the --rows most certain changes of each table.
 
         nrf compare runs other-runs
         nrf compare runs s3://bucket/runs --sweep transfer_grid --output changes.parquet
@@ -25,11 +25,11 @@ def compare(first: str, second: str, *, sweep: str | None = None, output: Path |
     from nrf_ray.compare.written import write_changes
 
     if output is not None and output.exists():
-        raise ConfigError(f"there is something at {output}; name a file that is not there")
+        raise ConfigError(f"--output {output} already exists; give the name of a new file")
     if output is not None and not output.parent.is_dir():
-        raise ConfigError(f"there is no folder {output.parent} for {output.name}; make it first")
+        raise ConfigError(f"there is no folder {output.parent} for --output {output.name}; create it first")
     if rows < 0:
-        raise ConfigError(f"--rows {rows} is below 0; give the number of changes that are printed of each table")
+        raise ConfigError(f"--rows {rows} is below 0; give the number of changes to print for each table")
     stores = open_store(first), open_store(second)
     names = sweep_names(stores[0]), sweep_names(stores[1])
     if sweep is not None:
@@ -38,8 +38,8 @@ def compare(first: str, second: str, *, sweep: str | None = None, output: Path |
     shared = [name for name in names[0] if name in names[1] and sweep in (None, name)]
     if not shared:
         raise ConfigError(
-            f"{first} has the sweeps {', '.join(names[0]) or 'none'}, {second} {', '.join(names[1])}; "
-            "there is none in both"
+            f"{first} has the sweeps {', '.join(names[0]) or 'none'}, {second} has {', '.join(names[1])}; "
+            "they have no sweep in common"
         )
     console = make_console()
     if sweep is None:

@@ -1,4 +1,4 @@
-"""What was behind two runs of one sweep: settings, code, software, machines, and the bytes that came of them."""
+"""Origins of two runs of one sweep: settings, code, software, machines, and the bytes of their artifacts."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,26 +12,26 @@ from nrf_ray.results.stored_sweep import KeptSweep
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A part of a config that differs between stages of one kind and name."""
+    """Field of a config that differs between stages of one kind and title."""
 
     stage: str
     """Kind of the stages."""
     path: str
-    """Where in their config, as in recipe.epochs."""
+    """Path of the field in the config, as in recipe.epochs."""
     first: Any
-    """Its value in the first store; None too where it has no such part."""
+    """Its value in the first store; None also if the config there has no such field."""
     second: Any
     """Its value in the second store."""
     count: int
-    """How many stages."""
+    """Number of stages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstance:
-    """Something in the provenance of the stages that is not the same on both sides."""
+    """Item of the stages' provenance that differs between the two stores."""
 
     name: str
-    """What it is: a package, processor, commit, source digest of a stage, ..."""
+    """Name of the item: a package, processor, commit, source digest of a stage, ..."""
     first: tuple[str, ...]
     """Its values in the first store."""
     second: tuple[str, ...]
@@ -40,34 +40,34 @@ class Circumstance:
 
 @dataclass(frozen=True, kw_only=True)
 class OtherBytes:
-    """An artifact with one key in both stores and not the same content."""
+    """Artifact with the same key in both stores, but different content."""
 
     stage: str
     """Kind of the stage."""
     key: str
     """Its key."""
     label: str
-    """What people call it."""
+    """Title of the stage."""
     differing: tuple[str, ...]
-    """The names of the files and metrics that differ."""
+    """Names of the files and metrics that differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origins:
-    """What was behind two runs of one sweep."""
+    """Differences between the origins of two runs of one sweep."""
 
     settings: tuple[Setting, ...]
-    """Parts of configs that differ, most stages first."""
+    """Config fields that differ, those of most stages first."""
     circumstances: tuple[Circumstance, ...]
     """Differences in software, code and machines."""
     same_keys: int
-    """Artifacts with one key in both stores: they should be the same bytes."""
+    """Number of artifacts with the same key in both stores, which should have the same bytes."""
     other_bytes: tuple[OtherBytes, ...]
-    """Those that are not."""
+    """Artifacts with the same key whose bytes differ."""
 
 
 def compare_origins(first: KeptSweep, second: KeptSweep) -> Origins:
-    """Return what differs behind two runs of one sweep."""
+    """Return the differences between the origins of two runs of one sweep."""
     shared = [key for key in first.records if key in second.records]
     differing = (_other_bytes(first.records[key], second.records[key]) for key in shared)
     return Origins(
@@ -79,7 +79,7 @@ def compare_origins(first: KeptSweep, second: KeptSweep) -> Origins:
 
 
 def _settings(first: KeptSweep, second: KeptSweep) -> Iterator[Setting]:
-    """Yield the differences between the configs of stages with one kind and label, most stages first."""
+    """Yield the differences between the configs of stages with the same kind and title, most stages first."""
     named = {(record.stage, record.provenance.get("label")): record for record in first.records.values()}
     counts: Counter[tuple[str, str, str, str]] = Counter()
     values: dict[tuple[str, str, str, str], tuple[Any, Any]] = {}
@@ -99,7 +99,7 @@ def _settings(first: KeptSweep, second: KeptSweep) -> Iterator[Setting]:
 
 
 def _leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the parts of a config that have no parts themselves, with where they are."""
+    """Yield the path and value of every field of a config, down to fields that have no fields."""
     if isinstance(config, Mapping):
         for name, value in config.items():
             yield from _leaves(value, f"{path}.{name}" if path else name)
@@ -116,7 +116,7 @@ LOOKED_AT: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "device": lambda came: came.get("device"),
     "threads": lambda came: came.get("threads"),
 }
-"""What of a provenance is compared, beside versions and source digests."""
+"""Items of the provenance that are compared, besides versions and source digests."""
 
 
 def _circumstances(first: KeptSweep, second: KeptSweep) -> Iterator[Circumstance]:
@@ -128,7 +128,7 @@ def _circumstances(first: KeptSweep, second: KeptSweep) -> Iterator[Circumstance
 
 
 def _seen(records: Iterable[Record]) -> dict[str, set[str]]:
-    """Return every value that occurs, by name."""
+    """Return all values that occur in the records, by name of the item."""
     seen: dict[str, set[str]] = {}
     for record in records:
         came = record.provenance
@@ -142,7 +142,7 @@ def _seen(records: Iterable[Record]) -> dict[str, set[str]]:
 
 
 def _other_bytes(first: Record, second: Record) -> OtherBytes | None:
-    """Return what differs between two artifacts of one key; None where nothing does."""
+    """Return the differences between two artifacts with the same key; None if they are equal."""
     left, right = ({file.name: file.sha256 for file in record.files} for record in (first, second))
     files = sorted(name for name in {**left, **right} if left.get(name) != right.get(name))
     metrics = sorted(

@@ -1,8 +1,8 @@
-"""Two versions of one table: which rows both have, and how their numbers differ.
+"""Two versions of one table: the rows that both have, and how their numbers differ.
 
-Rows are matched by what they are about. A cell is what rows share that differ by their seed alone; its difference is
-paired where both sides have the same seeds, since a seed decides source, targets and student alike. A single seed says
-nothing of other seeds; a share of its n rows still says how much of a change other rows would bring.
+Rows are matched by what they are about. A cell is a group of rows that differ only in their seed. Its difference is
+paired if both sides have the same seeds, because a seed decides source, targets and student alike. A single seed says
+nothing about other seeds, but a share of n rows still has an interval over rows: other rows would change it that much.
 """
 
 import math
@@ -23,61 +23,61 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SEEDS, ROWS = "seeds", "rows"
-"""What intervals are over."""
+"""Units that an interval is over."""
 
 COUNT = "n"
-"""The column with the number of rows (of a test set; of a constructed set) behind the shares of a row."""
+"""Column with n, the number of examples (of a test set or a constructed set) behind the shares of a table row."""
 NO_COUNT = pd.Series(dtype=np.float64)
-"""Of what is no share of them."""
+"""Counts of a number that is not a share of n."""
 
 
 class Sureness(NamedTuple):
-    """How sure a difference is; NaN and an empty `over` where nothing can be said."""
+    """Uncertainty of a difference; NaN and an empty `over` if it is unknown."""
 
     low: float = math.nan
     high: float = math.nan
     """Ends of its 95% interval."""
     p: float = math.nan
-    """Of no difference between seeds."""
+    """p value for no difference between seeds."""
     over: str = ""
-    """What was drawn anew."""
+    """Unit that the interval is over: `SEEDS` or `ROWS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One measured number of one cell that is not the same on both sides."""
+    """Measured number of one cell that differs between the two sides."""
 
     cell: Mapping[str, Any]
-    """What the rows are about, but for the seed; columns without a value left out."""
+    """What the rows are about, without the seed and without columns that have no value."""
     measure: str
-    """Which number."""
+    """Column of the number."""
     first: float
-    """Mean over the seeds that are compared, in the first store."""
+    """Mean over the compared seeds in the first store."""
     second: float
-    """The same in the second store."""
+    """Mean over the compared seeds in the second store."""
     low: float
-    """Lower end of the 95% interval of second - first; NaN where nothing allows one."""
+    """Lower end of the 95% interval of second - first; NaN if there is no interval."""
     high: float
-    """Upper end of it."""
+    """Upper end of the interval; NaN if there is none."""
     over: str
-    """What the interval is over: seeds, or for shares of a single seed rows; empty where there is none."""
+    """Unit that the interval is over: seeds or, for a share of a single seed, rows; empty if there is no interval."""
     p: float
-    """Of no difference between seeds, by sign flips (paired) or Welch's t test; NaN where nothing can be said."""
+    """p value for no difference between seeds, by sign flips (if paired) or Welch's t test; NaN if unknown."""
     seeds: int
-    """Seeds that are compared; those of the side with fewer where they are not paired."""
+    """Number of compared seeds; if they are not paired, that of the side with fewer seeds."""
     paired: bool
     """Whether both sides have the same seeds."""
 
     @property
     def difference(self) -> float:
-        """Second less first."""
+        """Second minus first."""
         return self.second - self.first
 
     @property
     def certainty(self) -> float:
-        """Size of the difference over half its interval: above 1 the interval excludes none.
+        """Absolute difference divided by the half-width of its interval. Above 1, the interval excludes zero.
 
-        NaN where nothing says how sure it is: without an interval, or where all seeds changed alike, as counts do.
+        NaN if it is unknown: without an interval, or if all seeds changed by the same amount, as counts do.
         """
         half = (self.high - self.low) / 2
         return abs(self.difference) / half if half > ROUNDING else math.nan
@@ -88,39 +88,39 @@ class TableComparison:
     """One table of one sweep in two stores."""
 
     name: str
-    """Of the table."""
+    """Name of the table."""
     both: int
-    """Rows that both have."""
+    """Number of rows that both stores have."""
     differing: int
-    """Those of them that differ in anything that was measured."""
+    """Number of these rows that differ in any measured column."""
     only_first: int
-    """Rows that the first store alone has."""
+    """Number of rows that only the first store has."""
     only_second: int
-    """Rows that the second store alone has."""
+    """Number of rows that only the second store has."""
     values_only_first: Mapping[str, tuple[Any, ...]]
-    """Values that the first store alone has, by column."""
+    """Values that only the first store has, by column."""
     values_only_second: Mapping[str, tuple[Any, ...]]
-    """Values that the second store alone has, by column."""
+    """Values that only the second store has, by column."""
     columns_only_first: tuple[str, ...]
-    """Columns that the first store alone has: its tables were written by another version."""
+    """Columns that only the first store has: its tables were written by another version."""
     columns_only_second: tuple[str, ...]
-    """Columns that the second store alone has."""
+    """Columns that only the second store has."""
     changes: tuple[Change, ...]
     """Numbers that differ, in the order of the rows."""
     compared: int
-    """Numbers that were compared."""
+    """Count of the numbers that were compared."""
 
     def adjusted(self) -> Sequence[float]:
-        """Return the p of every change, adjusted for all that were compared in this table (Holm 1979)."""
-        # What is the same on both sides has p = 1, and was looked at too.
+        """Return the p of every change, adjusted for all numbers compared in this table (Holm 1979)."""
+        # Numbers that are the same on both sides were compared too, with p = 1.
         p = np.array([change.p for change in self.changes] + [1.0] * (self.compared - len(self.changes)))
         return [float(value) for value in holm(p)[: len(self.changes)]]
 
 
 def compare_tables(name: str, first: "pa.Table", second: "pa.Table") -> TableComparison:
-    """Return what differs between two versions of the table `name`.
+    """Return the differences between two versions of the table `name`.
 
-    Raises ConfigError where what rows are about does not tell them apart.
+    Raises ConfigError if several rows of one version are about the same.
     """
     left, right = first.to_pandas(), second.to_pandas()
     shared = [column for column in first.column_names if column in second.column_names]
@@ -128,10 +128,10 @@ def compare_tables(name: str, first: "pa.Table", second: "pa.Table") -> TableCom
     for frame in (left, right):
         if frame.duplicated(keys).any():
             raise ConfigError(
-                f"rows of {name} are told apart by none of {', '.join(keys)}, so they cannot be matched; compare runs "
-                "of one version of the sweep"
+                f"some rows of {name} do not differ in any of {', '.join(keys)}, so they cannot be matched; compare "
+                "runs of one version of the sweep"
             )
-    if left.empty and right.empty:  # pandas cannot merge them
+    if left.empty and right.empty:  # pandas cannot merge empty tables
         left, right = left.astype(object), right.astype(object)
     merged = left.merge(right, on=keys, how="outer", suffixes=(" first", " second"), indicator="side")
     both = merged[merged["side"] == "both"]
@@ -157,7 +157,7 @@ def compare_tables(name: str, first: "pa.Table", second: "pa.Table") -> TableCom
 
 
 def _same(first: "pd.Series[Any]", second: "pd.Series[Any]") -> "pd.Series[bool]":
-    """Return where two columns agree; null agrees with null, and lists are compared by what they hold."""
+    """Return for each row whether two columns agree; null agrees with null, and lists are compared by content."""
     left, right = (column.map(lambda v: tuple(v) if isinstance(v, np.ndarray) else v) for column in (first, second))
     return (left == right) | (left.isna() & right.isna())
 
@@ -174,7 +174,7 @@ def _values_only(these: pd.DataFrame, those: pd.DataFrame, keys: Sequence[str]) 
 def _changes(
     left: pd.DataFrame, right: pd.DataFrame, keys: Sequence[str], numbers: Sequence[str], counted: Set[str]
 ) -> tuple[list[Change], int]:
-    """Return the changes, and how many numbers were compared; those `counted` are shares of the n of their rows."""
+    """Return the changes, and the count of compared numbers; the columns `counted` are shares of n of their rows."""
     cell_keys = [key for key in keys if key != SEED]
     changes, compared = [], 0
     for cell, mine, theirs in _cells(left, right, cell_keys):
@@ -203,12 +203,12 @@ def _cells(
 
 
 def _hashable(keyed: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the values of a cell with one null for all: NaN equals nothing, not even itself."""
+    """Return the values of a cell with None for every null, because NaN does not equal itself."""
     return tuple(None if pd.isna(value) else value for value in keyed)
 
 
 def _by_seed(rows: pd.DataFrame, number: str) -> "pd.Series[float]":
-    """Return a number by seed; tables without seeds have a single one."""
+    """Return a number by seed; a table without seeds counts as a single seed."""
     values = rows[number].astype(float)
     return values.set_axis(rows[SEED] if SEED in rows else [0] * len(rows)).dropna()
 
@@ -220,9 +220,9 @@ def _change(
     second: "pd.Series[float]",
     counts: tuple["pd.Series[float]", "pd.Series[float]"],
 ) -> Change | None:
-    """Return how one number of a cell changed, by seed on each side; None where it is the same.
+    """Return the change of one number of a cell, given by seed on each side; None if it is the same.
 
-    `counts` are the rows behind it, by seed on each side, where it is a share of them.
+    `counts` has n by seed on each side, if the number is a share of n.
     """
     shared = first.index.intersection(second.index)
     if len(shared):
@@ -248,13 +248,13 @@ def _change(
 
 
 def _over_seeds(differences: "pd.Series[float]") -> Sureness:
-    """Return how sure the mean of `differences` is, one per seed."""
+    """Return the uncertainty of the mean of `differences`, one per seed."""
     interval, p = t_interval(differences.to_numpy()), sign_flip_test(differences.to_numpy()).p
     return Sureness(interval.low, interval.high, p, SEEDS)
 
 
 def _by_welch(first: "pd.Series[float]", second: "pd.Series[float]") -> Sureness:
-    """Return how sure the difference of two means is, over each side's own seeds."""
+    """Return the uncertainty of the difference of two means, over each side's own seeds."""
     if min(len(first), len(second)) < 2 or max(first.std(), second.std()) == 0:
         return Sureness()
     test = stats.ttest_ind(second, first, equal_var=False)
@@ -263,7 +263,7 @@ def _by_welch(first: "pd.Series[float]", second: "pd.Series[float]") -> Sureness
 
 
 def _over_rows(first: float, second: float, ns: tuple[int, int]) -> Sureness:
-    """Return how sure the difference of two shares of `ns` rows is; not known where there are none, or no shares."""
+    """Return the uncertainty of the difference of two shares of `ns` rows; unknown without rows, or if not shares."""
     if min(ns) <= 0 or not (0 <= first <= 1 and 0 <= second <= 1):
         return Sureness()
     interval = difference_interval(first, second, ns)
@@ -271,5 +271,5 @@ def _over_rows(first: float, second: float, ns: tuple[int, int]) -> Sureness:
 
 
 def _at(count: "pd.Series[float]", share: "pd.Series[float]") -> int:
-    """Return the rows behind the share of a single seed; 0 where there are none."""
+    """Return n of the share of a single seed; 0 if there is none."""
     return int(count.get(share.index[0], 0))

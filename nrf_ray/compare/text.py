@@ -1,4 +1,4 @@
-"""What is printed of a comparison: first the numbers, then what was behind them."""
+"""Printed text of a comparison: first the numbers, then their origins."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,15 +11,15 @@ from nrf_ray.compare.rows import Change, TableComparison
 from nrf_ray.display.printing import explain, make_grille
 
 SHOWN = 10
-"""Settings and artifacts that are named; the rest is counted."""
+"""Maximum number of settings, and of artifacts, that are printed; the rest is counted."""
 
 
 def print_names(console: Console, first: Sequence[str], second: Sequence[str]) -> None:
-    """Print which sweeps one store alone has."""
+    """Print the sweeps that only one store has."""
     for side, mine, others in (("first", first, second), ("second", second, first)):
         alone = [name for name in mine if name not in others]
         if alone:
-            console.print(f"sweeps of the {side} store alone: {', '.join(alone)}")
+            console.print(f"sweeps only in the {side} store: {', '.join(alone)}")
 
 
 def print_sweep(
@@ -30,7 +30,7 @@ def print_sweep(
     origins: Origins,
     rows: int,
 ) -> None:
-    """Print what changed in one sweep; of each table the `rows` changes that are most certain.
+    """Print what changed in one sweep; for each table, the `rows` most certain changes.
 
     `refused` are the tables that cannot be compared, with the reason.
     """
@@ -91,23 +91,23 @@ def _print_changes(console: Console, tables: Sequence[TableComparison], rows: in
     console.print(grille)
     explain(
         console,
-        "Difference: second - first, means over the seeds that both have (unpaired: over each side's own seeds, by "
-        "Welch); 95%: t interval over seeds; of a share of a single seed Newcombe's over its rows, which says nothing "
-        "of other seeds; p: of no difference between seeds, by sign flips, which cannot be below .25 for three seeds, "
-        "adjusted for every number of the table that was compared. First comes what is largest beside its "
+        "Difference: second - first, means over the seeds that both stores have (unpaired: over each side's own seeds, "
+        "by Welch). 95%: t interval over seeds; for a share of a single seed, Newcombe's interval over its rows, which "
+        "says nothing about other seeds. p: for no difference between seeds, by sign flips, which cannot be below .25 "
+        "for three seeds, adjusted for every compared number of the table. Sorted by difference relative to its "
         "interval." + (f" {left_out} more changes: give --output or a larger --rows." if left_out else ""),
     )
 
 
 def _by_certainty(change: Change) -> tuple[bool, float]:
-    """Return where a change stands: by its certainty; those of which none is known last, by their size beside both."""
+    """Return the sort key of a change: by certainty; changes of unknown certainty last, by relative size."""
     if math.isnan(change.certainty):
         return True, -abs(change.difference) / max(abs(change.first), abs(change.second))
     return False, -change.certainty
 
 
 def _varying(cells: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return the names of what is not the same in all cells; all names where there is but one cell."""
+    """Return the names of the columns that differ between cells; all names if none differs, as with one cell."""
     names = {name for cell in cells for name in cell}
     return {name for name in names if len({cell.get(name) for cell in cells}) > 1} or names
 
@@ -132,10 +132,10 @@ def _print_origins(console: Console, origins: Origins) -> None:
             soft_wrap=True,
             markup=False,
         )
-    _print_rest(console, "artifacts of other bytes", len(origins.other_bytes))
+    _print_rest(console, "artifacts with other bytes", len(origins.other_bytes))
     console.print(
-        f"  {origins.same_keys} artifacts have one key in both; {len(origins.other_bytes)} are not the same bytes"
-        + (" (other machines round otherwise; on one kind of machine that is a defect)" if origins.other_bytes else ""),
+        f"  {origins.same_keys} artifacts have the same key in both; {len(origins.other_bytes)} differ in their bytes"
+        + (" (other machines round otherwise; on one kind of machine this is a defect)" if origins.other_bytes else ""),
         soft_wrap=True,
     )
 

@@ -1,4 +1,4 @@
-"""The commands that write what a store holds for other people: one constructed set, or one sweep."""
+"""`nrf export` and `nrf export-sweep`: write one constructed set, or one sweep, for other people."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,10 +12,10 @@ from nrf_ray.results.stored_sweep import KeptSweep, StoreUri, committed, find_pl
 def export(
     key: str, destination: Path, *, format: str = "tensors", croissant: bool = False, store: StoreUri = "./runs"
 ) -> None:
-    """Write the constructed set whose key begins with KEY to the new folder DESTINATION, with a datasheet.
+    """Write the constructed set whose key starts with KEY to the new folder DESTINATION, with a datasheet.
 
-    --format tensors is the form in which the paper's sets were released, folder is PNG files, hf is parquet for
-    Hugging Face's datasets. With --croissant, Croissant metadata lie beside it (extra `export`).
+    --format: tensors (the form in which the paper's sets were released), folder (PNG files) or hf (parquet for Hugging
+    Face's datasets). With --croissant, also write Croissant metadata (needs the extra `export`).
 
         nrf export 3f9a runs-export --format hf --croissant
     """
@@ -30,13 +30,13 @@ def export(
 def export_sweep(
     sweep: str, destination: Path, *, format: str = "rocrate", workflow: Path | None = None, store: StoreUri = "./runs"
 ) -> None:
-    """Write what the store tells of the sweep SWEEP to the new folder DESTINATION.
+    """Write the sweep SWEEP, with its records or as tables of results, to the new folder DESTINATION.
 
-    --format rocrate is a Provenance Run RO-Crate (extra `export`): the sweep file, the tables, and the record of every
-    stage with what it used, made and took. The sweep file is sweeps/SWEEP.py, or --workflow. Records name machines and
-    Ray's addresses; read one with `nrf show KEY` before you publish.
+    --format rocrate: a Provenance Run RO-Crate (needs the extra `export`) with the sweep file, the tables, and the
+    record of every stage: its inputs, outputs and duration. The sweep file is sweeps/SWEEP.py, or that of --workflow.
+    Records contain names of machines and Ray's addresses; read one with `nrf show KEY` before you publish.
 
-    --format latex and markdown are the tables of results: mean and 95% interval over seeds, with n.
+    --format latex or markdown: the tables of results, with mean and 95% interval over seeds, and n.
 
         nrf export-sweep transfer_grid crate
         nrf export-sweep transfer_grid tables --format latex
@@ -51,6 +51,6 @@ def export_sweep(
     }
     write = lookup(forms, format, "export format of a sweep")
     if workflow is not None and format != "rocrate":
-        raise ConfigError(f"--format {format} has no use for --workflow; leave it out")
+        raise ConfigError(f"--format {format} does not use --workflow; leave it out")
     written = write(find_sweep(open_store(store), sweep), destination)
     make_console().print(f"{written} written to {destination}", soft_wrap=True)

@@ -1,9 +1,9 @@
-"""A sweep as a Provenance Run RO-Crate: what ran, with what, from what, when, and what came out.
+"""A sweep as a Provenance Run RO-Crate: the stages that ran, their code, inputs, times and outputs.
 
-The sweep file is the workflow, every kind of stage one of its tools, and every stage that ran an action of its own.
-Whether it is still the file that was run is told by the digest that the run kept. What a stage made is told by its
-record, which names its files with size and sha256; the files themselves, models and images, stay in the store.
-Profiles: Process, Workflow and Provenance Run Crate 0.5, on RO-Crate 1.1.
+The sweep file is the workflow, every kind of stage is one of its tools, and every stage that ran is an action. The
+digest stored by the run shows whether the sweep file is still the file that was run. The output of a stage is
+represented by its record, which lists the stage's files with size and sha256; the files themselves, models and images,
+stay in the store. Profiles: Process, Workflow and Provenance Run Crate 0.5, on RO-Crate 1.1.
 """
 
 import io
@@ -34,14 +34,14 @@ PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
 WORKFLOW = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 PARQUET = "application/vnd.apache.parquet"
 MEDIA = {".svg": "image/svg+xml", ".html": "text/html"}
-NO_LICENCE = "No licence is stated: ask whoever gave you this crate."
+NO_LICENCE = "No licence is stated: ask the person who gave you this crate."
 DONE, FAILED = "http://schema.org/CompletedActionStatus", "http://schema.org/FailedActionStatus"
 
 
 def write_crate(sweep: KeptSweep, destination: Path, workflow: Path) -> str:
-    """Write the crate of `sweep` to the new folder `destination`; return what was written, for people.
+    """Write the crate of `sweep` to the new folder `destination`; return in words what was written.
 
-    `workflow` is the sweep file. Raises ConfigError where it is missing, rocrate is not installed, or no stage of the
+    `workflow` is the sweep file. Raises ConfigError if it is missing, rocrate is not installed, or no stage of the
     sweep is done.
     """
     library = needed("rocrate.rocrate", "--format rocrate")
@@ -60,12 +60,12 @@ def write_crate(sweep: KeptSweep, destination: Path, workflow: Path) -> str:
 
 
 def _is_as_run(sweep: KeptSweep, workflow: Path) -> bool:
-    """Return whether the file `workflow` is the one that the last run of `sweep` was made by, to the byte."""
+    """Return whether `workflow` is, byte for byte, the sweep file of the last run of `sweep`."""
     return digest(workflow.read_bytes()) == sweep.script_sha256
 
 
 def _script_told(sweep: KeptSweep, workflow: Path) -> str:
-    """Return what the sweep file `workflow` has to do with the last run of `sweep`, in words."""
+    """Return in words whether `workflow` is the sweep file of the last run of `sweep`."""
     if _is_as_run(sweep, workflow):
         return f"is the one of its last run, sha256 {sweep.script_sha256}"
     if sweep.script_sha256:
@@ -74,7 +74,7 @@ def _script_told(sweep: KeptSweep, workflow: Path) -> str:
 
 
 class _Writer:
-    """Puts one sweep into one crate; entities are made once, under names that tell what they are."""
+    """Writer of one sweep into one crate; each entity is made once, under a name that says what it is."""
 
     def __init__(self, crate: "ROCrate", sweep: KeptSweep, workflow: Path) -> None:
         self.crate = crate
@@ -87,7 +87,7 @@ class _Writer:
         crate.name = f"{sweep.name}, a sweep of nrf_ray"
         crate.description = (
             f"The tables of the sweep {sweep.name}, and for each of its {len(sweep.records)} finished stages the "
-            "record of what it used, made, measured and took."
+            "record with its inputs, outputs, metrics and duration."
         )
         crate.license = self._context("#no-licence", "CreativeWork", name=NO_LICENCE, description=NO_LICENCE)
         crate.root_dataset["conformsTo"] = [
@@ -104,12 +104,12 @@ class _Writer:
         self._readme()
 
     def _readme(self) -> None:
-        text = f"# {self.crate.name}\n\n{self.crate.description}\n\n`ro-crate-metadata.json` tells how it came about.\n"
+        text = f"# {self.crate.name}\n\n{self.crate.description}\n\n`ro-crate-metadata.json` says how it was made.\n"
         readme = self._file("README.md", text.encode(), name="README", encodingFormat="text/markdown")
         readme["about"] = self.crate.root_dataset
 
     def _context(self, identity: str, kind: str, **properties: Any) -> "Entity":
-        """Return the contextual entity `identity`, which is added where it is new."""
+        """Return the contextual entity `identity`; add it if it is new."""
         from rocrate.model.contextentity import ContextEntity
 
         found: Entity | None = self.crate.get(identity)
@@ -188,7 +188,7 @@ class _Writer:
         return step
 
     def _dataset(self, config: Any) -> "Entity | None":
-        """Return the dataset that a config names, if it does."""
+        """Return the dataset in a config, or None if the config has none."""
         named = config.get("dataset") if isinstance(config, dict) else None
         if named is None:
             return None
@@ -203,7 +203,7 @@ class _Writer:
         return entity
 
     def _record(self, record: Record) -> "Entity":
-        """Return the record of a stage, which stands for what the stage made."""
+        """Return the record of a stage, which represents the stage's output."""
         name = f"records/{record.stage}/{record.key}.json"
         files = "; ".join(f"{file.name}, {file.size} bytes, sha256 {file.sha256}" for file in record.files)
         found: Entity | None = self.crate.get(name)
@@ -235,7 +235,7 @@ class _Writer:
         return action
 
     def _failure(self, row: Mapping[str, Any]) -> "Entity":
-        """Return the action of a stage that failed; it has no record, so its version and its times are not known."""
+        """Return the action of a failed stage, which has no record, so that its version and times are unknown."""
         tool = next((self._tool(*kind) for kind in self.kinds if kind[0] == row["stage"]), None)
         action = self._context(
             f"#run-{row['key']}",
@@ -319,9 +319,9 @@ def _end(record: Record) -> datetime:
 
 
 def _row_of(sweep: KeptSweep, table: str) -> str:
-    """Return what one row of a table is, as its file says."""
+    """Return the meaning of one row of a table, from the table's file."""
     metadata = sweep.tables[table].schema.metadata or {}
-    return str(metadata.get(b"row", b"not said").decode())
+    return str(metadata.get(b"row", b"not stated").decode())
 
 
 def _once(entities: "Iterable[Entity]") -> "list[Entity]":
@@ -329,5 +329,5 @@ def _once(entities: "Iterable[Entity]") -> "list[Entity]":
 
 
 def _one_or_all(entities: "list[Entity]") -> "Entity | list[Entity]":
-    """Return a single entity by itself: RO-Crate wants no list around it."""
+    """Return a single entity without a list around it, as RO-Crate requires; otherwise the list."""
     return entities[0] if len(entities) == 1 else entities

@@ -1,7 +1,7 @@
-"""Croissant metadata of an exported set: what its files and columns are, for programs that load data by it.
+"""Croissant metadata of an exported set: its files and columns, for programs that load data from this description.
 
-Written by mlcroissant, the format's own library, after its version 1.0. Croissant cannot say how to read files that
-torch wrote, so of the form `tensors` it names the files and no columns.
+Written by mlcroissant, the format's own library, in version 1.0 of the format. Croissant cannot describe how to read
+files that torch wrote, so for the form `tensors` the metadata list the files without their columns.
 """
 
 import hashlib
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     import mlcroissant as mlc
 
 FILE = "croissant.json"
-LICENCE = "not known: the licence of the original images binds"
+LICENCE = "not known: the licence of the original images applies"
 TORCH = "https://pytorch.org/docs/stable/notes/serialization.html"
-"""What files of torch have in place of a media type."""
+"""Encoding format of torch files, which have no media type."""
 WHOLE = ("index", "start", "label", "true_label", "seed", "prediction", "prediction_stored")
-"""Columns of whole numbers."""
+"""Integer columns."""
 
 
 def write_croissant(about: AboutSet, folder: Path, form: str) -> None:
-    """Write `croissant.json` for the set that lies in `folder` in the form `form`; the library has to accept it.
+    """Write `croissant.json` for the set in `folder`, which has the form `form`; the library has to accept it.
 
-    Raises ConfigError where mlcroissant is not installed.
+    Raises ConfigError if mlcroissant is not installed.
     """
     library = needed("mlcroissant", "--croissant")
     files, records = {"tensors": _tensors, "folder": _pictures, "hf": _parquet}[form](library, about, folder)
@@ -47,7 +47,7 @@ def write_croissant(about: AboutSet, folder: Path, form: str) -> None:
 
 
 def _parquet(library: Any, about: AboutSet, folder: Path) -> "tuple[list[mlc.FileObject], list[mlc.RecordSet]]":
-    """Return the one file, and a field for each of its columns."""
+    """Return the parquet file, and a field for each of its columns."""
     kinds = _kinds(library)
     image = (
         {"data_types": library.DataType.FLOAT32, "is_array": True, "array_shape": str(_length(about))}
@@ -60,7 +60,7 @@ def _parquet(library: Any, about: AboutSet, folder: Path) -> "tuple[list[mlc.Fil
     fields = [_field(library, "image", what, parts, **image)]
     fields += [_field(library, name, meaning, [], data_types=kinds[name]) for name, meaning in about.columns.items()]
     file = _file(library, folder / "train.parquet", library.EncodingFormat.PARQUET)
-    return [file], [library.RecordSet(id="rows", name="rows", description="one row an image", fields=fields)]
+    return [file], [library.RecordSet(id="rows", name="rows", description="one row per image", fields=fields)]
 
 
 def _field(library: Any, name: str, description: str, transforms: "list[mlc.Transform]", **kind: Any) -> "mlc.Field":
@@ -71,7 +71,7 @@ def _field(library: Any, name: str, description: str, transforms: "list[mlc.Tran
 
 
 def _kinds(library: Any) -> Mapping[str, Any]:
-    """Return the data type of every column beside the image."""
+    """Return the data type of every column except the image."""
     kinds = {**dict.fromkeys(COLUMNS, library.DataType.FLOAT32), **dict.fromkeys(READABLE, library.DataType.TEXT)}
     return {**kinds, **dict.fromkeys(WHOLE, library.DataType.INT64), "moved": library.DataType.BOOL}
 
@@ -82,11 +82,11 @@ def _length(about: AboutSet) -> int:
 
 
 def _pictures(library: Any, about: AboutSet, folder: Path) -> "tuple[list[Any], list[mlc.RecordSet]]":
-    """Return the pictures as one set of files, whose folder is their label."""
+    """Return the PNG files as one file set; the name of a file's folder is its label."""
     pictures = library.FileSet(
         id="pictures",
         name="pictures",
-        description="one picture an image, in the folder of its label; its name is its row in the original split",
+        description="one picture per image, in the folder of its label; its name is its row in the original split",
         includes=["*/*.png"],
         encoding_formats=[library.EncodingFormat.PNG],
     )
@@ -101,11 +101,11 @@ def _pictures(library: Any, about: AboutSet, folder: Path) -> "tuple[list[Any], 
         field("image", "the image", library.DataType.IMAGE_OBJECT, extract=content),
         field("label", COLUMNS["label"], library.DataType.INT64, extract=path, transforms=[label]),
     ]
-    return [pictures], [library.RecordSet(id="rows", name="rows", description="one picture an image", fields=fields)]
+    return [pictures], [library.RecordSet(id="rows", name="rows", description="one picture per image", fields=fields)]
 
 
 def _tensors(library: Any, about: AboutSet, folder: Path) -> "tuple[list[mlc.FileObject], list[mlc.RecordSet]]":
-    """Return both files."""
+    """Return the two files, without columns."""
     return [_file(library, folder / name, TORCH) for name in ("CIFAR_ims", "CIFAR_lab")], []
 
 

@@ -1,7 +1,7 @@
 """A datasheet for a constructed set: the questions of Gebru et al. 2021, answered from its record.
 
-"Datasheets for Datasets" asks makers of data what its users have to know. Much of that is in the record; what is not,
-as the licence of the original images, is said to be unknown and not left out.
+"Datasheets for Datasets" asks the makers of a dataset what its users have to know. Much of that is in the record. What
+is not in the record, such as the licence of the original images, is stated as not known instead of being left out.
 """
 
 import json
@@ -11,7 +11,7 @@ from nrf_ray.export.about import PAPER, AboutSet
 from nrf_ray.graph.record import Record
 
 UNKNOWN = "Not known: the record does not say."
-ORIGINAL = "Not known of the original dataset: nrf_ray keeps its name and the digest of its content alone."
+ORIGINAL = "Not known for the original dataset: nrf_ray stores only its name and the digest of its content."
 
 Answers = Mapping[str, Mapping[str, str]]
 """Section -> question -> answer."""
@@ -41,8 +41,8 @@ def _answers(about: AboutSet) -> Answers:
 
 def _motivation() -> dict[str, str]:
     return {
-        "For what purpose was it created?": "To measure what a standard training learns from features of one kind "
-        f"alone, after {PAPER}",
+        "For what purpose was it created?": "To measure what standard training learns from features of one kind "
+        f"alone, following {PAPER}",
         "Who created it, and who paid for it?": UNKNOWN,
     }
 
@@ -57,19 +57,19 @@ def _composition(about: AboutSet) -> dict[str, str]:
         "How many instances are there?": f"{about.count}; by label: {labels}.",
         "Is it a sample of a larger set?": f"One image was made for every row of the {about.config['split']} split of "
         f"{about.dataset} (sha256 {about.config['dataset']['digest']}).",
-        "What does each instance consist of?": f"The image, and beside it (in the parquet form alone):\n{columns}",
+        "What does each instance consist of?": f"The image and, in the parquet form only:\n{columns}",
         "Is there a label?": f"Yes, t. It equals the label y of the original in {about.kept_labels} rows, and differs "
         f"from it on purpose in {about.count - about.kept_labels}.",
-        "Is information missing?": "The other forms leave out all columns but the label, and PNG files also have the "
-        "row in their name.",
-        "Are there relationships between instances?": "Each was made from one original image, named by `start`, and "
-        "for another, named by `index`; they are the same but in d_robust and d_nonrobust.",
+        "Is information missing?": "The other forms have no column except the label; the names of PNG files also give "
+        "the row.",
+        "Are there relationships between instances?": "Each was made from the original image at `start`, for the "
+        "original image at `index`. The two are the same except in d_robust and d_nonrobust.",
         "Are there recommended splits?": "The whole set is for training; test on the untouched test split of "
         f"{about.dataset}."
         if about.config["split"] == "train"
         else "The whole set is for testing: it was made of test images.",
-        "Are there errors, noise or redundancies?": f"The labels, as said. {about.count - about.moved} images equal "
-        "their start at 8 bits.",
+        "Are there errors, noise or redundancies?": f"The labels, as stated above. {about.count - about.moved} images "
+        "equal their start at 8 bits.",
         "Is it self-contained?": "Yes.",
         "Could it be confidential, offensive, or about people?": ORIGINAL,
     }
@@ -91,27 +91,27 @@ def _collection(about: AboutSet) -> dict[str, str]:
 
 
 def _labelling(about: AboutSet) -> dict[str, str]:
-    kept = "kept as they were found" if about.floating else "rounded to 8 bits"
+    kept = "not rounded" if about.floating else "rounded to 8 bits"
     return {
         "Was the data preprocessed or labelled?": f"Pixels were {kept}. The labels t are those of the construction "
-        f"{about.construction}; nobody looked at the images.",
-        "Was the raw data kept?": f"No, but the original dataset gives it: rows of the content with sha256 "
+        f"{about.construction}; no person looked at the images.",
+        "Was the raw data kept?": f"No, but the original dataset contains it: the content with sha256 "
         f"{about.config['dataset']['digest']}.",
-        "Is the software available?": "nrf_ray is under the Apache License 2.0; `nrf verify --recompute` computes "
-        "every row again where the store is.",
+        "Is the software available?": "nrf_ray is under the Apache License 2.0; `nrf verify --recompute` recomputes "
+        "every row from the store.",
     }
 
 
 def _uses(about: AboutSet) -> dict[str, str]:
     metrics = "\n".join(f"- {name}: {value}" for name, value in sorted(about.record.metrics.items()))
     return {
-        "What has it been used for?": "The sweep that made it trained models on it; its tables say how they did. "
+        "What has it been used for?": "The sweep that made it trained models on it; its tables have their results. "
         f"Measured on the set as a whole:\n{metrics}",
         "What else could it be used for?": "Other architectures, other training recipes, other ways to read features.",
         "What must users beware of?": "A model that learns from it need not have learnt non-robust features: labels "
-        "leak through rows that keep theirs, through robust content, and through any pattern that goes with the label. "
+        "leak through images that keep their label, through robust content, and through patterns tied to the label. "
         "Compare with the leakage-only control of the construction (`leak_...`).",
-        "What should it not be used for?": f"Training a model that anybody relies on: {about.purpose} changed on "
+        "What should it not be used for?": f"Training a model for practical use: {about.purpose} changed on "
         "purpose.",
     }
 
@@ -119,7 +119,7 @@ def _uses(about: AboutSet) -> dict[str, str]:
 def _distribution() -> dict[str, str]:
     return {
         "Will it be distributed, and under what licence?": "Not known. It derives from the original dataset, whose "
-        "licence binds; nrf_ray does not know it.",
+        "licence applies; nrf_ray does not know that licence.",
         "Do other restrictions apply?": UNKNOWN,
     }
 
@@ -127,15 +127,15 @@ def _distribution() -> dict[str, str]:
 def _maintenance(about: AboutSet) -> dict[str, str]:
     return {
         "Who maintains it, and how can they be reached?": UNKNOWN,
-        "Will it be updated?": f"No. The key {about.record.key} stands for this content: other settings give another "
+        "Will it be updated?": f"No. The key {about.record.key} identifies this content: other settings give another "
         "key.",
-        "Can it be extended?": "Run the sweep again with other axes; what exists is not made anew.",
+        "Can it be extended?": "Run the sweep again with other axes; existing sets are not made again.",
     }
 
 
 def _models(sources: Mapping[str, Record | None]) -> str:
     if not sources:
-        return "None: each carries a fixed pattern of its class, and no feature of a model."
+        return "None: each image has a fixed pattern of its class, and no feature of a model."
     lines = []
     for role, record in sources.items():
         if record is None:

@@ -1,4 +1,4 @@
-"""A new folder that gets its name when it is whole: nothing is overwritten, and a mistake leaves nothing behind."""
+"""A new folder that gets its name when it is complete: nothing is overwritten, and an error leaves nothing behind."""
 
 import shutil
 import uuid
@@ -13,25 +13,25 @@ from nrf_ray.errors import ConfigError
 
 @contextmanager
 def new_folder(destination: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `destination` at the end; on an error it goes.
+    """Yield a temporary folder that becomes `destination` at the end; on an error it is deleted.
 
-    Raises ConfigError where there is something at `destination`, or where it cannot be written.
+    Raises ConfigError if `destination` exists already, or if it cannot be written.
     """
     if destination.exists() or destination.is_symlink():
-        raise ConfigError(f"there is something at {destination}; export to a place where there is nothing")
+        raise ConfigError(f"{destination} already exists; export to a new folder")
     temporary = destination.absolute().with_name(f".tmp-{uuid.uuid4().hex}")
     try:
         temporary.mkdir(parents=True)
         yield temporary
         temporary.rename(destination)
     except OSError as error:
-        raise ConfigError(f"cannot write {destination}: {error.strerror}; choose another place") from error
+        raise ConfigError(f"cannot write {destination}: {error.strerror}; choose another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def needed(module: str, what: str) -> ModuleType:
-    """Return the library `module`, or raise ConfigError that says how to install what `what` needs."""
+    """Return the library `module`, which `what` needs, or raise ConfigError that says how to install it."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

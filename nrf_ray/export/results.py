@@ -1,8 +1,8 @@
-"""The tables of a sweep as LaTeX (booktabs) and Markdown: what a paper or a page shows of them.
+"""The tables of a sweep as LaTeX (booktabs) and Markdown, for a paper or a page.
 
-Rows that differ by their seed alone become one: the mean of each share, its 95% t interval over seeds, the number of
-seeds, and n images. A single seed has no spread; its share stands with the 95% Wilson interval over images. What is the
-same in all rows stands once, above the table.
+Rows that differ only in their seed become one row: the mean of each share, its 95% t interval over seeds, the number of
+seeds, and n images. A single seed has no spread; its share has the 95% Wilson interval over images instead. Values that
+are the same in all rows are printed once, above the table.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsTable:
-    """One table as it is printed."""
+    """Table in printed form."""
 
     name: str
-    """Of the table it was made from."""
+    """Name of the table that it was made from."""
     title: str
-    """What one row of that was."""
+    """Meaning of one row of that table."""
     constants: tuple[tuple[str, str], ...]
-    """What is the same in all rows, by column."""
+    """Values that are the same in all rows, by column."""
     columns: tuple[str, ...]
-    """Headings."""
+    """Column headings."""
     names: int
-    """How many columns, from the left, are names and no numbers."""
+    """Number of columns, from the left, that are names instead of numbers."""
     rows: tuple[tuple[str, ...], ...]
-    """Cells."""
+    """Rows of table entries."""
     note: str
-    """What the numbers are."""
+    """Explanation of the numbers."""
 
 
 def write_latex(sweep: KeptSweep, destination: Path) -> str:
-    """Write `TABLE.tex` for every table that has shares to the new folder `destination`; return what was written."""
+    """Write `TABLE.tex` for every table that has shares to the new folder `destination`; return the file names."""
     return _write(sweep, destination, ".tex", to_latex)
 
 
 def write_markdown(sweep: KeptSweep, destination: Path) -> str:
-    """Write `TABLE.md` for every table that has shares to the new folder `destination`; return what was written."""
+    """Write `TABLE.md` for every table that has shares to the new folder `destination`; return the file names."""
     return _write(sweep, destination, ".md", to_markdown)
 
 
@@ -60,7 +60,7 @@ def _write(sweep: KeptSweep, destination: Path, ending: str, text: Callable[[Res
 
 
 def results_tables(sweep: KeptSweep) -> Iterator[ResultsTable]:
-    """Yield the tables of `sweep` that have rows and shares, summed up over seeds."""
+    """Yield the tables of `sweep` that have rows and shares, averaged over seeds."""
     for name, table in sweep.tables.items():
         found = shares(table)
         if found and SEED in table.column_names and table.num_rows:
@@ -85,13 +85,13 @@ def _summed_up(name: str, table: "pa.Table", summed: list[str], preset: str) -> 
         columns=(*varying, *summed, "seeds", "n"),
         names=len(varying),
         rows=tuple(rows),
-        note="Mean over seeds ± half of its 95% t interval over seeds; of a single seed, the share and its 95% Wilson "
+        note="Mean over seeds ± half of its 95% t interval over seeds; for a single seed, the share and its 95% Wilson "
         "interval over n images. n: images behind each share of one seed.",
     )
 
 
 def _number(values: "pd.Series[float]", n: int) -> str:
-    """Return a share over seeds as text, of n images where that is known; empty where it is null."""
+    """Return a share over seeds as text; n is its number of images, 0 if unknown. Empty if the share is null."""
     values = values.dropna()
     if values.empty:
         return ""
@@ -144,7 +144,7 @@ SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
 }  # fmt: skip
-"""What means something to LaTeX, and what it is written as."""
+"""Special characters of LaTeX and their escapes."""
 
 
 def _latex(text: str) -> str:

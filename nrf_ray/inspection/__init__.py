@@ -1,1 +1,1 @@
-"""What `nrf` does with a store: say what is there and why, verify it, clean it up."""
+"""Commands of `nrf` on a store: show and explain its contents, verify them, clean up."""

@@ -1,6 +1,6 @@
-"""The `nrf` command: look into a store, get sets out of it, and datasets onto this machine.
+"""The `nrf` command: inspect a store, export from it, and download datasets to this machine.
 
-Nothing here runs a stage; only `gc` deletes, and only `verify --quarantine` moves.
+No command here runs a stage. Only `gc` deletes files, and only `verify --quarantine` moves them.
 """
 
 import json
@@ -19,9 +19,9 @@ from nrf_ray.results.stored_sweep import StoreUri, committed, find_place, open_s
 
 
 def status(*, store: StoreUri = "./runs") -> None:
-    """Say what the store holds, stage by stage, and who works on it.
+    """Print the number of artifacts in the store by stage and state, failures, active runs and sweeps.
 
-    It only looks: a store in use may be asked at any time.
+    The command only reads, so it can be used at any time, also while runs use the store.
 
         nrf status
         nrf status --store s3://bucket/runs
@@ -53,9 +53,9 @@ def status(*, store: StoreUri = "./runs") -> None:
 
 
 def show(key: str, *, store: StoreUri = "./runs") -> None:
-    """Print the record of the artifact whose key begins with KEY, or how the stage failed that should make it.
+    """Print the record of the artifact whose key starts with KEY or, if its stage failed, the error and traceback.
 
-    Any beginning will do that no other key shares; `stages.parquet` of a sweep has the keys of its stages.
+    KEY is any unique prefix; `stages.parquet` of a sweep has the keys of its stages.
 
         nrf show 3f9a
         nrf show 3f9a21 --store /shared/runs
@@ -70,7 +70,7 @@ def show(key: str, *, store: StoreUri = "./runs") -> None:
 
 
 def why(key: str, *, store: StoreUri = "./runs") -> None:
-    """Explain the key that begins with KEY: what it is made of, and what its inputs are made of in turn.
+    """Explain the key that starts with KEY: its config and inputs, and in turn the configs and inputs of its inputs.
 
     Every config is printed in full, down to the digest of the dataset.
 
@@ -97,13 +97,13 @@ def why(key: str, *, store: StoreUri = "./runs") -> None:
 def verify(
     *, store: StoreUri = "./runs", quarantine: bool = False, recompute: bool = False, dataset: str = "digits"
 ) -> None:
-    """Read every committed file again and compare it with its record; name what is damaged.
+    """Read every committed file again, compare it with its record, and list damaged artifacts.
 
-    With --quarantine, move what is damaged out of the way, so that its sweep builds it again; else change nothing.
-    With --recompute, also compute every row of the sets constructed from --dataset (a list by comma) again, in fp32
-    from the stored files: labels, seeds, starts, norms, losses, what moved, the patterns of controls, the source's
-    predictions on the stored images, and the metrics of the record. Not its predictions before rounding: 8-bit files do
-    not hold what they were made on. An error in one set does not keep the others from being looked at.
+    With --quarantine, move damaged artifacts to the quarantine, so that their sweep builds them again; otherwise change
+    nothing. With --recompute, also recompute every row of the sets constructed from --dataset (comma-separated), in
+    fp32 from the stored files: labels, seeds, starts, norms, losses, which images moved, the patterns of controls, the
+    source's predictions on the stored images, and the metrics of the record. The source's predictions before rounding
+    cannot be recomputed: 8-bit files lack the unrounded images. An error in one set does not end the check of others.
 
         nrf verify
         nrf verify --quarantine
@@ -128,7 +128,7 @@ def verify(
     wrong = _recompute(opened, console, split_names(dataset)) if recompute else []
     if wrong:
         raise StagesFailed(
-            f"{len(wrong)} constructed sets are not what they say or could not be computed again: {', '.join(wrong)}; "
+            f"{len(wrong)} constructed sets differ from their record or could not be recomputed: {', '.join(wrong)}; "
             f"see above, and do not use them; {damaged} artifacts are damaged"
         )
     if damaged:
@@ -139,7 +139,7 @@ def verify(
 
 
 def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]:
-    """Compute every constructed set again; return the labels of those with a problem, or that cannot be computed."""
+    """Recompute every constructed set; return the titles of sets with a problem, or that cannot be recomputed."""
     from nrf_ray.inspection.verify_set import recompute
 
     known = {info.ref.digest: info.ref for info in map(dataset_named, datasets)}
@@ -161,7 +161,7 @@ def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]
             problems = found.problems
             differences = ", ".join(f"{name} {value:.1e}" for name, value in found.differences.items())
             console.print(
-                f"{label}: {found.rows} rows computed again; largest differences: {differences}; "
+                f"{label}: {found.rows} rows recomputed; largest differences: {differences}; "
                 f"{found.duplicates} images occur twice",
                 soft_wrap=True,
             )
@@ -170,14 +170,15 @@ def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]
             console.print(f"wrong: {label}: {problem}", soft_wrap=True)
         if problems:
             wrong.append(label)
-    console.print(f"{looked_at} constructed sets computed again, {len(wrong)} wrong")
+    console.print(f"{looked_at} constructed sets recomputed, {len(wrong)} wrong")
     return wrong
 
 
 def gc(*, store: StoreUri = "./runs", dry_run: bool = False) -> None:
-    """Remove what no record names: unfinished files, stale leases, the quarantine. Artifacts are never removed.
+    """Delete files that no record lists: unfinished files, stale leases, the quarantine. Artifacts are never deleted.
 
-    Refused while a run uses the store. One that was killed on another host may take three quarters of a minute to show.
+    Refused while a run uses the store. It may take 45 seconds to detect that a run on another host was killed. With
+    --dry-run, only print what would be deleted.
 
         nrf gc --dry-run
         nrf gc
@@ -187,7 +188,7 @@ def gc(*, store: StoreUri = "./runs", dry_run: bool = False) -> None:
     leftovers, busy = (find(opened), []) if dry_run else collect(opened)
     if busy:
         raise ConfigError(
-            f"this store is in use ({', '.join(map(str, busy))}); wait for its end, stop it, or use --dry-run"
+            f"this store is in use ({', '.join(map(str, busy))}); wait until the run ends, stop it, or use --dry-run"
         )
     for leftover in leftovers:
         console.print(f"{'would remove' if dry_run else 'removed'} {leftover.name} ({leftover.size} bytes)")
@@ -196,10 +197,10 @@ def gc(*, store: StoreUri = "./runs", dry_run: bool = False) -> None:
 
 
 def fetch(name: str) -> None:
-    """Download the dataset NAME (fashion-mnist, cifar10, cifar100) to where sweeps look for it.
+    """Download the dataset NAME (fashion-mnist, cifar10, cifar100) to the folder where sweeps look for it.
 
-    Nothing else in nrf_ray downloads data. What arrives is checked against its digest. texts:NAME are those of a set on
-    the Hugging Face hub, in a folder that sweeps take as text-parquet:FOLDER.
+    Nothing else in nrf_ray downloads data. The downloaded files are checked against their digest. texts:NAME downloads
+    a dataset of texts from the Hugging Face hub, to a folder that sweeps read as text-parquet:FOLDER.
 
         nrf fetch cifar10
         nrf fetch texts:cornell-movie-review-data/rotten_tomatoes
@@ -210,4 +211,4 @@ def fetch(name: str) -> None:
 
 
 COMMANDS = (status, show, why, verify, gc, fetch)
-"""What `nrf` can do, in the order of its help."""
+"""Commands of `nrf`, in the order of its help."""

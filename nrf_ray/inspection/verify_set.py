@@ -1,12 +1,12 @@
-"""An independent look at a constructed set: everything that its rows say, computed again from the stored files.
+"""Independent check of a constructed set: all columns of its rows are recomputed from the stored files.
 
-What the files hold is all that is believed. Norms, losses and predictions are computed anew in fp32 on the CPU, with
-the source model as it is in the store, in the process of whoever asks (`nrf verify --recompute`), and compared with
-what was written down; labels are compared with the dataset, and targets and starts drawn again from the seed. The
-images of a control are made again, spared rows too, and the record's metrics measured again on the rows.
+Only the stored files are used. Norms, losses and predictions are recomputed in fp32 on the CPU, with the stored source
+model, in the process of `nrf verify --recompute`, and compared with the stored values. Labels are compared with the
+dataset; targets and starts are drawn again from the seed. The images of a control are made again, also those left
+clean, and the metrics of the record are measured again on the rows.
 
-Not checked: `prediction`, the source's answer before rounding, which 8-bit files cannot give again; and that the craft
-was run as its record says, beyond its bound and what it reached.
+Not checked: `prediction`, the source's prediction before rounding, which cannot be recomputed from 8-bit files; and
+whether the crafting method was run as the record says, beyond its bound and its result.
 """
 
 import math
@@ -34,27 +34,27 @@ if TYPE_CHECKING:
     from nrf_ray.models.classifier import Classifier
 
 TOLERANCE = 1e-3
-"""By how much a norm or a loss may differ: other batches and threads round sums in another order."""
+"""Largest allowed difference of a norm or a loss: other batches and threads round sums in another order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What came out for one set."""
+    """Result of the check of one set."""
 
     rows: int
-    """Images that were looked at."""
+    """Number of checked images."""
     differences: Mapping[str, float]
-    """The largest difference of each column of numbers, and the share of other predictions."""
+    """Largest difference of each column of numbers, and the share of images with another prediction."""
     duplicates: int
-    """Rows whose image equals that of another row; worth knowing, no mistake in itself."""
+    """Number of rows whose image repeats that of another row; for information, not an error in itself."""
     problems: tuple[str, ...]
-    """What is wrong; empty for a set that is what it says."""
+    """Errors; empty if the set agrees with its record."""
 
 
 def recompute(store: Store, record: Record, known: Mapping[str, DatasetRef]) -> Findings:
-    """Return what the rows of a constructed set show when they are computed again.
+    """Return the result of recomputing the rows of a constructed set.
 
-    `known` gives datasets by digest, since a record does not say where their files are. Raises ConfigError where the
+    `known` gives datasets by digest, because a record does not say where their files are. Raises ConfigError if the
     dataset of the set is not among them.
     """
     import torch
@@ -71,7 +71,7 @@ def recompute(store: Store, record: Record, known: Mapping[str, DatasetRef]) -> 
     if len(rows.images) != len(originals):
         return Findings(
             rows=len(rows.images), differences={}, duplicates=0,
-            problems=(f"it has {len(rows.images)} rows, and its dataset {len(originals)}",),
+            problems=(f"it has {len(rows.images)} rows, but its dataset has {len(originals)}",),
         )  # fmt: skip
     stored = Stored(rows=rows, setup=_setup(spec, originals, _source(store, record)))
     differences = _differences(stored)
@@ -89,12 +89,12 @@ def recompute(store: Store, record: Record, known: Mapping[str, DatasetRef]) -> 
 
 
 def _spec(config: Mapping[str, Any], known: Mapping[str, DatasetRef]) -> ConstructSpec:
-    """Return the spec that a record holds as JSON."""
+    """Return the spec that a record stores as JSON."""
     dataset = known.get(config["dataset"]["digest"])
     if dataset is None:
         raise ConfigError(
             f"the files of dataset {config['dataset']['name']} (content {config['dataset']['digest'][:12]}) are "
-            "needed; say where they are with --dataset NAME:PATH"
+            "needed; give their path with --dataset NAME:PATH"
         )
     fields = {name: value for name, value in config.items() if name not in ("type", "dataset", "craft")}
     return ConstructSpec(**fields, dataset=dataset, craft=_decode(config["craft"]))
@@ -109,7 +109,7 @@ def _decode(value: Any) -> Any:
 
 
 def _setup(spec: ConstructSpec, originals: "LabelledImages", model: "Classifier | None") -> Setup:
-    """Return what the set has to have been made with: labels and starts are drawn again."""
+    """Return the setup that the set must have been made with; labels and starts are drawn again."""
     from nrf_ray.constructions.crafted import draw_targets
 
     rule, classes = construction_named(spec.construction).targets, info_of(spec.dataset).num_classes
@@ -137,7 +137,10 @@ def _source(store: Store, record: Record) -> "Classifier | None":
 
 
 def _differences(stored: Stored) -> dict[str, float]:
-    """Return by how much what is written differs from what is computed now, by column; of `moved`, the share."""
+    """Return the largest difference between stored and recomputed values, by column.
+
+    For `moved` and `prediction_stored`, it is the share of rows that differ.
+    """
     import torch
 
     from nrf_ray.attacks.threat import perturbation_norm
@@ -180,7 +183,7 @@ def _wrong_labels(stored: Stored) -> Iterator[str]:
         yield "true labels differ from those of the dataset"
     if not torch.equal(columns["label"], setup.targets):
         others = int((columns["label"] != setup.targets).sum())
-        yield f"{others} labels t are not what the seed {setup.config.seed} draws"
+        yield f"{others} labels t differ from those drawn with the seed {setup.config.seed}"
 
 
 def _wrong_starts(stored: Stored) -> Iterator[str]:
@@ -190,7 +193,7 @@ def _wrong_starts(stored: Stored) -> Iterator[str]:
         yield f"{seeds} rows have another seed than {seed}"
     others = int((columns["start"] != stored.setup.starts).sum())
     if others:
-        yield f"{others} starts are not what the seed {seed} draws"
+        yield f"{others} starts differ from those drawn with the seed {seed}"
 
 
 def _wrong_metrics(rows: "Shard", record: Record, spec: ConstructSpec) -> Iterator[str]:
@@ -200,14 +203,14 @@ def _wrong_metrics(rows: "Shard", record: Record, spec: ConstructSpec) -> Iterat
         written = record.metrics.get(name)
         both = isinstance(now, float) and isinstance(written, int | float)
         if not (math.isclose(now, written, rel_tol=1e-6) if both else now == written):  # type: ignore[arg-type]
-            yield f"the record says that {name} is {written}, and its rows {now}"
+            yield f"the record says that {name} is {written}, but its rows give {now}"
 
 
 def _out_of_bounds(rows: "Shard", spec: ConstructSpec) -> Iterator[str]:
     from nrf_ray.data.images import as_float
 
     if not (float(as_float(rows.images).min()) >= 0 and float(as_float(rows.images).max()) <= 1):
-        yield "some pixels are outside [0, 1] or no numbers"
+        yield "some pixels are outside [0, 1] or not numbers"
     if spec.threat is None:
         return
     image = rows.images[0]
@@ -222,4 +225,4 @@ def _out_of_bounds(rows: "Shard", spec: ConstructSpec) -> Iterator[str]:
 def _too_different(differences: Mapping[str, float]) -> Iterator[str]:
     for name, difference in differences.items():
         if difference > {"prediction_stored": OTHER_PREDICTIONS, "moved": 0.0}.get(name, TOLERANCE):
-            yield f"{name} differs by up to {difference:.2g} from what is written"
+            yield f"{name} differs by up to {difference:.2g} from the stored value"

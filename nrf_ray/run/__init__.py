@@ -1,1 +1,1 @@
-"""What the command of a sweep does: plan it, forecast it, run it."""
+"""Command of a sweep: plan it, forecast it, run it."""

@@ -1,7 +1,7 @@
-"""How long a sweep will take and, afterwards, how wrong that was.
+"""Forecast of how long a sweep will take and, afterwards, the error of the forecast.
 
-A forecast is for a machine: this one, or so many of a named accelerator. The seconds of each stage come from records
-of such machines in the store, or from the formula of its kind; the wall time from simulating the schedule.
+A forecast is for a machine: this one, or a number of devices of a named kind. The seconds of each stage come from
+records of such machines in the store, or from the formula of its kind; the wall time, from simulating the schedule.
 """
 
 import math
@@ -24,35 +24,35 @@ from nrf_ray.graph.stage import Resources
 from nrf_ray.stages.costs import DEVICES
 
 START_SECONDS = 8.0
-"""Ray's start and end and the first imports in every process, on 2 cores."""
+"""Seconds for Ray's start and end and the first imports in every process, on 2 cores."""
 MOST_DEVICES = 10_000
-"""How many cores or accelerators a schedule is simulated for; it keeps a place for each."""
+"""Maximum number of cores or accelerators in a simulated schedule, which keeps an entry for each of them."""
 WITHOUT_AVX512 = 2.1
-"""How many times as long a core of an x86 processor takes that lacks AVX-512, whose vectors are half as wide.
+"""Slowdown factor of a core of an x86 processor without AVX-512, whose vectors are half as wide.
 
-Two cores of a Zen 3 took 471 and 491 s for the main job, where two with AVX-512 took 204 to 214 (n = 3), and 1,036 s
-for the planted sets, where those took 507 (n = 1 each).
+For the main job, two cores of a Zen 3 took 471 and 491 s, and two cores with AVX-512 204 to 214 s (n = 3). For the
+planted sets, the former took 1,036 s and the latter 507 s (n = 1 each).
 """
 HANDOUT_SECONDS = 0.02
-"""What the driver needs for one stage; tests/benchmarks/orchestration.py measures it."""
+"""Seconds that the driver needs for one stage; tests/benchmarks/orchestration.py measures them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a forecast is for."""
+    """Machine that a forecast is for."""
 
     name: str
-    """Model of the processor or of the accelerator; what records are matched by."""
+    """Model of the processor or of the accelerator, by which records are matched."""
     count: int
-    """Cores or accelerators."""
+    """Number of cores or accelerators."""
     resources: Resources
-    """What every stage asks for."""
+    """Resources that every stage asks for."""
     slower: float = 1.0
-    """How many times as long stages take as where their formulas were measured, as far as that is known beforehand."""
+    """Slowdown factor relative to the machine where the stages' formulas were measured, if known beforehand."""
 
     @property
     def slots(self) -> int:
-        """How many stages run at once. Sharing an accelerator is expected to gain nothing."""
+        """Number of stages that run at once. Sharing an accelerator is assumed to gain nothing."""
         share = self.resources.gpus or self.resources.cpus
         return max(1, int(self.count // max(1.0, share)))
 
@@ -64,7 +64,7 @@ class Machine:
         return any(self.name.lower() in name.lower() for name in names)
 
     def __str__(self) -> str:
-        """Return what people call it."""
+        """Return the number and the name of the devices."""
         return f"{self.count} x {self.name}" if self.resources.gpus else f"{self.count} cores of {self.name}"
 
 
@@ -77,7 +77,7 @@ def this_machine(resources: Resources) -> Machine:
 
 
 def _cores(count: int, resources: Resources) -> Machine:
-    """Return so many cores like those here. Processors that have no such flags are taken for fast."""
+    """Return `count` cores like those of this machine. Processors that list no flags are assumed to be fast."""
     flags = next((line.split() for line in cpuinfo() if line.startswith("flags")), ["avx512f"])
     slower = 1.0 if "avx512f" in flags else WITHOUT_AVX512
     return Machine(name=launch_provenance()["processor"], count=count, resources=resources, slower=slower)
@@ -88,9 +88,9 @@ def machine_named(text: str, resources: Resources) -> Machine:
     match = re.fullmatch(r"([1-9][0-9]*)x([a-z0-9]+)", text)
     known = {name: name for name in DEVICES if name != "cuda"}
     if match is None:
-        raise ConfigError(f"--plan-on {text!r} is no machine; write it as 8xa100 (known: {', '.join(known)})")
+        raise ConfigError(f"--plan-on {text!r} is not a machine; write it as 8xa100 (known: {', '.join(known)})")
     if int(match[1]) > MOST_DEVICES:
-        raise ConfigError(f"--plan-on {text} is more than can be simulated; name at most {MOST_DEVICES} devices")
+        raise ConfigError(f"--plan-on {text} is too many to simulate; give at most {MOST_DEVICES} devices")
     name = lookup(known, match[2], "device")
     if name == "cpu":
         return _cores(int(match[1]), Resources())
@@ -99,12 +99,12 @@ def machine_named(text: str, resources: Resources) -> Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What is expected of a plan."""
+    """Forecast for a plan."""
 
     kinds: Mapping[str, "KindForecast"]
-    """By kind of stage, in the order of the plan."""
+    """Forecasts by kind of stage, in the order of the plan."""
     slots: int
-    """How many stages run at once."""
+    """Number of stages that run at once."""
     wall: float
     """Seconds from the start of the command to its end."""
     bound: float
@@ -117,18 +117,18 @@ class Forecast:
 
 @dataclass(frozen=True, kw_only=True)
 class KindForecast:
-    """What is expected of the stages of one kind."""
+    """Forecast for the stages of one kind."""
 
     count: int
-    """How many have to run."""
+    """Number of stages that have to run."""
     seconds: float
-    """All of them, one after the other."""
+    """Seconds of all of them, one after the other."""
     basis: Counter[Basis]
-    """What their estimates rest on."""
+    """Number of stages by basis of their estimates."""
 
 
 def forecast(plan: Plan, estimates: Estimates, slots: int) -> Forecast:
-    """Return what to expect of running `plan`, which `estimates` priced, on `slots` slots."""
+    """Return the forecast for running `plan`, whose costs come from `estimates`, on `slots` slots."""
     steps = [step for step in plan.steps if step.state is not State.CACHED]
     kinds = {}
     for kind in dict.fromkeys(step.stage.kind.name for step in steps):
@@ -148,7 +148,7 @@ def forecast(plan: Plan, estimates: Estimates, slots: int) -> Forecast:
 
 
 def forecast_lines(expected: Forecast, machine: Machine) -> list[str]:
-    """Return a forecast for people, a line for each kind of stage and two for the whole."""
+    """Return a forecast as text, one line for each kind of stage and two for the whole."""
     width = max(map(len, expected.kinds), default=0) + 2
     lines = []
     for name, kind in expected.kinds.items():
@@ -164,7 +164,7 @@ def forecast_lines(expected: Forecast, machine: Machine) -> list[str]:
 
 
 def error_lines(plan: Plan, took: Mapping[Key, float], expected: Forecast, wall: float) -> list[str]:
-    """Return how `expected` compares with what came: `took` has the seconds of the stages that ran."""
+    """Return a comparison of `expected` with the measured times: `took` has the seconds of the stages that ran."""
     pairs = [(step, took[step.stage.key]) for step in plan.steps if step.stage.key in took]
     parts = []
     for kind in expected.kinds:

@@ -64,7 +64,7 @@ def test_it_says_what_changed_and_ends_well(stores, monkeypatch, capsys) -> None
         "source of stage toy: ",
         "other bytes: toy ",
         "common: value.txt",
-        "1 artifacts have one key in both; 1 are not the same bytes",
+        "1 artifacts have the same key in both; 1 differ in their bytes",
     ):
         assert told in out, told
     row = next(line for line in out.splitlines() if "clean_accuracy" in line)
@@ -75,7 +75,7 @@ def test_two_looks_at_one_store_find_nothing(stores, monkeypatch, capsys) -> Non
     code, out, _ = nrf(monkeypatch, capsys, "compare", stores[0].uri, stores[0].uri)
     assert code == 0
     assert "toys: 4 rows in both, all the same" in out
-    assert "2 artifacts have one key in both; 0 are not the same bytes" in out
+    assert "2 artifacts have the same key in both; 0 differ in their bytes" in out
     assert "->" not in out
 
 
@@ -99,7 +99,7 @@ def test_a_table_whose_rows_cannot_be_told_apart_leaves_the_others(stores, monke
         write_table(store.blobs, "sweeps/made_up/a_twice.parquet", twice, [{"sweep": "made_up", "n": 1}] * 2)
     code, out, err = nrf(monkeypatch, capsys, "compare", stores[0].uri, stores[1].uri)
     assert (code, err) == (0, "")
-    assert "a_twice: not compared: rows of a_twice are told apart by none of sweep" in out
+    assert "a_twice: not compared: some rows of a_twice do not differ in any of sweep" in out
     assert "toys: 4 rows in both, 3 differ" in out
 
 
@@ -108,7 +108,7 @@ def test_tables_none_of_which_can_be_compared_are_a_mistake_not_a_match(tmp_path
     uris = [made_up(tmp_path / name, [*values(twice), *values(twice)]).uri for name in "ab"]
     code, out, err = nrf(monkeypatch, capsys, "compare", *uris, "--output", str(tmp_path / "changes.parquet"))
     assert (code, err) == (2, "error: none of the tables can be compared; the lines above say why\n")
-    assert "toys: not compared: rows of toys are told apart by none of" in out
+    assert "toys: not compared: some rows of toys do not differ in any of" in out
     assert not (tmp_path / "changes.parquet").exists()
 
 
@@ -126,7 +126,7 @@ def test_what_is_certain_comes_first_not_what_is_large_beside_itself(tmp_path, m
     [
         pytest.param(("FIRST", "/nowhere/at/all"), "there is no store at /nowhere/at/all", id="no store"),
         pytest.param(("FIRST", "SECOND", "--sweep", "x"), "unknown sweep of ", id="no such sweep"),
-        pytest.param(("FIRST", "EMPTY"), "there is none in both", id="nothing in common"),
+        pytest.param(("FIRST", "EMPTY"), "they have no sweep in common", id="nothing in common"),
         pytest.param(
             ("FIRST", "SECOND", "--output", "/nowhere/x.parquet"), "there is no folder /nowhere", id="no folder"
         ),

@@ -138,7 +138,7 @@ def test_a_folder_of_float32_is_refused_and_nothing_is_left(floats, tmp_path):
 def test_nothing_is_overwritten_and_nothing_is_left_by_a_mistake(store, tmp_path):
     record = store.artifact(SET).record
     (tmp_path / "there").write_text("mine")
-    with pytest.raises(ConfigError, match="there is something at"):
+    with pytest.raises(ConfigError, match="already exists; export to a new folder"):
         export_set(store, record, tmp_path / "there", "tensors")
     with pytest.raises(ConfigError, match=r"unknown export format 'zip'; known: tensors, folder, hf"):
         export_set(store, record, tmp_path / "new", "zip")

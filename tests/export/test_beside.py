@@ -118,7 +118,7 @@ def test_the_datasheet_answers_from_the_record_and_says_what_is_not_known(store,
         record.key,
         record.provenance["source_digest"],
         f"torch {record.provenance['versions']['torch']}",
-        "None: each carries a fixed pattern",
+        "None: each image has a fixed pattern",
         *(f"## {section}" for section in ("Motivation", "Composition", "Collection", "Uses", "Distribution")),
     ):
         assert told in text, told

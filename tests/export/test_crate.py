@@ -130,7 +130,7 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_left(store, workflow, tm
     with pytest.raises(ConfigError, match=r"there is no sweep file .*; name it with --workflow"):
         write_crate(sweep, tmp_path / "out", tmp_path / "no.py")
     (tmp_path / "there").mkdir()
-    with pytest.raises(ConfigError, match="there is something at"):
+    with pytest.raises(ConfigError, match="already exists; export to a new folder"):
         write_crate(sweep, tmp_path / "there", workflow)
     nothing = made_up(tmp_path / "nothing", [], [FAILING])
     with pytest.raises(ConfigError, match="no stage of the sweep made_up is done"):

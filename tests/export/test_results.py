@@ -67,7 +67,7 @@ def test_one_file_a_table_in_a_new_folder(write, ending, tmp_path) -> None:
     sweep = find_sweep(made_up(tmp_path / "store", values({("d", 1.0): THREE})), "made_up")
     assert write(sweep, tmp_path / "out") == f"toys.{ending}"
     assert [file.name for file in (tmp_path / "out").iterdir()] == [f"toys.{ending}"]
-    with pytest.raises(ConfigError, match="there is something at"):
+    with pytest.raises(ConfigError, match="already exists; export to a new folder"):
         write(sweep, tmp_path / "out")
 
 

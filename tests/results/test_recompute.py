@@ -106,12 +106,12 @@ LIES = {
     "norm": (lie_about("norm", lambda x: x * 0.9), "norm differs"),
     "distance": (lie_about("distance", lambda x: x + 0.1), "distance differs"),
     "loss": (lie_about("loss", lambda x: x + 0.5), "loss differs"),
-    "label": (lie_about("label", lambda x: (x + 1) % 10), "1 labels t are not what the seed"),
+    "label": (lie_about("label", lambda x: (x + 1) % 10), "1 labels t differ from those drawn with the seed"),
     "true label": (lie_about("true_label", lambda x: (x + 1) % 10), "true labels differ"),
     "index": (lie_about("index", lambda x: x + 1), "not those of the dataset"),
     "moved": (lie_about("moved", lambda x: ~x), "moved differs"),
     "seed": (lie_about("seed", lambda x: x + 1), "1 rows have another seed than 1"),
-    "start": (lie_about("start", lambda x: x + 1), "1 starts are not what the seed 1 draws"),
+    "start": (lie_about("start", lambda x: x + 1), "1 starts differ from those drawn with the seed 1"),
     "metrics": (lie_about("prediction", lambda x: (x + 1) % 10), "the record says that fooling_rate_crafted is"),
     "a loss that is no number": (lie_about("loss", lambda x: x * torch.nan), "loss differs by up to inf"),
 }
@@ -164,13 +164,13 @@ def test_one_damaged_set_does_not_hide_another_that_lies(other, monkeypatch, cap
         cli.nrf_main()
     assert ended.value.code == 1
     said = capsys.readouterr()
-    assert f"{len(SETS)} constructed sets computed again, 2 wrong" in said.out
+    assert f"{len(SETS)} constructed sets recomputed, 2 wrong" in said.out
     assert D_DET.key[:12] in said.err
     assert control.key[:12] in said.err
 
 
 def test_a_dataset_whose_files_are_unknown_is_asked_for(store):
-    with pytest.raises(ConfigError, match=r"the files of dataset digits .* are needed; say where they are"):
+    with pytest.raises(ConfigError, match=r"the files of dataset digits .* are needed; give their path"):
         recompute(store, store.artifact(D_DET).record, {})
 
 
@@ -180,5 +180,5 @@ def test_the_command_says_what_was_computed_again(store, monkeypatch, capsys):
         cli.nrf_main()
     assert ended.value.code == 0
     out = capsys.readouterr().out
-    assert out.count("rows computed again") == len(SETS)
-    assert f"{len(SETS)} constructed sets computed again, 0 wrong" in out
+    assert out.count("rows recomputed") == len(SETS)
+    assert f"{len(SETS)} constructed sets recomputed, 0 wrong" in out
