@@ -1,7 +1,7 @@
-"""Where the time of a sweep went: by kind of stage, over time, and along the chain that no machine could shorten.
+"""Time that a sweep took: by kind of stage, over time, and along the chain that more machines cannot shorten.
 
-All from `stages.parquet`, whose rows tell how long each stage took on its slot, when it began, and from which other
-stages it was made. Stages that were in the store before a run began are counted with the time they took then.
+All from `stages.parquet`, whose rows have the time of each stage on its slot, its start, and the stages that it was
+made from. Stages that were in the store before a run began are counted with the time they took then.
 """
 
 import textwrap
@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from style import BLUE, COLOURS, ORANGE, blank, footnote, nothing, outside_legend, quiet
 
 CLOCK = 1.0
-"""Seconds to which the begin of a stage is known."""
+"""Precision of the start of a stage in seconds."""
 
 EMPTY = "There are no stages to draw; see above which command makes the table."
 
 
 def by_kind(stages: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a kind of stage, costliest first: `stages`, `seconds` of work, its `share`, and the `longest`."""
+    """Return one row per kind of stage, costliest first: `stages`, `seconds` of work, their `share`, the `longest`."""
     done = stages[stages["state"] == "done"]
     found = done.groupby("stage")["seconds"].agg(stages="count", seconds="sum", longest="max").reset_index()
     found["share"] = found["seconds"] / found["seconds"].sum()
@@ -27,9 +27,9 @@ def by_kind(stages: pd.DataFrame) -> pd.DataFrame:
 
 
 def critical_path(stages: pd.DataFrame) -> pd.DataFrame:
-    """Return the chain of stages, each made from the one before, that takes longest, shards one after the other.
+    """Return the longest chain of stages, each made from the one before, with shards one after the other.
 
-    Rows are those of `stages`, in the order of work, with `ends`, the seconds from the chain's start to its end.
+    Rows are those of `stages`, in the order of work, with `ends`, the seconds from the start of the chain to its end.
     """
     done = stages[stages["state"] == "done"].set_index("key")
     seconds = dict(zip(stages["key"], stages["seconds"], strict=True))
@@ -69,7 +69,7 @@ def costs(kinds: pd.DataFrame, *, title: str, note: str) -> Figure:
 
 
 def timeline(stages: pd.DataFrame, *, title: str, note: str) -> Figure:
-    """Draw when each stage ran, in as few lanes as hold them; a colour a kind, the costliest kinds named."""
+    """Draw when each stage ran, in as few lanes as possible, one colour per kind; the costliest kinds are named."""
     done = stages[stages["state"] == "done"].copy()
     if done.empty:
         return nothing(EMPTY)
@@ -94,7 +94,7 @@ def timeline(stages: pd.DataFrame, *, title: str, note: str) -> Figure:
 
 
 def lanes(begins: list[float], seconds: list[float]) -> list[int]:
-    """Return for each stage, in the order of their begins, the lane that has been free for longest, or a new one."""
+    """Return for each stage, in the order of their starts, the lane that has been free for longest, or a new one."""
     free: list[float] = []
     found = []
     for begin, took in zip(begins, seconds, strict=True):

@@ -38,21 +38,21 @@ from style import (
 Array = npt.NDArray[np.float64]
 
 LABEL_WIDTH = 44
-"""Characters of a label's line."""
+"""Maximum number of characters in a line of a label."""
 
 HATCHES = ("", "//", "..")
-"""Of bars: the next one where all colours are used up."""
+"""Hatches of bars: the next one is used after all colours."""
 
 NAME_OFFSET = (-6.0, 2.0)
-"""From a published point of Figure 3 to the end of its name, in points."""
+"""Offset from a published point of Figure 3 to the end of its name, in points."""
 
 EMPTY = "There are no rows to draw; see above which command makes the table."
 
 
 def dots(table: pd.DataFrame, *, title: str, xlabel: str, note: str, chance: float | None = None) -> Figure:
-    """Draw one line a `label`: `mean`, an interval from `low` to `high`, and `paper` where there is one.
+    """Draw one line per `label`: `mean`, an interval from `low` to `high`, and `paper` if there is one.
 
-    Rows of the same label and another `series` stand one under the other in colours of their own. `chance` is marked by
+    Rows of the same label and different `series` are drawn below each other in different colours. `chance` is marked by
     a dashed line.
     """
     if table.empty:
@@ -79,7 +79,7 @@ def dots(table: pd.DataFrame, *, title: str, xlabel: str, note: str, chance: flo
 
 
 def bars(table: pd.DataFrame, *, title: str, ylabel: str, note: str) -> Figure:
-    """Draw Figure 2: one group a `label`, one bar a `series`, with intervals and published numbers."""
+    """Draw Figure 2: one group per `label`, one bar per `series`, with intervals and published numbers."""
     if table.empty:
         return nothing(EMPTY)
     labels, kinds = list(dict.fromkeys(table["label"])), list(dict.fromkeys(table["series"]))
@@ -102,9 +102,9 @@ def bars(table: pd.DataFrame, *, title: str, ylabel: str, note: str) -> Figure:
 
 
 def differences(table: pd.DataFrame, *, title: str, note: str) -> Figure:
-    """Draw what each set teaches beyond its control: t interval thin, bootstrap thick, filled where it is shown.
+    """Draw what students learn from each set beyond its control: t interval thin, bootstrap thick, filled if shown.
 
-    What had no partner at all has no difference to draw; `conclusions.of_contrasts` names it.
+    A set without any partner has no difference to draw; `conclusions.of_contrasts` names it.
     """
     table = table.dropna(subset="difference")
     if table.empty:
@@ -128,18 +128,18 @@ def differences(table: pd.DataFrame, *, title: str, note: str) -> Figure:
 def learning_and_transfer(
     points: pd.DataFrame, correlations: pd.DataFrame, *, published: pd.DataFrame, title: str, note: str
 ) -> Figure:
-    """Draw Figure 3 or 13: what architectures learn of D_det against how often they are fooled.
+    """Draw Figure 3 or 13: what architectures learn from D_det against how often they are fooled.
 
-    `points` are rows of `nrf_ray.tables.contrasts.learnt_and_fooled` of one set and one attack, `correlations` those of
-    `figure_3` for the same tables: r is what stands there, and where nothing does there is no line either. `published`
-    has the paper's `arch`, `learnt` and `fooled`. Raises ValueError where points are of several sets or attacks.
+    `points` are rows of `nrf_ray.tables.contrasts.learnt_and_fooled` of one set and one attack. `correlations` are rows
+    of `figure_3` for the same tables: r comes from there, and without a row for the set no line is drawn. `published`
+    has the paper's `arch`, `learnt` and `fooled`. Raises ValueError if points are of several sets or attacks.
     """
     points = points.dropna(subset=["learnt", "fooled"])
     if points.empty:
         return nothing(EMPTY)
     of, *others = (points["d_det"] + ", " + points["attack"]).unique()
     if others:
-        raise ValueError(f"no line goes through the points of {'; '.join([of, *others])} together: draw one at a time")
+        raise ValueError(f"no line fits the points of {'; '.join([of, *others])} together: draw one of them at a time")
     figure, (ax,) = blank(6.5, 5.2)
     title += f": d_det {of}"
     same = (correlations["d_det"] == points["d_det"].iloc[0]) & (correlations["attack"] == points["attack"].iloc[0])
@@ -178,7 +178,7 @@ def spread_of_seeds(table: pd.DataFrame, *, title: str, note: str) -> Figure:
     y = np.arange(len(table))
     for offset, column, colour, label in (
         (-0.2, "seed_std", BLUE, "between seeds"),
-        (0.2, "test_std", ORANGE, "test images drawn anew (binomial)"),
+        (0.2, "test_std", ORANGE, "test images resampled (binomial)"),
     ):
         ax.barh(y + offset, table[column], 0.36, color=colour, label=label)
     ax.set_yticks(y, list(table["label"]))
@@ -189,7 +189,7 @@ def spread_of_seeds(table: pd.DataFrame, *, title: str, note: str) -> Figure:
 
 
 def stacked(table: pd.DataFrame, parts: Mapping[str, str], *, title: str, xlabel: str, note: str) -> Figure:
-    """Draw one bar a `label`, stacked of the shares in the columns `parts`, which are called as it says."""
+    """Draw one bar per `label`, stacked from the shares in the columns of `parts`, which has their names in words."""
     if table.empty:
         return nothing(EMPTY)
     figure, (ax,) = blank(8, 1.6 + 0.36 * len(table))
@@ -206,7 +206,7 @@ def stacked(table: pd.DataFrame, parts: Mapping[str, str], *, title: str, xlabel
 
 
 def recipes(table: pd.DataFrame, *, title: str, note: str) -> Figure:
-    """Draw what each recipe is worth on the test set, one line a constructed set, and which one each rule chooses."""
+    """Draw the test accuracy of each recipe, one line per constructed set, and which recipe each rule chooses."""
     if table.empty:
         return nothing(EMPTY)
     groups = list(table.groupby(["construction", "norm", "epsilon", "student_arch"]))
@@ -226,7 +226,7 @@ def recipes(table: pd.DataFrame, *, title: str, note: str) -> Figure:
 
 
 def statement_margins(theory: pd.DataFrame, *, title: str, note: str) -> Figure:
-    """Draw the error of every statement of the theory on every instance against its tolerance, on log axes.
+    """Draw the error of every statement of the theory on every instance against its tolerance, on a log axis.
 
     Statements without a tolerance (>= and >) are drawn at the error of rounding or above.
     """
@@ -253,7 +253,7 @@ def statement_margins(theory: pd.DataFrame, *, title: str, note: str) -> Figure:
 
 
 def robust_gaussians(theory: pd.DataFrame, *, title: str, note: str) -> Figure:
-    """Draw what Figure 4 shows in numbers: the condition number of Sigma_r and the boundary's slope at each radius."""
+    """Draw Figure 4 in numbers: the condition number of Sigma_r and the boundary's slope at each radius."""
     curves = {name: figure_4_curve(theory, name) for name in ("condition", "boundary")}
     if any(curve.empty for curve in curves.values()):
         return nothing(EMPTY)
@@ -280,7 +280,7 @@ def figure_4_curve(theory: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _arms(rows: pd.DataFrame, of: str = "") -> Array:
-    """Return the lengths of the arms of intervals, [2, n], cut at 0 and 1; 0 where there is no interval."""
+    """Return the lengths of the arms of intervals, [2, n], cut at 0 and 1; 0 if there is no interval."""
     names = (of, f"{of}_low", f"{of}_high") if of else ("mean", "low", "high")
     middle, low, high = (rows[name].to_numpy(float) for name in names)
     arms = np.stack([middle - np.clip(low, 0, 1), np.clip(high, 0, 1) - middle])
@@ -289,9 +289,9 @@ def _arms(rows: pd.DataFrame, of: str = "") -> Array:
 
 
 def _name_apart(figure: Figure, ax: Axes, published: pd.DataFrame) -> None:
-    """Write the names of published points on their left, each raised above those below that it would hide.
+    """Write the names of published points on their left, each raised above names below that it would hide.
 
-    What hides what is known once all else of the figure has its place, and names move nothing.
+    Overlaps are known only after the layout of the rest of the figure, which the names do not change.
     """
     figure.draw_without_rendering()
     points_a_pixel = 72 / figure.dpi

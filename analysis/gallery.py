@@ -1,7 +1,7 @@
-"""Constructed sets to look at: the same originals in every set, what was changed made visible, one row a class.
+"""Galleries of constructed sets: the same originals in every set, with the changes made visible, one row per class.
 
-Images come from the sets' own parquet files, originals from the dataset. A perturbation is shown on grey, all of one
-figure magnified by the same factor, which the figure states.
+Images come from the sets' own parquet files, originals from the dataset. Perturbations are shown on grey; all those of
+one figure are magnified by the same factor, which the figure states.
 """
 
 import json
@@ -31,39 +31,39 @@ from style import COLOURS, blank, footnote, nothing, outside_legend, quiet
 EMPTY = "There is no constructed set to show; see above which command makes one."
 
 Images = npt.NDArray[np.float32]
-"""[n, c, h, w] in [0, 1]."""
+"""Images, [n, c, h, w] in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picked:
-    """Some rows of one constructed set."""
+    """Rows picked from one constructed set."""
 
     construction: str
     """Its name."""
     title: str
-    """What the set is called."""
+    """Title of the set."""
     images: Images
-    """As stored."""
+    """Images as stored."""
     labels: list[int]
-    """The labels that they bear."""
+    """Labels of the images in the set."""
     starts: list[int]
-    """Number of the image that each started from; -1 for noise."""
+    """Index of the image that each started from; -1 for noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """The same images in several sets; no sets where nothing can be shown."""
+    """The same images in several sets; without sets if nothing can be shown."""
 
     dataset: str
-    """What they are of."""
+    """Dataset of the images."""
     indices: list[int]
-    """Their numbers in the training split."""
+    """Indices of the images in the training split."""
     pool: Images
-    """All images of the training split, which matched images start from."""
+    """All images of the training split, from which matched images start."""
     pool_labels: npt.NDArray[np.int64]
-    """Their labels."""
+    """Labels of all images of the training split."""
     sets: list[Picked]
-    """Their rows in each set."""
+    """Rows of the images in each set."""
 
     @property
     def images(self) -> Images:
@@ -87,7 +87,7 @@ def one_each(datasets: pd.DataFrame, constructions: Sequence[str]) -> pd.DataFra
 def same_images(store: Store, made: pd.DataFrame, classes: int = 10) -> Shown:
     """Return the first image of each of the first `classes` classes as it is in every set of `made` (`one_each`).
 
-    Raises ValueError where `made` is of several datasets: images of the same number would have nothing in common.
+    Raises ValueError if `made` is of several datasets: images with the same index would have nothing in common.
     """
     nothing_there = np.zeros((0, 1, 1, 1), np.float32)
     empty = Shown(dataset="", indices=[], pool=nothing_there, pool_labels=np.zeros(0, np.int64), sets=[])
@@ -99,7 +99,7 @@ def same_images(store: Store, made: pd.DataFrame, classes: int = 10) -> Shown:
     try:
         split = train_split(dataset_named(dataset).ref)
     except NrfError as error:
-        print(f"The originals of {dataset} are not here, so nothing can be shown beside them: {error}")
+        print(f"The originals of {dataset} are not on this machine, so nothing can be shown beside them: {error}")
         return empty
     labels = split.labels.numpy().astype(np.int64)
     indices = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:classes]]
@@ -114,7 +114,7 @@ def same_images(store: Store, made: pd.DataFrame, classes: int = 10) -> Shown:
 
 
 def pick(store: Store, made: Mapping[Hashable, Any], indices: Sequence[int]) -> Picked | None:
-    """Return the rows `indices` of the set that a row of `datasets` is about; None where its files are gone."""
+    """Return the rows `indices` of the set that a row of `datasets` is about; None if its files are gone."""
     place = Place("construct", made["key"])
     record = store.peek(place)
     if record is None:
@@ -139,13 +139,13 @@ def pick(store: Store, made: Mapping[Hashable, Any], indices: Sequence[int]) -> 
 
 
 def sets_side_by_side(shown: Shown, *, title: str, note: str) -> Figure:
-    """Draw originals with their labels, and beside each its row of every set with the label that it bears there."""
+    """Draw originals with their labels, and beside each its image in every set with its label there."""
     columns = [("original", shown.images, shown.labels), *((s.title, s.images, s.labels) for s in shown.sets)]
     return _columns(columns, title, note) if shown.sets else nothing(EMPTY)
 
 
 def perturbations(shown: Shown, *, title: str, note: str) -> Figure:
-    """Draw what attacks and patterns added to each original, magnified alike so that the largest change just fits."""
+    """Draw what attacks and patterns added to each original, magnified so that the largest change just fits."""
     sets = [made for made in shown.sets if made.construction not in MATCHED]
     if not sets:
         return nothing(EMPTY)
@@ -172,7 +172,7 @@ def matched_from(shown: Shown, *, title: str, note: str) -> Figure:
 
 
 def norms(datasets: pd.DataFrame, *, title: str, note: str) -> Figure:
-    """Draw the sizes of the stored perturbations of each attacked set as a histogram, first seed of each."""
+    """Draw a histogram of the norms of the stored perturbations of each set that is not matched, first seed of each."""
     made = one_each(datasets, [name for name in CONSTRUCTIONS if name not in MATCHED])
     if made.empty:
         return nothing(EMPTY)
@@ -193,12 +193,12 @@ def norms(datasets: pd.DataFrame, *, title: str, note: str) -> Figure:
 
 
 def note(shown: Shown) -> str:
-    """Return the footnote of a gallery: which images these are, and what stands under them."""
-    return f"{shown.dataset}: the first training image of each class. Under each image, the label that it bears."
+    """Return the footnote of a gallery: which images these are, and what is written under them."""
+    return f"{shown.dataset}: the first training image of each class. Under each image: its label."
 
 
 def magnification(changes: Sequence[Images]) -> float:
-    """Return the factor by which changes fit into 0.5 around grey; 1 where nothing changed."""
+    """Return the factor at which changes just fit into 0.5 around grey; 1 if nothing changed."""
     largest = max(float(np.abs(change).max()) for change in changes)
     return 0.5 / largest if largest > 0 else 1.0
 

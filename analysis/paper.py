@@ -1,9 +1,9 @@
-"""The paper's numbers and those of its independent re-runs, each with its source, to stand beside ours.
+"""Numbers of the paper and of its independent re-runs, each with its source, for comparison with ours.
 
-Every number belongs to a setting: data, architecture, what a model was trained on within which ball, and what was
-measured. Ours stand beside those of the same kind of training set, norm and measurement; data, networks and radius may
-be others, so the setting is named beside each number. The comparison is of patterns, and a band of re-runs says how far
-one setting alone moves a number. Values are shares.
+Every number belongs to a setting: data, architecture, the training set and its ball, and what was measured. Our numbers
+are compared with those of the same kind of training set, norm and measurement. Data, networks and radius may differ, so
+the setting is named beside each number. The comparison is of patterns, and the band of the re-runs shows how much a
+number varies within one setting. Values are shares.
 
 Sources: Ilyas et al. 2019, arXiv:1905.02175v4 ("Figure": read off the vector graphics, good to .001); the public
 re-runs of phibenz (adversarial_ml.research), ndb796 (Pytorch-Adversarial-Training-CIFAR) and K. Jordan
@@ -22,16 +22,16 @@ from nrf_ray.tables import contrasts
 ILYAS = "Ilyas et al. 2019"
 CIFAR, IMAGENET = "CIFAR-10", "Restricted ImageNet"
 PRESET = {CIFAR: "preset cifar10", IMAGENET: "preset restricted-imagenet"}
-"""Our preset with the settings of the paper, by its data."""
+"""Our preset with the settings of the paper, by dataset of the paper."""
 RADIUS = {CIFAR: 0.5, IMAGENET: 3.0}
-"""The l2 radius that the paper attacks and trains adversarially within, by its data."""
+"""Radius (l2) of the paper's attacks and adversarial training, by dataset of the paper."""
 KIND = ["construction", "start", "source_training", "training"]
-"""What makes two training sets of one kind, whatever the data."""
+"""Columns in which two training sets of one kind agree, whatever the data."""
 MEASURE = ["measure", "attack_norm", "attack_epsilon", "tested_on"]
-"""What makes two measurements the same; the attack is null where there is none."""
+"""Columns in which two measurements of the same quantity agree; the attack is null if there is none."""
 
 COLUMNS = ["who", "source", "data", "arch", *KIND, "norm", "epsilon", *MEASURE, "value"]
-"""`norm` and `epsilon` are of the set, or of the adversary that the model or its source was trained against."""
+"""Columns; `norm` and `epsilon` are of the set, or of the adversary in the training of the model or its source."""
 
 
 def _ilyas() -> Iterator[dict[str, object]]:
@@ -80,7 +80,7 @@ def _ilyas() -> Iterator[dict[str, object]]:
 
 
 def _reruns() -> Iterator[dict[str, object]]:
-    """Yield what others measured again."""
+    """Yield the numbers of the re-runs."""
     phibenz = {
         "phibenz, released images": ((0.8455, 0.4654, 0.1662), (0.8628, 0.0003, 0.0), 0.6413, 0.4354),
         "phibenz, rebuilt": ((0.8679, 0.4993, 0.1922), (0.8438, 0.0002, 0.0), 0.6775, 0.4203),
@@ -110,7 +110,7 @@ def _reruns() -> Iterator[dict[str, object]]:
 def _number(
     value: float, measure: str = "clean_accuracy", epsilon: float | None = None, /, **setting: str
 ) -> dict[str, object]:
-    """Return one number; what is not said is as in the paper's main experiments."""
+    """Return one number; settings that are not given are those of the paper's main experiments."""
     matched = setting["construction"] in ("d_robust", "d_nonrobust")
     within_ball = setting["construction"] not in ("d", "d_nonrobust") or setting.get("training") == "adversarial"
     usual: dict[str, object] = {
@@ -134,7 +134,7 @@ def _accuracies(values: Sequence[float], **setting: str) -> Iterator[dict[str, o
 
 
 PUBLISHED = pd.DataFrame([*_ilyas(), *_reruns()], columns=COLUMNS)
-"""Every number that one of our tables has a counterpart of."""
+"""All published numbers that have a counterpart in one of our tables."""
 
 FIGURE_3 = pd.DataFrame(
     [
@@ -149,20 +149,20 @@ FIGURE_3 = pd.DataFrame(
 """Figures 3 and 13: accuracy learnt from D_det, and how often adversarial images of a ResNet-50 transfer."""
 
 FIGURE_3_OF = f"{ILYAS}, {CIFAR}, {PRESET[CIFAR]}, source ResNet-50, {ball_text('l2', RADIUS[CIFAR])}"
-"""Their setting."""
+"""Setting of Figures 3 and 13."""
 
 LEAKAGE = pd.DataFrame([("d_rand", 0.235), ("d_det", 0.0681)], columns=["construction", "value"]).assign(
     who="Goh 2019", source="Distill, response 2", data=CIFAR
 )
-"""Accuracy of a linear classifier that sees ten robust linear features of a set alone."""
+"""Accuracy of a linear classifier whose only inputs are ten robust linear features of a set."""
 
 UNMEASURED = pd.DataFrame(
     [
         ("Wallace 2019", "training images of CIFAR-10 that a 2-epoch model got wrong, with its labels", 0.497),
         ("Wallace 2019", "Fashion-MNIST labelled by an MNIST network, tested on MNIST", 0.9104),
-        ("Nakkiran 2019", "linf images made not to transfer, labelled y + 1: right on (x, y)", 0.025),
-        ("Nakkiran 2019", "the same: right on (x, y + 1)", 0.759),
-        ("Nakkiran 2019", "linf PGD, labelled y + 1: right on (x, y)", 0.237),
+        ("Nakkiran 2019", "linf images made not to transfer, labelled y + 1: accuracy on (x, y)", 0.025),
+        ("Nakkiran 2019", "the same: accuracy on (x, y + 1)", 0.759),
+        ("Nakkiran 2019", "linf PGD, labelled y + 1: accuracy on (x, y)", 0.237),
     ],
     columns=["who", "experiment", "value"],
 )
@@ -170,9 +170,9 @@ UNMEASURED = pd.DataFrame(
 
 
 def figure_3(points: pd.DataFrame, attack: str) -> pd.DataFrame:
-    """Return the paper's `arch`, `learnt` and `fooled` for an `attack` ("untargeted", "targeted") to stand by `points`.
+    """Return the paper's `arch`, `learnt` and `fooled` for an `attack` ("untargeted", "targeted") beside `points`.
 
-    There are none for points (`views.at_largest_radius`) of another norm than the paper's.
+    The table is empty if `points` (`views.at_largest_radius`) have another norm than the paper's.
     """
     comparable = bool((points["norm"] == "l2").all())
     return FIGURE_3[["arch", "learnt", attack]].rename(columns={attack: "fooled"})[: None if comparable else 0]
@@ -182,7 +182,7 @@ def compared(frame: pd.DataFrame, measure: str, data: str = CIFAR) -> pd.DataFra
     """Return a summary of `measure` with a label and the published numbers beside each row.
 
     `frame` is `results` or `extra_tests`, or for "robust_accuracy" `robustness`, of one dataset. The column `series`
-    says what was measured in words, `ours` what the frame is about (`tables.load`).
+    names the measurement in words, the column `ours` what the frame is about (`tables.load`).
     """
     attacked = measure == "robust_accuracy"
     keys = [*contrasts.ATTACKED, "norm", "epsilon"] if attacked else list(contrasts.MODEL)
@@ -195,7 +195,7 @@ def compared(frame: pd.DataFrame, measure: str, data: str = CIFAR) -> pd.DataFra
 
 
 def of_controls() -> pd.DataFrame:
-    """Return what others measured with leakage-only controls."""
+    """Return the published numbers of leakage-only controls."""
     controls = PUBLISHED[PUBLISHED["construction"].str.startswith("leak")]
     return controls[["who", "source", "data", "arch", "construction", "value"]].reset_index(drop=True)
 
@@ -211,10 +211,10 @@ def leaked(ours: pd.DataFrame) -> pd.DataFrame:
 def beside(ours: pd.DataFrame, measure: str, data: str = CIFAR) -> pd.DataFrame:
     """Return `ours`, rows of `contrasts.summarise`, with the paper's number and the re-runs' band beside each.
 
-    `ours` has the columns of `KIND` with `norm`, or where it is about robust accuracy `trained_norm` of the set and
-    `norm` and `epsilon` of the attack. Added are `paper`, `paper_source` and its setting `paper_of`; `reruns`, how many
-    others measured it on the same `data`, `reruns_low`, `reruns_high`, the least and the most of them, and `reruns_of`.
-    Null where nobody published one for a set of that norm.
+    `ours` has the columns of `KIND` and `norm`; for robust accuracy, it has `trained_norm` of the set, and `norm` and
+    `epsilon` of the attack. Added are `paper`, `paper_source` and its setting `paper_of`; `reruns`, the number of
+    re-runs on the same `data`, their minimum `reruns_low`, maximum `reruns_high` and setting `reruns_of`. They are null
+    (`reruns` is 0) if no number is published for a set of that norm.
     """
     rows = [_beside(row, measure, data) for row in ours.to_dict("records")]
     named = ["paper", "paper_source", "paper_of", "reruns_low", "reruns_high", "reruns", "reruns_of"]
@@ -224,7 +224,7 @@ def beside(ours: pd.DataFrame, measure: str, data: str = CIFAR) -> pd.DataFrame:
 
 
 def note(table: pd.DataFrame, about: str, *, examples: str = "images") -> str:
-    """Return the footnote of a compared table: what ours are of, n, the interval, and what the published are of."""
+    """Return the footnote of a compared table: our setting, n, the interval, and settings of the published numbers."""
     if table.empty:
         return ""
     n, seeds = (_several(table[name]) for name in ("n", "seeds"))
@@ -248,15 +248,15 @@ def _several(values: "pd.Series[int]") -> str:
 def _words(row: dict[Hashable, Any], measure: str) -> str:
     match measure:
         case "clean_accuracy":
-            return "right on (x, y)"
+            return "accuracy on (x, y)"
         case "relabelled_accuracy":
-            return "right on (x, y + 1)"
+            return "accuracy on (x, y + 1)"
         case _:
-            return f"right under {row['attack']}, {ball_text(row['norm'], row['epsilon'])}"
+            return f"accuracy under {row['attack']}, {ball_text(row['norm'], row['epsilon'])}"
 
 
 def _beside(row: dict[Hashable, Any], measure: str, data: str) -> dict[str, object]:
-    """Return what was published of the same kind of training set, measured in the same way."""
+    """Return the published numbers of the same kind of training set, measured in the same way."""
     attacked = measure == "robust_accuracy"
     wanted = {
         **{name: row[name] for name in KIND},
@@ -285,7 +285,7 @@ def _beside(row: dict[Hashable, Any], measure: str, data: str) -> dict[str, obje
 
 
 def _setting(numbers: pd.DataFrame, preset: str) -> str:
-    """Return what numbers of one kind are of, as in "CIFAR-10, preset cifar10, ResNet-50, l2 0.5"."""
+    """Return the setting of numbers of one kind, as in "CIFAR-10, preset cifar10, ResNet-50, l2 0.5"."""
     data, norm, epsilon = numbers[["data", "norm", "epsilon"]].iloc[0]
     parts = (data, preset, " and ".join(numbers["arch"].unique()), ball_text(norm, epsilon))
     return ", ".join(part for part in parts if part)

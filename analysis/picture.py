@@ -1,10 +1,10 @@
-"""README's picture: what students learn of each constructed set, beside its control, from a table of results.
+"""README's picture: accuracy of students of each constructed set and of its control, from a table of results.
 
     python analysis/picture.py runs/sweeps/transfer_grid/results.parquet analysis/transfer_grid.svg
 
-One line a training set: mean accuracy on untouched test images over architectures, then over seeds, with the 95% t
-interval over seeds. Written as SVG text, so the same table gives the same bytes. What the picture shows stands in it in
-words too, and is printed: README's alternative text, which tests compare with it.
+One line per training set: mean accuracy on untouched test images over architectures, then over seeds, with the 95% t
+interval over seeds. The picture is SVG text, so the same table gives the same bytes. It contains a description in
+words, which is also printed: README's alternative text, which tests compare with it.
 """
 
 import argparse
@@ -28,15 +28,15 @@ SETS = {
 }
 """Constructions of the picture, and how their labels are drawn."""
 SET, CONTROL, INK = "#0072B2", "#E69F00", "#333333"
-"""Colours that colour-blind people tell apart; the marks differ too."""
+"""Colours that colour-blind people can distinguish; the marks differ too."""
 LEFT, WIDTH, ROW, TOP = 270, 430, 24, 64
-"""Pixels: names, the scale from 0 to 1, one line, the heading."""
+"""Pixels: width of the names and of the scale from 0 to 1, height of one line and of the heading."""
 
 
 def lines(results: pd.DataFrame) -> list[tuple[str, bool, Interval]]:
     """Return name, whether it is a control, and accuracy of each line of the picture, from the top.
 
-    Raises ConfigError where rows differ in more than their sets, radii, architectures and seeds.
+    Raises ConfigError if rows differ in more than their sets, radii, architectures and seeds.
     """
     for column in ("dataset", "norm", "storage", "mode"):
         if len(found := sorted(results[column].dropna().unique())) > 1:
@@ -55,7 +55,7 @@ def lines(results: pd.DataFrame) -> list[tuple[str, bool, Interval]]:
 
 
 def told(shown: Sequence[tuple[str, bool, Interval]]) -> str:
-    """Return in words what `lines` show, for those who cannot see them: means alone, as they stand there, by radius."""
+    """Return what `lines` show in words, for screen readers: only the means, as printed in the picture, by radius."""
     means: dict[str, list[str]] = {}
     for name, _, accuracy in shown:
         named, _, radius = name.partition(", eps ")

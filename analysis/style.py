@@ -1,4 +1,4 @@
-"""How figures look: colours that colour-blind people tell apart, quiet axes, a footnote that says n and interval."""
+"""Style of figures: colours that colour-blind people can distinguish, plain axes, a footnote with n and interval."""
 
 import textwrap
 from typing import Any
@@ -14,31 +14,31 @@ COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 INCH_A_CHARACTER = 0.062
-"""Width of a character of a footnote."""
+"""Width of a character of a footnote in inches."""
 
 
 def blank(width: float, height: float, *, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many inches and its axes, row by row; no window and no global state."""
+    """Return a figure of `width` x `height` inches and its axes, row by row, without a window or global state."""
     figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(np.ravel(axes))
 
 
 def quiet(ax: Axes, *, grid: str) -> None:
-    """Leave the axes that are read and a pale grid along `grid` ("x", "y" or "both")."""
+    """Remove the top and right border, and draw a pale grid along `grid` ("x", "y" or "both")."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis=grid, color="#dddddd", linewidth=0.8)  # type: ignore[arg-type]
     ax.set_axisbelow(True)
 
 
 def shares(ax: Axes, axis: str, label: str) -> None:
-    """Scale an axis to shares from 0 to 1 with a little room, and name it."""
+    """Scale an axis to shares from 0 to 1 with a small margin, and label it."""
     getattr(ax, f"set_{axis}lim")(-0.02, 1.02)
     getattr(ax, f"set_{axis}label")(label)
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """Write under a figure what its numbers are: n, intervals, sources."""
+    """Write an explanation of the numbers under a figure: n, intervals, sources."""
     width = int(figure.get_figwidth() / INCH_A_CHARACTER)
     figure.supxlabel("\n".join(textwrap.wrap(text, width)), x=0.01, ha="left", fontsize=8, color="#444444")
 

@@ -1,9 +1,9 @@
-"""The tables of a store for the notebooks: with what they are, or with a message that says which command makes them.
+"""Tables of a store for the notebooks: with what they are about, or with the command that makes them.
 
-The store is the environment variable NRF_STORE (a folder or a URI), by default `runs` beside the folder `analysis`,
-where sweeps that are started from there keep theirs. Of several datasets in a table, NRF_DATASET chooses one, by
-default the first. A table that is not there is empty with its columns, so that a notebook runs to its end and says what
-is missing.
+The store is given by the environment variable NRF_STORE (a folder or a URI). Its default is `runs` beside the folder
+`analysis`, the default store of sweeps that are started from there. If a table has several datasets, NRF_DATASET
+chooses one; the default is the first by name. A missing table is empty but has its columns, so that a notebook runs to
+its end and says what is missing.
 """
 
 import os
@@ -35,15 +35,15 @@ def store_uri() -> str:
 
 
 def store() -> Store:
-    """Return the store that the notebooks read; one that does not exist is empty."""
+    """Return the store that the notebooks read; if it does not exist, it is empty."""
     return Store.open(store_uri(), create=False)
 
 
 def load(sweep: str, table: str, *, one_dataset: bool = True) -> pd.DataFrame:
-    """Return a table of a sweep, of one dataset or of all, and print what it is; empty where it is not in the store.
+    """Return a table of a sweep, of one dataset or of all, and print what it is; empty if it is not in the store.
 
-    `attrs` of the frame has `about`, a few words for captions, and `columns`, from the names of columns to their
-    descriptions with units, as they stand in the file.
+    `attrs` of the frame has `about`, a few words for captions, and `columns`, which maps the names of columns to their
+    descriptions and units in the file.
     """
     try:
         found = read_table(store().blobs, f"sweeps/{sweep}/{table}.parquet")
@@ -51,7 +51,7 @@ def load(sweep: str, table: str, *, one_dataset: bool = True) -> pd.DataFrame:
         return _missing(sweep, table, str(error))
     declared = table_named(table)
     if lacking := [name for name in (declared.column_names() if declared else ()) if name not in found.column_names]:
-        return _missing(sweep, table, f"the one there is of another nrf_ray and lacks {', '.join(lacking)}")
+        return _missing(sweep, table, f"the stored table is of another nrf_ray and lacks {', '.join(lacking)}")
     frame: pd.DataFrame = found.to_pandas()
     preset = (found.schema.metadata or {}).get(b"preset", b"").decode()
     named = [f"preset {preset}"] if preset else []
@@ -68,10 +68,10 @@ def load(sweep: str, table: str, *, one_dataset: bool = True) -> pd.DataFrame:
 
 
 def together(*frames: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of loaded tables of one kind as one table, of one dataset, and print which others are left out.
+    """Return the rows of loaded tables of one kind as one table of one dataset, and print which others are left out.
 
-    Sweeps into one store may be of different data, and then each table was loaded with its own. The one kept is chosen
-    as by `load`. The table is about what those with rows of it are about.
+    Sweeps in one store may be of different datasets, and then each table was loaded with its own. The dataset is chosen
+    as in `load`. The new table is about what the tables with rows of this dataset are about.
     """
     datasets = {name for frame in frames if "dataset" in frame for name in frame["dataset"].unique()}
     kept = list(frames)
@@ -86,9 +86,9 @@ def together(*frames: pd.DataFrame) -> pd.DataFrame:
 
 
 def picture(sweep: str, name: str) -> "HTML | None":
-    """Return a picture that a sweep put beside its tables, to be shown; print what is missing where it is not there.
+    """Return a picture that a sweep stored beside its tables, to be shown; if it is missing, print how to make it.
 
-    It is an image with its title as alternative text: SVG put into the page itself would share its ids with others.
+    It is an image with its title as alternative text: the ids of SVG in the page itself could clash with others.
     """
     from IPython.display import HTML
 
@@ -100,7 +100,7 @@ def picture(sweep: str, name: str) -> "HTML | None":
 
 
 def dictionary(frame: pd.DataFrame, *names: str) -> str:
-    """Return in Markdown what columns of a loaded table mean, with their units; all of them where none is named."""
+    """Return in Markdown what columns of a loaded table mean, with their units; all columns if none is named."""
     known: dict[str, dict[str, str]] = frame.attrs["columns"]
     lines = []
     for name in names or known:
@@ -110,7 +110,7 @@ def dictionary(frame: pd.DataFrame, *names: str) -> str:
 
 
 def about(*frames: pd.DataFrame) -> str:
-    """Return in a few words what loaded tables are of: preset and data, or that there is nothing."""
+    """Return in a few words what loaded tables are about: preset and data, or that there is no table."""
     found = dict.fromkeys(frame.attrs["about"] for frame in frames if frame.attrs["about"])
     return "; ".join(found) or "no table here"
 
@@ -124,10 +124,10 @@ def labelled(table: pd.DataFrame, ball: Sequence[str] = ("norm", "epsilon")) -> 
 
 
 def readable(table: pd.DataFrame, *names: str) -> pd.DataFrame:
-    """Return rows of `contrasts.summarise` as people read them: shares with three digits, intervals beside them.
+    """Return rows of `contrasts.summarise` as text for display: shares with three digits, intervals beside them.
 
-    `names` are the columns kept as they are; those of `paper.compared` follow where the table has them, with preset
-    and data of ours and of what is published.
+    `names` are the columns kept as they are. Columns of `paper.compared` follow if the table has them, with preset and
+    data of our numbers and of the published ones.
     """
     rows = [_readable(row) for row in table.to_dict("records")]
     kept = table[list(names)].reset_index(drop=True).astype(object)
@@ -155,7 +155,7 @@ def _with_interval(estimate: float, low: float, high: float) -> str:
 
 
 def _missing(sweep: str, table: str, why: str) -> pd.DataFrame:
-    """Say how the table comes about, and return it empty."""
+    """Print how to make the table, and return it empty."""
     print(f"There is no table {sweep}/{table}: {why}.")
     print(f"Run: {_command(sweep, table)}")
     declared = table_named(table)
@@ -168,7 +168,7 @@ def _missing(sweep: str, table: str, why: str) -> pd.DataFrame:
 
 
 def _command(sweep: str, table: str = "") -> str:
-    """Return the command that makes a table; extra test sets that are not in their default places are named in it."""
+    """Return the command that makes a table; for the table of extra test sets, it has the flag for their path."""
     command = f"python sweeps/{sweep}.py --store {shlex.quote(store_uri())}"
     return f"{command} --extra-test cifar10.1:PATH" if table == EXTRA.name else command
 
@@ -181,7 +181,7 @@ def _chosen(datasets: list[str]) -> tuple[str, list[str]]:
 
 
 def _columns(schema: pa.Schema) -> dict[str, dict[str, str]]:
-    """Return description and unit of every column, as they stand in a file."""
+    """Return description and unit of every column, from the schema of a file."""
     texts = {
         field.name: {key.decode(): value.decode() for key, value in (field.metadata or {}).items()} for field in schema
     }

@@ -1,8 +1,8 @@
-"""Constructed texts to read: original and constructed side by side, the words that differ marked and named.
+"""Constructed texts for display: original and constructed side by side, the words that differ marked and listed.
 
-Rows are read and chosen as on the report's page: changed ones first, of as many classes as there are. What is shown is
-the page's own HTML, which needs no style to be read: struck out is what went, underlined what came. Of vectors it is
-the nearest words, which the sweep wrote down for its page; finding them takes the dataset.
+Rows are read and chosen as for the report: changed rows first, of as many classes as possible. The output is the
+report's own HTML, which is readable without its style sheet: removed words are struck out, new words are underlined.
+For vectors, the nearest words are shown, which the sweep stored for its report; finding them takes the dataset.
 """
 
 from collections.abc import Hashable, Mapping
@@ -27,7 +27,7 @@ EMPTY = "There is no set of texts to show; see above which command makes one."
 
 
 KIND = [name for name in ORIGIN if name != "epsilon"]
-"""What two sets differ in that are both shown."""
+"""Columns in which two sets differ that are both shown."""
 
 
 def one_each(datasets: pd.DataFrame) -> pd.DataFrame:
@@ -36,14 +36,14 @@ def one_each(datasets: pd.DataFrame) -> pd.DataFrame:
 
 
 def side_by_side(store: Store, made: pd.DataFrame) -> HTML:
-    """Return texts of every set of `made` (`one_each`), each beside the one that it was made of."""
+    """Return texts of every set of `made` (`one_each`), each beside its original."""
     found = [_of_set(store, row) for row in made.to_dict("records")]
     shown = [part for part in found if part is not None]
     return HTML(el("div", *(shown or [el("p", EMPTY)])))  # type: ignore[no-untyped-call]
 
 
 def _of_set(store: Store, made: Mapping[Hashable, Any]) -> Html | None:
-    """Return the texts of one set; None, and a line that says why, where they cannot be shown."""
+    """Return the texts of one set; if they cannot be shown, print why and return None."""
     title, key = made["label"], made["key"]
     try:
         shard = first_shard(store, key)
@@ -54,6 +54,6 @@ def _of_set(store: Store, made: Mapping[Hashable, Any]) -> Html | None:
         return reading(written(shard, title=title, key=key))
     kept = [shown for shown in kept_galleries(store, made["sweep"], [key]) if isinstance(shown, Reading)]
     if not kept:
-        print(f"{title} has vectors and no texts, and the words nearest to them are not kept; run its sweep again.")
+        print(f"{title} has vectors, not texts, and the words nearest to them are not stored; run its sweep again.")
         return None
     return reading(replace(kept[0], title=title))

@@ -13,12 +13,12 @@ from nrf_ray.tables import contrasts
 from tables import labelled
 
 VERDICTS_OF_MODELS = {
-    "fooling_rate": "the source says t",
-    "second_seed_says_target": "a second seed says t",
-    "judge_says_label": "the judge says y",
-    "judge_says_target": "the judge says t",
+    "fooling_rate": "the source predicts t",
+    "second_seed_says_target": "a second seed predicts t",
+    "judge_says_label": "the judge predicts y",
+    "judge_says_target": "the judge predicts t",
 }
-"""From a column of `datasets` to what it measures."""
+"""Meaning of columns of `datasets`, by column."""
 
 PARTS_USED = {
     "human_alone": "human part alone",
@@ -26,20 +26,20 @@ PARTS_USED = {
     "follows_human": "contradicted: follows human",
     "follows_noise": "contradicted: follows noise",
 }
-"""From a column of `planted` to what it measures."""
+"""Meaning of columns of `planted`, by column."""
 
 KINDS_OF_UNITS = {"robust": "robust", "useful_non_robust": "useful, not robust", "useless": "useless"}
-"""From a column of `usefulness` to the kind of unit that it counts."""
+"""Kinds of units, by the column of `usefulness` that counts them."""
 
 ENERGIES = {"energy_human": "along human parts", "energy_noise": "along noise parts", "energy_rest": "along neither"}
-"""From a column of `footprint` to where a perturbation goes."""
+"""Parts of a perturbation's energy, by column of `footprint`."""
 
 PLANTED_MODEL = ["modality", "label", "p_human", "p_noise", "noise_norm", "labels", "training"]
-"""Columns that say on what planted set a model was trained, and how."""
+"""Columns that say on which planted set a model was trained, and how."""
 
 
 def shares_of_sets(datasets: pd.DataFrame) -> pd.DataFrame:
-    """Return what models say of each constructed set: one row a set and kind of verdict (`series`)."""
+    """Return what models predict on each constructed set: one row per set and kind of prediction (`series`)."""
     rows = [
         labelled(contrasts.summarise(datasets, ORIGIN, column)).assign(series=words)
         for column, words in VERDICTS_OF_MODELS.items()
@@ -48,9 +48,9 @@ def shares_of_sets(datasets: pd.DataFrame) -> pd.DataFrame:
 
 
 def one_each(datasets: pd.DataFrame, same: Sequence[str]) -> pd.DataFrame:
-    """Return one row of `datasets` for each of those that agree in the columns `same`.
+    """Return one row of `datasets` for each combination of values in the columns `same`.
 
-    It is that of the largest radius, made from images rather than noise, rounded, of the first seed.
+    It is the row of the largest radius, made from images rather than noise, rounded, of the first seed.
     """
     order = ["epsilon", "start", "storage", "seed"]
     ordered = datasets.sort_values(order, ascending=[False, True, False, True], kind="stable")
@@ -58,7 +58,7 @@ def one_each(datasets: pd.DataFrame, same: Sequence[str]) -> pd.DataFrame:
 
 
 def failed_checks(robustness: pd.DataFrame) -> pd.DataFrame:
-    """Return how many models got which verdict on each check of an attack, and what holds where it passes."""
+    """Return the number of models by verdict for each check of an attack, and what holds if the check passes."""
     counts: dict[str, Counter[str]] = {}
     for text in robustness["checks"].dropna():
         for name, verdict in read_checks(text).items():
@@ -68,7 +68,7 @@ def failed_checks(robustness: pd.DataFrame) -> pd.DataFrame:
 
 
 def chance(frame: pd.DataFrame) -> float | None:
-    """Return the accuracy of guessing on a table's dataset; None where its files are not here to tell."""
+    """Return the accuracy of guessing on a table's dataset; None without rows, or if the dataset's files are missing."""
     try:
         return 1 / dataset_named(frame["dataset"].iloc[0]).num_classes if len(frame) else None
     except NrfError:
@@ -76,7 +76,7 @@ def chance(frame: pd.DataFrame) -> float | None:
 
 
 def trust_levels(robustness: pd.DataFrame) -> pd.DataFrame:
-    """Return how many robust accuracies have which level of trust, and what it stands for."""
+    """Return the number of robust accuracies at each trust level, and the meaning of the level."""
     levels: dict[str, str] = {str(level): meaning for level, meaning in LEVELS.items()}
     counts = robustness["trust_level"].value_counts().sort_index()
     rows = [(level, n, levels[str(level)]) for level, n in counts.items()]
@@ -84,10 +84,11 @@ def trust_levels(robustness: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_largest_radius(points: pd.DataFrame, *, targeted: bool) -> list[pd.DataFrame]:
-    """Return the points of Figure 3 (or 13, targeted), a table for each D_det set of the largest radius of its norm.
+    """Return the points of Figure 3 (if targeted, 13), a table for each D_det set of the largest radius of its norm.
 
-    Of each set it is the attack of the largest radius. Radii of two norms are not comparable, and sets of one radius
-    may be stored or trained on in two ways: no two sets are in one table. One table without rows where there is none.
+    For each set, it has the attack of the largest radius. Radii of two norms are not comparable, and sets of one radius
+    may be stored or trained on in two ways, so no two sets are in one table. If there is no set, return one table
+    without rows.
     """
     found = points[points["targeted"].astype(bool) == targeted]
     found = found[found["epsilon"] == found.groupby("norm")["epsilon"].transform("max")]
@@ -96,14 +97,14 @@ def at_largest_radius(points: pd.DataFrame, *, targeted: bool) -> list[pd.DataFr
 
 
 def kinds_of_units(usefulness: pd.DataFrame) -> pd.DataFrame:
-    """Return, for each kind of model, the mean shares of its penultimate units that are robust, useful, useless."""
+    """Return, for each kind of model, the mean shares of its penultimate units that are of each kind."""
     kinds = list(KINDS_OF_UNITS)
     shares = usefulness.assign(**{kind: usefulness[kind] / usefulness["units"] for kind in kinds})
     return labelled(shares.groupby(contrasts.MODEL, dropna=False)[kinds].mean().reset_index())
 
 
 def parts_used(planted: pd.DataFrame) -> pd.DataFrame:
-    """Return what models say by which part (`series`) of sets labelled by one; the phase diagram shows the others."""
+    """Return how often models follow each part (`series`), for sets labelled by one; the phase diagram has the others."""
     one_part = planted[planted["label"] != "both"]
     rows = [
         contrasts.summarise(one_part, PLANTED_MODEL, column).assign(series=words)
@@ -113,7 +114,7 @@ def parts_used(planted: pd.DataFrame) -> pd.DataFrame:
 
 
 def energies(footprint: pd.DataFrame) -> pd.DataFrame:
-    """Return where the perturbations go that attack models of planted sets, mean over seeds, for each radius."""
+    """Return the parts of the energy of perturbations against models of planted sets, mean over seeds, by radius."""
     keys = [*PLANTED_MODEL, "attack", "norm", "epsilon"]
     means = _planted_labels(footprint.groupby(keys)[list(ENERGIES)].mean().reset_index())
     balls = [
@@ -132,7 +133,7 @@ def _planted_labels(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def leaked(leakage: pd.DataFrame) -> pd.DataFrame:
-    """Return what is learnt of each set through each kind of features (`series`), certified in the smallest ball."""
+    """Return the accuracy learnt from each set by kind of features (`series`), certified in the smallest ball."""
     certified = leakage["ball_epsilon"].isna() | (leakage["ball_epsilon"] == leakage["ball_epsilon"].min())
     keys = ["features", "mode", "feature_norm", "feature_epsilon", "meets_spec", *ORIGIN]
     summary = labelled(contrasts.summarise(leakage[certified], keys, "accuracy"))

@@ -1,14 +1,14 @@
-"""Useful and robust: which features do models use, and do robust ones leak into D_rand and D_det?
+"""Useful and robust features: which do models use, and do robust features leak into D_rand and D_det?
 
 Ilyas et al. 2019, section 2; Goh 2019, "Robust Feature Leakage".
 
-For every seed a standard and an adversarially trained model are trained, sets are constructed from them, and students
-are trained on the sets. Every penultimate unit of every model is measured: useful (rho), and robustly useful (gamma) in
-a ball around each test image. Then a linear classifier sees nothing of each set but features meant to be robust: the
-logits of adversarially trained linear classifiers, and the penultimate units of adversarially trained networks. What it
-learns of the untouched test set leaked through them. Linear classifiers are trained in balls up to three times as wide
-as the one in which they are certified; their features are robust where they meet Goh's specification, which the summary
-says.
+For every seed, the sweep trains a standard and an adversarially trained model, constructs sets from them, and trains
+students on the sets. It measures every penultimate unit of every model: how useful it is (rho), and how robustly useful
+(gamma) in a ball around each test image. Then it trains linear classifiers on each set, with features meant to be
+robust as their only inputs: the logits of adversarially trained linear classifiers, and the penultimate units of
+adversarially trained networks. The accuracy of such a classifier on the untouched test set has leaked through these
+features. Linear classifiers are trained in balls up to three times as wide as the ball in which they are certified.
+Their features are robust if they meet Goh's specification; the summary says which do.
 
     python sweeps/feature_usefulness.py                  # digits: three minutes on two CPU cores
     python sweeps/feature_usefulness.py --preset smoke
@@ -38,14 +38,14 @@ from nrf_ray.training.recipes import Recipe
 NAME = "feature_usefulness"
 KNOWN = (*WITH_CONTROL, *MATCHED)
 STEPS = 5
-"""PGD steps that seek the infimum, for every unit anew; ten lower the mean gamma of digits by another .02."""
+"""PGD steps that seek the infimum, separately for every unit; ten lower the mean gamma of digits by another .02."""
 
 WIDER = (1.0, 2.0, 3.0)
-"""Radii of the linear classifiers' training, in units of the radius that is certified."""
+"""Training radii of the linear classifiers, in multiples of the certified radius."""
 
 
 def axes(preset: Preset) -> Axes:
-    """Return the default axes: the first radius of the constructions, and one architecture."""
+    """Return the default axes: all constructions at their first radius, and one architecture."""
     return {"constructions": KNOWN, "archs": preset.nonrobust_archs, "epsilons": preset.epsilons[:1]}
 
 
@@ -54,13 +54,13 @@ def feature_usefulness(grid: Grid) -> Sweep:
     grid.allow_constructions(NAME, KNOWN)
     grid.refuse(
         NAME,
-        storages="its sets are kept as uint8",
-        attacks="it attacks units, by PGD",
+        storages="its sets are stored as uint8",
+        attacks="it attacks units, with PGD",
         extra_tests="nonrobust_features tests on them",
     )
     if not set(grid.norms) <= set(grid.preset.norms):
         raise ConfigError(
-            f"{NAME} measures in balls of the preset's radii, whose norm is {', '.join(grid.preset.norms)}"
+            f"{NAME} measures in balls of the preset's radii, so --norm must be {', '.join(grid.preset.norms)}"
         )
     return over_datasets(NAME, grid, _rows)
 
@@ -82,7 +82,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
             for norm in grid.norms:
                 for radius in preset.radii:
                     threat = ThreatModel(norm=norm, eps=radius)
-                    # What a linear classifier learns of the original data depends on no seed.
+                    # The result of a linear classifier on the original data does not depend on a seed.
                     if made is not None or seed == grid.seeds[0]:
                         for factor in WIDER:
                             wider = replace(threat, eps=factor * radius)
@@ -93,7 +93,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
 
 
 def _sets(grid: Grid, dataset: DatasetInfo, standard: Model, seed: int) -> Iterator[ConstructedSet]:
-    """Yield every constructed set: those of the matched kind once, the others for every norm and radius."""
+    """Yield every constructed set: matched sets once, the others for every norm and radius."""
     preset = grid.preset
     for name in grid.constructions:
         construction = construction_named(name)
@@ -115,7 +115,7 @@ def _recipe(preset: Preset, made: ConstructedSet) -> Recipe:
 
 
 def _robust_at(grid: Grid, dataset: DatasetInfo, threat: ThreatModel, seed: int) -> Model:
-    """Return an adversarially trained model of another radius, its steps in proportion."""
+    """Return an adversarially trained model of another radius, with its step size in proportion."""
     recipe = grid.preset.robust_source
     assert recipe.adversary is not None, "a robust source has an adversary"
     step_size = recipe.adversary.step_size * (threat.eps / recipe.adversary.threat.eps)

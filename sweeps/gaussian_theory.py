@@ -2,12 +2,12 @@
 
 Ilyas et al. 2019, section 4 and appendix E, Figures 4 and 14.
 
-For every dimension, radius and seed a random Gaussian instance is drawn, and every statement is checked on it: the
+For every dimension, radius and seed, the sweep samples a random Gaussian instance and checks every statement on it: the
 closed form of robust maximum likelihood against adversarial gradient descent, Theorem 1 against Monte Carlo, Theorem 3
 against a search. Figure 4 is drawn with the parameters that can be read off it; the paper states none.
 
-Where the printed statement differs from what is proved, the proved one is checked (see nrf_ray.gaussian). Nothing is
-trained on data. Cost: about 80 core-seconds.
+If the printed statement differs from the proved statement, the sweep checks the proved one (see nrf_ray.gaussian). No
+model is trained on data. Cost: about 80 core-seconds.
 
     python sweeps/gaussian_theory.py                                   # every statement, both figures
     python sweeps/gaussian_theory.py --dimension 100 --epsilon 0.25    # other instances
@@ -34,42 +34,44 @@ FIGURE_14 = FigureSpec(mean=(2.0, 0.2), variances=(0.16, 0.0009), radii=(0.0, 0.
 
 
 MAX_DIMENSION = 500
-"""Of a Gaussian instance; its gradient descent takes minutes there."""
+"""Largest dimension of a Gaussian instance; its gradient descent takes minutes there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TheoryGrid:
-    """The axes of a sweep over random Gaussian instances: every combination is one."""
+    """Axes of a sweep over random Gaussian instances: one instance per combination."""
 
     dimensions: tuple[int, ...]
     epsilons: tuple[float, ...]
-    """Below 1, the smallest standard deviation of every instance: there Theorem 2 is proved."""
+    """Radii below 1, the smallest standard deviation of every instance: for them Theorem 2 is proved."""
     seeds: tuple[int, ...]
 
     def __post_init__(self) -> None:
         check_axes(self)
         for dimension in self.dimensions:
             if not 2 <= dimension <= MAX_DIMENSION:
-                raise ConfigError(f"dimension is {dimension}; it must be from 2 to {MAX_DIMENSION}")
+                raise ConfigError(f"--dimension {dimension} is out of range; give 2 to {MAX_DIMENSION}")
         for eps in self.epsilons:
             if not 0 < eps < 1:
-                raise ConfigError(f"eps is {eps:g}; Theorem 2 holds for eps in (0, eps0), and eps0 = 1 in this sweep")
+                raise ConfigError(
+                    f"--epsilon {eps:g}: Theorem 2 holds for eps in (0, eps0), and eps0 = 1 in this sweep"
+                )
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class TheoryOptions(RunOptions):
-    """The flags of a sweep over random Gaussian instances. Lists are by comma."""
+    """Flags of a sweep over random Gaussian instances. Lists are comma-separated."""
 
     dimension: str = "2,5,20,50"
-    """Dimensions d of x."""
+    """Dimensions d of x, from 2 to 500."""
     epsilon: str = "0.1,0.5,0.9"
-    """Radii of the adversary; the smallest standard deviation of the data is 1."""
+    """Radii of the adversary, between 0 and 1, the smallest standard deviation of the data."""
     seeds: str = "0,1,2"
     """Seeds of the instances."""
 
     def grid(self) -> TheoryGrid:
-        """Return the axes, or raise ConfigError with the range that is allowed."""
+        """Return the axes, or raise ConfigError with the allowed range."""
         return TheoryGrid(
             dimensions=axis(self.dimension, lambda text: whole(text, "--dimension"), ()),
             epsilons=axis(self.epsilon, number, ()),

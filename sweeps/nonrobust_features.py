@@ -1,10 +1,10 @@
 """Non-robust features suffice: D_rand, D_det, D_other (Ilyas et al. 2019, section 3.2, Tables 1, 9, 10, D.6, D.7).
 
-For every seed a standard and an adversarially trained source are trained, and training sets are made from each whose
-new labels only its non-robust features predict. Students are tested on the untouched test set, on the same images
-relabelled to y + 1 (Table 10), and on extra test sets where their files are present (D.7: CIFAR-10.1). Beside each set
-stands its leakage-only control, beside d_rand the ablation without the rows that keep their label, and beside d_det a
-control whose clean rows a one-epoch model picked. A robust judge looks at every set.
+For every seed, the sweep trains a standard and an adversarially trained source. From each source it constructs training
+sets whose new labels are predicted only by the source's non-robust features. Students are tested on the untouched test
+set, on the same images relabelled to y + 1 (Table 10), and on extra test sets if their files are present (D.7:
+CIFAR-10.1). Each set has its leakage-only control. In addition, d_rand has an ablation without the images that keep
+their label, and d_det has a control whose clean images a one-epoch model chose. A robust judge is tested on every set.
 
     python sweeps/nonrobust_features.py                  # digits: about seven minutes on two CPU cores
     python sweeps/nonrobust_features.py --preset fashion

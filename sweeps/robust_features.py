@@ -1,10 +1,11 @@
-"""Robust and non-robust features apart: D_R and D_NR (Ilyas et al. 2019, section 3.1, Figure 2, Tables 7 and 8).
+"""Robust and non-robust features separated: D_R and D_NR (Ilyas et al. 2019, section 3.1, Figure 2, Tables 7 and 8).
 
-For every seed a standard and an adversarially trained source are trained. Every training image is matched in the
-penultimate layer of each, started from another image or from noise: what the robust source sees is kept in d_robust,
-what the standard one sees in d_nonrobust, and nothing else is. Students trained on these in the standard way should be
-right on the untouched test set either way, and robust only on d_robust. Table 8: the first student of d_robust is also
-attacked on its own training images and on test images that were matched in the same way.
+For every seed, the sweep trains a standard and an adversarially trained source. Every training image is matched in the
+penultimate layer of each source, starting from another image or from noise: d_robust has the features that the robust
+source uses and nothing else, d_nonrobust has those that the standard source uses and nothing else. Students trained on
+either set in the standard way should be accurate on the untouched test set, but robust only after d_robust. Table 8:
+the first student of d_robust is also attacked on its own training images and on test images that were matched in the
+same way.
 
     python sweeps/robust_features.py                     # digits: about three minutes on two CPU cores
     python sweeps/robust_features.py --plan

@@ -1,14 +1,15 @@
-"""The transfer grid: do non-robust features teach, and do they explain transfer?
+"""The transfer grid: do models learn from non-robust features, and do these features explain transfer?
 
 Ilyas et al. 2019, sections 3.2 and 3.3, Tables 1 and 10, Figures 3 and 13.
 
-For every seed a standard model is trained (the source), and training sets are made from it whose new labels only its
-non-robust features predict (d_rand, d_det, d_other). Students of five architectures are trained on each and tested on
-the untouched test set. Beside each set stands its leakage-only control (leak_...), whose labels a meaningless pattern
-predicts. Standard models of the same architectures (victims) meet the source's adversarial test images: an
-architecture that learns more from d_det should be fooled more (Figure 3). A robust judge looks at every set.
+For every seed, the sweep trains a standard model (the source). From it, it constructs training sets whose new labels
+are predicted only by the source's non-robust features (d_rand, d_det, d_other). Students of five architectures are
+trained on each set and tested on the untouched test set. Each set has its leakage-only control (leak_...), whose labels
+are predicted by a meaningless pattern. Standard models of the same architectures (victims) are tested on the source's
+adversarial test images: an architecture that learns more from d_det should be fooled more often (Figure 3). A robust
+judge is tested on every set.
 
-What it shows on digits, with n and spread, stands in README. Cost: about four minutes on two CPU cores.
+README has the results on digits, with n and spread. Cost: about four minutes on two CPU cores.
 
     python sweeps/transfer_grid.py                       # the whole grid
     python sweeps/transfer_grid.py --plan                # what would run, why, and what it costs

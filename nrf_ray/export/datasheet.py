@@ -111,8 +111,7 @@ def _uses(about: AboutSet) -> dict[str, str]:
         "What must users beware of?": "A model that learns from it need not have learnt non-robust features: labels "
         "leak through images that keep their label, through robust content, and through patterns tied to the label. "
         "Compare with the leakage-only control of the construction (`leak_...`).",
-        "What should it not be used for?": f"Training a model for practical use: {about.purpose} changed on "
-        "purpose.",
+        "What should it not be used for?": f"Training a model for practical use: {about.purpose} changed on purpose.",
     }
 
 

@@ -73,7 +73,7 @@ def test_the_papers_numbers_stand_beside_the_same_kind_of_set():
     assert table.loc["standard victim on d", "paper"] == 0.9525
     assert math.isnan(table.loc["leak_other l2 1", "paper"])
     assert table.loc["leak_other l2 1", "reruns"] == 0
-    assert set(table["series"]) == {"right on (x, y)"}
+    assert set(table["series"]) == {"accuracy on (x, y)"}
 
 
 def test_the_papers_numbers_and_the_band_of_reruns_name_their_preset_and_data():
@@ -115,7 +115,7 @@ def test_robust_accuracies_are_beside_those_of_the_same_radius():
         robustness([made | {"epsilon": 0.25}, made | {"epsilon": 0.5}, made | {"epsilon": 1.0}]), "robust_accuracy"
     )
     assert table["paper"].fillna(-1).tolist() == [0.482, 0.2185, -1]
-    assert table["series"].tolist() == [f"right under pgd-20, l2 {eps}" for eps in ("0.25", "0.5", "1")]
+    assert table["series"].tolist() == [f"accuracy under pgd-20, l2 {eps}" for eps in ("0.25", "0.5", "1")]
 
 
 def test_a_note_tells_n_seeds_and_data_and_mentions_diamonds_only_where_there_are_any():

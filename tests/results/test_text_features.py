@@ -153,7 +153,7 @@ def test_a_notebook_shows_the_same_texts(run, tmp_path, capsys):
     assert texts.side_by_side(wordless, made).data.count("<table>") == 2
     assert (
         capsys.readouterr().out.count(
-            "has vectors and no texts, and the words nearest to them are not kept; run its sweep again"
+            "has vectors, not texts, and the words nearest to them are not stored; run its sweep again"
         )
         == 3
     )

@@ -204,9 +204,9 @@ def test_a_construction_that_the_sweep_is_not_about_is_refused(make_grid):
     ("flags", "message"),
     [
         pytest.param(("--dataset", "digits"), "--dataset", id="a flag of other sweeps"),
-        pytest.param(("--epsilon", "1"), "eps is 1; Theorem 2 holds for eps in (0, eps0), and eps0 = 1", id="eps0"),
-        pytest.param(("--epsilon", "0"), "eps is 0; Theorem 2 holds for eps in (0, eps0)", id="eps 0"),
-        pytest.param(("--dimension", "1"), "dimension is 1; it must be from 2 to 500", id="dimension"),
+        pytest.param(("--epsilon", "1"), "--epsilon 1: Theorem 2 holds for eps in (0, eps0), and eps0 = 1", id="eps0"),
+        pytest.param(("--epsilon", "0"), "--epsilon 0: Theorem 2 holds for eps in (0, eps0)", id="eps 0"),
+        pytest.param(("--dimension", "1"), "--dimension 1 is out of range; give 2 to 500", id="dimension"),
         pytest.param(("--dimension", "two"), "--dimension 'two' is not a whole number", id="no number"),
         pytest.param(("--seeds", "0,0"), "seeds names a value twice", id="seed twice"),
         pytest.param(("--dimension", ""), "dimensions is empty", id="empty"),
