@@ -68,7 +68,7 @@ def failed_checks(robustness: pd.DataFrame) -> pd.DataFrame:
 
 
 def chance(frame: pd.DataFrame) -> float | None:
-    """Return the accuracy of guessing on a table's dataset; None without rows, or if the dataset's files are missing."""
+    """Return the accuracy of guessing on a table's dataset; None without rows, or if its files are missing."""
     try:
         return 1 / dataset_named(frame["dataset"].iloc[0]).num_classes if len(frame) else None
     except NrfError:
@@ -104,7 +104,7 @@ def kinds_of_units(usefulness: pd.DataFrame) -> pd.DataFrame:
 
 
 def parts_used(planted: pd.DataFrame) -> pd.DataFrame:
-    """Return how often models follow each part (`series`), for sets labelled by one; the phase diagram has the others."""
+    """Return how often models follow each part (`series`), for sets labelled by one; the phase diagram has the rest."""
     one_part = planted[planted["label"] != "both"]
     rows = [
         contrasts.summarise(one_part, PLANTED_MODEL, column).assign(series=words)

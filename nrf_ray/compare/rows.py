@@ -2,7 +2,7 @@
 
 Rows are matched by what they are about. A cell is a group of rows that differ only in their seed. Its difference is
 paired if both sides have the same seeds, because a seed decides source, targets and student alike. A single seed says
-nothing about other seeds, but a share of n rows still has an interval over rows: other rows would change it that much.
+nothing about other seeds, but a share of n rows still has an interval that says how much other rows would change it.
 """
 
 import math
@@ -48,7 +48,7 @@ class Change:
     """Measured number of one cell that differs between the two sides."""
 
     cell: Mapping[str, Any]
-    """What the rows are about, without the seed and without columns that have no value."""
+    """Values that say what the rows are about, by column, without the seed and without columns that have no value."""
     measure: str
     """Column of the number."""
     first: float

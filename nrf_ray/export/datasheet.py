@@ -67,7 +67,7 @@ def _composition(about: AboutSet) -> dict[str, str]:
         "Are there recommended splits?": "The whole set is for training; test on the untouched test split of "
         f"{about.dataset}."
         if about.config["split"] == "train"
-        else "The whole set is for testing: it was made of test images.",
+        else "The whole set is for testing: it was made from test images.",
         "Are there errors, noise or redundancies?": f"The labels, as stated above. {about.count - about.moved} images "
         "equal their start at 8 bits.",
         "Is it self-contained?": "Yes.",
