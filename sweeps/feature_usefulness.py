@@ -6,9 +6,9 @@ For every seed, the sweep trains a standard and an adversarially trained model, 
 students on the sets. It measures every penultimate unit of every model: how useful it is (rho), and how robustly useful
 (gamma) in a ball around each test image. Then it trains linear classifiers on each set, with features meant to be
 robust as their only inputs: the logits of adversarially trained linear classifiers, and the penultimate units of
-adversarially trained networks. The accuracy of such a classifier on the untouched test set has leaked through these
-features. Linear classifiers are trained in balls up to three times as wide as the ball in which they are certified.
-Their features are robust if they meet Goh's specification; the summary says which do.
+adversarially trained networks. The accuracy of such a classifier on the untouched test set measures what leaked
+through these features. Linear classifiers are trained in balls up to three times as wide as the ball in which they are
+certified. Their features are robust if they meet Goh's specification; the summary says which do.
 
     python sweeps/feature_usefulness.py                  # digits: three minutes on two CPU cores
     python sweeps/feature_usefulness.py --preset smoke

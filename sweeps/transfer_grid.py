@@ -2,7 +2,7 @@
 
 Ilyas et al. 2019, sections 3.2 and 3.3, Tables 1 and 10, Figures 3 and 13.
 
-For every seed, the sweep trains a standard model (the source). From it, it constructs training sets whose new labels
+For every seed, the sweep trains a standard model (the source) and constructs training sets from it whose new labels
 are predicted only by the source's non-robust features (d_rand, d_det, d_other). Students of five architectures are
 trained on each set and tested on the untouched test set. Each set has its leakage-only control (leak_...), whose labels
 are predicted by a meaningless pattern. Standard models of the same architectures (victims) are tested on the source's
