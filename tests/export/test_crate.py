@@ -156,7 +156,7 @@ def test_a_missing_library_is_one_line_with_its_remedy(store, workflow, tmp_path
         pytest.param(("nope", "out"), "unknown sweep of .*'nope'; known: made_up", id="sweep"),
         pytest.param(("made_up", "out", "--format", "pdf"), "unknown export format of a sweep 'pdf'", id="format"),
         pytest.param(
-            ("made_up", "out", "--format", "latex", "--workflow", "x.py"), "no use for --workflow", id="workflow"
+            ("made_up", "out", "--format", "latex", "--workflow", "x.py"), "does not use --workflow", id="workflow"
         ),
     ],
 )
