@@ -12,7 +12,7 @@ PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "mars
 MAY_NAME_PICKLE = {
     "nrf_ray/data/readers/strict_pickle.py": "reads the few operations that CIFAR's files are made of",
     "nrf_ray/data/readers/tensors.py": "catches the error of torch.load",
-    "nrf_ray/models/importing.py": "catches the error of torch.load",
+    "nrf_ray/models/weight_files.py": "catches the error of torch.load",
 }
 FORBIDDEN = {
     "eval": "runs text",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nrf_ray.data.encoders import FILES, PREFIX, encoder_folder
 from nrf_ray.errors import ConfigError
+from nrf_ray.paths import expanded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,10 +87,14 @@ def _seen_by_vision(weights: Path, examples: "Examples") -> "Tensor":
 
     from nrf_ray.data.planted import swaps
     from nrf_ray.engine.predict import batches
-    from nrf_ray.models.importing import read_state
+    from nrf_ray.models.importing import load_exactly
+    from nrf_ray.models.weight_files import WeightsError, read_state
 
     network = resnet18()
-    network.load_state_dict(read_state(weights.read_bytes()))
+    try:
+        load_exactly(network, read_state(weights.read_bytes()))
+    except WeightsError as error:
+        raise ConfigError(f"{weights} does not fit {VISION}: {error}") from error
     network.fc = torch.nn.Identity()
     network.eval()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
@@ -132,8 +137,8 @@ def _seen_by_encoder(folder: Path, examples: "Examples", split: str) -> "Tensor"
 
 def _hub() -> Path:
     """Return where torch keeps what it downloads: torch.hub.get_dir(), without importing torch."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return Path(os.environ.get("TORCH_HOME") or cache / "torch").expanduser() / "hub" / "checkpoints"
+    cache = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return expanded(os.environ.get("TORCH_HOME") or f"{cache}/torch") / "hub" / "checkpoints"
 
 
 def _digest(files: list[Path]) -> str:

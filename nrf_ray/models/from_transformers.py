@@ -46,9 +46,15 @@ def encoder_body(encoder: Path | Mapping[str, Any], length: int, width: int) -> 
     logging.set_verbosity_error()
     try:
         if isinstance(encoder, Path):
-            made = AutoModel.from_pretrained(
-                encoder, local_files_only=True, use_safetensors=True, dtype=torch.float32, attn_implementation="eager"
+            made, told = AutoModel.from_pretrained(
+                encoder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                attn_implementation="eager",
+                output_loading_info=True,
             )
+            _check_whole(made, told, encoder)
         else:
             config = AutoConfig.for_model(**encoder)
             made = AutoModel.from_config(config, dtype=torch.float32, attn_implementation="eager")
@@ -66,6 +72,17 @@ def encoder_body(encoder: Path | Mapping[str, Any], length: int, width: int) -> 
     if getattr(made, "pooler", None) is not None:
         made.pooler = None
     return EncoderBody(made, made.config.to_dict()), int(made.config.hidden_size)
+
+
+def _check_whole(made: nn.Module, told: Mapping[str, Any], encoder: Path) -> None:
+    """Raise ArchitectureError if the files lack weights, which transformers draws at random, or hold no numbers."""
+    missing = sorted(name for name in told["missing_keys"] if not name.startswith("pooler."))
+    broken = [name for name, tensor in made.state_dict().items() if not bool(tensor.isfinite().all())]
+    for what, names in (("lack", missing), ("are not finite in", broken)):
+        if names:
+            raise ArchitectureError(
+                f"the weights in {encoder} {what} {len(names)} tensors, as {names[0]}; get them again"
+            )
 
 
 def _one_line(error: Exception) -> str:

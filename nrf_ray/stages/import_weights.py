@@ -66,7 +66,8 @@ def import_weights(config: ImportSpec, context: Context) -> Metrics:
     """Write `weights.safetensors` as `train` does, or raise ConfigError that names every tensor that does not match."""
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.models.classifier import forward_macs, parameter_count
-    from nrf_ray.models.importing import MAX_BYTES, WeightsError, has_normaliser, load_state, read_state
+    from nrf_ray.models.importing import has_normaliser, load_state
+    from nrf_ray.models.weight_files import MAX_BYTES, WeightsError, read_state
     from nrf_ray.stages.weights import FILE, new_model, save_weights
 
     prepare(context.stage.resources)

@@ -20,7 +20,7 @@ from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.load import load
 from nrf_ray.data.readers import cifar, columns, pictures
 from nrf_ray.errors import ConfigError
-from nrf_ray.models.importing import WeightsError, read_state
+from nrf_ray.models.weight_files import WeightsError, read_state
 from tests.data.files import pixels, png, write_parquet
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30

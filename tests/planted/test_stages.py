@@ -251,6 +251,9 @@ def test_a_published_vision_model_reads_images(tmp_path, monkeypatch):
     place.write_bytes(place.read_bytes() + b"x")
     with pytest.raises(ConfigError, match=r"resnet18 at .* were changed after this run was planned"):
         relabel.body(RelabelSpec(dataset=ref, part="human", pretrained=reader), where)
+    torch.save({"fc.bias": torch.zeros(1000)}, place)
+    with pytest.raises(ConfigError, match=r"pth does not fit resnet18: 101 missing: conv1\.weight"):
+        relabel.body(RelabelSpec(dataset=ref, part="human", pretrained=pretrained_named("resnet18")), where)
 
 
 def test_an_encoder_reads_sentences(tmp_path):

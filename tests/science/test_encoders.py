@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import safetensors.torch
 import torch
 
 from nrf_ray.attacks.pgd import run_attack
@@ -123,6 +124,26 @@ def test_other_weights_make_another_dataset(dataset, encoder, tmp_path):
     weights[-1] ^= 1
     (folder / "model.safetensors").write_bytes(weights)
     assert dataset_named(f"{texts}#hf:{folder}").ref.digest != dataset.ref.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda tensor: None, "lack 1 tensors, as encoder.layer.1"),
+        (lambda tensor: tensor.mul(torch.nan), "not finite in"),
+    ],
+    ids=["missing", "nan"],
+)
+def test_an_encoder_whose_weights_are_not_whole_is_refused(change, words, dataset, tmp_path):
+    """Regression: what the file lacked was drawn at random, and nothing was said."""
+    save_encoder(tmp_path)
+    file, name = tmp_path / "model.safetensors", "bert.encoder.layer.1.output.dense.weight"
+    state = safetensors.torch.load(file.read_bytes())
+    changed = change(state.pop(name))
+    file.write_bytes(safetensors.torch.save(state if changed is None else {**state, name: changed}, {"format": "pt"}))
+    ref = dataset_named(f"{dataset.ref.location.partition('#')[0]}#hf:{tmp_path}").ref
+    with pytest.raises(ConfigError, match=words):
+        new_model("hf", ref, seed=0)
 
 
 @pytest.mark.parametrize("name", ["google-bert/bert-base-uncased", "no-such-encoder"])
