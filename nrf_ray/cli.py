@@ -12,17 +12,19 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 from cyclopts import App, CycloptsError
-from rich.console import Console
 from rich.text import Text
 
 from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.cluster.leave import leave_with
 from nrf_ray.compare.command import compare
+from nrf_ray.display.output import show_every_letter
+from nrf_ray.display.printing import make_console
 from nrf_ray.doctor.command import doctor
 from nrf_ray.errors import INTERRUPTED, NrfError
 from nrf_ray.export.command import export, export_sweep
 from nrf_ray.inspection import commands
 from nrf_ray.page.command import report
+from nrf_ray.paths import check_text, printable
 from nrf_ray.run.command import run_or_plan
 from nrf_ray.sweep.flags import Flags, RunOptions
 from nrf_ray.sweep.sweep import Sweep
@@ -70,6 +72,7 @@ def _app(name: str, text: str | None) -> App:
 
 def _guarded(app: App) -> int:
     """Run `app`; turn every expected error, and every wish that it end, into one line and an exit code."""
+    show_every_letter(sys.stdout, sys.stderr)
     try:
         with stop_in_time():
             return _outcome(app)
@@ -80,6 +83,8 @@ def _guarded(app: App) -> int:
 
 def _outcome(app: App) -> int:
     try:
+        for argument in sys.argv[1:]:
+            check_text(argument, "the argument")
         code = app(sys.argv[1:], exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _complain(" ".join(str(error).split()) + " See --help.", 2)
@@ -94,4 +99,4 @@ def _complain(message: str, code: int) -> int:
 
 
 def _say(heading: str, message: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble((heading, "bold red"), message))
+    make_console(sys.stderr).print(Text.assemble((heading, "bold red"), printable(message)), soft_wrap=True)

@@ -172,6 +172,7 @@ def test_the_plan_is_for_another_machine_where_one_is_named(
 def test_the_plan_on_gpus_says_gpu_hours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("nrf_ray.stages.costs.check_builds", lambda arch, shape: None)
     flags = ("--plan", "--preset", "smoke", "--arch", "resnet50,timm:resnet18", "--store", str(tmp_path / "store"))
     assert re.search(r"expected work \d+ core-seconds$", call(monkeypatch, capsys, *flags)[1].strip())
     on_gpus = call(monkeypatch, capsys, *flags, "--gpus-per-trial", "1")[1]

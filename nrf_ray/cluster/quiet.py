@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nrf_ray.display.output import Steady
 from nrf_ray.display.printing import make_console
 
 
@@ -19,19 +20,20 @@ from nrf_ray.display.printing import make_console
 def output_to(log: Path) -> Iterator[Console]:
     """Send everything that is written to stdout and stderr to `log`; yield a console on the real stdout."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    Steady(sys.stdout).flush()
+    Steady(sys.stderr).flush()
     saved = os.dup(1), os.dup(2)
-    terminal = os.fdopen(os.dup(saved[0]), "w", encoding="utf-8", buffering=1)
+    terminal = os.fdopen(os.dup(saved[0]), "w", encoding=sys.stdout.encoding, buffering=1)
+    console = make_console(terminal, steady=True)
     with log.open("ab") as sink:
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
     try:
-        yield make_console(terminal)
+        yield console
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        terminal.flush()
+        Steady(sys.stdout).flush()
+        Steady(sys.stderr).flush()
+        console.file.flush()
         os.dup2(saved[0], 1)
         os.dup2(saved[1], 2)
         for descriptor in saved:

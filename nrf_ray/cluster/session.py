@@ -29,6 +29,7 @@ import ray  # noqa: E402  (after the variables that it reads when it is imported
 from ray._private import ray_constants  # noqa: E402
 
 from nrf_ray.cluster.interrupt import handlers_kept  # noqa: E402
+from nrf_ray.cluster.local_start import check_can_start, make_token  # noqa: E402
 from nrf_ray.errors import ClusterError  # noqa: E402
 
 # In this process, but not in Ray's workers. Otherwise Ray's C++ core handles SIGTERM before Python does: it prints a
@@ -58,6 +59,8 @@ def _join(address: str | None) -> Any:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
+            check_can_start()
+            make_token()
             return ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
         return ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nrf_ray.data.embeddings import Embedding
 from nrf_ray.data.words import Scaling, WordTable, table_of
 from nrf_ray.errors import ConfigError
+from nrf_ray.paths import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +49,7 @@ def encoder_embedding(name: str) -> Embedding:
 
 def encoder_folder(name: str) -> Path:
     """Return the folder of the encoder `name`: a path, a package, or what the local cache has of a hub's name."""
-    path = Path(name).expanduser().absolute()
+    path = expanded(name).absolute()
     if path.is_dir():
         return _checked(path)
     if spec := _package(name):

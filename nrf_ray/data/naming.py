@@ -20,13 +20,16 @@ from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.outline import Format
 from nrf_ray.data.planted import SETS
 from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.paths import check_text, expanded
 
 BUILT_IN = "digits"
 """The one set that comes with a package; see `catalogue`."""
 
 KEEP = re.compile(r"\[:(\d+)(?:,:(\d+))?\]$")
 EMBEDDING = "#"
-"""Begins the name of an embedding."""
+"""Begins the name of an embedding in a title."""
+ENCODER_MARK = f"{EMBEDDING}{PREFIX}"
+"""Begins the name of an encoder behind a path; any other # belongs to the path."""
 TEST = re.compile(rf"@(?=(?:{'|'.join(map(re.escape, FORMATS))})(?::|$))")
 
 
@@ -112,7 +115,8 @@ def split_names(text: str) -> list[str]:
 
 
 def _files(text: str) -> Files:
-    text, mark, embedding = text.partition(EMBEDDING)
+    whole = text
+    text, mark, encoder = text.partition(ENCODER_MARK)
     kind, colon, path = text.partition(":")
     if kind == BUILT_IN:
         raise ConfigError(
@@ -121,14 +125,19 @@ def _files(text: str) -> Files:
     listed = {name: form for name, form in FORMATS.items() if form.listed}
     form = FORMATS.get(kind) or lookup({BUILT_IN: None, **listed, **dict.fromkeys(SETS)}, text, "dataset")
     assert form, "what is built in is handled above"
-    if mark and (form.embedding is None or not embedding.startswith(PREFIX) or embedding == PREFIX):
-        raise ConfigError(f"dataset {text}{mark}{embedding}: behind {mark} stands {PREFIX}NAME, and only for texts")
+    if mark and Path(whole.partition(":")[2]).exists():
+        raise ConfigError(
+            f"dataset {whole}: {mark} in its path begins the name of an encoder; give the path another name"
+        )
+    if mark and (form.embedding is None or not encoder):
+        raise ConfigError(f"dataset {whole}: behind {EMBEDDING} stands {PREFIX}NAME, and only for texts")
     if path:
-        found = Path(path).expanduser().absolute()
+        found = expanded(path).absolute()
+        check_text(str(found), "the path")
         if not found.exists():
-            raise ConfigError(f"there is nothing at {found}, where dataset {kind} should be")
-        encoder = embedding.removeprefix(PREFIX)
-        local = Path(encoder).expanduser().absolute()
+            hint = f" (behind {EMBEDDING} stands {PREFIX}NAME, and only for texts)" if EMBEDDING in path else ""
+            raise ConfigError(f"there is nothing at {found}, where dataset {kind} should be{hint}")
+        local = expanded(encoder).absolute()
         return Files(kind=kind, path=found, encoder=str(local) if encoder and local.is_dir() else encoder)
     if colon or not form.places:
         raise ConfigError(f"dataset {kind} needs a path: write it as {kind}:PATH")

@@ -6,9 +6,11 @@ It is `$NRF_DATA`, or `~/.cache/nrf_ray` where that is not set. Everything in it
 import os
 from pathlib import Path
 
+from nrf_ray.paths import expanded
+
 VARIABLE = "NRF_DATA"
 
 
 def data_home() -> Path:
     """Return the folder, which may not exist yet."""
-    return Path(os.environ.get(VARIABLE) or "~/.cache/nrf_ray").expanduser().absolute()
+    return expanded(os.environ.get(VARIABLE) or "~/.cache/nrf_ray").absolute()

@@ -7,10 +7,12 @@ import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO, cast
 
 from rich.console import Console
 from rich.table import Table as Grille
+
+from nrf_ray.display.output import Steady, show_every_letter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,13 +99,16 @@ def over_seeds(rows: "pd.DataFrame", *columns: str) -> list[Cell]:
     return [mean(seed_means(rows, column)) for column in columns]
 
 
-def make_console(file: TextIO | None = None) -> Console:
+def make_console(file: TextIO | None = None, *, steady: bool = False) -> Console:
     """Return a console on `file` (stdout without one): as wide as the terminal, or `FILE_WIDTH` in a file or pipe.
 
-    Square brackets are text: datasets have them in their names.
+    Square brackets are text: datasets have them in their names. A letter that the file's encoding lacks is written as
+    its number. A `steady` console goes on when its file is gone (a closed pipe, a full disk): what it prints is lost.
     """
     out = file or sys.stdout
-    return Console(file=out, width=None if out.isatty() else FILE_WIDTH, highlight=False, markup=False)
+    show_every_letter(out)
+    shown = cast(TextIO, Steady(out)) if steady else out
+    return Console(file=shown, width=None if out.isatty() else FILE_WIDTH, highlight=False, markup=False)
 
 
 def make_grille(title: str, *columns: str, names: int) -> Grille:

@@ -12,6 +12,11 @@ from nrf_ray.errors import ClusterError, ConfigError
 from nrf_ray.graph.blobs import local_root
 
 
+def is_local(address: str | None) -> bool:
+    """Return whether a sweep would start a Ray of its own: neither `address` nor RAY_ADDRESS names a cluster."""
+    return (os.environ.get("RAY_ADDRESS") if address is None else address) in (None, "local")
+
+
 def look_at_cluster(address: str | None, store: str) -> Survey | str | None:
     """Return what the cluster has, why it cannot be joined, or None where no cluster was named.
 

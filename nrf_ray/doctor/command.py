@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nrf_ray.display.printing import make_console
-from nrf_ray.doctor.clusters import judge_cluster, look_at_cluster
+from nrf_ray.doctor.clusters import is_local, judge_cluster, look_at_cluster
 from nrf_ray.doctor.findings import Finding, Level
 from nrf_ray.doctor.machine import (
     judge_cores,
@@ -18,6 +18,7 @@ from nrf_ray.doctor.machine import (
 )
 from nrf_ray.doctor.network import judge_authentication, judge_listeners, look_at_authentication, look_at_listeners
 from nrf_ray.doctor.places import judge_data, judge_store, look_at_data, look_at_store
+from nrf_ray.doctor.start import judge_start, look_at_start
 from nrf_ray.doctor.versions import judge_versions, look_at_versions
 from nrf_ray.graph.blobs import local_root
 from nrf_ray.results.stored_sweep import StoreUri
@@ -25,10 +26,11 @@ from nrf_ray.results.stored_sweep import StoreUri
 STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
 
-def doctor(*, store: StoreUri = "./runs", address: str | None = None) -> int:
+def doctor(*, store: StoreUri = "./runs", address: str | None = None, start: bool = True) -> int:
     """Say whether a sweep can run here and on the cluster at --address (or RAY_ADDRESS), and who else can reach it.
 
-    Every line is OK, WARN or FAIL, with a remedy; the exit code is 1 where one is FAIL. Starts and changes nothing.
+    Every line is OK, WARN or FAIL, with a remedy; the exit code is 1 where one is FAIL. It starts a Ray of its own, if
+    no cluster is named, which takes a few seconds (--no-start leaves that out), and removes what that wrote.
 
         nrf doctor
         nrf doctor --store /shared/runs --address auto
@@ -43,6 +45,7 @@ def doctor(*, store: StoreUri = "./runs", address: str | None = None) -> int:
         judge_data(look_at_data()),
         *judge_authentication(look_at_authentication()),
         *judge_listeners(listeners),
+        *(judge_start(look_at_start(tried=start)) if is_local(address) else []),
         *judge_cluster(look_at_cluster(address, store), store, listeners),
     ]
     console = make_console()

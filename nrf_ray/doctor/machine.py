@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import gettempdir
 
 import psutil
 
+from nrf_ray.cluster.local_start import temporary_folder
 from nrf_ray.doctor.findings import Finding, fail, ok, warn
 
 GIB = 2**30
@@ -104,7 +104,7 @@ class Numbers:
 
 def look_at_disks(store: Path | None) -> list[Disk]:
     """Return the room for a local store, for Ray's files and for its object store."""
-    folders = {"store": store, "/tmp": Path(os.environ.get("RAY_TMPDIR") or gettempdir()), "/dev/shm": Path("/dev/shm")}
+    folders = {"store": store, "/tmp": Path(temporary_folder()), "/dev/shm": Path("/dev/shm")}
     found = []
     for subject, folder in folders.items():
         if folder is not None and (existing := next((f for f in (folder, *folder.parents) if f.is_dir()), None)):

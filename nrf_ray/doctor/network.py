@@ -143,7 +143,7 @@ def _named(listeners: list[Listener]) -> str:
 
 def look_at_authentication() -> Authentication:
     """Return the mode and where a token is, in the order in which Ray looks; never the token."""
-    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    file = Path(os.path.expanduser(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"))
     source, readable = None, False
     if os.environ.get("RAY_AUTH_TOKEN"):
         source = "RAY_AUTH_TOKEN"

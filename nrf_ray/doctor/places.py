@@ -12,6 +12,7 @@ from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.places import data_home
 from nrf_ray.doctor.findings import Finding, fail, ok
 from nrf_ray.errors import NrfError
+from nrf_ray.graph.folder import check_medium
 from nrf_ray.graph.store import Store
 
 STORE_SECONDS = 10.0
@@ -45,7 +46,7 @@ class DataSeen:
 def look_at_store(uri: str) -> StoreSeen:
     """Return how the store at `uri` behaves; leaves nothing behind, and makes no store where there is none.
 
-    A folder is looked at; an object store is written to, since only a write shows what its credentials allow.
+    Both are written to: only that shows whether a file system has hard links, and what credentials allow.
     """
     found: list[StoreSeen] = []
     # A client of an object store tries again for minutes; nobody waits that long for a doctor.
@@ -66,6 +67,7 @@ def _try(uri: str) -> StoreSeen:
             place = next(folder for folder in (root, *root.parents) if folder.exists())
             if not os.access(place, os.W_OK | os.X_OK):
                 problem = f"{place} is not writable"
+            check_medium(root)
         else:
             exists = bool(store.blobs.folders())
             name = f"doctor/{uuid.uuid4().hex}"

@@ -150,6 +150,37 @@ class Folder:
                 temporary.unlink(missing_ok=True)
 
 
+def check_medium(root: Path) -> None:
+    """Raise StoreError if the file system under `root`, which need not exist yet, has no hard links or no fsync.
+
+    Leaves nothing behind. A folder that cannot be written to at all is left for the opening of the store to refuse.
+    """
+    place = next(folder for folder in (root, *root.parents) if folder.is_dir())
+    file, link = (place / f"{TEMPORARY}{uuid.uuid4().hex}" for _ in range(2))
+    try:
+        file.touch(exist_ok=False)
+    except OSError:
+        return
+    try:
+        for lacking, needed in (("hard links", lambda: os.link(file, link)), ("fsync", lambda: _sync_both(file))):
+            try:
+                needed()
+            except OSError as error:
+                raise StoreError(
+                    f"the file system of {place} has no {lacking} ({error.strerror}), which a store rests on; choose a "
+                    "--store on another file system (ext4, xfs, APFS and NFS have both), or a bucket such as "
+                    "s3://bucket/runs"
+                ) from error
+    finally:
+        link.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+
+
+def _sync_both(file: Path) -> None:
+    _sync(file)
+    _sync(file.parent)
+
+
 def _make(root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)

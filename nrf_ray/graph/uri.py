@@ -1,9 +1,11 @@
 """What people mean by the address of a store: a folder of this machine, or a bucket."""
 
+import os
 import re
 from pathlib import Path
 
-from nrf_ray.errors import StoreError
+from nrf_ray.errors import ConfigError, StoreError
+from nrf_ray.paths import check_text, expanded
 
 SLASH_MISSING = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)|(s3|gs|az|abfs|abfss|file):(?!//)", re.IGNORECASE)
 """How a URI begins that was not written as one: s3:/bucket, s3:bucket. It would name a folder called `s3:`."""
@@ -29,9 +31,10 @@ def folder_named(uri: str) -> Path | None:
     if separator and not rest.startswith("/"):
         raise StoreError(f"the store {uri} is no absolute path; write file:///PATH, or the path alone")
     try:
-        return Path(rest if separator else uri).expanduser()
-    except RuntimeError as error:
-        raise StoreError(f"the store {uri} begins with the home folder of a user that is not known here") from error
+        check_text(os.path.abspath(rest if separator else uri), "the path of the store")
+        return expanded(rest if separator else uri)
+    except ConfigError as error:
+        raise StoreError(f"the store cannot be named so: {error}") from error
 
 
 _USER = re.compile(r"(://)[^/\s@]*@")

@@ -75,14 +75,12 @@ def encoder_body(encoder: Path | Mapping[str, Any], length: int, width: int) -> 
 
 
 def _check_whole(made: nn.Module, told: Mapping[str, Any], encoder: Path) -> None:
-    """Raise ArchitectureError if the files lack weights, which transformers draws at random, or hold no numbers."""
+    """Raise ConfigError if the files lack weights, which transformers draws at random, or hold no numbers."""
     missing = sorted(name for name in told["missing_keys"] if not name.startswith("pooler."))
     broken = [name for name, tensor in made.state_dict().items() if not bool(tensor.isfinite().all())]
     for what, names in (("lack", missing), ("are not finite in", broken)):
         if names:
-            raise ArchitectureError(
-                f"the weights in {encoder} {what} {len(names)} tensors, as {names[0]}; get them again"
-            )
+            raise ConfigError(f"the weights in {encoder} {what} {len(names)} tensors, as {names[0]}; get them again")
 
 
 def _one_line(error: Exception) -> str:

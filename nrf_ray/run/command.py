@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from nrf_ray.cluster.address import check_address, check_listening
+from nrf_ray.cluster.local_start import check_can_start
 from nrf_ray.display.printing import make_console, span
 from nrf_ray.errors import ConfigError, StagesFailed
 from nrf_ray.graph.estimates import Estimates, learn
+from nrf_ray.graph.folder import check_medium
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.stage import Resources
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
     """Carry out one call of a sweep file; return its exit code. What cannot work is refused before anything is made."""
     began = time.monotonic()
-    console = make_console()
+    console = make_console(steady=not options.plan)
     machine = _machine(options)
     sweep = sweep.on(machine.resources)
     address = None if options.plan else check_address(options.address, options.store)
@@ -45,8 +47,10 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
             console.out(line)
         console.out(_plan_line(sweep, plan))
         return 0
-    if address and plan.todo():
-        check_listening(address)
+    if plan.todo():
+        check_listening(address) if address else check_can_start()
+    if store.blobs.root is not None:
+        check_medium(store.blobs.root)
     store = Store.open(options.store, create=True)
     from nrf_ray.page.live import RunPage
 

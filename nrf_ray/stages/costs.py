@@ -24,7 +24,8 @@ from dataclasses import dataclass
 
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.models.catalogue import ARCHITECTURES, architecture_named
+from nrf_ray.models.catalogue import ARCHITECTURES, TIMM, architecture_named
+from nrf_ray.stages.trial_build import check_builds
 
 OVERHEAD = 0.05
 """Opening inputs, committing, handing out."""
@@ -51,13 +52,26 @@ DEVICES: dict[str, Throughput] = {"cpu": _CORE, "a100": _A100, "cuda": _A100}
 
 
 def check_reads(arch: str, info: DatasetInfo) -> None:
-    """Raise ConfigError where the architecture `arch` reads another kind of data than `info` holds."""
-    if architecture_named(arch).reads != info.kind:
-        fitting = [name for name, known in ARCHITECTURES.items() if known.reads == info.kind]
+    """Raise ConfigError if the architecture `arch` cannot read what `info` holds: its kind, or its size."""
+    known, (_, height, width) = architecture_named(arch), info.shape
+    if known.reads != info.kind:
+        fitting = [one.name for one in ARCHITECTURES.values() if one.reads == info.kind]
         raise ConfigError(
-            f"{arch} reads {architecture_named(arch).reads}, and {info.ref.name} holds {info.kind}; take one of "
-            f"{', '.join(fitting)}"
+            f"{arch} reads {known.reads}, and {info.ref.name} holds {info.kind}; take one of {', '.join(fitting)}"
         )
+    smallest = known.smallest_side(height)
+    if min(height, width) < smallest:
+        fitting = [
+            one.name
+            for one in ARCHITECTURES.values()
+            if one.reads == info.kind and min(height, width) >= one.smallest_side(height)
+        ]
+        raise ConfigError(
+            f"{arch} takes {info.kind} of {smallest} x {smallest} and more, and those of {info.ref.name} are "
+            f"{height} x {width}; take {' or '.join(fitting) or 'larger ones'}"
+        )
+    if arch.startswith(TIMM):
+        check_builds(arch, info.shape)
 
 
 def image_seconds(arch: str, shape: tuple[int, int, int], device: str = "cpu") -> float:

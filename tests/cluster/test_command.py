@@ -4,6 +4,7 @@ The smallest preset is run once, uninterrupted, into a reference store; every ot
 bytes in every table but `stages`.
 """
 
+import io
 import os
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from nrf_ray import cli
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.store import Store
@@ -113,6 +115,25 @@ def test_the_same_command_again_starts_no_ray(finished: tuple[Path, subprocess.C
     assert "Ray was not started" in again.stdout
     assert tables(store) == before
     assert len(list((store / "logs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("output", ["ascii", "full disk"])
+def test_printing_never_decides_about_a_run(
+    output: str, finished: tuple[Path, subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: where the output could not show a letter, the page of a finished run said that it had failed."""
+    store, _ = finished
+    before = tables(store)
+    place = io.BytesIO() if output == "ascii" else io.FileIO("/dev/full", "w")
+    out = io.TextIOWrapper(place, encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "argv", command(store)[1:])
+    with pytest.raises(SystemExit) as end:
+        cli.sweep_main(transfer_grid.transfer_grid)
+    assert (end.value.code, tables(store)) == (0, before)
+    assert 'class="state">Finished<' in page(store)
+    assert not isinstance(place, io.BytesIO) or b"Ray was not started" in place.getvalue()
+    out.close()
 
 
 def test_ray_and_one_process_give_the_same_bytes(

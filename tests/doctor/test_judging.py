@@ -10,6 +10,7 @@ from nrf_ray.doctor.findings import Finding
 from nrf_ray.doctor.machine import GIB, ROOMS, Cores, Disk, Gpu, Numbers, judge_cores, judge_disk, judge_numbers
 from nrf_ray.doctor.network import Authentication, Listener, judge_authentication, judge_listeners
 from nrf_ray.doctor.places import DataSeen, StoreSeen, judge_data, judge_store
+from nrf_ray.doctor.start import StartSeen, judge_start
 from nrf_ray.doctor.versions import HOLES, Versions, judge_versions
 
 GOOD = {"torch": "2.14.1", "ray": "2.60.0", "pyarrow": "26.0.1"}
@@ -20,6 +21,15 @@ A100 = Gpu(name="NVIDIA A100", memory=40 * GIB, bf16=True)
 STORE = StoreSeen(where="s3://bucket/runs", exists=True, problem=None, first_wins=True)
 NODE = Node(address="10.0.0.1", cpus=16, gpus=2, kind="A100")
 CLUSTER = Survey(nodes=(NODE, NODE), free_cpus=32, free_gpus=4, dashboard="127.0.0.1:8265")
+
+
+START = (
+    StartSeen(known=(("its sockets are long", "export RAY_TMPDIR=/tmp/me"),)),
+    StartSeen(problem="no Ray at this machine"),
+    StartSeen(),
+    StartSeen(seconds=5.2),
+    StartSeen(seconds=99.0),
+)
 
 
 def listener(role: str, host: str = "0.0.0.0", *, port: int = 6379, token: bool = True) -> Listener:
@@ -42,6 +52,7 @@ def test_every_warning_and_failure_has_a_remedy_and_nothing_else_has() -> None:
         *judge_authentication(Authentication(mode="disabled", source="/x", readable=True)),
         *judge_listeners([listener("head", token=False), listener("dashboard"), listener("metrics")]),
         *judge_cluster("nothing answers", "./runs", []),
+        *(found for seen in START for found in judge_start(seen)),
     ]
     assert all(bool(f.remedy) == (f.level != "OK") for f in findings)
     assert len({f.level for f in findings}) == 3
@@ -253,6 +264,16 @@ def test_exposure(listeners: list[Listener], expected: list[str]) -> None:
 def test_cluster(seen: Survey | str | None, store: str, expected: list[str]) -> None:
     found = lines(judge_cluster(seen, store, []))
     assert [line[: len(start)] for line, start in zip(found, expected, strict=True)] == expected
+
+
+def test_a_start_of_ray() -> None:
+    assert [line for seen in START for line in lines(judge_start(seen))] == [
+        "FAIL its sockets are long",
+        "FAIL no Ray starts here: no Ray at this machine",
+        "OK nothing is known that would keep Ray from starting here; it was not tried (--no-start)",
+        "OK a Ray started and ended here in 5 s",
+        "WARN it started and ended in 99 s",
+    ]
 
 
 def test_a_head_that_runs_here_is_named_with_the_address_to_look_at() -> None:

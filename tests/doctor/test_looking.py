@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -12,15 +14,27 @@ import psutil
 import pytest
 
 from nrf_ray import cli
-from nrf_ray.doctor import places
+from nrf_ray.doctor import places, start
 from nrf_ray.doctor.machine import look_at_disks, look_at_numbers
 from nrf_ray.doctor.network import look_at_authentication, look_at_listeners
 from nrf_ray.doctor.places import look_at_data, look_at_store
+from nrf_ray.doctor.start import START_SECONDS, look_at_start
 from nrf_ray.doctor.versions import look_at_versions
 from nrf_ray.graph.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-SUBJECTS = {"versions", "threads", "memory", "precision", "disk /tmp", "store", "data", "authentication", "exposure"}
+SUBJECTS = {
+    "versions",
+    "threads",
+    "memory",
+    "precision",
+    "disk /tmp",
+    "store",
+    "data",
+    "authentication",
+    "exposure",
+    "ray",
+}
 AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
@@ -41,7 +55,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
 
 def test_a_real_run_is_fast_and_leaves_nothing(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
-    command = [sys.executable, "-m", "nrf_ray", "doctor", "--store", str(tmp_path / "runs")]
+    command = [sys.executable, "-m", "nrf_ray", "doctor", "--no-start", "--store", str(tmp_path / "runs")]
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     before_run = os.times()
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
@@ -55,6 +69,27 @@ def test_a_real_run_is_fast_and_leaves_nothing(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d+ OK, \d+ WARN, \d+ FAIL", lines[-1])
     assert {process.pid for process in psutil.Process().children(recursive=True)} == before
     assert list(tmp_path.iterdir()) == [], "no store is made, and no token"
+
+
+@pytest.mark.slow
+def test_a_start_of_ray_is_tried_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="nrf", dir="/tmp"))  # the paths of sockets have to be short
+    monkeypatch.setenv("RAY_TMPDIR", str(folder))
+    try:
+        seen = look_at_start(tried=True)
+        assert (seen.known, seen.problem) == ((), None)
+        assert seen.seconds is not None
+        assert 1 < seen.seconds < START_SECONDS
+        assert list(folder.glob("ray/session_2*")) == []
+        assert list(tmp_path.iterdir()) == [], "no token"
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_start_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "CODE", "raise SystemExit('no Ray at this machine')")
+    assert look_at_start(tried=True).problem == "no Ray at this machine"
+    assert look_at_start(tried=False).problem is None
 
 
 def test_what_is_wrong_is_a_line_with_its_remedy_and_exit_code_1(monkeypatch, capsys, tmp_path) -> None:

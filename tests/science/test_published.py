@@ -198,3 +198,23 @@ def test_without_timm_the_way_to_it_is_said(monkeypatch):
     monkeypatch.setattr(from_timm.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'nrf_ray\[timm\]'"):
         made("timm:resnet18", CIFAR)
+
+
+def takes(body, height, width):
+    """Return whether a network on "meta" takes images of that size; nothing is computed."""
+    try:
+        body(torch.zeros(2, 3, height, width, device="meta"))
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("arch", [name for name, known in ARCHITECTURES.items() if known.reads == "images"])
+def test_the_smallest_image_of_an_architecture_is_as_its_catalogue_says(arch):
+    for height, side in ARCHITECTURES[arch].smallest.items():
+        tall = max(height, side)
+        with torch.device("meta"):
+            body = BUILDERS[arch](3, tall)[0].eval()
+        assert takes(body, tall, side)
+        assert side == 1 or not takes(body, tall, side - 1)
+        assert ARCHITECTURES[arch].smallest_side(tall) == side

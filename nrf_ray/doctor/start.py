@@ -1,0 +1,75 @@
+"""Whether a Ray of our own starts on this machine: what is known to keep it from that, and then a start."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import nrf_ray
+from nrf_ray.cluster.local_start import hindrances
+from nrf_ray.doctor.findings import Finding, fail, ok, warn
+
+START_SECONDS = 120.0
+"""A Ray that has not started after this time counts as one that does not; on an idle machine it takes five."""
+CODE = """
+import ray
+from nrf_ray.cluster.session import connect
+with connect(None):
+    print(ray._private.worker.global_worker.node.get_session_dir_path())
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartSeen:
+    """How a start of Ray went."""
+
+    known: tuple[tuple[str, str], ...] = ()
+    """What keeps Ray from starting, each with its remedy; then it was not tried."""
+    seconds: float | None = None
+    """How long the start and the end took; None where it was not tried, or failed."""
+    problem: str | None = None
+    """How the start failed; None where it did not."""
+
+
+def look_at_start(*, tried: bool) -> StartSeen:
+    """Return whether Ray starts here; start one, if `tried` and nothing known is against it, and remove its files.
+
+    The token of that Ray is its own, so none is made for this user.
+    """
+    known = tuple((found.message, found.remedy) for found in hindrances())
+    if known or not tried:
+        return StartSeen(known=known)
+    began = time.monotonic()
+    places = [str(Path(nrf_ray.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    environment.pop("RAY_ADDRESS", None)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, timeout=START_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return StartSeen(problem=f"it had not started after {START_SECONDS:.0f} s")
+    session = (done.stdout.strip().splitlines() or [""])[-1]
+    if done.returncode or not session.startswith("/"):
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return StartSeen(problem=said[-1])
+    shutil.rmtree(session, ignore_errors=True)
+    return StartSeen(seconds=time.monotonic() - began)
+
+
+def judge_start(seen: StartSeen) -> list[Finding]:
+    """Return whether a sweep without --address can run here."""
+    if seen.known:
+        return [fail("ray", message, remedy) for message, remedy in seen.known]
+    if seen.problem:
+        return [fail("ray", f"no Ray starts here: {seen.problem}", "see the logs in the folder ray of $RAY_TMPDIR")]
+    if seen.seconds is None:
+        return [ok("ray", "nothing is known that would keep Ray from starting here; it was not tried (--no-start)")]
+    if seen.seconds > START_SECONDS / 2:
+        slow = f"it started and ended in {seen.seconds:.0f} s"
+        return [warn("ray", slow, "wait for other work on this machine to end, or give RAY_TMPDIR a faster disk")]
+    return [ok("ray", f"a Ray started and ended here in {seen.seconds:.0f} s")]

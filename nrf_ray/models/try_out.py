@@ -1,0 +1,37 @@
+"""Build a network and show it one image, in a process of its own: does it exist, and does it take such images?
+
+    python -m nrf_ray.models.try_out timm:vit_tiny_patch16_224 3 32 32
+
+Prints one line of JSON: the problem, or null.
+"""
+
+import json
+import sys
+
+import torch
+
+from nrf_ray.errors import ConfigError
+from nrf_ray.models.zoo import build
+
+
+def problem_of(arch: str, shape: tuple[int, int, int]) -> str | None:
+    """Return why `arch` takes no images of `shape` (c, h, w); None if it does."""
+    ones = (1.0,) * shape[0]
+    try:
+        network = build(arch, shape=shape, num_classes=2, mean=ones, std=ones, seed=0).eval()
+        with torch.no_grad():
+            network(torch.zeros(1, *shape))
+    except ConfigError as error:
+        return _one_line(error)
+    except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        return f"{arch} takes no images of {' x '.join(map(str, shape))} ({_one_line(error)}); take another model"
+    return None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    channels, height, width = map(int, sys.argv[2:])
+    print(json.dumps(problem_of(sys.argv[1], (channels, height, width))))
