@@ -5,11 +5,12 @@ from pathlib import Path
 from nrf_ray.data.outline import Format
 from nrf_ray.data.places import data_home
 from nrf_ray.data.readers import arrays, cifar, folder, idx, imagenet, parquet, tensors, text
+from nrf_ray.data.readers.guarded import guarded
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts its files."""
 
-FORMATS: dict[str, Format] = {
+_FORMATS: dict[str, Format] = {
     "fashion-mnist": Format(
         files=idx.files,
         outline=idx.outline,
@@ -71,4 +72,6 @@ FORMATS: dict[str, Format] = {
         for corruption, made in ((name, arrays.cifar10_c(name)) for name in arrays.CORRUPTIONS)
     },
 }
+
+FORMATS = {name: guarded(form) for name, form in _FORMATS.items()}
 """The formats; see the readers for what each accepts."""

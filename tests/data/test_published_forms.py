@@ -1,7 +1,6 @@
 """The forms in which others publish sets (IDX, CIFAR, tensors): what was written is read, and nothing is run."""
 
 import io
-import struct
 import tarfile
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from nrf_ray.data.readers import cifar
 from nrf_ray.data.readers.cifar import Cifar
 from nrf_ray.data.readers.strict_pickle import read_dictionary
 from nrf_ray.errors import ConfigError
-from tests.data.files import pixels, write_idx, write_parquet
+from tests.data.files import pixels, python2_pickle, write_idx, write_parquet
 from tests.data.reading import IMAGES, LABELS, SPLIT, check, refusal
 
 # IDX
@@ -78,25 +77,6 @@ def tiny(request, monkeypatch):
 
 
 PICTURES, NUMBERS = pixels(12, (3, 32, 32)), [*range(9, -1, -1), 0, 1]
-
-
-def python2_pickle(entries):
-    """Return a dictionary as Python 2 pickled those of CIFAR, by protocol 2; arrays, lists of numbers and bytes."""
-
-    def text(value):
-        return b"U" + bytes([len(value)]) + value if len(value) < 256 else b"T" + struct.pack("<i", len(value)) + value
-
-    def item(value):
-        if isinstance(value, bytes):
-            return text(value)
-        if isinstance(value, list):
-            return b"](" + b"".join(item(v) if isinstance(v, bytes) else b"K" + bytes([v]) for v in value) + b"e"
-        rows, columns = (b"J" + struct.pack("<i", n) for n in value.shape)
-        dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-        start = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87Rr\x05\x00\x00\x00"
-        return start + b"(K\x01" + rows + columns + b"\x86" + dtype + b"\x89" + text(value.tobytes()) + b"tb"
-
-    return b"\x80\x02}q\x01(" + b"".join(text(key) + item(value) for key, value in entries.items()) + b"u."
 
 
 def cifar_files(layout: Cifar, form):

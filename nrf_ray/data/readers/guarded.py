@@ -1,0 +1,55 @@
+"""One line for whatever a reader raises of a damaged file: what the libraries below raise is not documented."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from nrf_ray.data.outline import Batch, Format, Outline, Rows, Split
+from nrf_ray.errors import ConfigError, NrfError
+
+SHOWN = 200
+"""Characters of another library's error."""
+
+
+def guarded(form: Format) -> Format:
+    """Return `form` as a format whose readers raise ConfigError, of one line, or errors of the system alone."""
+
+    def outline(path: Path) -> Outline:
+        with _one_line(path):
+            return form.outline(path)
+
+    def outline_whole(path: Path) -> Outline:
+        assert form.outline_whole is not None
+        with _one_line(path):
+            return form.outline_whole(path)
+
+    def read(path: Path, split: Split, rows: Rows) -> Iterator[Batch]:
+        with _one_line(path):
+            yield from form.read(path, split, rows)
+
+    embedded_by = form.embedded_by
+    return replace(
+        form,
+        outline=outline,
+        outline_whole=outline_whole if form.outline_whole else None,
+        read=read,
+        embedded_by=(lambda embedding: guarded(embedded_by(embedding))) if embedded_by else None,
+    )
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        if "\n" not in str(error):
+            raise
+        raise ConfigError(" ".join(str(error).split())) from error
+    except (NrfError, MemoryError, TimeoutError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the system: the file is gone, or may not be read
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:SHOWN]}"
+        raise ConfigError(f"{path} is damaged, or another kind of file ({reason}); get it again") from error
