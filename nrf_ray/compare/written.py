@@ -49,11 +49,11 @@ def write_changes(output: Path, compared: Mapping[str, Sequence[TableComparison]
             "first": change.first,
             "second": change.second,
             "difference": change.difference,
-            "low": _or_null(change.low),
-            "high": _or_null(change.high),
+            "low": change.low,
+            "high": change.high,
             "over": change.over or None,
-            "p": _or_null(change.p),
-            "p_holm": _or_null(adjusted),
+            "p": change.p,
+            "p_holm": adjusted,
             "seeds": change.seeds,
             "paired": change.paired,
         }
@@ -67,7 +67,3 @@ def write_changes(output: Path, compared: Mapping[str, Sequence[TableComparison]
     except OSError as error:
         raise ConfigError(f"cannot write {output}: {error.strerror}; choose another place") from error
     return len(rows)
-
-
-def _or_null(value: float) -> float | None:
-    return None if value != value else value

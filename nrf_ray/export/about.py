@@ -19,7 +19,7 @@ COLUMNS: Mapping[str, str] = {
     "true_label": "y, the label of the original image at `index`",
     "seed": "what decided the targets and the starts",
     "loss": "on the stored image: the source's cross-entropy towards t, or for d_robust and d_nonrobust the relative "
-    "distance of the representations; NaN where no source was used",
+    "distance of the representations; null where no source was used",
     "norm": "how far the stored image lies from where it started, in the norm of the construction (l2 where it has "
     "none), pixels in [0, 1]",
     "distance": "how far the stored image lies from the original image at `index`, in the same norm",

@@ -89,7 +89,8 @@ def write_hf(rows: "Shard", folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {name: pa.array(values.numpy()) for name, values in rows.columns.items()}
+    # As pandas has it, so that what does not apply is null and no NaN, which filters show or hide by their threshold.
+    columns = {name: pa.array(values.numpy(), from_pandas=True) for name, values in rows.columns.items()}
     columns |= {name: pa.array(values, pa.string()) for name, values in rows.texts.items()}
     image, feature = _lists(rows) if rows.images.is_floating_point() else _pictures(rows)
     table = pa.table({"image": image, **columns})

@@ -30,7 +30,11 @@ def schema(table: Table) -> pa.Schema:
 
 
 def to_arrow(table: Table, rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Return `rows` as an arrow table in declared column order, sorted by all columns from the first on, lists last."""
+    """Return `rows` as an arrow table in declared column order, sorted by all columns from the first on, lists last.
+
+    A number that is none (NaN) is null, which every reader takes for missing.
+    """
+    rows = [{name: None if value != value else value for name, value in row.items()} for row in rows]
     for row in rows:
         assert set(row) == set(table.column_names()), f"row of {table.name}: {set(row) ^ set(table.column_names())}"
     lists = [column.name for column in table.columns if column.type == "int64s"]

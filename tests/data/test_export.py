@@ -116,6 +116,8 @@ def test_hugging_face_parquet_keeps_every_bit_of_float32(floats, tmp_path, digit
     out = tmp_path / "out"
     export_set(store, record, out, "hf")
     table = pq.read_table(out / "train.parquet")
+    assert table["loss"].null_count == len(table), "no source was used; NaN would be a number to filters"
+    assert not any(table[name].null_count for name in table.column_names if name != "loss")
     pixels = table["image"].combine_chunks().flatten().to_numpy()
     assert pixels.dtype == np.float32
     shape = json.loads(table.schema.metadata[b"nrf_ray"])["shape"]

@@ -50,6 +50,11 @@ def test_a_table_names_its_preset(tmp_path):
     assert read_table(blobs, "t.parquet").schema.metadata[b"preset"] == b"laptop"
 
 
+def test_a_number_that_is_none_is_null(tmp_path):
+    row = dict.fromkeys(STAGES.column_names()) | {"seconds": math.nan}
+    assert to_arrow(STAGES, [row])["seconds"].null_count == 1
+
+
 def unordered(rows):
     return sorted(map(repr, (sorted(row.items()) for row in rows)))
 
