@@ -48,6 +48,8 @@ from nrf_ray.tables.usefulness import usefulness_row
 from nrf_ray.training.recipes import Recipe
 
 NAME = "planted_features"
+RADIUS = 0.25
+"""Of attacks and of adversarial training where no other is given; in l2."""
 P_HUMAN = 0.9
 """How often the human part shows the label in the phase diagram."""
 READ: dict[str, Part] = {"human": "human", "noise": "noise"}
@@ -130,8 +132,8 @@ class PlantedOptions(RunOptions):
     """Norms of the noise part, in units of the modality's default."""
     norm: str = "l2"
     """Norms of attacks and adversarial training: l2, linf; l2_token for texts alone."""
-    epsilon: str = "0.25"
-    """Radii of attacks in pixel units of [0, 1]; adversarial training is within the first."""
+    epsilon: str | None = None
+    """Radii of attacks in pixel units of [0, 1]; adversarial training is within the first. By default 0.25 in l2."""
     arch: str | None = None
     """Architectures, each trained on what it reads; by default one for images and one for texts."""
     training: str = "standard,adversarial"
@@ -153,12 +155,15 @@ class PlantedOptions(RunOptions):
 
     def grid(self) -> PlantedGrid:
         """Return the axes, or raise ConfigError with what is allowed."""
+        norms = axis(self.norm, norm_named, ())
+        if self.epsilon is None and norms != ("l2",):
+            raise ConfigError(f"--norm {self.norm} needs --epsilon: the default radius, {RADIUS:g}, is a length in l2")
         return PlantedGrid(
             modalities=axis(self.modality, str, ()),
             labels=axis(self.label, str, ()),
             noises=axis(self.noise, lambda text: number(text, "--noise"), ()),
-            norms=axis(self.norm, norm_named, ()),
-            epsilons=axis(self.epsilon, number, ()),
+            norms=norms,
+            epsilons=axis(self.epsilon, number, (RADIUS,)),
             archs=axis(self.arch, str, ()),
             trainings=axis(self.training, str, ()),
             seeds=axis(self.seeds, whole, ()),

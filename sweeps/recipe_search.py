@@ -20,6 +20,7 @@ from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cli import sweep_main
 from nrf_ray.constructions.spec import WITH_CONTROL, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
+from nrf_ray.errors import ConfigError
 from nrf_ray.presets import Preset
 from nrf_ray.sweep.flags import of_models
 from nrf_ray.sweep.grid import Axes, Grid
@@ -49,6 +50,8 @@ def recipe_search(grid: Grid) -> Sweep:
         attacks="it attacks no student",
         extra_tests="recipes are told apart on the test set alone",
     )
+    if grid.preset.adversary:
+        raise ConfigError(f"{NAME} has no use for --adversary: it trains no robust model; leave the flag out")
     return over_datasets(NAME, grid, _rows)
 
 

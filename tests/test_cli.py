@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from nrf_ray import cli
-from tests.sweeps import transfer_grid
+from nrf_ray.attacks.specs import Attack
+from nrf_ray.sweep.sweep import Sweep
+from tests.sweeps import planned, transfer_grid
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -226,3 +228,86 @@ def test_nothing_of_the_real_home_or_environment_is_needed(tmp_path: Path) -> No
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+LENGTHS = [
+    pytest.param(
+        "transfer_grid", ("--norm", "linf"), "--norm linf needs --epsilon: the radii of the preset laptop (1, 1.5) are",
+        id="another norm, the preset's radii",
+    ),
+    pytest.param(
+        "robust_features", ("--norm", "linf"), "--norm linf needs --epsilon: the radii of the preset laptop", id="D_R",
+    ),
+    pytest.param(
+        "text_features", ("--norm", "l2_token"), "--norm l2_token needs --epsilon: the radii of the preset text (0.2)",
+        id="each token, the radii of whole texts",
+    ),
+    pytest.param(
+        "transfer_grid", ("--norm", "l2,linf", "--epsilon", "0.1"), "robust models are trained within one norm, and",
+        id="two norms, one judge",
+    ),
+    pytest.param(
+        "transfer_grid", ("--preset", "cifar10", "--epsilon", "0.05"),
+        "sets are crafted within l2 0.05, and the preset cifar10 does so by steps of 0.1, which are longer",
+        id="a ball smaller than the step of crafting",
+    ),
+    pytest.param(
+        "recipe_search", ("--adversary", "n-fgsm"), "recipe_search has no use for --adversary: it trains no",
+        id="an adversary of nobody",
+    ),
+    pytest.param(
+        "planted_features", ("--norm", "linf"), "--norm linf needs --epsilon: the default radius, 0.25, is",
+        id="planted sets",
+    ),
+]  # fmt: skip
+"""Pairs of flags, or of a flag and a preset, whose lengths cannot mean what they say."""
+
+
+@pytest.mark.parametrize(("sweep", "flags", "message"), LENGTHS)
+def test_a_length_of_one_norm_is_never_taken_in_another(
+    sweep: str,
+    flags: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Regression: linf 8/255 on a preset for l2 ran steps of three times the ball, and a judge of l2 .5."""
+    code, _ = planned(monkeypatch, f"sweeps/{sweep}.py", *flags)
+    out = capsys.readouterr()
+    assert (code, out.out, out.err.count("\n")) == (2, "", 1)
+    assert message in out.err
+
+
+def adversaries(sweep: Sweep) -> set[tuple[str, float, float]]:
+    """Return norm, radius and step size of every attack of a sweep: of trainings, sets and measurements."""
+    configs = [stage.config for stage in sweep.stages()]
+    found = [config.recipe.adversary for config in configs if hasattr(config, "recipe")]
+    found += [getattr(config, name, None) for config in configs for name in ("craft", "attack")]
+    return {(a.threat.norm, a.threat.eps, round(a.step_size / a.threat.eps, 6)) for a in found if isinstance(a, Attack)}
+
+
+def test_every_length_of_a_sweep_in_another_norm_is_of_that_norm(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--preset", "cifar10", "--norm", "linf", "--epsilon", "8/255,4/255", "--seeds", "0")
+    for script in ("sweeps/transfer_grid.py", "sweeps/nonrobust_features.py", "sweeps/robust_features.py"):
+        code, (sweep,) = planned(monkeypatch, script, *flags)
+        attacks = adversaries(sweep)
+        assert (code, {norm for norm, *_ in attacks}) == (0, {"linf"})
+        assert {eps for _, eps, _ in attacks} == {8 / 255, 4 / 255}
+        assert ("linf", 8 / 255, 0.2) in attacks, "robust training, 7 steps of eps / 5"
+        assert max(share for *_, share in attacks) <= 0.2
+    _, (named,) = planned(monkeypatch, script, "--preset", "cifar10", "--norm", "l2", "--seeds", "0")
+    _, (own,) = planned(monkeypatch, script, "--preset", "cifar10", "--seeds", "0")
+    assert (named.note, [stage.key for stage in named.stages()]) == ("", [stage.key for stage in own.stages()])
+    assert sweep.note == (
+        "the lengths of the preset cifar10 are for l2: robust models are trained within linf 0.0313725, and steps of "
+        "attacks are in proportion to their radii"
+    )
+
+
+def test_what_flags_change_in_a_preset_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--plan", "--preset", "smoke", "--norm", "linf", "--epsilon", "8/255", "--store", str(tmp_path / "store"))
+    assert call(monkeypatch, capsys, *flags)[1].startswith("the lengths of the preset smoke are for l2: robust models")

@@ -161,24 +161,20 @@ def check_medium(root: Path) -> None:
         file.touch(exist_ok=False)
     except OSError:
         return
+    lacking = "hard links"
     try:
-        for lacking, needed in (("hard links", lambda: os.link(file, link)), ("fsync", lambda: _sync_both(file))):
-            try:
-                needed()
-            except OSError as error:
-                raise StoreError(
-                    f"the file system of {place} has no {lacking} ({error.strerror}), which a store rests on; choose a "
-                    "--store on another file system (ext4, xfs, APFS and NFS have both), or a bucket such as "
-                    "s3://bucket/runs"
-                ) from error
+        os.link(file, link)
+        lacking = "fsync"
+        _sync(file)
+        _sync(place)
+    except OSError as error:
+        raise StoreError(
+            f"the file system of {place} has no {lacking} ({error.strerror}), which a store rests on; choose a --store "
+            "on another file system (ext4, xfs, APFS and NFS have both), or a bucket such as s3://bucket/runs"
+        ) from error
     finally:
         link.unlink(missing_ok=True)
         file.unlink(missing_ok=True)
-
-
-def _sync_both(file: Path) -> None:
-    _sync(file)
-    _sync(file.parent)
 
 
 def _make(root: Path) -> None:

@@ -67,13 +67,14 @@ def read_state(data: bytes) -> dict[str, Tensor]:
             f"the file holds {len(likely)} sets of weights ({named}) and does not say which is meant; save that one "
             "alone into a file of its own"
         )
-    state = found[likely[0]]
-    for name, value in state.items():
+    state: dict[str, Tensor] = {}
+    for name, value in found[likely[0]].items():
         if not (isinstance(name, str) and isinstance(value, Tensor)):
             raise WeightsError(f"the file holds {name!r}, a {type(value).__name__}, where a state_dict has a tensor")
         if odd := _odd(value):
             raise WeightsError(f"the file holds {name!r}, {odd}; {PLAIN}")
-    return {name: tensor.detach() for name, tensor in state.items()}
+        state[name] = value.detach()
+    return state
 
 
 def first_line(error: Exception) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from nrf_ray.attacks.named import adversary_named
 from nrf_ray.attacks.specs import Substitution
-from nrf_ray.attacks.threat import Norm
+from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.constructions.matching import Matching
 from nrf_ray.engine.mode import Mode
 from nrf_ray.training.recipes import Augmentation, Recipe
@@ -97,10 +97,35 @@ class Preset:
     mode: Mode = "faithful"
     """How attacks and training are computed."""
 
+    adversary: str = ""
+    """Name of the attack that all adversarial training was changed to; empty for the preset's own."""
+    note: str = ""
+    """What flags have changed in its lengths, for people; empty for nothing."""
+
+    def within(self, norm: Norm, radii: tuple[float, ...]) -> "Preset":
+        """Return the same preset with lengths of another norm: those of its own mean nothing there.
+
+        Robust models are trained within the first of `radii`, by steps in the same proportion to it; sets are crafted
+        by steps of 2.5 eps / steps; models are attacked within `radii`.
+        """
+        return replace(
+            self,
+            robust_source=_within(self.robust_source, norm, radii[0]),
+            judge=_within(self.judge, norm, radii[0]),
+            matching_robust_source=_within(self.matching_robust_source, norm, radii[0]),
+            norms=(norm,),
+            epsilons=radii,
+            radii=radii,
+            craft_step=None,
+            note=f"the lengths of the preset {self.name} are for {' and '.join(self.norms)}: robust models are trained "
+            f"within {norm} {radii[0]:g}, and steps of attacks are in proportion to their radii",
+        )
+
     def trained_against(self, adversary: str) -> "Preset":
         """Return the same preset with another attack in all adversarial training, at the same norms and radii."""
         return replace(
             self,
+            adversary=adversary,
             robust_source=_against(self.robust_source, adversary),
             judge=_against(self.judge, adversary),
             matching_robust_source=_against(self.matching_robust_source, adversary),
@@ -134,6 +159,14 @@ class Preset:
 def _recipe_in(recipe: Recipe, mode: Mode) -> Recipe:
     adversary = recipe.adversary
     return replace(recipe, mode=mode, adversary=adversary and replace(adversary, mode=mode))
+
+
+def _within(recipe: Recipe, norm: Norm, eps: float) -> Recipe:
+    assert recipe.adversary is not None, "only adversarial training has an adversary"
+    step_size = recipe.adversary.step_size * eps / recipe.adversary.threat.eps
+    return replace(
+        recipe, adversary=replace(recipe.adversary, threat=ThreatModel(norm=norm, eps=eps), step_size=step_size)
+    )
 
 
 def _against(recipe: Recipe, adversary: str) -> Recipe:

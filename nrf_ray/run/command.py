@@ -41,6 +41,8 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
     held = store.contents()
     estimates = learn(store, held, machine.is_like, machine.slower)
     plan = make_plan(sweep.goals, store, held=held, cost=estimates.seconds)
+    if sweep.note:
+        console.print(sweep.note, soft_wrap=True)
     if options.plan:
         _print_plan(console, plan)
         for line in forecast_lines(forecast(plan, estimates, machine.slots), machine):

@@ -9,8 +9,10 @@ from typing import Annotated, Generic, TypeVar
 
 from cyclopts import Parameter
 
+from nrf_ray.attacks.threat import Norm
 from nrf_ray.data.published import planning_name
 from nrf_ray.engine.mode import check_mode
+from nrf_ray.errors import ConfigError
 from nrf_ray.presets import PRESETS, Preset
 from nrf_ray.sweep.axes import axis, norm_named, number, storage_named, whole
 from nrf_ray.sweep.grid import Axes, Grid
@@ -54,7 +56,8 @@ class Options(RunOptions):
     construction: str | None = None
     """Constructions of training sets."""
     norm: str | None = None
-    """Norms of the threat model: l2, linf; for texts l2_token, of each token."""
+    """Norms of the threat model: l2, linf; for texts l2_token, of each token. One that is not the preset's needs
+    --epsilon, and robust models are then trained within its first radius."""
     epsilon: str | None = None
     """Radii in pixel units of [0, 1]; fractions such as 8/255 are fine."""
     seeds: str | None = None
@@ -75,6 +78,8 @@ class Options(RunOptions):
     def grid(self, defaults: Defaults = lambda preset: {}, default_preset: str = "laptop") -> Grid:
         """Return the axes, or raise ConfigError with the names that are known; the defaults differ by sweep."""
         preset = PRESETS.named(self.preset or default_preset)
+        norms = axis(self.norm, norm_named, preset.norms)
+        preset = in_norms(preset, norms, axis(self.epsilon, number, ()))
         if self.adversary:
             preset = preset.trained_against(self.adversary)
         preset = preset.in_mode(check_mode(self.mode))
@@ -87,13 +92,35 @@ class Options(RunOptions):
             datasets=tuple(map(planning_name, datasets)) if self.plan else datasets,
             archs=axis(self.arch, str, own.get("archs", preset.archs)),
             constructions=axis(self.construction, str, own.get("constructions", preset.constructions)),
-            norms=axis(self.norm, norm_named, preset.norms),
+            norms=norms,
             epsilons=axis(self.epsilon, number, own.get("epsilons", preset.epsilons)),
             seeds=axis(self.seeds, whole, preset.seeds),
             storages=axis(self.storage, storage_named, ()),
             attacks=axis(self.attack, str, ()),
             extra_tests=axis(self.extra_test, str, ()),
         )
+
+
+def in_norms(preset: Preset, norms: tuple[Norm, ...], epsilons: tuple[float, ...]) -> Preset:
+    """Return `preset` with lengths of the norms and radii that flags give; `epsilons` is empty where none were given.
+
+    Raises ConfigError if a norm is not the preset's, and there is another norm beside it or no radius for it.
+    """
+    others = [norm for norm in norms if norm not in preset.norms]
+    own = " and ".join(preset.norms)
+    if not others:
+        return preset
+    if len(norms) > 1:
+        raise ConfigError(
+            f"--norm {','.join(norms)}: robust models are trained within one norm, and the preset {preset.name} is for "
+            f"{own}; run each norm by itself, with --epsilon in its own lengths"
+        )
+    if not epsilons:
+        radii = ", ".join(f"{eps:g}" for eps in preset.epsilons)
+        raise ConfigError(
+            f"--norm {norms[0]} needs --epsilon: the radii of the preset {preset.name} ({radii}) are lengths in {own}"
+        )
+    return preset.within(norms[0], epsilons)
 
 
 OptionsT = TypeVar("OptionsT", bound=RunOptions)

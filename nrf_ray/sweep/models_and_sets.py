@@ -167,6 +167,11 @@ def crafted_by(preset: Preset, construction: Construction, threat: ThreatModel |
         raise ConfigError(f"{construction.name} is bounded by a norm and an epsilon; give both")
     if construction.features == "pattern":
         return threat
+    if preset.craft_step and preset.craft_step > threat.eps:
+        raise ConfigError(
+            f"sets are crafted within {threat.norm} {threat.eps:g}, and the preset {preset.name} does so by steps of "
+            f"{preset.craft_step:g}, which are longer; give a larger --epsilon, or take another --preset"
+        )
     crafting = pgd_attack(threat.norm, threat.eps, steps=preset.craft_steps, targeted=True, mode=preset.mode)
     return replace(crafting, step_size=preset.craft_step) if preset.craft_step else crafting
 

@@ -25,6 +25,8 @@ class Sweep:
     """Stages whose pictures (.svg) are put beside the tables, under their own names."""
     preset: str = ""
     """Name of the preset that the grid was made from, which the tables' files bear; empty where there is none."""
+    note: str = ""
+    """What flags have changed in that preset, for people; empty for nothing."""
 
     @cached_property
     def goals(self) -> list[Stage]:
@@ -79,4 +81,4 @@ class Sweep:
 def over_datasets(name: str, grid: Grid, rows: Callable[[Grid, DatasetInfo], Iterable[Row]]) -> Sweep:
     """Return the sweep over trained models that has `rows` for each dataset of `grid`."""
     found = tuple(row for dataset in grid.datasets for row in rows(grid, dataset_named(dataset)))
-    return Sweep(name, found, preset=grid.preset.name)
+    return Sweep(name, found, preset=grid.preset.name, note=grid.preset.note)
