@@ -40,7 +40,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["transfer_grid.py", "--preset", "smoke", *flags])
     with pytest.raises(SystemExit) as exit_:
-        cli.sweep_main(transfer_grid.transfer_grid)
+        cli.sweep_main(transfer_grid.transfer_grid, transfer_grid.FLAGS)
     out = capsys.readouterr()
     assert isinstance(exit_.value.code, int)
     return exit_.value.code, out.out, out.err
@@ -217,7 +217,7 @@ def test_a_letter_that_the_output_lacks_is_written_as_its_number(monkeypatch: py
     monkeypatch.setattr(sys, "stderr", ascii_file())
     monkeypatch.setattr(sys, "argv", ["transfer_grid.py", "--dataset", "größe"])
     with pytest.raises(SystemExit):
-        cli.sweep_main(transfer_grid.transfer_grid)
+        cli.sweep_main(transfer_grid.transfer_grid, transfer_grid.FLAGS)
     assert b"unknown dataset 'gr\\xf6\\xdfe'" in sys.stderr.buffer.getvalue()  # type: ignore[attr-defined]
 
 

@@ -29,7 +29,7 @@ import ray  # noqa: E402  (after the variables that it reads when it is imported
 from ray._private import ray_constants  # noqa: E402
 
 from nrf_ray.cluster.interrupt import handlers_kept  # noqa: E402
-from nrf_ray.cluster.local_start import check_can_start, make_token  # noqa: E402
+from nrf_ray.cluster.local_start import check_can_start, make_token, temporary_folder  # noqa: E402
 from nrf_ray.errors import ClusterError  # noqa: E402
 
 # In this process, but not in Ray's workers. Otherwise Ray's C++ core handles SIGTERM before Python does: it prints a
@@ -57,16 +57,19 @@ def connect(address: str | None) -> Iterator[str | None]:
 def _join(address: str | None) -> Any:
     """Return Ray's context of the cluster at `address`, or of a new local one, or raise ClusterError."""
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        check_can_start()
     try:
         if address is None:
-            check_can_start()
             make_token()
             return ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
         return ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        where = address or "this machine"
-        raise ClusterError(
-            f"no Ray at {where}: {(str(error).splitlines() or ['no reason given'])[0]}; if it runs with token "
-            "authentication, set RAY_AUTH_MODE=token here too; start one with `RAY_AUTH_MODE=token ray start --head`, "
-            "or leave --address out"
-        ) from error
+    except Exception as error:  # a plain Exception, say, where its raylet takes too long to come up
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        remedy = (
+            f"its logs are in {temporary_folder()}/ray/session_latest/logs, and `nrf doctor` looks for causes"
+            if address is None
+            else "if it runs with token authentication, set RAY_AUTH_MODE=token here too; start one with "
+            "`RAY_AUTH_MODE=token ray start --head`, or leave --address out"
+        )
+        raise ClusterError(f"no Ray at {address or 'this machine'}: {reason}; {remedy}") from error

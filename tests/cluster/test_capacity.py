@@ -54,3 +54,29 @@ def test_nodes_that_come_and_go_are_noticed() -> None:
     assert capacity.now().slots(Resources()) == 4
     time[0] = 7.0
     assert not capacity.lost_a_node_since(6.5)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        (
+            None,
+            "no Ray at this machine: the raylet took too long; its logs are in /.*/session_latest/logs, and `nrf",
+        ),
+        ("10.0.0.1:6379", "no Ray at 10.0.0.1:6379: the raylet took too long; if it runs with token authentication"),
+    ],
+)
+def test_a_ray_that_does_not_start_is_one_line(
+    address: str | None, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: on a machine that was busy for half a minute Ray raises a plain Exception, which was a traceback."""
+    from nrf_ray.cluster import session
+
+    def init(**_: object) -> None:
+        raise Exception("the raylet took too long\nand so on")
+
+    monkeypatch.setattr(session.ray, "init", init)
+    monkeypatch.setattr(session, "check_can_start", lambda: None)
+    monkeypatch.setattr(session, "make_token", lambda: None)
+    with pytest.raises(ClusterError, match=f"^{words}"), session.connect(address):
+        pass

@@ -129,7 +129,7 @@ def test_printing_never_decides_about_a_run(
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "argv", command(store)[1:])
     with pytest.raises(SystemExit) as end:
-        cli.sweep_main(transfer_grid.transfer_grid)
+        cli.sweep_main(transfer_grid.transfer_grid, transfer_grid.FLAGS)
     assert (end.value.code, tables(store)) == (0, before)
     assert 'class="state">Finished<' in page(store)
     assert not isinstance(place, io.BytesIO) or b"\\xb1 95%" in place.getvalue()
