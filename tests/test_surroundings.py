@@ -18,7 +18,7 @@ from nrf_ray.cluster.quiet import output_to
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.places import data_home
 from nrf_ray.display.printing import make_console
-from nrf_ray.doctor.places import judge_store, look_at_store
+from nrf_ray.doctor.places import judge_data, judge_store, look_at_data, look_at_store
 from nrf_ray.doctor.start import look_at_start
 from nrf_ray.errors import ClusterError, ConfigError
 from nrf_ray.paths import is_text, printable
@@ -159,6 +159,7 @@ def test_a_home_folder_that_is_not_known_is_one_line_also_where_data_are_looked_
     nobody(monkeypatch, Path())
     with pytest.raises(ConfigError, match="home folder of a user that is not known here; set HOME to a folder"):
         data_home()
+    assert judge_data(look_at_data()).level == "FAIL"
     code, _, err = call(monkeypatch, capsys, "--plan", "--dataset", "folder:~/pictures")
     assert (code, err.count("\n")) == (2, 1)
     assert "set HOME to a folder" in err

@@ -9,9 +9,9 @@ from obstore.exceptions import BaseError
 
 from nrf_ray.data.extra import is_here
 from nrf_ray.data.formats import FORMATS
-from nrf_ray.data.places import data_home
-from nrf_ray.doctor.findings import Finding, fail, ok
-from nrf_ray.errors import NrfError
+from nrf_ray.data.places import VARIABLE, data_home
+from nrf_ray.doctor.findings import Finding, fail, ok, warn
+from nrf_ray.errors import ConfigError, NrfError
 from nrf_ray.graph.folder import check_medium
 from nrf_ray.graph.store import Store
 
@@ -41,6 +41,10 @@ class DataSeen:
     """Those that have."""
     remedies: tuple[str, ...]
     """For each of the others, how to get it."""
+    home: str = ""
+    """The folder for downloads and prepared copies; empty where none can be named."""
+    problem: str = ""
+    """Why there is no such folder, or why nothing can be written to it; empty where it is as it should be."""
 
 
 def look_at_store(uri: str) -> StoreSeen:
@@ -96,6 +100,12 @@ def judge_store(seen: StoreSeen) -> Finding:
 
 def look_at_data() -> DataSeen:
     """Return which of the datasets that sweeps know by name are in their default places."""
+    try:
+        home = data_home()
+    except ConfigError as error:
+        return DataSeen(here=("digits",), remedies=(), problem=str(error))
+    place = next(folder for folder in (home, *home.parents) if folder.exists())
+    problem = "" if os.access(place, os.W_OK | os.X_OK) else f"you may not write to {place}"
     here, remedies = ["digits"], []
     for name, form in FORMATS.items():
         if not (form.known and form.listed):
@@ -104,10 +114,15 @@ def look_at_data() -> DataSeen:
             here.append(name)
         else:
             remedies.append(f"{name}: {form.remedy}")
-    return DataSeen(here=tuple(here), remedies=tuple(remedies))
+    return DataSeen(here=tuple(here), remedies=tuple(remedies), home=str(home), problem=problem)
 
 
 def judge_data(seen: DataSeen) -> Finding:
     """Return which datasets are here; that others are not is no fault."""
+    remedy = f"export {VARIABLE}=/a/folder/that/you/may/write/to"
+    if not seen.home:
+        return fail("data", seen.problem, remedy)
+    if seen.problem:
+        return warn("data", f"copies of data are kept in {seen.home}, and {seen.problem}", remedy)
     missing = f"; not here, if you want them: {'; '.join(seen.remedies)}" if seen.remedies else ""
-    return ok("data", f"{', '.join(seen.here)} ($NRF_DATA is {data_home()}){missing}")
+    return ok("data", f"{', '.join(seen.here)} ($NRF_DATA is {seen.home}){missing}")

@@ -16,10 +16,15 @@ from nrf_ray.doctor.findings import Finding, fail, ok, warn
 START_SECONDS = 120.0
 """A Ray that has not started after this time counts as one that does not; on an idle machine it takes five."""
 CODE = """
+import sys
 import ray
 from nrf_ray.cluster.session import connect
-with connect(None):
-    print(ray._private.worker.global_worker.node.get_session_dir_path())
+from nrf_ray.errors import NrfError
+try:
+    with connect(None):
+        print(ray._private.worker.global_worker.node.get_session_dir_path())
+except NrfError as error:
+    sys.exit(str(error))
 """
 
 

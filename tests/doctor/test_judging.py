@@ -48,7 +48,7 @@ def test_every_warning_and_failure_has_a_remedy_and_nothing_else_has() -> None:
         *judge_numbers(replace(NUMBERS, driver=True, forced={"NVIDIA_TF32_OVERRIDE": "1"})),
         *(judge_disk(Disk(subject=s, folder="/x", free=free, total=GIB)) for s in ROOMS for free in (0, GIB)),
         judge_store(replace(STORE, problem="no")),
-        judge_data(DataSeen(here=("digits",), remedies=("cifar10: fetch it",))),
+        judge_data(DataSeen(here=("digits",), remedies=("cifar10: fetch it",), home="/data")),
         *judge_authentication(Authentication(mode="disabled", source="/x", readable=True)),
         *judge_listeners([listener("head", token=False), listener("dashboard"), listener("metrics")]),
         *judge_cluster("nothing answers", "./runs", []),
@@ -167,7 +167,9 @@ def test_store(change: dict[str, object], expected: str) -> None:
 
 
 def test_data_that_is_not_here_is_no_fault_but_named_with_its_remedy() -> None:
-    found = judge_data(DataSeen(here=("digits", "cifar10"), remedies=("cifar100: run `nrf fetch cifar100`",)))
+    found = judge_data(
+        DataSeen(here=("digits", "cifar10"), remedies=("cifar100: run `nrf fetch cifar100`",), home="/data")
+    )
     assert found.level == "OK"
     assert "digits, cifar10" in found.message
     assert "nrf fetch cifar100" in found.message
@@ -264,6 +266,17 @@ def test_exposure(listeners: list[Listener], expected: list[str]) -> None:
 def test_cluster(seen: Survey | str | None, store: str, expected: list[str]) -> None:
     found = lines(judge_cluster(seen, store, []))
     assert [line[: len(start)] for line, start in zip(found, expected, strict=True)] == expected
+
+
+def test_data_that_can_be_kept_nowhere() -> None:
+    nowhere = DataSeen(here=("digits",), remedies=(), problem="~/.cache begins with an unknown home folder")
+    closed = replace(nowhere, home="/data/nrf", problem="you may not write to /data")
+    found = [judge_data(nowhere), judge_data(closed)]
+    assert [f"{f.level} {f.message}" for f in found] == [
+        "FAIL ~/.cache begins with an unknown home folder",
+        "WARN copies of data are kept in /data/nrf, and you may not write to /data",
+    ]
+    assert {f.remedy for f in found} == {"export NRF_DATA=/a/folder/that/you/may/write/to"}
 
 
 def test_a_start_of_ray() -> None:
