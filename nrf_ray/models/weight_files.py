@@ -23,6 +23,8 @@ MAX_BYTES = 4 * 2**30
 PLAIN = "where it comes from, write the plain weights: torch.save(model.state_dict(), file), or as safetensors"
 SHOWN = 10
 TOP = "the tensors at its top"
+FOLDER = 0x10
+"""Marks a member of an archive as a folder. torch reads nothing of a tensor that is marked so, and says nothing."""
 OPTIMIZER = "param_groups"
 """Every optimizer's state has it; the tensors there are no weights."""
 CODE = re.compile(r"unsupported global|is blocked|unrecognized function|can only (create|build)|to load", re.IGNORECASE)
@@ -130,7 +132,7 @@ def _unpacked(data: bytes) -> object:
         if data[8:9] == b"{":
             return safetensors.torch.load(data)
         if data[:4] == b"PK\x03\x04":
-            _check_members(zipfile.ZipFile(io.BytesIO(data)).infolist())
+            check_members(zipfile.ZipFile(io.BytesIO(data)).infolist())
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except WeightsError:
         raise
@@ -149,11 +151,13 @@ def _reason(error: Exception) -> str:
     return "its pickle is damaged" if isinstance(error, pickle.UnpicklingError) else first_line(error)
 
 
-def _check_members(members: list[zipfile.ZipInfo]) -> None:
+def check_members(members: list[zipfile.ZipInfo]) -> None:
     """Raise WeightsError for an archive that torch.save has not made."""
     names = [member.filename for member in members]
     other = next((what for ending, what in MEMBERS.items() if any(name.endswith(ending) for name in names)), None)
     if other:
         raise WeightsError(f"the file is {other}")
+    if any(member.external_attr & FOLDER for member in members):
+        raise WeightsError("the file is damaged: a tensor in it is marked as a folder, of which no bytes would be read")
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise WeightsError("the file is compressed, as no file of torch.save is; it is not unpacked")

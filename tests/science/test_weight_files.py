@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import zipfile
 from collections import OrderedDict
 
 import numpy as np
@@ -238,3 +239,12 @@ def test_no_more_is_unpacked_than_a_network_has(monkeypatch):
     monkeypatch.setattr(weight_files, "MAX_BYTES", 1000)
     with pytest.raises(WeightsError, match="more than the 1000 that are read"):
         read_state(torch_file({"w": torch.zeros(300)}))
+
+
+def test_a_member_that_is_marked_as_a_folder_is_refused():
+    """Regression: none of its bytes would be read, and the tensor would be whatever the memory held."""
+    member = zipfile.ZipInfo("archive/data/0")
+    weight_files.check_members([member])
+    member.external_attr = weight_files.FOLDER
+    with pytest.raises(WeightsError, match="a tensor in it is marked as a folder"):
+        weight_files.check_members([member])

@@ -86,5 +86,7 @@ def _check_size(file: Path) -> None:
                 members = archive.infolist()
         except zipfile.BadZipFile as error:
             raise ConfigError(f"{file} is damaged: {error}") from error
+        if any(member.external_attr & 0x10 for member in members):  # of a folder nothing is read, and nothing is said
+            raise ConfigError(f"{file} is damaged: a tensor in it is marked as a folder; get it again")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ConfigError(f"{file} is compressed, as no file of torch.save is; write it with torch.save")
