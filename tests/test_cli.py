@@ -149,7 +149,11 @@ def test_the_plan_names_every_stage_and_writes_nothing(
     stages = re.match(r"transfer_grid: (\d+) stages", lines[-1])
     assert stages is not None
     forecast = [line for line in lines if line.startswith(("expected ", "no schedule takes less"))]
-    assert len(lines) == int(stages[1]) + len(forecast) + 2
+    assert lines[0] == (
+        "dataset digits: files of an installed package; 1437 training and 360 test rows; "
+        "10 classes of 136 (7) to 156 (9) training rows; images of 1 x 8 x 8"
+    )
+    assert len(lines) == int(stages[1]) + len(forecast) + 3
     assert any(
         re.match(r"expected on \d+ cores of .*: [\d.]+ (s|min|h)( \d+ (s|min))? from start to end", line)
         for line in forecast

@@ -45,6 +45,10 @@ class DatasetInfo:
     """Test examples."""
     kind: Kind = "images"
     """What an example is."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in the order of their labels; empty where they have none."""
+    sizes: tuple[int, ...] = ()
+    """Training examples of each class; empty where that is not known before they are read or generated."""
 
 
 DATASETS: dict[str, DatasetInfo] = {
@@ -56,6 +60,7 @@ DATASETS: dict[str, DatasetInfo] = {
             num_classes=10,
             num_train=1437,
             num_test=360,
+            sizes=(142, 146, 141, 143, 148, 146, 142, 136, 137, 156),
         ),
     )
 }
@@ -87,7 +92,21 @@ def dataset_named(name: str) -> DatasetInfo:
         num_train=found.train.count,
         num_test=found.test.count,
         kind=found.kind,
+        classes=found.classes,
+        sizes=found.sizes,
     )
+
+
+def trainable(name: str) -> DatasetInfo:
+    """Return what is known of the dataset called `name`, or raise ConfigError where it has no training rows."""
+    info = dataset_named(name)
+    if not info.num_train:
+        raise ConfigError(
+            f"dataset {name!r} has no training rows: its files, or their names, say that all are for testing; name the "
+            "folder that holds the training files too, or the training set before an @; write [splits=none] behind the "
+            "path if its name says nothing"
+        )
+    return info
 
 
 @cache

@@ -34,8 +34,26 @@ BLOCK = 1024
 """Texts whose pairs of words are listed at once before they are counted."""
 MAX_WORDS = 30_000
 """The most frequent words are kept."""
-TOKEN = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
-"""A word with its apostrophes, or one sign."""
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf"  # Thai, Lao, Myanmar, Khmer, Tai
+    "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff\uff66-\uff9f"  # kana, bopomofo
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+)
+"""Scripts that put no spaces between words, as a class of characters in a pattern. A character of them is a word."""
+MARKS = (
+    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u1056-\u1059\u105e-\u1060"
+    "\u1062-\u1064\u1067-\u106d\u1071-\u1074\u1082-\u108d\u108f\u109a-\u109d\u17b4-\u17d3\u17dd\u1a55-\u1a5e"
+    "\u1a60-\u1a7c\u1a7f\u3099\u309a\uff9e\uff9f"
+)
+"""Vowels and tones of these scripts that are written onto the character before."""
+LETTER = rf"[^\W{UNSPACED}]"
+TOKEN = re.compile(rf"{LETTER}+(?:'{LETTER}+)*|[{UNSPACED}][{MARKS}]*|[^\w\s]")
+"""A word with its apostrophes, a character of a script without spaces, or one sign."""
+BY_CHARACTER = re.compile(f"[{UNSPACED}]")
+PAIRS = (
+    "vectors of words are learnt from the pairs of words in a text; give texts of several words, or name a pretrained "
+    "embedding with #hf:NAME behind the path"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +68,10 @@ class Embedding:
     """From a text to its tokens."""
     learn: Callable[[Sequence[Sequence[str]]], WordTable]
     """From tokenised training texts to the table."""
+    by_character: Callable[[str], bool] = lambda text: False
+    """Whether a text has characters that are words of their own because its script has no spaces."""
+    needs_pairs: bool = False
+    """Whether nothing can be learnt from texts of one word."""
 
 
 def words_of(text: str) -> list[str]:
@@ -88,6 +110,8 @@ def _information(texts: Sequence[Sequence[str]], words: Sequence[str]) -> "csr_m
         left, right = _pairs(texts[start : start + BLOCK], places)
         before = before + sparse.csr_matrix((np.ones(len(left)), (left, right)), shape=size)
     pairs = (before + before.T).tocsr()
+    if not pairs.nnz:
+        raise ConfigError(f"no training text has two words, and {PAIRS}")
     pairs.sort_indices()
     of_word = np.asarray(pairs.sum(axis=1)).ravel()
     context = of_word**SMOOTHING / (of_word**SMOOTHING).sum()
@@ -143,5 +167,12 @@ def _normalised(vectors: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]"
     return scaled
 
 
-LEARNT = Embedding(identity="ppmi-svd-1", width=WIDTH, tokenise=words_of, learn=learn_words)
+LEARNT = Embedding(
+    identity="ppmi-svd-1",
+    width=WIDTH,
+    tokenise=words_of,
+    learn=learn_words,
+    by_character=lambda text: BY_CHARACTER.search(text) is not None,
+    needs_pairs=True,
+)
 """The default."""

@@ -1,7 +1,9 @@
 """Extra test sets: other images of the same classes (paper D.7), where their files are on this machine."""
 
 from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named
+from nrf_ray.data.classes import matched
 from nrf_ray.data.formats import FORMATS
+from nrf_ray.data.members import listed
 from nrf_ray.errors import ConfigError
 
 EXTRA = {"cifar10": ("cifar10.1", *(name for name in FORMATS if name.startswith("cifar10-c.")))}
@@ -16,6 +18,16 @@ def extra_test_sets(info: DatasetInfo) -> dict[str, DatasetRef]:
     """
     names = EXTRA.get(info.ref.name.partition("[")[0], ())
     return {name: dataset_named(name).ref for name in names if is_here(name)}
+
+
+def check_same_classes(info: DatasetInfo, test: DatasetInfo) -> None:
+    """Raise ConfigError where the classes of `test`, an extra test set of `info`, are called so that labels differ."""
+    if matched(info, test, f"{info.ref.name}@{test.ref.name}"):
+        raise ConfigError(
+            f"extra test set {test.ref.name} has the classes of {info.ref.name} in another order "
+            f"({listed(test.classes)} and {listed(info.classes)}); name it behind an @ instead: there classes "
+            "are matched by name"
+        )
 
 
 def is_here(name: str) -> bool:

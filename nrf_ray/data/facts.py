@@ -9,9 +9,10 @@ that were written within the last two seconds are not remembered: a change so so
 
 import hashlib
 import json
+import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +39,7 @@ class Facts(NamedTuple):
     """What they hold."""
 
 
-RULES = 2
+RULES = 3
 """Version of what readers refuse: what an older one took is looked at again, and keeps its digest."""
 
 _remembered: dict[str, Facts] = {}
@@ -68,10 +69,38 @@ def facts_of(files: Files, *, whole: bool = False) -> Facts:
 
 def stamp_of(root: Path, paths: Sequence[Path]) -> Stamp:
     """Return what tells whether any of the files at `paths` has been changed."""
-    found = [(str(path.relative_to(root)), path.stat()) for path in paths]
+    found = [(_within(root, path), path.stat()) for path in paths]
     for name, _ in found:
         check_text(name, f"in {root} the name of the file")
     return tuple((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in found)
+
+
+def noted(key: str, make: Callable[[], list[int]]) -> list[int]:
+    """Return what `make` returns, a few numbers that follow from the content that `key` names; remembered for good."""
+    numbers = known_numbers(key)
+    if numbers is None:
+        numbers = make()
+        _put(_numbers(key), json.dumps(numbers))
+    return numbers
+
+
+def known_numbers(key: str) -> list[int] | None:
+    """Return what `noted` remembers of `key`; None where it has not been called, or what it wrote is damaged."""
+    with suppress(OSError, ValueError):
+        numbers = json.loads(_numbers(key).read_bytes())
+        if isinstance(numbers, list) and numbers and all(type(number) is int for number in numbers):
+            return numbers
+    return None
+
+
+def _numbers(key: str) -> Path:
+    return data_home() / "counts" / f"{key}.json"
+
+
+def _within(root: Path, path: Path) -> str:
+    """Return the name of `path` below `root`, as `relative_to` does at ten times the time."""
+    start, whole = f"{root}{os.sep}", str(path)
+    return whole[len(start) :] if whole.startswith(start) else str(path.relative_to(root))
 
 
 def _digest(root: Path, paths: Sequence[Path]) -> str:
@@ -79,7 +108,7 @@ def _digest(root: Path, paths: Sequence[Path]) -> str:
     for path in paths:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        whole.update(f"{path.relative_to(root)}\0{content}\n".encode())
+        whole.update(f"{_within(root, path)}\0{content}\n".encode())
     return whole.hexdigest()
 
 
@@ -90,7 +119,8 @@ def _path(key: str) -> Path:
 def _read(key: str) -> Facts | None:
     try:
         body = json.loads(_path(key).read_bytes())
-        digest, outline = body["digest"], Outline(**{**body["outline"], "shape": tuple(body["outline"]["shape"])})
+        lists = {name: tuple(body["outline"][name]) for name in ("shape", "classes", "labels")}
+        digest, outline = body["digest"], Outline(**{**body["outline"], **lists})
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return _remembered.setdefault(key, Facts(digest, outline))
@@ -102,9 +132,12 @@ def _write(key: str, facts: Facts, stamp: Stamp) -> None:
     if time.time_ns() - newest < SETTLED_SECONDS * 1e9:
         return
     _remembered[key] = facts
-    path = _path(key)
+    _put(_path(key), json.dumps({"digest": facts.digest, "outline": asdict(facts.outline)}))
+
+
+def _put(path: Path, text: str) -> None:
     temporary = path.with_name(f".tmp-{uuid.uuid4().hex}")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"digest": facts.digest, "outline": asdict(facts.outline)}))
+        temporary.write_text(text)
         temporary.replace(path)

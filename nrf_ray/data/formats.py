@@ -46,9 +46,9 @@ _FORMATS: dict[str, Format] = {
         remedy="put ImageNet's folders train and val there",
         normalisation=((0.4717, 0.4499, 0.3837), (0.2600, 0.2516, 0.2575)),
     ),
-    "folder": Format(files=folder.files, outline=folder.outline, read=folder.read, splits=True),
-    "parquet": Format(files=parquet.files, outline=parquet.outline, read=parquet.read, splits=True),
-    "tensors": Format(files=tensors.files, outline=tensors.outline, read=tensors.read),
+    "folder": folder.format_of(),
+    "parquet": parquet.format_of(),
+    "tensors": Format(files=tensors.files, outline=tensors.outline, read=tensors.read, passed_over=tensors.passed_over),
     "text-parquet": text.format_of("parquet"),
     "text-csv": text.format_of("csv"),
     "cifar10.1": Format(

@@ -15,6 +15,8 @@ from nrf_ray.data.naming import parse_name
 from nrf_ray.data.planted import is_planted, parse_planted, planted_digest
 from nrf_ray.data.planted import tensors as planted
 from nrf_ray.data.prepared import Prepared, prepared, prepared_words
+from nrf_ray.data.prepared import shared_rows as prepared_shared_rows
+from nrf_ray.data.shared_rows import shared
 from nrf_ray.data.words import WordTable
 from nrf_ray.errors import ConfigError
 
@@ -61,6 +63,15 @@ def train_split(ref: DatasetRef) -> LabelledImages:
 def test_split(ref: DatasetRef) -> LabelledImages:
     """Return the test split."""
     return load(ref)[1]
+
+
+@lru_cache(maxsize=2)
+def shared_rows(ref: DatasetRef) -> int:
+    """Return how many test rows of `ref` are training rows too."""
+    if ref.location:
+        return prepared_shared_rows(locate(ref.location))
+    train, test = load(ref)
+    return shared(train.images.numpy(), test.images.numpy())
 
 
 def normalisation(ref: DatasetRef) -> tuple[tuple[float, ...], tuple[float, ...]]:

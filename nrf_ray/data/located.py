@@ -5,47 +5,18 @@ Nothing here reads an image; that is `prepared`.
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
+from nrf_ray.data.classes import class_sizes, matched
 from nrf_ray.data.facts import Facts, facts_of
 from nrf_ray.data.naming import Files, Name, parse_name
-from nrf_ray.data.outline import Kind, Split
-from nrf_ray.data.splitting import TEST_SHARE, mixed, split_rows
+from nrf_ray.data.outline import NONE, NUMBER, Kind
+from nrf_ray.data.portions import Portion
+from nrf_ray.data.splitting import TEST_SHARE
 from nrf_ray.errors import ConfigError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 RULE = 1
 """Version of how rows are split, kept and stored; part of every content digest."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Portion:
-    """The rows of one split of a dataset."""
-
-    files: Files
-    """Where they are."""
-    split: Split
-    """In which split of the files."""
-    part: Split | None
-    """Which part of that split: one row in six is "test", the others "train"; None for all of it."""
-    available: int
-    """Rows of that split of the files."""
-    count: int
-    """Rows that are kept."""
-
-    def rows(self) -> "npt.NDArray[np.int64]":
-        """Return the numbers of the rows that are kept, ascending, within the split of the files."""
-        import numpy as np
-
-        rows = np.arange(self.available)
-        if self.part:
-            train, test = split_rows(self.available)
-            rows = test if self.part == "test" else train
-        return rows if self.count == len(rows) else np.sort(rows[mixed(len(rows), "keep")[: self.count]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +37,12 @@ class Located:
     """Its training split."""
     test: Portion
     """Its test split."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in the order of their labels; empty where they have none."""
+    sizes: tuple[int, ...] = ()
+    """Training rows of each class; empty where that is not known before the files are read."""
+    by_character: int = 0
+    """Texts whose words are single characters."""
 
 
 def locate(text: str) -> Located:
@@ -77,7 +54,8 @@ def locate(text: str) -> Located:
     alike = train.outline.kind == test.outline.kind and (
         train.outline.shape == test.outline.shape or train.outline.kind == "texts"
     )  # texts of any length are cut or filled
-    if not alike or train.outline.num_classes < test.outline.num_classes:
+    relabel = matched(train.outline, test.outline, text) if alike and elsewhere else ()
+    if not alike or (not relabel and train.outline.num_classes < test.outline.num_classes):
         raise ConfigError(
             f"dataset {text!r} trains on {_about(train)} and tests on {_about(test)}; both have to be of one kind"
         )
@@ -91,26 +69,32 @@ def locate(text: str) -> Located:
         )
     train_rows = train.outline.num_train - (test_rows if made else 0)
     keep_train, keep_test = (_kept(text, keep, n) for keep, n in zip(name.keep, (train_rows, test_rows), strict=True))
+    digest = _digest(name, train, test, relabel)
+    own = Portion(
+        files=train_files,
+        split="train",
+        part="train" if made else None,
+        available=train.outline.num_train,
+        count=keep_train,
+    )
     return Located(
         name=name,
-        digest=_digest(name, train, test),
+        digest=digest,
         shape=train.outline.shape,
         kind=train.outline.kind,
         num_classes=train.outline.num_classes,
-        train=Portion(
-            files=train_files,
-            split="train",
-            part="train" if made else None,
-            available=train.outline.num_train,
-            count=keep_train,
-        ),
+        train=own,
         test=Portion(
             files=test_files,
             split="train" if made else "test",
             part="test" if made else None,
             available=test.outline.num_train if made else test.outline.num_test,
             count=keep_test,
+            relabel=relabel,
         ),
+        classes=train.outline.classes,
+        sizes=class_sizes(own, train.outline, text, digest),
+        by_character=train.outline.by_character + (test.outline.by_character if elsewhere else 0),
     )
 
 
@@ -124,11 +108,36 @@ def _about(facts: Facts) -> str:
     return f"{facts.outline.shape} {facts.outline.kind} of {facts.outline.num_classes} classes"
 
 
-def _digest(name: Name, train: Facts, test: Facts) -> str:
-    parts = [
+def _digest(name: Name, train: Facts, test: Facts, relabel: tuple[int, ...]) -> str:
+    """Return the digest; what is not so in sets of former versions is in it only where a set has it."""
+    parts: list[object] = [
         [files.kind, files.format.version, facts.digest] if files else None
         for files, facts in ((name.train, train), (name.test, test))
     ]
     embedding = name.train.format.embedding
     parts += [["embedding", embedding.identity]] if embedding else []
+    for side, files in (("train", name.train), ("test", name.test)):
+        parts += [[side, choice, value] for choice, value in _telling(files)] if files else []
+    parts += [["relabel", *relabel]] if relabel else []
+    parts += [["by character"]] if train.outline.by_character or test.outline.by_character else []
     return hashlib.sha256(json.dumps([RULE, parts, name.keep]).encode()).hexdigest()
+
+
+def _telling(files: Files) -> list[tuple[str, str]]:
+    """Return those of the choices of `files` that make another set of them than before one could choose.
+
+    The order of text was the only one, and a name that stood for no split was taken for none.
+    """
+    choices = files.choices
+    told = [("classes", NUMBER)] if choices.classes == NUMBER else []
+    told += [("label", choices.label)] if choices.label else []
+    return told + ([("splits", NONE)] if choices.splits and _has_splits(files) else [])
+
+
+def _has_splits(files: Files) -> bool:
+    """Return whether `files` have a training and a test split where their names are heeded."""
+    try:
+        outline = facts_of(replace(files, choices=replace(files.choices, splits=""))).outline
+    except ConfigError:
+        return False
+    return outline.num_train > 0 and outline.num_test > 0

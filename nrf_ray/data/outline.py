@@ -1,5 +1,8 @@
 """What readers of files have in common: what they find, what they hand out, and what they refuse."""
 
+import zlib
+from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +37,12 @@ class Outline:
     """Rows of the test split; 0 where the files have none."""
     kind: Kind = "images"
     """What a row is."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in the order of their labels; empty where labels are numbers alone."""
+    labels: tuple[str, str] = ("", "")
+    """Labels of the training and of the test rows, as `pack` packs them; empty for a split without rows."""
+    by_character: int = 0
+    """Texts in a script without spaces, whose words are single characters."""
 
     def rows(self, split: Split) -> int:
         """Return the number of rows of `split`."""
@@ -48,6 +57,28 @@ class Batch(NamedTuple):
     labels: "npt.NDArray[np.int64]"
     """[b]"""
 
+
+NUMBER, TEXT, NONE = "number", "text", "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What a name of files says in brackets about how they are read; empty where it says nothing."""
+
+    classes: str = ""
+    """Order of class folders that are called by numbers: "number", or "text", in which 10 stands before 2."""
+    label: str = ""
+    """Name of the column with the labels."""
+    splits: str = ""
+    """"none" where no name of a file or folder stands for a split."""
+
+    def __str__(self) -> str:
+        """Return them as they are written in a name."""
+        return "".join(f"[{name}={value}]" for name, value in vars(self).items() if value)
+
+
+AS_IS = Choices()
+"""No choice was made."""
 
 Rows = Any
 """Row numbers [n] within a split, ascending, as an int64 array."""
@@ -83,6 +114,22 @@ class Format:
     """How texts become vectors; None for images."""
     embedded_by: "Callable[[Embedding], Format] | None" = None
     """The same files with another embedding; None for images."""
+    chosen_by: "Callable[[Choices], Format] | None" = None
+    """The same files, read as a name says in brackets; None where there is nothing to choose."""
+    choices: tuple[str, ...] = ()
+    """Those fields of `Choices` that `chosen_by` heeds."""
+    passed_over: Callable[[Path], Sequence[str]] | None = None
+    """Files that are not read, for people; None for a known set, whose files are named."""
+
+
+def pack(labels: Sequence[int]) -> str:
+    """Return `labels`, all from 0 to `MAX_CLASSES` - 1, as a short text."""
+    return b64encode(zlib.compress(array("H", [*labels]).tobytes(), 1)).decode()
+
+
+def unpack(packed: str) -> "array[int]":
+    """Return the labels that `pack` packed."""
+    return array("H", zlib.decompress(b64decode(packed)) if packed else b"")
 
 
 def count_classes(labels: Iterable[int], where: Path) -> int:
@@ -99,6 +146,20 @@ def count_classes(labels: Iterable[int], where: Path) -> int:
             "0, 1, 2, ... without a gap"
         )
     return len(found)
+
+
+def classes_of(train: Sequence[int], test: Sequence[int], where: Path) -> int:
+    """Return k of the labels of both splits, or raise ConfigError where they do not fit together.
+
+    Of files that have test rows alone, k is one more than the largest label.
+    """
+    if test and not train:
+        if min(test) < 0 or max(test) >= MAX_CLASSES:
+            raise ConfigError(f"{where} has labels from {min(test)} to {max(test)}; labels are 0, 1, 2, ...")
+        return max(test) + 1
+    num_classes = count_classes(train, where)
+    check_labels(test, num_classes, where)
+    return num_classes
 
 
 def check_labels(labels: Iterable[int], num_classes: int, where: Path) -> None:

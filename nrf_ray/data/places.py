@@ -9,6 +9,8 @@ from pathlib import Path
 from nrf_ray.paths import expanded
 
 VARIABLE = "NRF_DATA"
+STORE = "nrf-store.json"
+"""The file that marks a store of results, whose parquet files are no data of anybody's."""
 
 
 def data_home() -> Path:

@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from nrf_ray.data.facts import Stamp, stamp_of
-from nrf_ray.data.located import Located, Portion
+from nrf_ray.data.facts import Stamp, noted, stamp_of
+from nrf_ray.data.located import Located
 from nrf_ray.data.outline import Batch, check_labels
 from nrf_ray.data.places import data_home
-from nrf_ray.data.whole import ArrayFile, Facts, mapped, whole
+from nrf_ray.data.portions import Portion
+from nrf_ray.data.shared_rows import check_shared, count_shared
+from nrf_ray.data.whole import ArrayFile, Facts, mapped, read_manifest, whole
 from nrf_ray.data.words import Scaling, WordTable
 from nrf_ray.errors import ConfigError
 
@@ -59,11 +61,35 @@ def prepared_words(located: Located) -> WordTable:
     return WordTable(words=tuple(json.loads(words.tobytes())), vectors=vectors, scaling=scaling)
 
 
+def shared_rows(located: Located) -> int:
+    """Return how many test rows of `located`, which is prepared, are training rows too."""
+    return count_shared(located, _place(located)[0])
+
+
+def is_prepared(located: Located) -> bool:
+    """Return whether `located` is prepared."""
+    return read_manifest(*_place(located)) is not None
+
+
+def _place(located: Located) -> tuple[Path, tuple[str, ...]]:
+    """Return the folder of `located`, and the arrays in it."""
+    return data_home() / "datasets" / located.digest, (*ARRAYS, *WORDS) if located.kind == "texts" else ARRAYS
+
+
 def _whole(located: Located) -> tuple[Path, Facts]:
     """Return folder and manifest of `located`, which is prepared first where it is not whole."""
-    folder = data_home() / "datasets" / located.digest
-    names = (*ARRAYS, *WORDS) if located.kind == "texts" else ARRAYS
-    return folder, whole(folder, names, partial(_write, located), what=f"dataset {located.name.title}")
+    folder, names = _place(located)
+    manifest = whole(folder, names, partial(_write, located), what=f"dataset {located.name.title}")
+    check_shared(located, count_shared(located, folder))
+    noted(located.digest, lambda: _label_counts(located, folder))
+    return folder, manifest
+
+
+def _label_counts(located: Located, folder: Path) -> list[int]:
+    """Return the training rows of each class."""
+    import numpy as np
+
+    return [int(n) for n in np.bincount(mapped(folder, "train_labels"), minlength=located.num_classes)]
 
 
 def _opened(folder: Path, manifest: Facts) -> Prepared:
@@ -114,14 +140,17 @@ def _write_words(located: Located, folder: Path, files: Facts) -> WordTable:
 
 
 def _batches(located: Located, portion: Portion, table: WordTable | None) -> Iterator[Batch]:
-    """Yield the rows of one split as images; texts are embedded by `table`."""
+    """Yield the rows of one split as images; texts are embedded by `table`. Labels are those of the training split."""
+    import numpy as np
+
+    embedding, labels = located.train.files.format.embedding, np.array(portion.relabel, np.int64)
     for batch in portion.files.format.read(portion.files.path, portion.split, portion.rows()):
-        embedding = located.train.files.format.embedding
+        own = labels[batch.labels] if portion.relabel else batch.labels
         if table is None or embedding is None:
-            yield batch
+            yield Batch(batch.images, own)
         else:
             tokenised = [embedding.tokenise(text) for text in batch.images]
-            yield Batch(table.embed(tokenised, located.shape[1]), batch.labels)
+            yield Batch(table.embed(tokenised, located.shape[1]), own)
 
 
 def _write_split(

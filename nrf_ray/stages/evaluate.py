@@ -20,7 +20,7 @@ class EvaluateSpec:
 @stage(version=1, cost=lambda handle: OVERHEAD)
 def evaluate(config: EvaluateSpec, context: Context, *, model: Artifact) -> Metrics:
     """Measure accuracy on (x, y), and on (x, y + 1) as in the paper's Table 10."""
-    from nrf_ray.data.load import test_split
+    from nrf_ray.data.load import shared_rows, test_split
     from nrf_ray.engine.predict import next_labels, predict, share
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.stages.weights import load_model
@@ -33,4 +33,5 @@ def evaluate(config: EvaluateSpec, context: Context, *, model: Artifact) -> Metr
         "clean_accuracy": share(predictions == test.labels),
         "relabelled_accuracy": share(predictions == relabelled),
         "n": len(test),
+        "shared_rows": shared_rows(config.dataset),
     }

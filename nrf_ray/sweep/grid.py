@@ -7,7 +7,7 @@ from typing import TypedDict
 from nrf_ray.attacks.named import attack_named
 from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.constructions.spec import Storage, construction_named
-from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.data.catalogue import DatasetInfo, trainable
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.catalogue import architecture_named
 from nrf_ray.presets import Preset
@@ -47,7 +47,7 @@ class Grid:
             architecture_named(arch)
         for construction in self.constructions:
             construction_named(construction)
-        found = [dataset_named(dataset) for dataset in self.datasets]
+        found = [trainable(dataset) for dataset in self.datasets]
         titles = [info.ref.name for info in found]
         twice = next((title for title in titles if titles.count(title) > 1), None)
         if twice:

@@ -68,6 +68,12 @@ class Measure(NamedTuple):
 
     stage: Stage
     metric: str
+    later: bool = False
+    """Whether records of former versions lack it: then it is null."""
+
+    def of(self, metrics: Metrics) -> Any:
+        """Return the number among the metrics of the stage."""
+        return metrics.get(self.metric) if self.later else metrics[self.metric]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +94,7 @@ class Row:
 
     def fill(self, metrics: Callable[[Stage], Metrics]) -> dict[str, Any]:
         """Return the row's values by column name."""
-        values = {**self.facts, **{name: metrics(m.stage)[m.metric] for name, m in self.measures.items()}}
+        values = {**self.facts, **{name: m.of(metrics(m.stage)) for name, m in self.measures.items()}}
         return {**values, **self.derive(values)}
 
 

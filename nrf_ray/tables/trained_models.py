@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named
-from nrf_ray.data.extra import extra_test_sets
+from nrf_ray.data.extra import check_same_classes, extra_test_sets
 from nrf_ray.display.printing import Cell, ResultTable, mean, over_seeds, share_text
 from nrf_ray.errors import ConfigError
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
@@ -49,6 +49,7 @@ RESULTS = Table(
         ),
         measured("train_examples", "int64", "images in its training set; null if imported", "images"),
         N_COLUMN,
+        measured("shared_rows", "int64", "test images that are training images of the dataset too", "images"),
         measured("parameters", "int64", "trainable parameters of the model", "numbers"),
         measured(
             "macs",
@@ -94,6 +95,7 @@ def result_row(sweep: str, dataset: DatasetInfo, model: Model) -> Row:
             "train_accuracy": Measure(model.train, "train_accuracy"),
             "train_examples": Measure(model.train, "train_examples"),
             "n": Measure(accuracy, "n"),
+            "shared_rows": Measure(accuracy, "shared_rows", later=True),
             "parameters": Measure(model.train, "parameters"),
             "macs": Measure(model.train, "macs"),
         },
@@ -117,6 +119,7 @@ def extra_row(sweep: str, dataset: DatasetInfo, model: Model, name: str, test: D
 def extra_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
     """Yield the row of one model on each extra test set: the dataset's own on this machine, and the grid's."""
     for info in map(dataset_named, grid.extra_tests):
+        check_same_classes(dataset, info)
         if (info.shape, info.num_classes) != (dataset.shape, dataset.num_classes):
             raise ConfigError(
                 f"extra test set {info.ref.name} has {info.num_classes} classes of {info.shape} images, and models of "

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.formats import FORMATS
-from nrf_ray.data.load import normalisation
+from nrf_ray.data.load import load, normalisation
 from nrf_ray.data.readers import cifar
 from nrf_ray.data.readers.cifar import Cifar
 from nrf_ray.data.readers.strict_pickle import read_dictionary
@@ -220,6 +221,55 @@ class Hostile:
 )
 def test_tensors_that_are_no_set_are_refused(images, labels, words, tmp_path):
     assert words in refusal(f"tensors:{save(tmp_path / 'a', images, labels)}")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images: images.requires_grad_(),
+        lambda images: torch.nn.Parameter(images),
+        lambda images: images.bfloat16(),
+    ],
+    ids=["requires_grad", "parameter", "bfloat16"],
+)
+def test_tensors_as_people_save_them_are_read(change, tmp_path):
+    levels = torch.from_numpy(IMAGES[:8]) // 4 * 4
+    images = change(levels.float() / 255)
+    test = write_parquet(tmp_path / "b.parquet", IMAGES, LABELS, split=["train"] * 8 + ["test"] * 4)
+    folder = save(tmp_path / "a", images, torch.from_numpy(LABELS[:8]))
+    train, _ = load(dataset_named(f"tensors:{folder}@parquet:{test}").ref)
+    exact = (images.detach().double() * 255).round().byte()
+    assert torch.equal(train.images, exact)
+
+
+def quantised(images):
+    """Return images as 8-bit quantised tensors, which torch calls deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(images, 1 / 255, 0, torch.quint8)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (quantised, "quantised"),
+        (lambda images: images.to_sparse(), "sparse"),
+        (lambda images: images.cfloat(), "complex"),
+        (lambda images: images.to(torch.float8_e4m3fn), "float8"),
+        (lambda images: images[:, :, :0], "no pixels"),
+    ],
+)
+def test_tensors_that_are_not_plain_are_refused_in_one_line(change, words, tmp_path):
+    folder = save(tmp_path / "a", change(torch.rand(6, 3, 4, 4)), torch.arange(6) % 3)
+    assert words in refusal(f"tensors:{folder}@tensors:{folder}")
+    folder = save(tmp_path / "b", torch.rand(6, 3, 4, 4), (torch.arange(6) % 3).cfloat())
+    assert "complex" in refusal(f"tensors:{folder}@tensors:{folder}")
+
+
+def test_a_tensor_set_names_other_data_in_its_folder(tmp_path):
+    folder = save(tmp_path / "a", torch.rand(6, 3, 4, 4), torch.arange(6) % 3)
+    (folder / "CIFAR_ims_test.pt").write_bytes(b"x")
+    assert "CIFAR_ims_test.pt" in refusal(f"tensors:{folder}@tensors:{folder}")
 
 
 # extra test sets

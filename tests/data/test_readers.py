@@ -89,8 +89,8 @@ def test_parquet_that_is_none_or_lacks_columns_is_refused(tmp_path):
     for damaged in (whole[:-10], whole[:200], b""):
         file.write_bytes(damaged)
         assert "no parquet file that can be read" in refusal(f"parquet:{file}")
-    pq.write_table(pa.table({"img": [1], "label": [0]}), file)
-    assert "has no column image; it has img, label" in refusal(f"parquet:{file}")
+    pq.write_table(pa.table({"picture": [1], "label": [0]}), file)
+    assert "has no column image; it has picture, label" in refusal(f"parquet:{file}")
     (tmp_path / "empty").mkdir()
     assert "there is no file *.parquet" in refusal(f"parquet:{tmp_path / 'empty'}")
 
@@ -142,7 +142,7 @@ def damage_bytes(root):
 
 
 def damage_other(root):
-    (root / "bee" / "notes.txt").write_text("hello")
+    (root / "bee" / "notes.txt").write_bytes(png(IMAGES[1]))
 
 
 def damage_empty(root):
@@ -163,10 +163,10 @@ def damage_one_class(root):
     ("damage", "words"),
     [
         (damage_size, "is 9 x 8 pixels and the first picture 8 x 8"),
-        (damage_depth, "has pixels of type I;16"),
+        (damage_depth, "1 of 12 pictures cannot be used: bee/001.png has 16 bits a channel"),
         (damage_colour, "has colours and the first picture is grey"),
         (damage_bytes, "001.png"),
-        (damage_other, "notes.txt is no PNG or JPEG picture"),
+        (damage_other, "notes.txt holds data by its first bytes but not by its ending"),
         (damage_empty, "no training picture of class cat"),
         (damage_split, "it needs train and test, or one folder a class"),
         (damage_one_class, "has 1 folders of pictures"),

@@ -227,7 +227,9 @@ def test_labels_out_of_range_and_what_is_no_text_are_refused(tmp_path):
 def test_an_unknown_encoding_is_refused_with_the_remedy(tmp_path):
     path = tmp_path / "latin.csv"
     path.write_bytes("text,label\ncafé noir,0\ngood,1\n".encode("latin-1"))
-    assert "is not UTF-8 (byte 14: invalid continuation byte); convert it, as with iconv" in refusal(f"text-csv:{path}")
+    assert "is not UTF-8 in line 2 (byte 14): invalid continuation byte; convert it, as with iconv" in refusal(
+        f"text-csv:{path}"
+    )
 
 
 def test_texts_of_a_parquet_that_are_no_utf_8_are_refused(tmp_path):
@@ -314,7 +316,8 @@ def test_a_file_without_a_split_beside_others_that_have_one_is_refused(tmp_path)
     for name in ("train-0", "test-0", "unsupervised-0"):
         write_texts(tmp_path / "set" / f"{name}.parquet", TEXTS, LABELS)
     said = refusal(f"text-parquet:{tmp_path / 'set'}")
-    assert "unsupervised-0.parquet has no column split, and neither its name nor its folder's begins with train" in said
+    assert "cannot tell the split of unsupervised-0.parquet in" in said
+    assert "no column `split`, and no word of a split (train, test, validation) in the name" in said
 
 
 @pytest.mark.parametrize(
@@ -324,7 +327,7 @@ def test_splits_are_read_in_names_of_files_and_folders(tmp_path, names):
     for name, part in zip(names, (slice(40), slice(40, 60)), strict=True):
         write_texts(tmp_path / "tests" / f"{name}.csv", TEXTS[part], LABELS[part])
     if names[0] == "a":
-        assert "a.csv has no column split" in refusal(f"text-csv:{tmp_path / 'tests'}")
+        assert "cannot tell the split of a.csv in" in refusal(f"text-csv:{tmp_path / 'tests'}")
     else:
         info = dataset_named(f"text-csv:{tmp_path / 'tests'}")
         assert (info.num_train, info.num_test) == (40, 20)

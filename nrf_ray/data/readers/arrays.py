@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nrf_ray.data.outline import Batch, Outline, Rows, Split
+from nrf_ray.data.readers.cifar import CIFAR10_CLASSES
 from nrf_ray.errors import ConfigError
 
 CORRUPTIONS = (
@@ -49,7 +50,13 @@ class ArraySet:
             raise ConfigError(
                 f"{path} has images {images.shape} of {images.dtype} and labels {labels.shape}, not of CIFAR-10"
             )
-        return Outline(shape=(3, 32, 32), num_classes=10, num_train=0, num_test=len(images))
+        return Outline(
+            shape=(3, 32, 32),
+            num_classes=len(CIFAR10_CLASSES),
+            num_train=0,
+            num_test=len(images),
+            classes=CIFAR10_CLASSES,
+        )
 
     def read(self, path: Path, split: Split, rows: Rows) -> Iterator[Batch]:
         """Yield `rows` of the test split."""

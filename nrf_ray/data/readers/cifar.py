@@ -5,7 +5,6 @@ an archive the members are read by name into memory; nothing is unpacked, and no
 """
 
 import gzip
-import io
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nrf_ray.data.outline import Batch, Outline, Rows, Split, in_batches
+from nrf_ray.data.readers.encoding import Capped
 from nrf_ray.data.readers.strict_pickle import read_dictionary
 from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from _typeshed import WriteableBuffer
 
 SHAPE = (3, 32, 32)
 PIXELS = 3072
@@ -30,12 +29,18 @@ MAX_ARCHIVE_BYTES = 2**29
 """Of an archive when it is decompressed, headers included; CIFAR's have less than 2**28."""
 
 
+CIFAR10_CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cifar:
     """One of the two sets."""
 
-    num_classes: int
-    """10 or 100."""
+    classes: tuple[str, ...]
+    """Their names, in the order of the labels."""
     rows: int
     """Rows of each file."""
     train: tuple[str, ...]
@@ -72,9 +77,10 @@ class Cifar:
         self.files(path)
         return Outline(
             shape=SHAPE,
-            num_classes=self.num_classes,
+            num_classes=len(self.classes),
             num_train=self.rows * len(self.train),
             num_test=self.test_rows * len(self.test),
+            classes=self.classes,
         )
 
     def read(self, path: Path, split: Split, rows: Rows) -> Iterator[Batch]:
@@ -124,7 +130,10 @@ def _members(archive: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes
     """Yield the members of `archive` whose names, without folder and .bin, are `names`, in that order."""
     found: dict[str, tuple[str, bytes]] = {}
     try:
-        with gzip.open(archive) as content, tarfile.open(fileobj=_Capped(content, archive), mode="r|") as opened:
+        with (
+            gzip.open(archive) as content,
+            tarfile.open(fileobj=Capped(content, archive, MAX_ARCHIVE_BYTES), mode="r|") as opened,
+        ):
             for count, member in enumerate(opened):
                 name = Path(member.name).name
                 if count >= MAX_MEMBERS or member.size > MAX_BYTES:
@@ -139,27 +148,18 @@ def _members(archive: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes
     yield from (found[name] for name in names)
 
 
-class _Capped(io.RawIOBase):
-    """What an archive unpacks to, with an error after `MAX_ARCHIVE_BYTES`: a header alone may claim any length."""
-
-    def __init__(self, file: gzip.GzipFile, archive: Path) -> None:
-        self._file, self._archive, self._left = file, archive, MAX_ARCHIVE_BYTES
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Fill `buffer` as far as there is something; return how far."""
-        count = self._file.readinto(buffer)
-        self._left -= count
-        if self._left < 0:
-            raise ConfigError(f"{self._archive} unpacks to more than the {MAX_ARCHIVE_BYTES} bytes that are read")
-        return count
-
+CIFAR100_CLASSES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
+forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree
+wolf woman worm
+"""
 
 CIFAR10 = Cifar(
-    num_classes=10,
+    classes=CIFAR10_CLASSES,
     rows=10_000,
     train=tuple(f"data_batch_{number}" for number in range(1, 6)),
     test=("test_batch",),
@@ -170,7 +170,7 @@ CIFAR10 = Cifar(
 )
 
 CIFAR100 = Cifar(
-    num_classes=100,
+    classes=tuple(CIFAR100_CLASSES.split()),
     rows=50_000,
     train=("train",),
     test=("test",),

@@ -1,11 +1,12 @@
 """The columns of parquet files, within bounds, and which split a row belongs to: for images and for texts alike."""
 
-import re
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nrf_ray.data.outline import Split
+from nrf_ray.data.members import Member, splits_by_name
+from nrf_ray.data.outline import NONE, Choices, Split
 from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,18 +17,7 @@ MAX_GROUP_BYTES = 2**33
 """Of a file: a few bytes can stand for any number of equal rows, and a page for any number of equal pixels."""
 
 SPLITS: dict[str, Split] = {"train": "train", "test": "test", "validation": "test", "valid": "test", "val": "test"}
-NAMED = re.compile(rf"({'|'.join(SPLITS)})(?![a-z])", re.IGNORECASE)
-"""How names of files and folders begin that are those of a split: train-00000, Test.csv, validation."""
-
-
-def files_of(path: Path, found: Sequence[Path], ending: str) -> Sequence[Path]:
-    """Return the files among what was `found` in the folder `path`, by name, or `path` itself where it is none."""
-    if not path.is_dir():
-        return [path]
-    files = sorted(file for file in found if not file.is_dir())
-    if not files:
-        raise ConfigError(f"there is no file *.{ending} in {path}")
-    return files
+"""Values of a column `split`."""
 
 
 def opened(file: Path, *needed: str) -> Any:
@@ -75,34 +65,77 @@ def column(file: Path, name: str, **options: Any) -> "pa.ChunkedArray":
     return found
 
 
-def labels_of(file: Path) -> list[int]:
-    """Return the label of every row."""
+def label_column(file: Path, names: Sequence[str], numbers: Sequence[str], choices: Choices) -> str:
+    """Return which of the columns `names` has the labels: the chosen one, else `label`.
+
+    Raises ConfigError where it is not there; it asks which of `numbers`, columns of whole numbers, is meant.
+    """
+    if choices.label:
+        check_names(file, names, (choices.label,))
+        return choices.label
+    if "label" not in names and numbers:
+        raise ConfigError(
+            f"{file} has no column label; write which of {', '.join(numbers)} has the labels behind the path, as in "
+            f"[label={numbers[0]}]"
+        )
+    return "label"
+
+
+def whole_numbers(file: Any) -> list[str]:
+    """Return the names of the columns of whole numbers of an opened parquet file."""
     import pyarrow as pa
 
-    found = column(file, "label")
+    return [field.name for field in file.schema_arrow if pa.types.is_integer(field.type)]
+
+
+def labels_of(file: Path, name: str) -> list[int]:
+    """Return the label of every row, from the column `name`."""
+    import pyarrow as pa
+
+    found = column(file, name)
     if not pa.types.is_integer(found.type):
         raise ConfigError(f"{file} has labels of type {found.type}; they have to be whole numbers 0, 1, 2, ...")
     return list(found.to_pylist())
 
 
-def splits_of(path: Path, file: Path, files: Sequence[Path], names: Sequence[Any] | None, rows: int) -> list[Split]:
-    """Return the split of every row of `file`, one of `files` at `path`: as its column says, else as its name does.
+def class_names(file: Any, label: str) -> tuple[str, ...]:
+    """Return the names of the classes that Hugging Face's library keeps with an opened parquet file; else nothing."""
+    try:
+        about = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
+        names = about["info"]["features"][label]["names"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ()
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if is_list and len({*names}) == len(names) else ()
+
+
+def agreed_names(path: Path, found: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the names of classes that all files at `path` agree on; nothing where none has any."""
+    named = list(dict.fromkeys(names for names in found if names))
+    if len(named) > 1:
+        raise ConfigError(
+            f"{path} has files whose labels mean different classes: {', '.join(named[0])}, and {', '.join(named[1])}; "
+            "write them again with one numbering"
+        )
+    return named[0] if named else ()
+
+
+def splits_of(
+    path: Path, files: Sequence[Member], columns: Sequence[Sequence[Any] | None], rows: Sequence[int], choices: Choices
+) -> list[list[Split]]:
+    """Return the split of every row of each of `files` at `path`: as its column says, else as its name does.
 
     Where no file is named for a split, nor its folder below `path`, all are for training; where some are, another name
-    is refused.
+    is refused. Where `choices` say so, names say nothing.
     """
-    if names is not None:
-        unknown = sorted({str(name) for name in names if not isinstance(name, str) or name not in SPLITS})
-        if unknown:
-            raise ConfigError(f"{file} has a split called {unknown[0]!r}; splits are train and test")
-        return [SPLITS[name] for name in names]
-    named = _named_split(path, file)
-    if named is None and any(_named_split(path, other) for other in files):
-        raise ConfigError(
-            f"{file} has no column split, and neither its name nor its folder's begins with train, test or validation "
-            "as those of others do; take it out, or give it the column"
-        )
-    return [named or "train"] * rows
+    bare = [file for file, names in zip(files, columns, strict=True) if names is None]
+    by_name: dict[Member, Split] = dict.fromkeys(bare, "train")
+    if choices.splits != NONE:
+        by_name = dict(zip(bare, splits_by_name(path, files, bare), strict=True))
+    return [
+        [by_name[file]] * count if names is None else _by_column(Path(file.path), names)
+        for file, names, count in zip(files, columns, rows, strict=True)
+    ]
 
 
 def split_column(file: Path) -> list[Any] | None:
@@ -112,10 +145,8 @@ def split_column(file: Path) -> list[Any] | None:
     return list(column(file, "split").to_pylist())
 
 
-def _named_split(path: Path, file: Path) -> Split | None:
-    """Return the split that the name of `file` begins with, or else a folder's between `path` and it; None without."""
-    between = file.relative_to(path).parts[:-1] if file != path else ()
-    for name in (file.name, *reversed(between)):
-        if found := NAMED.match(name):
-            return SPLITS[found[1].lower()]
-    return None
+def _by_column(file: Path, names: Sequence[Any]) -> list[Split]:
+    unknown = sorted({str(name) for name in names if not isinstance(name, str) or name not in SPLITS})
+    if unknown:
+        raise ConfigError(f"{file} has a split called {unknown[0]!r}; splits are train and test")
+    return [SPLITS[name] for name in names]

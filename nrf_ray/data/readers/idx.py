@@ -8,13 +8,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nrf_ray.data.outline import Batch, Outline, Rows, Split, check_labels, count_classes, in_batches
+from nrf_ray.data.outline import Batch, Outline, Rows, Split, check_labels, count_classes, in_batches, pack
 from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 MAX_BYTES = 2**33
+CLASSES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+"""Of Fashion-MNIST."""
 NAMES = {"train": "train", "test": "t10k"}
 
 
@@ -33,7 +38,14 @@ def outline(path: Path) -> Outline:
         )
     num_classes = count_classes(labels, path)
     check_labels(test_labels, num_classes, path)
-    return Outline(shape=(1, *shape[1:]), num_classes=num_classes, num_train=shape[0], num_test=other[0])
+    return Outline(
+        shape=(1, *shape[1:]),
+        num_classes=num_classes,
+        num_train=shape[0],
+        num_test=other[0],
+        classes=CLASSES if num_classes == len(CLASSES) else (),
+        labels=(pack(labels), pack(test_labels)),
+    )
 
 
 def read(path: Path, split: Split, rows: Rows) -> Iterator[Batch]:

@@ -1,16 +1,20 @@
 """Restricted ImageNet: nine super-classes of ImageNet (paper C.1, Table 2), from ImageNet's own folders.
 
-PATH/train and PATH/val (or test) hold one folder a class, 1000 of them, whose names in order are the class indices.
+PATH/train and PATH/val (or test) hold one folder a class, 1000 of them, called by WordNet ids (n01440764), whose order
+is that of the class indices, or by the indices themselves (0 ... 999); other names are refused, since any order of them
+would be a guess.
 Every picture is resized so that its shorter side has 256 pixels, and its central 224 x 224 are kept, in both splits:
 the paper's random crops of the training pictures are left to augmentation. Prepared, that is 39 GB.
 """
 
+import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nrf_ray.data.outline import BATCH_ROWS, Batch, Outline, Rows, Split
-from nrf_ray.data.readers.folder import pictures_in, subfolders
-from nrf_ray.data.readers.pictures import as_array, open_picture
+from nrf_ray.data.members import PICTURES, Member, listed, tree_of
+from nrf_ray.data.outline import BATCH_ROWS, Batch, Outline, Rows, Split, pack
+from nrf_ray.data.readers.pictures import as_array, check_files, open_picture
 from nrf_ray.errors import ConfigError
 
 RANGES = {
@@ -27,20 +31,30 @@ RANGES = {
 """First and last ImageNet class of each super-class; their order is that of the labels."""
 
 RESIZED, SIDE = 256, 224
+CLASSES = 1000
+WORDNET = re.compile(r"n\d{8}")
 
 
 def files(path: Path) -> Sequence[Path]:
     """Return every picture of the nine super-classes."""
-    return [file for split in ("train", "test") for file, _ in _labelled(path, split)]
+    return [Path(file.path) for split in ("train", "test") for file, _ in _labelled(path, split)]
 
 
 def outline(path: Path) -> Outline:
-    """Count the pictures."""
+    """Count the pictures, and look at their headers."""
     train, test = (_labelled(path, split) for split in ("train", "test"))
     missing = set(range(len(RANGES))) - {label for _, label in train}
     if missing:
         raise ConfigError(f"{path} has no training picture of a {list(RANGES)[min(missing)]}")
-    return Outline(shape=(3, SIDE, SIDE), num_classes=len(RANGES), num_train=len(train), num_test=len(test))
+    check_files(path, [file for file, _ in (*train, *test)], None)
+    return Outline(
+        shape=(3, SIDE, SIDE),
+        num_classes=len(RANGES),
+        num_train=len(train),
+        num_test=len(test),
+        classes=tuple(RANGES),
+        labels=(pack([label for _, label in train]), pack([label for _, label in test])),
+    )
 
 
 def read(path: Path, split: Split, rows: Rows) -> Iterator[Batch]:
@@ -52,20 +66,47 @@ def read(path: Path, split: Split, rows: Rows) -> Iterator[Batch]:
     step = BATCH_ROWS // 8
     for start in range(0, len(rows), step):
         chosen = [listed[row] for row in rows[start : start + step]]
-        pictures = (open_picture(file.read_bytes(), str(file), 3) for file, _ in chosen)
+        pictures = (open_picture(Path(file.path).read_bytes(), file.path, 3) for file, _ in chosen)
         resized = (functional.center_crop(functional.resize(picture, [RESIZED]), [SIDE]) for picture in pictures)
         images = np.stack([as_array(picture) for picture in resized])
         yield Batch(images, np.array([label for _, label in chosen], dtype=np.int64))
 
 
-def _labelled(path: Path, split: str) -> list[tuple[Path, int]]:
+def _labelled(path: Path, split: str) -> list[tuple[Member, int]]:
     root = path / ("val" if split == "test" and (path / "val").is_dir() else split)
-    classes = subfolders(root)
-    if len(classes) != 1000:
-        raise ConfigError(f"{root} has {len(classes)} folders; ImageNet has 1000, one a class")
+    classes = _classes(root)
     return [
         (file, label)
         for label, (first, last) in enumerate(RANGES.values())
         for name in classes[first : last + 1]
-        for file in pictures_in(root / name)
+        for file in _pictures(root, name)
     ]
+
+
+def _classes(root: Path) -> list[str]:
+    """Return the names of the class folders by class index, or raise ConfigError where they do not say it."""
+    if not root.is_dir():
+        raise ConfigError(f"{root} is not a folder; it should hold ImageNet's {CLASSES} folders, one a class")
+    with os.scandir(root) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    if len(names) != CLASSES:
+        raise ConfigError(f"{root} has {len(names)} folders; ImageNet has {CLASSES}, one a class")
+    other = [name for name in names if not WORDNET.fullmatch(name)]
+    if not other:
+        return names
+    numbers = {int(name): name for name in names if name.isascii() and name.isdigit()}
+    if numbers.keys() != set(range(CLASSES)):
+        raise ConfigError(
+            f"{root} has the folders {listed(other)}; ImageNet's are called by WordNet ids (n01440764) or by class "
+            f"indices from 0 to {CLASSES - 1}: rename them, since another order would be a guess"
+        )
+    return [numbers[number] for number in range(CLASSES)]
+
+
+def _pictures(root: Path, name: str) -> list[Member]:
+    """Return the pictures of a class folder, their parts below `root`; raise ConfigError where some lie deeper."""
+    found = tree_of(root / name, PICTURES).files
+    deeper = ["/".join((name, *file.parts)) for file in found if len(file.parts) > 1]
+    if deeper:
+        raise ConfigError(f"{root}: {listed(deeper)} lie deeper than in the folder of a class; move them up")
+    return [Member(file.path, (name, *file.parts)) for file in found]

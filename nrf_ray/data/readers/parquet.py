@@ -1,94 +1,198 @@
-"""Parquet: a column `image`, a column `label`, and perhaps a column `split` with train and test.
+"""Parquet: a column `image` or `img`, a column `label`, and perhaps a column `split` with train and test.
 
 An image is PNG or JPEG bytes, alone or as Hugging Face keeps them (a struct of bytes and path), or a fixed-size list of
 uint8 in 0..255 or of floats in [0, 1], in c, h, w order; its shape stands in the metadata of nrf_ray's own shards, else
-it is square with three channels or one. Floats are rounded to 8 bits.
+it is square with three channels or one. Floats are rounded to 8 bits. [label=NAME] behind the path names another column
+of labels.
 
-The path is one file, or a folder whose files are called train..., and test... or validation..., as on Hugging Face.
+The path is one file, or a folder whose files' names say their splits (see `members`). Files without rows count as none.
 """
 
 import json
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nrf_ray.data.outline import BATCH_ROWS, Batch, Outline, Rows, Split, check_labels, count_classes
-from nrf_ray.data.readers.columns import files_of, labels_of, opened, split_column, splits_of
-from nrf_ray.data.readers.pictures import decode, picture_shape
+from nrf_ray.data.members import PARQUET, Member, files_of, passed_over
+from nrf_ray.data.outline import AS_IS, BATCH_ROWS, Batch, Choices, Format, Outline, Rows, Split, classes_of, pack
+from nrf_ray.data.readers.columns import (
+    agreed_names,
+    class_names,
+    label_column,
+    labels_of,
+    opened,
+    split_column,
+    splits_of,
+    whole_numbers,
+)
+from nrf_ray.data.readers.headers import header_of, plain_pngs
+from nrf_ray.data.readers.pictures import Picture, decode, picture_shape, problems, refuse
 from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-
-def files(path: Path) -> Sequence[Path]:
-    """Return the parquet files at `path`, by name."""
-    return files_of(path, list(path.glob("*.parquet")), "parquet")
+IMAGE = ("image", "img")
+"""Names of the column of images; the first that is there counts."""
 
 
-def outline(path: Path) -> Outline:
-    """Read the columns label and split, and the first image."""
-    labels: dict[Split, list[int]] = {"train": [], "test": []}
-    found = files(path)
-    for file in found:
-        for split, label in zip(_splits(path, file, found), labels_of(file), strict=True):
-            labels[split].append(label)
-    num_classes = count_classes(labels["train"], path)
-    check_labels(labels["test"], num_classes, path)
-    return Outline(
-        shape=_shape(found[0]),
-        num_classes=num_classes,
-        num_train=len(labels["train"]),
-        num_test=len(labels["test"]),
+class Shard(NamedTuple):
+    """A file of a set that has rows."""
+
+    file: Path
+    form: Any
+    """The opened file."""
+    image: str
+    """Name of the column of images."""
+    label: str
+    """Name of the column of labels."""
+    rows: int
+
+
+def format_of(choices: Choices = AS_IS) -> Format:
+    """Return how parquet files of images are read, with the choices that a name makes."""
+    return Format(
+        files=files,
+        outline=partial(outline, choices=choices),
+        read=partial(read, choices=choices),
+        splits=True,
+        chosen_by=format_of,
+        choices=("label", "splits"),
+        passed_over=partial(passed_over, endings=PARQUET),
     )
 
 
-def read(path: Path, split: Split, rows: Rows) -> Iterator[Batch]:
+def files(path: Path) -> Sequence[Path]:
+    """Return the parquet files at `path`, by name."""
+    return [Path(member.path) for member in files_of(path, PARQUET)]
+
+
+def outline(path: Path, *, choices: Choices) -> Outline:
+    """Read the columns label and split, the first image, and the headers of all others."""
+    found = _shards(path, choices)
+    labels: dict[Split, list[int]] = {"train": [], "test": []}
+    for shard, splits in zip(found, _splits(path, found, choices), strict=True):
+        for split, label in zip(splits, labels_of(shard.file, shard.label), strict=True):
+            labels[split].append(label)
+    num_classes = classes_of(labels["train"], labels["test"], path)
+    try:
+        shape = _shape(found[0])
+    except ConfigError:
+        _check_headers(path, found, None)  # refused with all others that cannot be read
+        raise
+    _check_headers(path, found, shape)
+    names = agreed_names(path, [class_names(shard.form, shard.label) for shard in found])
+    return Outline(
+        shape=shape,
+        num_classes=num_classes,
+        num_train=len(labels["train"]),
+        num_test=len(labels["test"]),
+        classes=names[:num_classes] if len(names) >= num_classes else (),
+        labels=(pack(labels["train"]), pack(labels["test"])),
+    )
+
+
+def read(path: Path, split: Split, rows: Rows, *, choices: Choices) -> Iterator[Batch]:
     """Yield `rows` of `split`; only images that are asked for are decoded."""
     import numpy as np
 
-    found, first = files(path), 0
+    found, first = _shards(path, choices), 0
     shape = _shape(found[0])
-    for file in found:
-        ours = np.array([own == split for own in _splits(path, file, found)])
+    for shard, splits in zip(found, _splits(path, found, choices), strict=True):
+        ours = np.array([own == split for own in splits])
         numbers = np.where(ours, np.cumsum(ours) - 1 + first, -1)
         first += int(ours.sum())
         wanted = np.isin(numbers, rows)
         start = 0
-        for batch in _open(file).iter_batches(batch_size=BATCH_ROWS, columns=["image", "label"]):
+        for batch in shard.form.iter_batches(batch_size=BATCH_ROWS, columns=[shard.image, shard.label]):
             chosen = np.flatnonzero(wanted[start : start + len(batch)])
             if len(chosen):
                 part = batch.take(chosen)
-                images = _pixels(part["image"], file, start + chosen, shape)
-                yield Batch(images, part["label"].to_numpy(zero_copy_only=False).astype(np.int64))
+                images = _pixels(part[shard.image], shard.file, start + chosen, shape)
+                yield Batch(images, part[shard.label].to_numpy(zero_copy_only=False).astype(np.int64))
             start += len(batch)
 
 
-def _open(file: Path) -> Any:
-    return opened(file, "image", "label")
+def _shards(path: Path, choices: Choices) -> list[Shard]:
+    """Return the files at `path` that have rows, opened."""
+    found = [_shard(file, choices) for file in files(path)]
+    full = [shard for shard in found if shard.rows]
+    if not full:
+        raise ConfigError(f"{path} has no rows")
+    return full
 
 
-def _splits(path: Path, file: Path, beside: Sequence[Path]) -> list[Split]:
-    return splits_of(path, file, beside, split_column(file), int(_open(file).metadata.num_rows))
+def _shard(file: Path, choices: Choices) -> Shard:
+    form = opened(file)
+    rows, names = int(form.metadata.num_rows), form.schema_arrow.names
+    image = next((name for name in IMAGE if name in names), IMAGE[0])
+    label = label_column(file, names, whole_numbers(form), choices) if image in names and rows else "label"
+    return Shard(file, opened(file, image, label) if rows else form, image, label, rows)
 
 
-def _shape(file: Path) -> tuple[int, int, int]:
+def _splits(path: Path, found: Sequence[Shard], choices: Choices) -> list[list[Split]]:
+    members = [Member(str(shard.file), _parts(path, shard.file)) for shard in found]
+    columns = [split_column(shard.file) for shard in found]
+    return splits_of(path, members, columns, [shard.rows for shard in found], choices)
+
+
+def _parts(path: Path, file: Path) -> tuple[str, ...]:
+    return (file.name,) if file == path else file.relative_to(path).parts
+
+
+def _check_headers(path: Path, found: Sequence[Shard], shape: tuple[int, int, int] | None) -> None:
+    """Raise ConfigError where the headers of encoded images say that they are not of `shape` (c, h, w)."""
+
+    def pictures(odd: tuple[int, int, int] | None = None) -> Iterator[Picture]:
+        return (picture for shard in found for picture in _pictures(shard, odd))
+
+    refuse(path, [*problems(pictures(shape), shape)], sum(shard.rows for shard in found), shape, pictures)
+
+
+def _pictures(shard: Shard, odd: tuple[int, int, int] | None) -> Iterator[Picture]:
+    """Yield the encoded images of a file; those alone that are not plainly of the shape `odd`, if there is one."""
+    import numpy as np
     import pyarrow as pa
 
-    found = _open(file)
-    kind = found.schema_arrow.field("image").type
+    if pa.types.is_fixed_size_list(shard.form.schema_arrow.field(shard.image).type):
+        return
+    start = 0
+    for column in _columns(shard):
+        encoded = _binary(column, shard.file)
+        for row in np.flatnonzero(~plain_pngs(encoded, odd)).tolist() if odd else range(len(encoded)):
+            data = encoded[row].as_py()
+            yield Picture(f"row {start + row} of {shard.file.name}", data, header_of(data))
+        start += len(column)
+
+
+def _columns(shard: Shard) -> Iterator[Any]:
+    """Yield the column of images in pieces."""
+    import pyarrow as pa
+
+    try:
+        for batch in shard.form.iter_batches(batch_size=BATCH_ROWS, columns=[shard.image]):
+            yield batch[shard.image]
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{shard.file} is damaged: {error}") from error
+
+
+def _shape(shard: Shard) -> tuple[int, int, int]:
+    import pyarrow as pa
+
+    file, kind = shard.file, shard.form.schema_arrow.field(shard.image).type
     if pa.types.is_fixed_size_list(kind):
-        about = json.loads((found.schema_arrow.metadata or {}).get(b"nrf_ray", b"{}"))
-        shape = tuple(about.get("shape") or _square(kind.list_size, file))
-        if len(shape) != 3 or math.prod(shape) != kind.list_size:
+        try:
+            about = json.loads((shard.form.schema_arrow.metadata or {}).get(b"nrf_ray", b"{}"))
+            shape = tuple(int(size) for size in about.get("shape") or _square(kind.list_size, file))
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ConfigError(f"{file} does not say in its metadata how large its images are: {error}") from error
+        if len(shape) != 3 or min(shape) < 1 or math.prod(shape) != kind.list_size:
             raise ConfigError(f"{file} says that its images are {shape}, but they have {kind.list_size} values")
         return shape
-    try:
-        first = next(found.iter_batches(batch_size=1, columns=["image"]))["image"]
-    except (StopIteration, pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{file} has no image that can be read") from error
+    first = next(_columns(shard))[:1]
     return picture_shape(_encoded(first, file)[0], f"row 0 of {file}")
 
 
@@ -100,12 +204,13 @@ def _square(size: int, file: Path) -> tuple[int, int, int]:
     raise ConfigError(f"{file} has images of {size} values, which are no square of three channels or one")
 
 
-def _encoded(column: Any, file: Path) -> list[bytes]:
-    """Return the images of `column` as PNG or JPEG bytes."""
+def _binary(column: Any, file: Path) -> Any:
+    """Return the images of `column` as an array of PNG or JPEG bytes."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
-        column = column.field("bytes")
+        column = pc.struct_field(column, "bytes")
     if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
         raise ConfigError(
             f"{file} has images of type {column.type}; they have to be PNG or JPEG bytes, a struct of bytes and path, "
@@ -113,7 +218,11 @@ def _encoded(column: Any, file: Path) -> list[bytes]:
         )
     if column.null_count:
         raise ConfigError(f"{file} has {column.null_count} rows without the bytes of an image")
-    return list(column.to_pylist())
+    return column
+
+
+def _encoded(column: Any, file: Path) -> list[bytes]:
+    return list(_binary(column, file).to_pylist())
 
 
 def _pixels(column: Any, file: Path, rows: Rows, shape: tuple[int, int, int]) -> "npt.NDArray[np.uint8]":

@@ -2,13 +2,21 @@
 
 One channel where the first picture of a set is grey, else three. Colour is converted to RGB and transparency dropped,
 as torchvision's loader does; orientation tags are not followed, as there. A picture that claims more than 67 million
-pixels is refused before it is decoded.
+pixels is refused before it is decoded. So is one with more than 8 bits a channel, grey or not, whose lower bits would
+be lost.
 """
 
 import io
+import os
+import re
 import warnings
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
+from nrf_ray.data.members import Member, listed
+from nrf_ray.data.readers.headers import Header, header_of
 from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,8 +24,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL.Image import Image
 
+HEAD = 2**16
+"""Bytes of a file of which the header is read first."""
 MAX_PIXELS = 2**26
+ADDRESS = re.compile(r"<[^<>]* object at 0x\w+>")
 GREY = {"1", "L", "LA"}
+FIRST = "the first picture"
 COLOUR = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"}
 
 
@@ -32,8 +44,7 @@ def decode(data: bytes, what: str, shape: tuple[int, int, int]) -> "npt.NDArray[
     image = open_picture(data, what, shape[0])
     if (image.height, image.width) != shape[1:]:
         raise ConfigError(
-            f"{what} is {image.width} x {image.height} pixels and the first picture {shape[2]} x {shape[1]}; all "
-            "pictures of a set need one size: resize them first"
+            f"{what} {_other_size((image.height, image.width), shape)}; all pictures of a set need one size"
         )
     return as_array(image)
 
@@ -47,8 +58,8 @@ def open_picture(data: bytes, what: str, channels: int) -> "Image":
         )
     try:
         return image.convert("L" if channels == 1 else "RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ConfigError(f"{what} is damaged: {error}") from error
+    except Exception as error:  # what Pillow raises for a damaged picture is not documented
+        raise ConfigError(f"{what} is damaged: {_line(error)}") from error
 
 
 def as_array(image: "Image") -> "npt.NDArray[np.uint8]":
@@ -59,6 +70,90 @@ def as_array(image: "Image") -> "npt.NDArray[np.uint8]":
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
+def check_files(where: Path, files: Sequence[Member], shape: tuple[int, int, int] | None) -> None:
+    """Raise ConfigError that counts and names those of `files` in `where` that are no pictures of `shape` (c, h, w).
+
+    Their headers are looked at and nothing is decoded. Without a shape, any size and any colours are as good.
+    """
+
+    def pictures() -> Iterator[Picture]:
+        return (Picture("/".join(file.parts), *_read_header(file.path)) for file in files)
+
+    refuse(where, list(problems(pictures(), shape)), len(files), shape, pictures)
+
+
+class Picture(NamedTuple):
+    """A picture by its header."""
+
+    name: str
+    data: bytes
+    """Its content; empty where the header could be read without it."""
+    header: Header | None
+    """None where it could not be read: then Pillow decides."""
+
+
+def problems(pictures: Iterable[Picture], shape: tuple[int, int, int] | None, whose: str = FIRST) -> Iterator[str]:
+    """Yield name and fault of those `pictures` that are no pictures of `shape`, which is that of `whose`."""
+    for picture in pictures:
+        if fault := _fault(picture, shape, whose):
+            yield f"{picture.name} {fault}"
+
+
+def refuse(
+    where: Path,
+    found: Sequence[str],
+    total: int,
+    shape: tuple[int, int, int] | None,
+    pictures: Callable[[], Iterator[Picture]],
+) -> None:
+    """Raise ConfigError where some of `total` pictures in `where` have problems; say so of the fewer ones."""
+    if not found:
+        return
+    if shape and 2 * len(found) > total:
+        shapes = Counter(picture.header[:3] for picture in pictures() if picture.header)
+        usual = shapes.most_common(1)[0][0] if shapes else shape
+        found = [*problems(pictures(), usual, "most pictures")] or found
+    one_size = "give all pictures of the set one size and 8 bits a channel, all grey or all in colour"
+    raise ConfigError(
+        f"{where}: {len(found)} of {total} pictures cannot be used: {listed(found)}; "
+        f"{one_size if shape else 'convert them'}, or take them out"
+    )
+
+
+def _fault(picture: Picture, shape: tuple[int, int, int] | None, whose: str) -> str:
+    """Return what is wrong with a picture; empty where nothing is."""
+    header = picture.header
+    if header is None:
+        try:
+            header = Header(*picture_shape(picture.data, "it"), 8)
+        except ConfigError as error:
+            return str(error).removeprefix("it ")
+    if header.bits > 8:
+        return f"has {header.bits} bits a channel"
+    if not 0 < header.width * header.height <= MAX_PIXELS:
+        return f"is {header.width} x {header.height} pixels; 1 to {MAX_PIXELS} pixels are read"
+    if shape and (header.height, header.width) != shape[1:]:
+        return _other_size((header.height, header.width), shape, whose)
+    return f"has colours and {whose} is grey" if shape and header.channels > shape[0] else ""
+
+
+def _other_size(found: tuple[int, int], shape: tuple[int, int, int], whose: str = FIRST) -> str:
+    return f"is {found[1]} x {found[0]} pixels and {whose} {shape[2]} x {shape[1]}"
+
+
+def _read_header(path: str) -> tuple[bytes, Header | None]:
+    """Return the header of a file, and the whole content where the header is not near the beginning of it."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        head = os.read(opened, HEAD)
+    finally:
+        os.close(opened)
+    if header := header_of(head):
+        return b"", header
+    data = Path(path).read_bytes()
+    return data, header_of(data)
+
+
 def _open(data: bytes, what: str) -> "Image":
     from PIL import Image
 
@@ -66,10 +161,20 @@ def _open(data: bytes, what: str) -> "Image":
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
-    except (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError) as error:
-        raise ConfigError(f"{what} is no PNG or JPEG that can be read: {error}") from error
+        raw = [tile[3] for tile in image.tile]
+    except Exception as error:  # what Pillow raises for a damaged picture is not documented
+        raise ConfigError(f"{what} is no PNG or JPEG that can be read: {_line(error)}") from error
     if image.width * image.height > MAX_PIXELS:
         raise ConfigError(f"{what} is {image.width} x {image.height} pixels; at most {MAX_PIXELS} pixels are read")
+    if "16" in str(raw):
+        raise ConfigError(
+            f"{what} has 16 bits a channel; convert it to 8 bits first, since the lower half would be lost"
+        )
     if image.mode not in GREY | COLOUR:
         raise ConfigError(f"{what} has pixels of type {image.mode}, not 8 bits a channel; convert it first")
     return image
+
+
+def _line(error: Exception) -> str:
+    """Return an error of Pillow's in one line, without the address of an object."""
+    return " ".join(ADDRESS.sub("", str(error)).split()) or type(error).__name__

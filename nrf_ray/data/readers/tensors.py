@@ -1,16 +1,19 @@
 """The form in which the paper's datasets were released: `CIFAR_ims` and `CIFAR_lab`, lists of tensors by torch.save.
 
 They have no test split. Floats in [0, 1] are rounded to 8 bits; the authors' own loader goes through 8 bits too
-(`robustness.tools.folder.TensorDataset`). They are read with `weights_only=True`; the first look at them, while
+(`robustness.tools.folder.TensorDataset`). Tensors that ask for gradients, or are bfloat16, are read as others are;
+quantised, sparse and complex ones are refused. They are read with `weights_only=True`; the first look at them, while
 planning, is the one place where a plan needs torch.
 """
 
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from nrf_ray.data.outline import Batch, Outline, Rows, Split, count_classes, in_batches
+from nrf_ray.data import members
+from nrf_ray.data.outline import Batch, Outline, Rows, Split, count_classes, in_batches, pack
 from nrf_ray.data.readers.parquet import as_levels
 from nrf_ray.errors import ConfigError
 
@@ -24,17 +27,26 @@ def files(path: Path) -> Sequence[Path]:
     missing = next((file for file in found if not file.is_file()), None)
     if missing:
         raise ConfigError(f"there is no {missing.name} in {path}")
+    members.tree_of(path, (IMAGES.lower(), LABELS.lower()))
     return found
+
+
+def passed_over(path: Path) -> list[str]:
+    """Return the other files in the folder, for people."""
+    return members.passed_over(path, (IMAGES.lower(), LABELS.lower()))
 
 
 def outline(path: Path) -> Outline:
     """Load both files."""
     images, labels = _load(path)
+    numbers = labels.tolist()
+    num_classes = count_classes(numbers, path)
     return Outline(
         shape=tuple(images.shape[1:]),
-        num_classes=count_classes(labels.tolist(), path),
+        num_classes=num_classes,
         num_train=len(images),
         num_test=0,
+        labels=(pack(numbers), ""),
     )
 
 
@@ -52,8 +64,10 @@ def _load(path: Path) -> tuple[Any, Any]:
         raise ConfigError(
             f"{path} has images {tuple(images.shape)} and labels {tuple(labels.shape)}; expected [n, c, h, w] and [n]"
         )
-    if labels.is_floating_point() or not len(labels):
+    if labels.is_floating_point() or labels.is_complex() or not len(labels):
         raise ConfigError(f"{path} has {len(labels)} labels of type {labels.dtype}; expected whole numbers")
+    if not images.numel():
+        raise ConfigError(f"{path} has images {tuple(images.shape)}, which have no pixels")
     return images, labels
 
 
@@ -64,16 +78,36 @@ def _tensor(file: Path) -> Any:
 
     _check_size(file)
     try:
-        value = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sparse and quantised tensors, which are refused below
+            value = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ConfigError(f"{file} holds no plain tensors: {str(error).splitlines()[0]}") from error
     tensors = list(value) if isinstance(value, list | tuple) else [value]
     if not tensors or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
         raise ConfigError(f"{file} holds no tensor and no list of tensors")
+    odd = next((kind for tensor in tensors if (kind := _odd(tensor))), "")
+    if odd:
+        raise ConfigError(f"{file} holds {odd} tensors, which are not read; save them as plain floats or uint8")
     try:
-        return torch.cat(tensors).contiguous()
+        whole = torch.cat([tensor.detach() for tensor in tensors]).contiguous()
+        return whole.float() if whole.dtype == torch.bfloat16 else whole  # exact, and numpy knows no bfloat16
     except RuntimeError as error:
         raise ConfigError(f"{file} holds tensors that do not fit together: {str(error).splitlines()[0]}") from error
+
+
+def _odd(tensor: Any) -> str:
+    """Return in one word why the numbers of `tensor` cannot be taken as they are; empty where they can."""
+    import torch
+
+    if tensor.is_quantized:
+        return "quantised"
+    if tensor.is_complex():
+        return "complex"
+    if tensor.is_meta or tensor.layout != torch.strided or tensor.is_nested:
+        return "empty or sparse"
+    known = tensor.dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+    return "" if known or not tensor.is_floating_point() else str(tensor.dtype)
 
 
 def _check_size(file: Path) -> None:

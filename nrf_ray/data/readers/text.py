@@ -1,21 +1,50 @@
 """Texts: a column `text`, a column `label`, and perhaps a column `split` with train and test; as parquet or as CSV.
 
-The path is one file, or a folder whose files, at any depth, are called train..., and test... or validation..., as on
-the Hugging Face hub. CSV is UTF-8 with the names of its columns in the first line. A text is cut where 19 of 20
-training texts are at their end. Length and classes are those of the training texts, also where one row in six is for
-testing because neither a column nor another set says which are: nothing of a test text is known beforehand.
+The path is one file, or a folder whose files' names say their splits (see `members`). CSV is UTF-8, compressed by gzip
+or not, with the names of its columns in the first line. [label=NAME] behind the path names another column of labels.
+
+A text is cut where 19 of 20 training texts are at their end. Length and classes are those of the training texts, also
+where one row in six is for testing because neither a column nor another set says which are: nothing of a test text is
+known beforehand.
 """
 
 import csv
+import gzip
 import math
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nrf_ray.data.embeddings import LEARNT, Embedding
-from nrf_ray.data.outline import BATCH_ROWS, Batch, Format, Outline, Rows, Split, check_labels, count_classes
-from nrf_ray.data.readers.columns import check_names, column, files_of, labels_of, opened, split_column, splits_of
+from nrf_ray.data.embeddings import LEARNT, PAIRS, Embedding
+from nrf_ray.data.members import CSV, PARQUET, files_of, passed_over
+from nrf_ray.data.outline import (
+    AS_IS,
+    BATCH_ROWS,
+    Batch,
+    Choices,
+    Format,
+    Outline,
+    Rows,
+    Split,
+    check_labels,
+    classes_of,
+    pack,
+)
+from nrf_ray.data.readers.columns import (
+    agreed_names,
+    check_names,
+    class_names,
+    column,
+    label_column,
+    labels_of,
+    opened,
+    split_column,
+    splits_of,
+    whole_numbers,
+)
+from nrf_ray.data.readers.encoding import opened_text
 from nrf_ray.data.splitting import split_rows
 from nrf_ray.errors import ConfigError
 
@@ -37,77 +66,109 @@ class Texts(NamedTuple):
     labels: list[int]
 
 
-def format_of(ending: str, embedding: Embedding = LEARNT) -> Format:
-    """Return how files with this ending, parquet or csv, are read, and their texts embedded."""
+class Table(NamedTuple):
+    """What a file holds."""
+
+    texts: list[Any]
+    labels: list[int]
+    splits: list[Any] | None
+    """Of the column `split`; None without one."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, where the file says them."""
+
+
+class Parsed(NamedTuple):
+    """What all files of a set hold."""
+
+    rows: dict[Split, Texts]
+    classes: tuple[str, ...]
+
+
+def format_of(ending: str, embedding: Embedding = LEARNT, choices: Choices = AS_IS) -> Format:
+    """Return how files of this kind, parquet or csv, are read as a name says, and their texts embedded."""
+    outlined = partial(outline, ending=ending, choices=choices, embedding=embedding)
     return Format(
         files=partial(files, ending=ending),
-        outline=partial(outline, ending=ending, embedding=embedding),
-        outline_whole=partial(outline, ending=ending, embedding=embedding, whole=True),
-        read=partial(read, ending=ending),
+        outline=outlined,
+        outline_whole=partial(outlined, whole=True),
+        read=partial(read, ending=ending, choices=choices),
         version=2,
         splits=True,
         embedding=embedding,
-        embedded_by=partial(format_of, ending),
+        embedded_by=lambda other: format_of(ending, other, choices),
+        chosen_by=lambda other: format_of(ending, embedding, other),
+        choices=("label", "splits"),
+        passed_over=partial(passed_over, endings=ENDINGS[ending]),
     )
 
 
 def files(path: Path, *, ending: str) -> Sequence[Path]:
     """Return the file at `path`, or the files in it, by name."""
-    return files_of(path, list(path.rglob(f"*.{ending}")), ending)
+    return [Path(member.path) for member in files_of(path, ENDINGS[ending])]
 
 
-def outline(path: Path, *, ending: str, embedding: Embedding, whole: bool = False) -> Outline:
+def outline(path: Path, *, ending: str, choices: Choices, embedding: Embedding, whole: bool = False) -> Outline:
     """Read everything: the longest training texts, all rows without a split if `whole`, decide how long texts are."""
-    train, test = (split_of(path, split, ending=ending) for split in ("train", "test"))
-    lengths, _ = (list(_lengths(rows.texts, embedding, path)) for rows in (train, test))
+    rows, names = parsed(path, ending=ending, choices=choices)
+    train, test = rows["train"], rows["test"]
+    lengths = list(_lengths(train.texts, embedding, path))
+    of_test = list(_lengths(test.texts, embedding, path))
     told = range(len(train.labels)) if whole or test.labels else split_rows(len(train.labels))[0].tolist()
-    num_classes = count_classes((train.labels[row] for row in told), path)
-    check_labels([*train.labels, *test.labels], num_classes, path)
-    known = sorted(lengths[row] for row in told)
-    length = min(known[math.ceil(CUT * len(known)) - 1], MAX_LENGTH)
+    num_classes = classes_of([train.labels[row] for row in told], test.labels, path)
+    check_labels(train.labels, num_classes, path)
+    known = sorted(lengths[row] for row in told) or sorted(of_test)
+    if embedding.needs_pairs and train.labels and known[-1] < 2:
+        raise ConfigError(f"{path} has one word in each training text, and {PAIRS}")
     return Outline(
-        shape=(1, length, embedding.width),
+        shape=(1, min(known[math.ceil(CUT * len(known)) - 1], MAX_LENGTH), embedding.width),
         num_classes=num_classes,
         num_train=len(train.labels),
         num_test=len(test.labels),
         kind="texts",
+        classes=names[:num_classes] if len(names) >= num_classes else (),
+        labels=(pack(train.labels), pack(test.labels)),
+        by_character=sum(map(embedding.by_character, (*train.texts, *test.texts))),
     )
 
 
-def read(path: Path, split: Split, rows: Rows, *, ending: str) -> Iterator[Batch]:
+def read(path: Path, split: Split, rows: Rows, *, ending: str, choices: Choices) -> Iterator[Batch]:
     """Yield the texts of `rows` of `split`."""
     import numpy as np
 
-    found = split_of(path, split, ending=ending)
+    found = parsed(path, ending=ending, choices=choices).rows[split]
     for start in range(0, len(rows), BATCH_ROWS):
         chosen = rows[start : start + BATCH_ROWS].tolist()
         texts = np.array([found.texts[row] for row in chosen], object)
         yield Batch(texts, np.array([found.labels[row] for row in chosen], np.int64))
 
 
-def split_of(path: Path, split: Split, *, ending: str) -> Texts:
-    """Return the texts and labels of `split`."""
+def parsed(path: Path, *, ending: str, choices: Choices) -> Parsed:
+    """Return the texts and labels of both splits."""
     stamp = tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files(path, ending=ending))
-    return _parsed(path, ending, stamp)[split]
+    return _parsed(path, ending, choices, stamp)
 
 
 @lru_cache(maxsize=2)
-def _parsed(path: Path, ending: str, stamp: object) -> dict[Split, Texts]:
+def _parsed(path: Path, ending: str, choices: Choices, stamp: object) -> Parsed:
     """Return the rows of all files, by split; `stamp` says which state of the files they are."""
     del stamp
     rows: dict[Split, Texts] = {"train": Texts([], []), "test": Texts([], [])}
-    found = files(path, ending=ending)
-    for file in found:
-        if file.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{file} is larger than the {MAX_BYTES} bytes that are read; write smaller files")
-        texts, labels, names = COLUMNS[ending](file)
-        splits = splits_of(path, file, found, names, len(texts))
-        for number, (text, label, split) in enumerate(zip(texts, labels, splits, strict=True)):
+    members = files_of(path, ENDINGS[ending])
+    tables = [_table(Path(member.path), ending, choices) for member in members]
+    columns, counts = [table.splits for table in tables], [len(table.texts) for table in tables]
+    for member, table, splits in zip(members, tables, splits_of(path, members, columns, counts, choices), strict=True):
+        for number, (text, label, split) in enumerate(zip(table.texts, table.labels, splits, strict=True)):
             if not text or text.isspace():
-                raise ConfigError(f"row {number} of {file} is an empty text; leave it out")
+                raise ConfigError(f"row {number} of {member.path} is an empty text; leave it out")
             rows[split].texts.append(text)
             rows[split].labels.append(label)
-    return rows
+    return Parsed(rows, agreed_names(path, [table.classes for table in tables]))
+
+
+def _table(file: Path, ending: str, choices: Choices) -> Table:
+    if file.stat().st_size > MAX_BYTES:
+        raise ConfigError(f"{file} is larger than the {MAX_BYTES} bytes that are read; write smaller files")
+    return COLUMNS[ending](file, choices)
 
 
 def _lengths(texts: Sequence[str], embedding: Embedding, path: Path) -> Iterator[int]:
@@ -118,14 +179,15 @@ def _lengths(texts: Sequence[str], embedding: Embedding, path: Path) -> Iterator
         yield length
 
 
-Columns = tuple[list[Any], list[int], list[Any] | None]
-
-
-def _parquet(file: Path) -> Columns:
+def _parquet(file: Path, choices: Choices) -> Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    form = opened(file, "text", "label")
+    form = opened(file)
+    if not form.metadata.num_rows and len(form.schema_arrow.names):
+        return Table([], [], None)
+    label = label_column(file, form.schema_arrow.names, whole_numbers(form), choices)
+    check_names(file, form.schema_arrow.names, ("text", label))
     if form.metadata.num_rows > MAX_ROWS:
         raise ConfigError(f"{file} has {form.metadata.num_rows} rows; at most {MAX_ROWS} are read: write smaller files")
     kind = form.schema_arrow.field("text").type
@@ -144,42 +206,48 @@ def _parquet(file: Path) -> Columns:
             f"{file} has texts that are not UTF-8 (byte {error.start} of one: {error.reason}); write it again from "
             "texts that were decoded by their own encoding"
         ) from error
-    return texts, labels_of(file), split_column(file)
+    return Table(texts, labels_of(file, label), split_column(file), class_names(form, label))
 
 
-def _csv(file: Path) -> Columns:
-    texts: list[str] = []
-    labels: list[int] = []
-    splits: list[str] = []
+def _csv(file: Path, choices: Choices) -> Table:
+    found = Table([], [], [])
+    rows = None
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
+        with opened_text(file, MAX_BYTES) as lines:
             rows = csv.DictReader(lines, strict=True)
             names = list(rows.fieldnames or ())
-            check_names(file, names, ("text", "label"))
+            label = choices.label or "label"
+            check_names(file, names, ("text", label))
             for number, row in enumerate(rows):
                 if number == MAX_ROWS:
                     raise ConfigError(f"{file} has more than {MAX_ROWS} rows; write smaller files")
-                if None in row or None in row.values():
-                    raise ConfigError(
-                        f"row {number} of {file} (it ends in line {rows.line_num}) has another number of values than "
-                        f"the {len(names)} columns; a text with a comma or a line break stands in quotes"
-                    )
-                label = row["label"].strip()
-                if not label.isdecimal() or len(label) > MOST_DIGITS:
-                    raise ConfigError(
-                        f"row {number} of {file} has the label {label!r:.40}; labels are whole numbers 0, 1, 2, ..."
-                    )
-                texts.append(row["text"])
-                labels.append(int(label))
-                splits.append(row.get("split", ""))
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{file} is not UTF-8 (byte {error.start}: {error.reason}); convert it, as with iconv -f LATIN1 -t UTF-8"
-        ) from error
+                _check_values(file, number, row, rows.line_num, len(names))
+                found.texts.append(row["text"])
+                found.labels.append(_label(file, number, row[label].strip()))
+                found.splits.append(row.get("split", "")) if found.splits is not None else None
     except csv.Error as error:
-        raise ConfigError(f"{file} is no CSV file that can be read: {error}") from error
-    return texts, labels, splits if "split" in names else None
+        line = f" in line {rows.reader.line_num}" if rows else ""
+        raise ConfigError(f"{file} is no CSV file that can be read{line}: {error}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ConfigError(f"{file} is damaged: {error}") from error
+    return found._replace(splits=found.splits if "split" in names else None)
 
 
-COLUMNS: dict[str, Callable[[Path], Columns]] = {"parquet": _parquet, "csv": _csv}
-"""How files are read, by their ending."""
+def _check_values(file: Path, number: int, row: Mapping[str | None, Any], line: int, columns: int) -> None:
+    if None in row or None in row.values():
+        raise ConfigError(
+            f"row {number} of {file} (it ends in line {line}) has another number of values than the {columns} columns; "
+            "a text with a comma or a line break stands in quotes"
+        )
+
+
+def _label(file: Path, number: int, text: str) -> int:
+    if not text.isdecimal() or len(text) > MOST_DIGITS:
+        raise ConfigError(f"row {number} of {file} has the label {text!r:.40}; labels are whole numbers 0, 1, 2, ...")
+    return int(text)
+
+
+ENDINGS = {"parquet": PARQUET, "csv": CSV}
+"""Endings of the files of each kind."""
+COLUMNS: dict[str, Callable[[Path, Choices], Table]] = {"parquet": _parquet, "csv": _csv}
+"""How files of each kind are read."""

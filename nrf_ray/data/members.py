@@ -1,0 +1,213 @@
+"""Which files of a folder belong to a set, and to which of its splits: one rule, for every reader of folders.
+
+- Names that begin with a dot, the folders __MACOSX and __pycache__, and our own folders (a store, the data home) are
+  passed over. Links are followed.
+- Every other file at any depth whose ending is one of data (`DATA`, in any case) is used or named in a refusal. Files
+  with another ending are passed over, unless they begin as a picture does; `nrf --plan` names them.
+- A word of a split (`WORDS`, in any case) in the name of a file or of a folder below the path says which split the file
+  is in, if no letter touches the word: birds_train.parquet, test1/a.csv; not latest.csv. If one file is named for a
+  split, all have to be. Two words that say different things are refused.
+- `[splits=none]` behind the path says that no name stands for a split.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from nrf_ray.data.outline import Split
+from nrf_ray.data.places import STORE, data_home
+from nrf_ray.errors import ConfigError
+
+WORDS: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation", "validation", "valid", "val", "dev"), "test"),
+}
+"""Words of Hugging Face's loaders; there are two splits here, so rows for validation are test rows."""
+SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(WORDS)})(?![^\W\d_])", re.IGNORECASE)
+
+PICTURES = (".png", ".jpg", ".jpeg")
+PARQUET = (".parquet", ".parq", ".pq")
+CSV = (".csv", ".csv.gz")
+DATA = (
+    *(*PICTURES, ".jpe", ".jfif", ".jp2", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"),
+    *(".pnm", ".tga", ".ico", ".heic", ".heif", ".avif", ".jxl", ".dcm", ".nii"),
+    *(*PARQUET, *CSV, ".tsv", ".jsonl", ".ndjson", ".arrow", ".feather", ".orc", ".avro", ".xls", ".xlsx"),
+    *(".npy", ".npz", ".pt", ".pth", ".pkl", ".pickle", ".safetensors", ".h5", ".hdf5", ".mat", ".tfrecord", ".bin"),
+    *(".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".7z", ".rar", ".tar", ".tgz"),
+)
+"""Endings of files that may hold rows, read here or not."""
+MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"PAR1")
+"""First bytes of PNG, JPEG and parquet."""
+JUNK = ("__MACOSX", "__pycache__")
+FEW = 3
+"""Names that are written out in a message."""
+
+
+class Member(NamedTuple):
+    """A file of a set."""
+
+    path: str
+    """Absolute."""
+    parts: tuple[str, ...]
+    """Names of the folders below the path of the set, and of the file."""
+
+
+class Tree(NamedTuple):
+    """What a folder holds."""
+
+    files: list[Member]
+    """Files that are used, in the order of their parts."""
+    folders: list[tuple[str, ...]]
+    """Every folder below the path that is not passed over, by its parts."""
+    others: list[str]
+    """Files that are passed over because their ending is not one of data, below the path."""
+    hidden: int
+    """Files and folders that are passed over because of their names, or because they are our own."""
+
+
+def tree_of(root: Path, endings: Sequence[str]) -> Tree:
+    """Return what the folder `root` holds, of which files with `endings` are used.
+
+    Raises ConfigError for a data file with another ending, a link to nowhere or to a folder around it, and what is
+    neither a file nor a folder.
+    """
+    tree, foreign = Tree([], [], [], 0), list[str]()
+    hidden = _walk(str(root), (), (_identity(str(root)),), tree, (tuple(endings), foreign))
+    if foreign:
+        used = f"beside files *{endings[0]}" if tree.files else f"and there is no file *{endings[0]} in it"
+        raise ConfigError(
+            f"{root} holds {listed(foreign)}, {used}; a set is made of one kind of files: convert the others, or move "
+            "them out"
+        )
+    tree.files.sort(key=lambda member: member.parts)
+    return tree._replace(hidden=hidden)
+
+
+def files_of(root: Path, endings: Sequence[str]) -> list[Member]:
+    """Return the files with `endings` in the folder `root`, or the file `root` itself whatever it is called.
+
+    Raises ConfigError where there is none.
+    """
+    if not root.is_dir():
+        check_regular(root)
+        return [Member(str(root), (root.name,))]
+    files = tree_of(root, endings).files
+    if not files:
+        raise ConfigError(f"there is no file *{endings[0]} in {root}")
+    return files
+
+
+def passed_over(root: Path, endings: Sequence[str]) -> list[str]:
+    """Return what `tree_of` passes over in the folder `root`, for people; hidden files are counted."""
+    if not root.is_dir():
+        return []
+    tree = tree_of(root, endings)
+    return [*tree.others, *([f"{tree.hidden} hidden"] if tree.hidden else [])]
+
+
+def check_regular(path: Path) -> None:
+    """Raise ConfigError where `path` is there and is not a file: a pipe would be waited for without end."""
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path} is neither a file nor a folder; name a file")
+
+
+def splits_by_name(root: Path, files: Sequence[Member], asked: Sequence[Member]) -> list[Split]:
+    """Return the splits of `asked`, some of the `files` in `root`, by their names; "train" where no name has a word.
+
+    Raises ConfigError where the name of one has no word and that of another file has one, or words of two splits.
+    """
+    torn = [member for member in asked if len(split_in(member.parts)) > 1]
+    if torn:
+        raise ConfigError(
+            f"cannot tell the split of {_names(torn)} in {root}: the name has words of two splits; rename it, or give "
+            "the rows a column `split`, or write [splits=none] behind the path if no name stands for a split"
+        )
+    without = [member for member in asked if not split_in(member.parts)]
+    if without and any(split_in(member.parts) for member in files):
+        raise ConfigError(
+            f"cannot tell the split of {_names(without)} in {root}: no column `split`, and no word of a split (train, "
+            "test, validation) in the name or its folder's, as in those of others; take it out, or give it the column"
+        )
+    return [next(iter(split_in(member.parts)), "train") for member in asked]
+
+
+def split_in(parts: Iterable[str]) -> set[Split]:
+    """Return the splits that the words in names say."""
+    return {WORDS[word.lower()] for part in parts for word in SPLIT_WORD.findall(part)}
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first `FEW` of `names` for a message, and how many more there are."""
+    more = len(names) - FEW
+    return ", ".join(names[:FEW]) + (f" and {more} more" if more > 0 else "")
+
+
+def _names(members: Iterable[Member]) -> str:
+    return listed(["/".join(member.parts) for member in members])
+
+
+def _walk(
+    folder: str,
+    parts: tuple[str, ...],
+    above: tuple[tuple[int, int], ...],
+    tree: Tree,
+    kinds: tuple[tuple[str, ...], list[str]],
+) -> int:
+    """Add what `folder` holds to `tree`, and data files with other endings to the list in `kinds`; count the hidden."""
+    (endings, foreign), hidden, home = kinds, 0, str(data_home())
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        name = entry.name
+        if name.startswith(".") or name in JUNK:
+            hidden += 1
+            continue
+        here = (*parts, _readable(name, folder))
+        if entry.is_file():
+            low = name.lower()
+            if low.endswith(endings):
+                tree.files.append(Member(entry.path, here))
+            elif low.endswith(DATA):
+                foreign.append("/".join(here))
+            else:
+                _check_other(entry.path)
+                tree.others.append("/".join(here))
+        elif entry.is_dir():
+            if entry.path == home or os.path.exists(f"{entry.path}/{STORE}"):
+                hidden += 1
+                continue
+            identity = _identity(entry.path)
+            if identity in above:
+                raise ConfigError(f"{entry.path} is a link to a folder that it is in; take the link out")
+            tree.folders.append(here)
+            hidden += _walk(entry.path, here, (*above, identity), tree, kinds)
+        elif entry.is_symlink() and not os.path.exists(entry.path):
+            raise ConfigError(f"{entry.path} is a link to nowhere (No such file: {os.readlink(entry.path)}); mend it")
+        else:
+            raise ConfigError(f"{entry.path} is neither a file nor a folder; take it out")
+    return hidden
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    stat = os.stat(folder)
+    return stat.st_dev, stat.st_ino
+
+
+def _readable(name: str, folder: str) -> str:
+    """Return `name`, or raise ConfigError where its bytes are not UTF-8."""
+    if not name.isascii():
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"the name {os.fsencode(name)!r} in {folder} is not UTF-8; rename the file") from error
+    return name
+
+
+def _check_other(path: str) -> None:
+    """Refuse a file whose ending is not one of data if it begins as data do: its rows would be missing."""
+    with suppress(OSError), open(path, "rb") as file:
+        if file.read(len(MAGIC[0])).startswith(MAGIC):
+            raise ConfigError(f"{path} holds data by its first bytes but not by its ending; rename it or move it out")

@@ -1,0 +1,92 @@
+"""Files of text, which have to be UTF-8, and what is compressed by gzip: neither is read without end."""
+
+import gzip
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from nrf_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+HEAD = 8
+"""Bytes that tell an encoding of two or four bytes a character: the first names of columns are plain letters."""
+MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+"""What such files begin with, if they say so."""
+
+
+class Capped(io.RawIOBase):
+    """What a compressed file unpacks to, with an error after `limit` bytes: a header alone may claim any length."""
+
+    def __init__(self, file: gzip.GzipFile, path: Path, limit: int) -> None:
+        self._file, self._path, self._limit, self._left = file, path, limit, limit
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """Fill `buffer` as far as there is something; return how far."""
+        count = self._file.readinto(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise ConfigError(f"{self._path} unpacks to more than the {self._limit} bytes that are read")
+        return count
+
+
+@contextmanager
+def opened_bytes(file: Path, limit: int) -> Iterator[BinaryIO]:
+    """Open `file`, of at most `limit` bytes; one that is compressed by gzip unpacked."""
+    with file.open("rb") as plain:
+        if file.suffix.lower() != ".gz":
+            yield plain
+        else:
+            with gzip.open(plain) as packed, io.BufferedReader(Capped(packed, file, limit)) as content:
+                yield content
+
+
+@contextmanager
+def opened_text(file: Path, limit: int) -> Iterator[io.TextIOWrapper]:
+    """Open `file` as text with its line breaks as they are; raise ConfigError in its use where it is not UTF-8."""
+    with opened_bytes(file, limit) as content:
+        head = content.read(HEAD)
+        wide = next((name for mark, name in MARKS.items() if head.startswith(mark)), "") or _wide(head)
+    if wide:
+        raise ConfigError(f"{file} is {wide} and not UTF-8; convert it: iconv -f {wide} -t UTF-8")
+    with opened_bytes(file, limit) as content:
+        try:
+            with io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as lines:
+                yield lines
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"{file} is not UTF-8{_where(file, limit)}: {error.reason}; convert it, as with "
+                "iconv -f LATIN1 -t UTF-8"
+            ) from error
+
+
+def _wide(head: bytes) -> str:
+    """Return the encoding of letters that begin so without a mark; empty where it is none of two or four bytes."""
+    zero = [byte == 0 for byte in head]
+    patterns = {
+        "UTF-32LE": [False, True, True, True] * 2,
+        "UTF-32BE": [True, True, True, False] * 2,
+        "UTF-16LE": [False, True] * 4,
+        "UTF-16BE": [True, False] * 4,
+    }
+    return next((name for name, pattern in patterns.items() if zero == pattern), "")
+
+
+def _where(file: Path, limit: int) -> str:
+    """Return the place of the first byte that is not UTF-8; the decoder counts from where it last read."""
+    before = 0
+    with opened_bytes(file, limit) as content:
+        for number, line in enumerate(content, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return f" in line {number} (byte {before + error.start})"
+            before += len(line)
+    return ""

@@ -1,0 +1,94 @@
+"""The datasets of a sweep, before anything runs: what is in them, and that every row can be read.
+
+A plan prints `dataset_lines`. A run on this machine prepares its sets before Ray starts, so that what every stage would
+stumble over is said once; on a cluster each node prepares its own.
+"""
+
+from collections.abc import Callable, Iterable
+
+from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named
+from nrf_ray.data.located import Located, locate
+from nrf_ray.data.members import listed
+from nrf_ray.data.planted import is_planted
+from nrf_ray.data.prepared import is_prepared, prepared, shared_rows
+from nrf_ray.data.published import PREFIX
+from nrf_ray.graph.stage import Stage
+
+
+def datasets_of(stages: Iterable[Stage]) -> list[DatasetRef]:
+    """Return the datasets that `stages` name in their configs, each once."""
+    values = (value for stage in stages for value in vars(stage.config).values())
+    return list(dict.fromkeys(value for value in values if isinstance(value, DatasetRef)))
+
+
+def dataset_lines(refs: Iterable[DatasetRef]) -> list[str]:
+    """Return a line for each of `refs`: files, rows by split, classes, shape, sizes of classes, what is passed over."""
+    return [_line(ref) for ref in refs]
+
+
+def prepare(refs: Iterable[DatasetRef], say: Callable[[str], None]) -> None:
+    """Decode the files of `refs` once, where that has not been done; raise ConfigError where they cannot be read."""
+    for ref in refs:
+        if ref.location and not ref.location.startswith(PREFIX):
+            located = locate(ref.location)
+            if not is_prepared(located):
+                say(f"reading dataset {ref.name}: {located.train.count + located.test.count} rows")
+            prepared(located)
+
+
+def _line(ref: DatasetRef) -> str:
+    info = dataset_named(ref.location or ref.name)
+    located = None if not ref.location or ref.location.startswith(PREFIX) else locate(ref.location)
+    parts = [_files(located) if located else _origin(ref), f"{info.num_train} training and {info.num_test} test rows"]
+    parts.append(f"{info.num_classes} classes{_sizes(info)}")
+    parts.append(f"{info.kind} of {' x '.join(map(str, info.shape))}")
+    return f"dataset {ref.name}: " + "; ".join([*parts, *(_remarks(located) if located else ())])
+
+
+def _origin(ref: DatasetRef) -> str:
+    if ref.location.startswith(PREFIX):
+        return "no files here, sizes as published"
+    return "generated" if is_planted(ref.name) else "files of an installed package"
+
+
+def _files(located: Located) -> str:
+    used = list(dict.fromkeys((portion.files.kind, portion.files) for portion in (located.train, located.test)))
+    counts = []
+    for kind, files in used:
+        count = len(files.format.files(files.path))
+        counts.append(f"{kind}, {count} {'file' if count == 1 else 'files'}")
+    drawn = ", one row in six drawn for testing" if located.test.part else ""
+    return f"{' and '.join(counts)}{drawn}"
+
+
+def _sizes(info: DatasetInfo) -> str:
+    """Return the training rows of the smallest and of the largest class, for people."""
+    if not info.sizes:
+        return ""
+    names = info.classes or tuple(map(str, range(info.num_classes)))
+    ordered = sorted(range(len(info.sizes)), key=info.sizes.__getitem__)
+    return (
+        " of "
+        + " to ".join(f"{info.sizes[label]} ({names[label]})" for label in (ordered[0], ordered[-1]))
+        + " training rows"
+    )
+
+
+def _remarks(located: Located) -> list[str]:
+    """Return what else is to be said of a set of files."""
+    remarks = []
+    if located.test.relabel:
+        remarks.append("test classes are matched by name")
+    if located.by_character:
+        remarks.append(f"{located.by_character} texts in scripts without spaces are cut by character")
+    if located.train.count and located.test.count:
+        known = is_prepared(located)
+        remarks.append(
+            f"{shared_rows(located)} test rows are training rows too"
+            if known
+            else "test rows that are training rows too are counted when it is first read"
+        )
+    for files in dict.fromkeys((located.train.files, located.test.files)):
+        if files.format.passed_over and (passed := files.format.passed_over(files.path)):
+            remarks.append(f"passed over: {listed(passed)}")
+    return remarks

@@ -1,0 +1,290 @@
+"""Classes: their order, that none is lost, and that two sets agree on which is which."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from nrf_ray.data.catalogue import DATASETS, dataset_named
+from nrf_ray.data.digits import arrays
+from nrf_ray.data.extra import check_same_classes
+from nrf_ray.data.formats import FORMATS
+from nrf_ray.data.load import load
+from nrf_ray.data.readers import cifar, idx, imagenet
+from nrf_ray.data.splitting import split_rows
+from nrf_ray.errors import ConfigError
+from tests.data.files import pixels, png, write_folder, write_parquet
+from tests.data.reading import refusal
+
+
+def write_classes(root: Path, names, *, each=6, seed=0) -> Path:
+    """Write `each` pictures of every class; all pixels of a picture are the place of its class in `names`."""
+    for place, name in enumerate(names):
+        images = np.full((each, 1, 4, 4), place, np.uint8)
+        images[:, 0, 0, 0] = np.arange(each) + 100 * seed
+        for number, image in enumerate(images):
+            file = root / name / f"{number:02d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(png(image))
+    return root
+
+
+def classes_seen(split) -> dict[int, int]:
+    """Return from each label of a split to the class that its pictures show."""
+    found = {(int(label), int(image[0, 3, 3])) for image, label in zip(split.images, split.labels, strict=True)}
+    assert len({label for label, _ in found}) == len(found)
+    return dict(sorted(found))
+
+
+# Order
+
+
+def test_class_folders_called_by_numbers_are_asked_about_and_read_either_way(tmp_path):
+    root = write_classes(tmp_path / "a", [str(number) for number in range(12)])
+    said = refusal(f"folder:{root}")
+    assert "class 2 is 2 in the order of numbers but 10 in that of text" in said
+    assert "[classes=number] or [classes=text]" in said
+    by_number, by_text = (load(dataset_named(f"folder:{root}[classes={order}]").ref)[0] for order in ("number", "text"))
+    assert classes_seen(by_number) == {label: label for label in range(12)}
+    assert list(classes_seen(by_text).values()) == [0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9]
+    refs = [dataset_named(f"folder:{root}[classes={order}]").ref for order in ("number", "text")]
+    assert refs[0].digest != refs[1].digest
+    assert [ref.name for ref in refs] == ["a[classes=number]", "a"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("class_9", "class_10"), ("c8.old", "c08b.old", "c10.old")[::2], ("9", "010"), ("a 2 b", "a 11 b")],
+    ids=lambda names: " ".join(names),
+)
+def test_numbers_inside_names_are_asked_about_too(names, tmp_path):
+    root = write_classes(tmp_path / "a", names)
+    if sorted(names) == list(names):
+        assert dataset_named(f"folder:{root}").num_classes == 2
+        return
+    assert "[classes=number] or [classes=text]" in refusal(f"folder:{root}")
+    assert classes_seen(load(dataset_named(f"folder:{root}[classes=number]").ref)[0]) == {0: 0, 1: 1}
+
+
+@pytest.mark.parametrize("names", [("0", "1", "9"), ("00", "02", "10"), ("n01440764", "n01443537"), ("ant2", "bee10")])
+def test_where_both_orders_are_one_nothing_is_asked(names, tmp_path):
+    root = write_classes(tmp_path / "a", names)
+    assert classes_seen(load(dataset_named(f"folder:{root}").ref)[0]) == {place: place for place in range(len(names))}
+
+
+def test_the_order_of_numbers_is_refused_where_there_is_none(tmp_path):
+    root = write_classes(tmp_path / "a", ("ant", "bee"))
+    assert "which are not told apart by one number each" in refusal(f"folder:{root}[classes=number]")
+    root = write_classes(tmp_path / "b", ("1", "01", "2"))
+    assert "which are not told apart by one number each" in refusal(f"folder:{root}[classes=number]")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("folder:{0}[classes=alphabet]", "write [classes=number] or [classes=text]"),
+        ("folder:{0}[classes=]", "write [classes=number] or [classes=text]"),
+        ("folder:{0}[splits=test]", "write [splits=none]"),
+        ("folder:{0}[order=text]", "unknown choice in"),
+        ("folder:{0}[classes=text][classes=number]", "says twice what classes are"),
+        ("folder:{0}[label=x]", "folder has no use for [label=...]; it takes [classes=...], [splits=...]"),
+        ("cifar10:{0}[classes=text]", "cifar10 has no use for [classes=...]; leave it out"),
+        ("parquet:{0}[classes=text]", "parquet has no use for [classes=...]; it takes [label=...], [splits=...]"),
+    ],
+)
+def test_choices_that_cannot_be_made_are_refused(name, words, tmp_path):
+    root = write_classes(tmp_path / "a", ("ant", "bee"))
+    assert words in refusal(name.format(root))
+
+
+def test_brackets_in_a_path_are_a_part_of_it(tmp_path):
+    root = write_classes(tmp_path / "a[v=2]", ("ant", "bee"))
+    assert dataset_named(f"folder:{root}[classes=text][:6,:2]").num_train == 6
+
+
+# ImageNet
+
+
+@pytest.fixture
+def restricted(monkeypatch):
+    """Make Restricted ImageNet as large as a test: 1000 folders of which twelve are read, pictures of 8 x 8."""
+    monkeypatch.setattr(imagenet, "RANGES", {"low": (2, 3), "middle": (10, 11), "high": (997, 999)})
+    monkeypatch.setattr(imagenet, "SIDE", 8)
+    monkeypatch.setattr(imagenet, "RESIZED", 8)
+
+
+def write_imagenet(root: Path, names) -> Path:
+    for split in ("train", "val"):
+        for number, name in enumerate(names):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            if any(first <= number <= last for first, last in imagenet.RANGES.values()):
+                image = np.full((3, 8, 8), number % 256, np.uint8)
+                image[0, 0, 0] = 255 if split == "val" else 0
+                (folder / "a.png").write_bytes(png(image))
+    return root
+
+
+def test_imagenet_folders_called_by_class_indices_are_in_that_order(restricted, tmp_path):
+    root = write_imagenet(tmp_path, [str(number) for number in range(1000)])
+    train, _ = load(dataset_named(f"restricted-imagenet:{root}").ref)
+    assert train.images[:, 0, 3, 3].tolist() == [number % 256 for number in (2, 3, 10, 11, 997, 998, 999)]
+    assert train.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
+
+
+def test_imagenet_folders_called_otherwise_are_refused(restricted, tmp_path):
+    root = write_imagenet(tmp_path / "a", [f"class {number:04d}" for number in range(1000)])
+    assert "WordNet ids (n01440764) or by class indices from 0 to 999" in refusal(f"restricted-imagenet:{root}")
+    root = write_imagenet(tmp_path / "b", [str(number) for number in range(1, 1001)])
+    assert "another order would be a guess" in refusal(f"restricted-imagenet:{root}")
+    root = write_imagenet(tmp_path / "c", [*(f"n{number:08d}" for number in range(999)), "tench"])
+    assert "has the folders tench" in refusal(f"restricted-imagenet:{root}")
+
+
+def test_an_imagenet_picture_that_does_not_open_is_named_in_the_plan(restricted, tmp_path):
+    root = write_imagenet(tmp_path, [f"n{number:08d}" for number in range(1000)])
+    (root / "train" / "n00000010" / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    with pytest.raises(ConfigError, match=r"1 of 15 pictures cannot be used: n00000010/b\.png"):
+        dataset_named(f"restricted-imagenet:{root}")
+
+
+# No class is lost
+
+
+def test_a_class_that_the_draw_takes_away_is_refused(tmp_path):
+    images, labels = pixels(60), np.arange(60) % 3
+    alone = split_rows(60)[1][0]
+    labels[alone] = 3
+    file = write_parquet(tmp_path / "a.parquet", images, labels)
+    said = refusal(f"parquet:{file}")
+    assert "has no training row of 1 of its 4 classes (3), because one row in 6 is drawn for testing" in said
+    labels[split_rows(60)[0][0]] = 3
+    file = write_parquet(tmp_path / "b.parquet", images, labels)
+    assert dataset_named(f"parquet:{file}").sizes[3] == 1
+
+
+def test_a_class_of_one_picture_is_refused_where_it_is_drawn(tmp_path):
+    root = write_folder(tmp_path / "a", pixels(30), np.arange(30) % 3)
+    (root / "dog").mkdir()
+    (root / "dog" / "1.png").write_bytes(png(pixels(1, seed=2)[0]))
+    drawn = 30 in split_rows(31)[1]
+    if drawn:
+        assert "(dog)" in refusal(f"folder:{root}")
+    else:
+        assert dataset_named(f"folder:{root}").sizes[3] == 1
+
+
+def test_few_rows_of_many_classes_are_refused(tmp_path):
+    labels = np.arange(600) % 100
+    file = write_parquet(tmp_path / "a.parquet", pixels(600, (1, 4, 4)), labels, form="uint8")
+    said = refusal(f"parquet:{file}[:20,:20]")
+    assert "of its 100 classes" in said
+    assert "20 of the other 500 are kept: keep more" in said
+    info = dataset_named(f"parquet:{file}")
+    assert (sum(info.sizes), min(info.sizes) > 0) == (500, True)
+
+
+def test_few_rows_of_cifar_100_are_refused_though_its_plan_reads_no_labels(tmp_path, monkeypatch):
+    layout = replace(cifar.CIFAR100, rows=500, test_rows=100)
+    form = replace(FORMATS["cifar100"], files=layout.files, outline=layout.outline, read=layout.read)
+    monkeypatch.setitem(FORMATS, "cifar100", form)
+    for name, images in (("train", pixels(500, (3, 32, 32))), ("test", pixels(100, (3, 32, 32), seed=1))):
+        rows = [bytes([0, number % 100]) + image.tobytes() for number, image in enumerate(images)]
+        (tmp_path / f"{name}.bin").write_bytes(b"".join(rows))
+    said = refusal(f"cifar100:{tmp_path}[:20,:20]")
+    assert "of its 100 classes" in said
+    assert "20 of 500 training rows are kept: keep more" in said
+    assert dataset_named(f"cifar100:{tmp_path}").sizes == (), "not known before it is read"
+    load(dataset_named(f"cifar100:{tmp_path}").ref)
+    assert dataset_named(f"cifar100:{tmp_path}").sizes == (5,) * 100
+
+
+# Two sets
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_two_sets_are_matched_by_the_names_of_their_classes(kind, tmp_path):
+    train = write_classes(tmp_path / "train", ("ant", "bee", "cat"))
+    if kind == "folder":
+        write_classes(tmp_path / "b" / "train", ("Cat", "bee"))
+        test = write_classes(tmp_path / "b" / "test", ("Cat", "bee"), seed=1).parent
+        shows = {0: 2, 1: 1}
+    else:
+        images = np.repeat(np.array([0, 1], np.uint8), 6).reshape(12, 1, 1, 1) * np.ones((1, 1, 4, 4), np.uint8)
+        images[:, 0, 0, 0] = np.arange(12) + 100
+        names = ["Cat", "bee"]
+        about = f'{{"info": {{"features": {{"label": {{"names": {str(names).replace(chr(39), chr(34))}}}}}}}}}'
+        table = pa.table(
+            {"image": [png(image) for image in images], "label": [0] * 6 + [1] * 6, "split": ["test"] * 12}
+        )
+        test = tmp_path / "b.parquet"
+        pq.write_table(table.replace_schema_metadata({"huggingface": about}), test)
+        shows = {0: 2, 1: 1}
+    found = load(dataset_named(f"folder:{train}@{kind}:{test}").ref)
+    assert classes_seen(found[0]) == {0: 0, 1: 1, 2: 2}
+    assert classes_seen(found[1]) == {shows[place]: place for place in (0, 1)} | {}
+    same = dataset_named(f"folder:{train}@folder:{write_split(tmp_path / 'c', ('ant', 'bee', 'cat'))}")
+    assert classes_seen(load(same.ref)[1]) == {0: 0, 1: 1, 2: 2}
+
+
+def write_split(root: Path, names) -> Path:
+    write_classes(root / "train", names)
+    write_classes(root / "test", names, seed=1)
+    return root
+
+
+def test_a_class_that_is_not_trained_on_is_not_tested_on(tmp_path):
+    train = write_classes(tmp_path / "a", ("ant", "bee", "cat"))
+    test = write_split(tmp_path / "b", ("bee", "dog"))
+    assert "is tested on 1 classes that it is not trained on (dog)" in refusal(f"folder:{train}@folder:{test}")
+
+
+def test_names_that_are_numbers_are_labels_of_a_set_without_names(tmp_path):
+    names = [str(number) for number in range(11)]
+    train = write_classes(tmp_path / "a", names)
+    labels = np.repeat(np.arange(11), 2)
+    images = labels.astype(np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 1, 4, 4), np.uint8)
+    images[:, 0, 0, 0] = np.tile([200, 201], 11)
+    split = ["train", "test"] * 11
+    test = write_parquet(tmp_path / "b.parquet", images, labels, split=split)
+    for order in ("number", "text"):
+        found = load(dataset_named(f"folder:{train}[classes={order}]@parquet:{test}").ref)
+        assert classes_seen(found[0]) == classes_seen(found[1])
+
+
+def test_the_released_order_of_cifar_10_meets_other_names_with_a_question(tmp_path):
+    names = cifar.CIFAR10.classes
+    assert list(names) == sorted(names), "class folders called so have CIFAR's own order"
+    info = type(DATASETS["digits"])(
+        ref=DATASETS["digits"].ref, shape=(3, 32, 32), num_classes=10, num_train=1, num_test=1, classes=names
+    )
+    root = write_split(tmp_path / "a", ("plane", "car", *names[2:]))
+    with pytest.raises(ConfigError, match=r"not trained on \(car, plane\)"):
+        check_same_classes(info, dataset_named(f"folder:{root}"))
+    root = write_split(tmp_path / "b", names)
+    check_same_classes(info, dataset_named(f"folder:{root}"))
+    turned = type(info)(**{**vars(info), "classes": names[::-1]})
+    with pytest.raises(ConfigError, match=r"in another order.*behind an @"):
+        check_same_classes(turned, dataset_named(f"folder:{root}"))
+
+
+def test_files_that_number_the_same_classes_otherwise_are_refused(tmp_path):
+    for name, classes in (("train", '["ant", "bee"]'), ("test", '["bee", "ant"]')):
+        table = pa.table({"image": [png(image) for image in pixels(4)], "label": [0, 1, 0, 1]})
+        about = f'{{"info": {{"features": {{"label": {{"names": {classes}}}}}}}}}'
+        pq.write_table(table.replace_schema_metadata({"huggingface": about}), tmp_path / f"{name}.parquet")
+    said = refusal(f"parquet:{tmp_path}")
+    assert "labels mean different classes" in said
+
+
+def test_known_names_are_as_many_as_the_classes():
+    assert [len(names) for names in (cifar.CIFAR10.classes, cifar.CIFAR100.classes, idx.CLASSES)] == [10, 100, 10]
+
+
+def test_the_sizes_of_the_classes_of_the_digits_are_those_of_its_file():
+    labels = torch.from_numpy(arrays()[0].labels)
+    assert DATASETS["digits"].sizes == tuple(labels.bincount().tolist())
