@@ -9,7 +9,7 @@ and the version of its generator (see `nrf_ray.data.planted`).
 from dataclasses import dataclass, field
 from functools import cache
 
-from nrf_ray.data.located import locate
+from nrf_ray.data.located import Located, locate
 from nrf_ray.data.outline import Kind
 from nrf_ray.data.planted import is_planted, parse_planted, planted_digest, planted_name
 from nrf_ray.data.published import PREFIX, size_of
@@ -84,7 +84,11 @@ def dataset_named(name: str) -> DatasetInfo:
     if name.startswith(PREFIX):
         title = f"{name.removeprefix(PREFIX)} (not here)"
         return DatasetInfo(ref=DatasetRef(name=title, digest="", location=name), **size_of(name)._asdict())
-    found = locate(name)
+    return info_from(locate(name))
+
+
+def info_from(found: Located) -> DatasetInfo:
+    """Return what planning needs to know of a dataset of files."""
     return DatasetInfo(
         ref=DatasetRef(name=found.name.title, digest=found.digest, location=found.name.location),
         shape=found.shape,

@@ -37,6 +37,8 @@ class Facts(NamedTuple):
     """sha256 over the names within the set and the bytes of every file."""
     outline: Outline
     """What they hold."""
+    files: int
+    """How many there are."""
 
 
 RULES = 3
@@ -60,7 +62,7 @@ def facts_of(files: Files, *, whole: bool = False) -> Facts:
         key = hashlib.sha256(about.encode()).hexdigest()
         facts = _remembered.get(key) or _read(key)
         if facts is None:
-            facts = Facts(_digest(files.path, paths), outline(files.path))
+            facts = Facts(_digest(files.path, paths), outline(files.path), len(paths))
             _write(key, facts, stamp)
     except OSError as error:
         raise ConfigError(f"dataset {files.location} cannot be read: {error.strerror}: {error.filename}") from error
@@ -120,10 +122,10 @@ def _read(key: str) -> Facts | None:
     try:
         body = json.loads(_path(key).read_bytes())
         lists = {name: tuple(body["outline"][name]) for name in ("shape", "classes", "labels")}
-        digest, outline = body["digest"], Outline(**{**body["outline"], **lists})
+        facts = Facts(body["digest"], Outline(**{**body["outline"], **lists}), body["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return _remembered.setdefault(key, Facts(digest, outline))
+    return _remembered.setdefault(key, facts)
 
 
 def _write(key: str, facts: Facts, stamp: Stamp) -> None:
@@ -132,7 +134,7 @@ def _write(key: str, facts: Facts, stamp: Stamp) -> None:
     if time.time_ns() - newest < SETTLED_SECONDS * 1e9:
         return
     _remembered[key] = facts
-    _put(_path(key), json.dumps({"digest": facts.digest, "outline": asdict(facts.outline)}))
+    _put(_path(key), json.dumps({"digest": facts.digest, "outline": asdict(facts.outline), "files": facts.files}))
 
 
 def _put(path: Path, text: str) -> None:

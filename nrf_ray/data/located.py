@@ -41,6 +41,8 @@ class Located:
     """Names of the classes, in the order of their labels; empty where they have none."""
     sizes: tuple[int, ...] = ()
     """Training rows of each class; empty where that is not known before the files are read."""
+    files: tuple[int, ...] = ()
+    """How many files the training set is made of, and the test set, if that is another one."""
     by_character: int = 0
     """Texts whose words are single characters."""
 
@@ -94,6 +96,7 @@ def locate(text: str) -> Located:
         ),
         classes=train.outline.classes,
         sizes=class_sizes(own, train.outline, text, digest),
+        files=(train.files, test.files) if elsewhere else (train.files,),
         by_character=train.outline.by_character + (test.outline.by_character if elsewhere else 0),
     )
 

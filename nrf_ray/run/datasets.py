@@ -6,7 +6,7 @@ stumble over is said once; on a cluster each node prepares its own.
 
 from collections.abc import Callable, Iterable
 
-from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named
+from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named, info_from
 from nrf_ray.data.located import Located, locate
 from nrf_ray.data.members import listed
 from nrf_ray.data.planted import is_planted
@@ -37,26 +37,28 @@ def prepare(refs: Iterable[DatasetRef], say: Callable[[str], None]) -> None:
 
 
 def _line(ref: DatasetRef) -> str:
-    info = dataset_named(ref.location or ref.name)
-    located = None if not ref.location or ref.location.startswith(PREFIX) else locate(ref.location)
-    parts = [_files(located) if located else _origin(ref), f"{info.num_train} training and {info.num_test} test rows"]
-    parts.append(f"{info.num_classes} classes{_sizes(info)}")
-    parts.append(f"{info.kind} of {' x '.join(map(str, info.shape))}")
-    return f"dataset {ref.name}: " + "; ".join([*parts, *(_remarks(located) if located else ())])
+    if ref.location and not ref.location.startswith(PREFIX):
+        located = locate(ref.location)
+        return _said(info_from(located), _files(located), _remarks(located))
+    published, generated = "no files here, sizes as published", "generated"
+    origin = published if ref.location else generated if is_planted(ref.name) else "files of an installed package"
+    return _said(dataset_named(ref.location or ref.name), origin, [])
 
 
-def _origin(ref: DatasetRef) -> str:
-    if ref.location.startswith(PREFIX):
-        return "no files here, sizes as published"
-    return "generated" if is_planted(ref.name) else "files of an installed package"
+def _said(info: DatasetInfo, origin: str, remarks: list[str]) -> str:
+    rows = f"{info.num_train} training and {info.num_test} test rows"
+    shape = f"{info.kind} of {' x '.join(map(str, info.shape))}"
+    return f"dataset {info.ref.name}: " + "; ".join(
+        [origin, rows, f"{info.num_classes} classes{_sizes(info)}", shape, *remarks]
+    )
 
 
 def _files(located: Located) -> str:
-    used = list(dict.fromkeys((portion.files.kind, portion.files) for portion in (located.train, located.test)))
-    counts = []
-    for kind, files in used:
-        count = len(files.format.files(files.path))
-        counts.append(f"{kind}, {count} {'file' if count == 1 else 'files'}")
+    kinds = [portion.files.kind for portion in (located.train, located.test)]
+    counts = [
+        f"{kind}, {count} {'file' if count == 1 else 'files'}"
+        for kind, count in zip(kinds[: len(located.files)], located.files, strict=True)
+    ]
     drawn = ", one row in six drawn for testing" if located.test.part else ""
     return f"{' and '.join(counts)}{drawn}"
 
@@ -67,11 +69,8 @@ def _sizes(info: DatasetInfo) -> str:
         return ""
     names = info.classes or tuple(map(str, range(info.num_classes)))
     ordered = sorted(range(len(info.sizes)), key=info.sizes.__getitem__)
-    return (
-        " of "
-        + " to ".join(f"{info.sizes[label]} ({names[label]})" for label in (ordered[0], ordered[-1]))
-        + " training rows"
-    )
+    smallest, largest = (f"{info.sizes[label]} ({names[label]})" for label in (ordered[0], ordered[-1]))
+    return f" of {smallest} to {largest} training rows"
 
 
 def _remarks(located: Located) -> list[str]:

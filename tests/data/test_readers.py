@@ -66,7 +66,7 @@ def test_parquet_with_wrong_columns_is_refused(change, words, tmp_path):
     [
         (pa.array(["text"] * 12), "images of type string"),
         (pa.array([b"nonsense"] * 12), "row 0 of"),
-        (pa.array([None] * 12, pa.binary()), "1 rows without the bytes of an image"),
+        (pa.array([None] * 12, pa.binary()), "12 rows without the bytes of an image"),
         (pa.array([png(image) for image in IMAGES[:11]] + [None]), "1 rows without the bytes of an image"),
         (pa.array([png(image) for image in IMAGES[:11]] + [png(IMAGES[11])[:60]]), "row 11 of"),
         (pa.array([png(image) for image in IMAGES[:11]] + [png(pixels(1, (3, 8, 9))[0])]), "is 9 x 8 pixels"),
