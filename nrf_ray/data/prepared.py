@@ -15,7 +15,7 @@ from nrf_ray.data.located import Located
 from nrf_ray.data.outline import Batch, check_labels
 from nrf_ray.data.places import data_home
 from nrf_ray.data.portions import Portion
-from nrf_ray.data.shared_rows import check_shared, count_shared
+from nrf_ray.data.shared_rows import check_shared, count_shared, note_sums, row_sums
 from nrf_ray.data.whole import ArrayFile, Facts, mapped, read_manifest, whole
 from nrf_ray.data.words import Scaling, WordTable
 from nrf_ray.errors import ConfigError
@@ -44,6 +44,15 @@ class Prepared(NamedTuple):
     """Per channel of the training pixels, in [0, 1]."""
     std: tuple[float, ...]
     """Per channel of the training pixels, in [0, 1]."""
+
+
+class Written(NamedTuple):
+    """What is known of a split once it is written."""
+
+    levels: "npt.NDArray[np.int64]"
+    """How often each channel has each level, [c, 256]."""
+    sums: "npt.NDArray[np.uint64]"
+    """`row_sums` of its images, [n]; empty for texts, which are compared as they are written."""
 
 
 def prepared(located: Located) -> Prepared:
@@ -107,12 +116,13 @@ def _write(located: Located, folder: Path) -> Facts:
     before = _stamps(located)
     files: Facts = {}
     table = _write_words(located, folder, files) if located.kind == "texts" else None
-    levels = _write_split(located, located.train, folder, "train", files, table)
-    _write_split(located, located.test, folder, "test", files, table)
+    train = _write_split(located, located.train, folder, "train", files, table)
+    test = _write_split(located, located.test, folder, "test", files, table)
+    note_sums(located, train.sums, test.sums)
     if table is not None:
         mean, std = table.scaling.mean, table.scaling.std
     else:
-        mean, std = located.train.files.format.normalisation or _mean_and_std(levels)
+        mean, std = located.train.files.format.normalisation or _mean_and_std(train.levels)
     if 0.0 in std:
         raise ConfigError(
             f"dataset {located.name.title} has a channel whose training pixels are all equal: there is nothing to learn"
@@ -155,20 +165,22 @@ def _batches(located: Located, portion: Portion, table: WordTable | None) -> Ite
 
 def _write_split(
     located: Located, portion: Portion, folder: Path, split: str, files: Facts, table: WordTable | None
-) -> "npt.NDArray[np.int64]":
-    """Write images and labels of one split as they are read; return how often each channel has each level."""
+) -> Written:
+    """Write images and labels of one split as they are read."""
     import numpy as np
 
     rows, shape = portion.rows(), located.shape
     levels = np.zeros((shape[0], 256), dtype=np.int64)
-    labels = [np.zeros(0, dtype=np.int64)]
+    labels, sums = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.uint64)]
     with ArrayFile(folder, f"{split}_images", "|u1", (len(rows), *shape)) as out:
         for batch in _batches(located, portion, table):
             if batch.images.shape[1:] != shape or batch.images.dtype != np.uint8:
                 raise ConfigError(
                     f"dataset {located.name.title} has images of shape {batch.images.shape[1:]} and {shape}"
                 )
-            out.write(np.ascontiguousarray(batch.images).tobytes())
+            images = np.ascontiguousarray(batch.images)
+            out.write(images.tobytes())
+            sums += [] if table else [row_sums(images)]
             labels.append(batch.labels)
             for channel in range(shape[0]):
                 levels[channel] += np.bincount(batch.images[:, channel].ravel(), minlength=256)
@@ -181,7 +193,7 @@ def _write_split(
     with ArrayFile(folder, f"{split}_labels", "<i8", (len(rows),)) as names:
         names.write(together.astype("<i8").tobytes())
     files[f"{split}_images"], files[f"{split}_labels"] = out.entry, names.entry
-    return levels
+    return Written(levels, np.concatenate(sums))
 
 
 def _mean_and_std(levels: "npt.NDArray[np.int64]") -> tuple[tuple[float, ...], tuple[float, ...]]:

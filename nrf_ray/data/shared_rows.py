@@ -39,18 +39,32 @@ def check_shared(located: Located, count: int) -> None:
         )
 
 
+def note_sums(located: Located, train: "npt.NDArray[np.uint64]", test: "npt.NDArray[np.uint64]") -> None:
+    """Remember that no row of `located` is in both splits where the `row_sums` of its images say so."""
+    if located.kind == "images" and not _common(train, test):
+        noted(f"{located.digest}.shared", lambda: [0])
+
+
 def shared(train: "npt.NDArray[Any]", test: "npt.NDArray[Any]") -> int:
     """Return how many rows of `test` [m, ...] are equal to a row of `train` [n, ...], arrays of one type."""
+    ours, theirs = (_sums(rows) for rows in (train, test))
+    common = _common(ours, theirs)  # of all equal rows, and of hardly any other
+    known = {_digest(train[row]) for row, found in enumerate(ours.tolist() if common else ()) if found in common}
+    return sum(found in common and _digest(test[row]) in known for row, found in enumerate(theirs.tolist()))
+
+
+def row_sums(rows: "npt.NDArray[Any]") -> "npt.NDArray[np.uint64]":
+    """Return a number for each row, [n]: its words of 8 bytes, each times a fixed odd number, added modulo 2**64."""
     import numpy as np
 
-    if not len(train) or not len(test):
-        return 0
-    ours, theirs = _sums(train), _sums(test)
-    alike = np.flatnonzero(np.isin(theirs, ours))  # all equal rows, and hardly any other
-    if not len(alike):
-        return 0
-    known = {_digest(train[row]) for row in np.flatnonzero(np.isin(ours, theirs[alike]))}
-    return sum(_digest(test[row]) in known for row in alike)
+    count = len(rows)
+    flat = np.ascontiguousarray(rows).reshape(count, -1).view(np.uint8) if count else np.zeros((0, 8), np.uint8)
+    words = -(-flat.shape[1] // 8)
+    if flat.shape[1] % 8:
+        flat = np.pad(flat, ((0, 0), (0, 8 * words - flat.shape[1])))
+    factors = np.random.PCG64(0).random_raw(words) | np.uint64(1)
+    sums: npt.NDArray[np.uint64] = np.einsum("ij,j->i", flat.view(np.uint64), factors)
+    return sums
 
 
 def _counted(located: Located, folder: Path) -> int:
@@ -65,19 +79,16 @@ def _texts(portion: Portion) -> Iterator[str]:
         yield from batch.images
 
 
+def _common(ours: "npt.NDArray[np.uint64]", theirs: "npt.NDArray[np.uint64]") -> set[int]:
+    return set(ours.tolist()) & set(theirs.tolist())
+
+
 def _sums(rows: "npt.NDArray[Any]") -> "npt.NDArray[np.uint64]":
-    """Return a number for each row, [n]: its words of 8 bytes, each times a fixed odd number, added modulo 2**64."""
+    """Return `row_sums` of arrays that may be larger than memory."""
     import numpy as np
 
-    width = rows[0].nbytes
-    words = -(-width // 8)
-    factors = np.random.PCG64(0).random_raw(words) | np.uint64(1)
-    sums = np.empty(len(rows), np.uint64)
-    for start in range(0, len(rows), BLOCK):
-        block = np.ascontiguousarray(rows[start : start + BLOCK]).reshape(-1).view(np.uint8).reshape(-1, width)
-        padded = np.pad(block, ((0, 0), (0, 8 * words - width))) if width % 8 else block
-        sums[start : start + BLOCK] = np.ascontiguousarray(padded).view(np.uint64) @ factors
-    return sums
+    parts = [row_sums(rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
+    return np.concatenate([np.zeros(0, np.uint64), *parts])
 
 
 def _digest(row: "npt.NDArray[Any]") -> bytes:

@@ -48,9 +48,10 @@ class Options(RunOptions):
     restricted-imagenet; text, planted-image, planted-text. By default text for text_features, else laptop."""
     dataset: str | None = None
     """Datasets: digits, fashion-mnist, cifar10, cifar100, restricted-imagenet, each also as NAME:PATH; folder:PATH,
-    parquet:PATH, tensors:PATH@TEST; of texts text-parquet:PATH, text-csv:PATH. A suffix [:N,:M] keeps N training and M
-    test rows; before it, #hf:NAME embeds texts as a pretrained encoder does. planted-image, planted-text, also with
-    parameters: planted-image[label=noise,noise=0.5]."""
+    parquet:PATH, tensors:PATH@TEST; of texts text-parquet:PATH, text-csv:PATH. [classes=number], [splits=none] and
+    [label=COLUMN] behind a path say how its files are read. A suffix [:N,:M] keeps N training and M test rows; before
+    it, #hf:NAME embeds texts as a pretrained encoder does. planted-image, planted-text, also with parameters:
+    planted-image[label=noise,noise=0.5]."""
     arch: str | None = None
     """Architectures of students and victims."""
     construction: str | None = None

@@ -61,7 +61,7 @@ def call(monkeypatch, capsys, *flags):
     monkeypatch.setattr(command, "_run", None)
     monkeypatch.setattr("sys.argv", ["transfer_grid.py", "--preset", "smoke", "--address", "local", *flags])
     with pytest.raises(SystemExit) as exit_:
-        cli.sweep_main(transfer_grid.transfer_grid)
+        cli.sweep_main(transfer_grid.transfer_grid, transfer_grid.FLAGS)
     said = capsys.readouterr()
     return exit_.value.code, said.out, said.err
 
