@@ -77,9 +77,9 @@ def test_a_registered_craft_makes_sets_that_are_verified(registered, tmp_path):
 
 def test_what_is_registered_nowhere_is_no_craft():
     ref: DatasetRef = dataset_named("digits").ref
-    with pytest.raises(ConfigError, match=r"a Stripes makes no images; a set is made with one of Attack, .*ClassWords"):
+    with pytest.raises(ConfigError, match=r"a Stripes cannot make a constructed set; use one of Attack, .*ClassWords"):
         ConstructSpec(dataset=ref, construction="leak_det", craft=Stripes(height=0.5), seed=0)
-    with pytest.raises(ConfigError, match="no craft has a spec called 'Stripes'; known: Attack"):
+    with pytest.raises(ConfigError, match="unknown crafting method 'Stripes'; known: Attack"):
         spec_named("Stripes")
     with pytest.raises(ConfigError):
         craft_of(object())
