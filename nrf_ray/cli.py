@@ -20,11 +20,10 @@ from nrf_ray.compare.command import compare
 from nrf_ray.display.output import show_every_letter
 from nrf_ray.display.printing import make_console
 from nrf_ray.doctor.command import doctor
-from nrf_ray.errors import INTERRUPTED, NrfError
+from nrf_ray.errors import INTERRUPTED, NrfError, check_text, printable
 from nrf_ray.export.command import export, export_sweep
 from nrf_ray.inspection import commands
 from nrf_ray.page.command import report
-from nrf_ray.paths import check_text, printable
 from nrf_ray.run.command import run_or_plan
 from nrf_ray.sweep.flags import Flags, RunOptions
 from nrf_ray.sweep.sweep import Sweep

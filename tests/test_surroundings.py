@@ -20,8 +20,7 @@ from nrf_ray.data.places import data_home
 from nrf_ray.display.printing import make_console
 from nrf_ray.doctor.places import judge_data, judge_store, look_at_data, look_at_store
 from nrf_ray.doctor.start import look_at_start
-from nrf_ray.errors import ClusterError, ConfigError
-from nrf_ray.paths import is_text, printable
+from nrf_ray.errors import ClusterError, ConfigError, is_text, printable
 from nrf_ray.stages import trial_build
 from tests.data.files import labels_of, pixels, write_folder
 from tests.sweeps import transfer_grid

@@ -10,8 +10,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from nrf_ray.errors import ClusterError
-from nrf_ray.paths import is_text, printable
+from nrf_ray.errors import ClusterError, is_text, printable
 
 SOCKET = "session_0000-00-00_00-00-00_000000_{pid}/sockets/plasma_store"
 """The longest path of a socket below Ray's folder, as Ray names it."""

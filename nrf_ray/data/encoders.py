@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nrf_ray.data.embeddings import Embedding
 from nrf_ray.data.words import Scaling, WordTable, table_of
-from nrf_ray.errors import ConfigError
-from nrf_ray.paths import expanded
+from nrf_ray.errors import ConfigError, expanded
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,8 +21,7 @@ from typing import NamedTuple
 from nrf_ray.data.naming import Files
 from nrf_ray.data.outline import Outline
 from nrf_ray.data.places import data_home
-from nrf_ray.errors import ConfigError
-from nrf_ray.paths import check_text
+from nrf_ray.errors import ConfigError, check_text
 
 SETTLED_SECONDS = 2.0
 

@@ -23,8 +23,7 @@ from nrf_ray.data.encoders import PREFIX, encoder_embedding
 from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.outline import AS_IS, NONE, NUMBER, TEXT, Choices, Format
 from nrf_ray.data.planted import SETS
-from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.paths import check_text, expanded
+from nrf_ray.errors import ConfigError, check_text, expanded, lookup
 
 BUILT_IN = "digits"
 """The one set that comes with a package; see `catalogue`."""

@@ -6,7 +6,7 @@ It is `$NRF_DATA`, or `~/.cache/nrf_ray` where that is not set. Everything in it
 import os
 from pathlib import Path
 
-from nrf_ray.paths import expanded
+from nrf_ray.errors import expanded
 
 VARIABLE = "NRF_DATA"
 STORE = "nrf-store.json"

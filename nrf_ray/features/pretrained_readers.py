@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nrf_ray.data.encoders import FILES, PREFIX, encoder_folder
-from nrf_ray.errors import ConfigError
-from nrf_ray.paths import expanded
+from nrf_ray.errors import ConfigError, expanded
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ WIDTH, HEIGHT, GAP, TOP, BOTTOM = 330.0, 165.0, 50.0, 40.0, 84.0
 def draw_figure_4(truth: Gaussian, radii: Sequence[float], x: Array, y: Array) -> bytes:
     """Return Figure 4 as SVG: the unit balls of both metrics, then the robust model for each radius."""
     first = _panel(
-        0, "unit balls, l2 and induced", x=(-20, 20), y=(-10, 10), note="along x2 the l2 ball reaches further"
+        0, "unit balls, l2 and induced", x=(-20, 20), y=(-10, 10), note="across x2 the l2 ball reaches further"
     )
     _draw_samples(first, x, y)
     for sign in (1.0, -1.0):
@@ -63,7 +63,7 @@ def draw_figure_14(truth: Gaussian, eps: float, x: Array, y: Array) -> bytes:
         (POSITIVE, "y = +1"),
         (NEGATIVE, "y = -1"),
         (BOUNDARY, "decision boundary"),
-        (BALL, f"within {eps:g} of the boundary"),
+        (BALL, f"within {eps:g} of it"),
     ]
     size = {"width": _width(len(panels)), "height": TOP + HEIGHT + BOTTOM}
     return picture(panels, title="Figure 14: standard and robust maximum likelihood", legend=legend, **size)

@@ -4,8 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from nrf_ray.errors import ConfigError, StoreError
-from nrf_ray.paths import check_text, expanded
+from nrf_ray.errors import ConfigError, StoreError, check_text, expanded
 
 SLASH_MISSING = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)|(s3|gs|az|abfs|abfss|file):(?!//)", re.IGNORECASE)
 """How a URI begins that was not written as one: s3:/bucket, s3:bucket. It would name a folder called `s3:`."""

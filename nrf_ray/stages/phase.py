@@ -112,7 +112,7 @@ def draw_phases(diagrams: Sequence[Diagram]) -> bytes:
     legend = [
         (_colour(-1.0), "follows the human part"),
         (_colour(1.0), "follows the noise part"),
-        (LINE, "best classifier changes"),
+        (LINE, "best changes"),
     ]
     return picture(panels, title="Which part is learnt", width=max(left, 560.0), height=height, legend=legend)
 
