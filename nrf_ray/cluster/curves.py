@@ -5,13 +5,14 @@ import shlex
 import uuid
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-from tensorboardX import SummaryWriter
+from typing import TYPE_CHECKING, Self
 
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
 from nrf_ray.sweep.sweep import Sweep
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 
 def curves_folder(sweep: Sweep, store: Store) -> str | None:
@@ -24,6 +25,13 @@ def curves_line(folder: str | None) -> str:
     if folder is None:
         return "no learning curves: TensorBoard appends to its files during training, and an object store cannot append"
     return f"learning curves: tensorboard --logdir {shlex.quote(folder)}"
+
+
+def load_writer() -> "type[SummaryWriter]":
+    """Import what writes curves: it imports torch, and the driver does without both."""
+    from tensorboardX import SummaryWriter
+
+    return SummaryWriter
 
 
 class CurveWriter:
@@ -40,7 +48,7 @@ class CurveWriter:
             return
         if self._writer is None:
             # tensorboardX's file names end with the second and the host: two processes may have the same name.
-            self._writer = SummaryWriter(str(self._folder), filename_suffix=f".{uuid.uuid4().hex[:8]}")
+            self._writer = load_writer()(str(self._folder), filename_suffix=f".{uuid.uuid4().hex[:8]}")
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 

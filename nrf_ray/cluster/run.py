@@ -77,8 +77,9 @@ def run_sweep(
         capacity = Capacity()
         for request, workers in {(stage.resources, workers_of(stage)) for stage in todo}:
             capacity.now().check_can_meet(request, workers)
-        curves = curves_folder(sweep, store)
+        curves = None
         if any(stage.kind.name == "train" for stage in todo):
+            curves = curves_folder(sweep, store)
             console.print(curves_line(curves), soft_wrap=True, markup=False)
         shared = store.blobs.root is not None
         job = Job(

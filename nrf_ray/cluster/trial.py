@@ -15,7 +15,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.tune import Trainable
 
 from nrf_ray.cluster.crash import crash_trace
-from nrf_ray.cluster.curves import CurveWriter
+from nrf_ray.cluster.curves import CurveWriter, load_writer
 from nrf_ray.cluster.metrics import meter_process, metered
 from nrf_ray.cluster.names import title_process
 from nrf_ray.cluster.shards import PoolBroken, ShardRaised, map_on_actors
@@ -62,6 +62,8 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
 
     def setup(self, config: dict[str, Any], *, job: Job) -> None:
         """Open the store; called once per process."""
+        if job.curves:
+            load_writer()  # so that it is not part of the seconds of a stage
         self.job = job
         self.store = Store.open(job.store_uri, create=False)
         self.reset_config(config)

@@ -1,5 +1,9 @@
 """What a trial says of its stage, without Ray: what it did itself, and what it found done."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from nrf_ray.cluster import trial
@@ -20,12 +24,29 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "meter_process", lambda sweep: None)
 
 
-def begun(stage: Stage, store: Store) -> StageTrial:
+def begun(stage: Stage, store: Store, curves: str | None = None) -> StageTrial:
     """Return a trial that has `stage` to run."""
-    job = Job(sweep="toys", store_uri=store.uri, stages={stage.key: stage}, curves=None, crashes=None)
+    job = Job(sweep="toys", store_uri=store.uri, stages={stage.key: stage}, curves=curves, crashes=None)
     made = StageTrial.__new__(StageTrial)
     made.setup({"key": stage.key, "actors": 0}, job=job)
     return made
+
+
+def test_the_driver_does_without_torch() -> None:
+    """Regression: it was imported with what writes learning curves, for 5 s of each start; so in every process."""
+    code = "import sys, nrf_ray.cluster.run; print(sorted({'torch', 'tensorboardX', 'boto3'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_what_writes_curves_is_there_before_the_clock_of_a_stage_runs(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loaded: list[bool] = []
+    monkeypatch.setattr(trial, "load_writer", lambda: loaded.append(True))
+    begun(toy(Toy(name="without curves")), store)
+    assert loaded == []
+    begun(toy(Toy(name="with")), store, curves=str(tmp_path))
+    assert loaded == [True]
 
 
 def test_of_two_drivers_each_counts_its_own_work(store: Store) -> None:
