@@ -2,16 +2,20 @@
 
 What only costs time is left out: garbage collections look at no module, item or class that was there before the tests,
 and nothing waits for the disk. What several processes of one test run read is made by the first that asks for it. A
-command that a test calls does not end the process of the tests.
+command that a test calls does not end the process of the tests, which ends as commands do once it has loaded Ray.
+
+Ray's processes get their share of a busy machine. By default they are nicer than all others and would starve on it.
 
 And the tally of faults: every test adds what it tried, and the end of the test run prints the sums. It is here since
 the process that prints collects no tests, and knows no other conftest.
 """
 
+import atexit
 import fcntl
 import gc
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +30,9 @@ from nrf_ray.graph import bucket
 settings.register_profile("nrf", max_examples=50, deadline=None, derandomize=True)
 settings.load_profile("nrf")
 
-leave.skips_shutdown = lambda: False
+os.environ.update(RAY_worker_niceness="0")
+
+skips_shutdown, leave.skips_shutdown = leave.skips_shutdown, lambda: False
 
 TRIED = "faults tried"
 
@@ -51,6 +57,26 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+ended: list[tuple[pytest.Session, object]] = []
+"""The test run, once it has ended in a process that skips its shutdown, and the last exception until then."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Take note of the end; the process of xdist that runs tests is left alone, since nobody looks at how it ends."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and skips_shutdown():
+        ended.append((session, getattr(sys, "last_value", None)))
+
+
+@atexit.register  # the first to be registered is the last to be called
+def leave_with_its_exit_code() -> None:
+    """End this process before Ray's destructors can crash it, as they may if it has left Ray several times."""
+    for session, before in ended:
+        failed_late = getattr(sys, "last_value", None) is not before
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1 if failed_late else int(session.exitstatus))
 
 
 @pytest.fixture(scope="session", autouse=True)
