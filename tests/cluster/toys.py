@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,8 @@ TOYS = Table(
 ROOM = 256 * 2**20
 """Bytes of address space that a toy which exhausts memory has left."""
 
-MEETING_SECONDS = 120.0
-"""How long a toy waits for those that it is to meet."""
+MEETING_SECONDS = 240.0
+"""How long a toy waits for an event."""
 
 Fault = Literal["", "raises", "exits", "exits once", "segfaults", "exhausts memory"]
 
@@ -44,6 +45,8 @@ class Toy:
     num_workers: int = 1
     meet: int = 0
     """How many stages or shards come to the folder `marker` and wait there for one another."""
+    gate: str = ""
+    """File without which a shard worker makes no shard but its first."""
 
 
 @stage(version=1, cost=lambda handle: handle.config.seconds)
@@ -78,7 +81,7 @@ def place(config: Toy, context: Context) -> Metrics:
 @stage(version=1, cost=lambda handle: handle.config.seconds)
 def place_on_gpu(config: Toy, context: Context) -> Metrics:
     """Write where it ran; a stage of a kind that runs on GPUs where there are any."""
-    time.sleep(config.seconds)
+    meet(config, config.name)
     context.write("place.txt", where().encode())
     return {"value": 1}
 
@@ -98,6 +101,7 @@ class ShardToy:
 
     def __init__(self, made_by: Stage, uri: str) -> None:
         self.stage, self.store = made_by, Store.open(uri, create=False)
+        self.made = 0
         for handle in made_by.inputs.values():
             self.store.artifact(handle).read("value.txt")
 
@@ -107,7 +111,10 @@ class ShardToy:
         misbehave(self.stage.config)
         if self.stage.config.meet:
             meet(self.stage.config, f"shard {shard}")
+        if self.made and self.stage.config.gate:
+            wait_for(lambda: Path(self.stage.config.gate).exists(), "the gate is closed")
         self.store.write(self.stage, f"{shard}.txt", where().encode())
+        self.made += 1
 
 
 def where() -> str:
@@ -121,10 +128,15 @@ def meet(config: Toy, name: str) -> None:
     folder = Path(config.marker)
     folder.mkdir(exist_ok=True)
     (folder / name).touch()
+    wait_for(lambda: len(list(folder.iterdir())) >= config.meet, f"not all of {config.meet} came")
+
+
+def wait_for(event: Callable[[], bool], otherwise: str) -> None:
+    """Return as soon as `event()` is true, or raise TimeoutError with `otherwise`."""
     until = time.monotonic() + MEETING_SECONDS
-    while (come := len(list(folder.iterdir()))) < config.meet:
+    while not event():
         if time.monotonic() > until:
-            raise TimeoutError(f"{come} of {config.meet} came within {MEETING_SECONDS:g} s")
+            raise TimeoutError(f"{otherwise} within {MEETING_SECONDS:g} s")
         time.sleep(0.05)
 
 

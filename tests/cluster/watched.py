@@ -12,6 +12,7 @@ import sys
 import threading
 import urllib.request
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,12 +34,27 @@ from nrf_ray.cluster.survey import survey  # noqa: E402
 
 import ray.cluster_utils  # noqa: E402  # isort: skip
 from ray.util.state import list_actors  # noqa: E402  # isort: skip
+from ray.util.state.exception import RayStateApiException  # noqa: E402  # isort: skip
 
 from nrf_ray.graph.execute import execute  # noqa: E402
 from nrf_ray.graph.plan import make_plan  # noqa: E402
 from nrf_ray.graph.store import Store  # noqa: E402
 from tests.cluster.counting import Counting, counting  # noqa: E402
 from tests.cluster.toys import Toy, sweep_of, toy, wide  # noqa: E402
+
+SHOWN = {
+    "wide": ("ray::wide: ", "ray::MapWorker(", "ray_nrf_stages sweep=toys kind=wide state=running"),
+    "counting": (
+        "ray::counting: ",
+        "ray_nrf_stages sweep=toys kind=counting state=running",
+        "ray_nrf_stages sweep=toys kind=wide state=done",
+        "ray_nrf_shards_total sweep=toys",
+        "ray_nrf_images_total sweep=toys work=trained",
+        "ray_nrf_images_total sweep=toys work=attacked",
+        "ray_nrf_pgd_steps_total sweep=toys",
+    ),
+}
+"""How titles of processes and names of series begin that are there while a stage is at work, by its kind."""
 
 
 def free_port() -> int:
@@ -48,10 +64,14 @@ def free_port() -> int:
 
 
 class Watch:
-    """Looks at the dashboard and the metrics endpoint again and again, and keeps what it saw."""
+    """Looks at the dashboard and the metrics endpoint again and again, and keeps what it saw.
 
-    def __init__(self, dashboard: int, metrics: int) -> None:
+    A stage stays until all that `SHOWN` says of it has been seen. Then its file in `folder` is made.
+    """
+
+    def __init__(self, dashboard: int, metrics: int, folder: Path) -> None:
         self.dashboard, self.metrics = f"http://127.0.0.1:{dashboard}", f"http://127.0.0.1:{metrics}/metrics"
+        self.folder = folder
         self.classes: set[str] = set()
         self.titles: set[str] = set()
         self.samples: dict[str, float] = {}
@@ -70,11 +90,20 @@ class Watch:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.3):
-            for actor in list_actors(self.dashboard, filters=[("state", "=", "ALIVE")]):
-                self.classes.add(actor.class_name)
-                if psutil.pid_exists(actor.pid):
-                    self.titles.add(psutil.Process(actor.pid).cmdline()[0])
-            self._scrape(urllib.request.urlopen(self.metrics).read().decode())
+            # On a busy machine either may not answer in time, and a process may end while it is looked at.
+            with suppress(OSError, RayStateApiException, psutil.Error):
+                self._look()
+
+    def _look(self) -> None:
+        for actor in list_actors(self.dashboard, filters=[("state", "=", "ALIVE")]):
+            self.classes.add(actor.class_name)
+            if psutil.pid_exists(actor.pid):
+                self.titles.add(psutil.Process(actor.pid).cmdline()[0])
+        self._scrape(urllib.request.urlopen(self.metrics).read().decode())
+        seen = [*self.titles, *(series for series, value in self.samples.items() if value)]
+        for kind, starts in SHOWN.items():
+            if all(any(one.startswith(start) for one in seen) for start in starts):
+                (self.folder / kind).touch()
 
     def _scrape(self, page: str) -> None:
         """Keep the largest value that each of our series had, and the sums over all states of the stages."""
@@ -91,12 +120,15 @@ class Watch:
 
 
 def main() -> int:
-    """Run a stage on a pool and one that needs it and is there to be watched; find a third in the store."""
+    """Run a stage on a pool and one that needs it, which stay until they were seen; find a third in the store."""
     store = Store.open(str(FOLDER / "store"), create=True)
     cached = toy(Toy(name="cached"))
     execute(cached, store)
-    crafted = wide(Toy(name="crafted", num_shards=2, seconds=3.0)).named("d_other l2 1.0 of Zürich")
-    counted = counting(Counting(name="counted", seconds=4.0), first=crafted).named("resnet_s on digits, seed 0")
+    shown = FOLDER / "shown"
+    shown.mkdir()
+    crafted = wide(Toy(name="crafted", num_shards=2, marker=str(shown), meet=3)).named("d_other l2 1.0 of Zürich")
+    until = str(shown / "counting")
+    counted = counting(Counting(name="counted", until=until), first=crafted).named("resnet_s on digits, seed 0")
     sweep = sweep_of(cached, counted, crafted)
     dashboard, metrics = free_port(), free_port()
     head = {"num_cpus": 3, "include_dashboard": True, "dashboard_port": dashboard, "metrics_export_port": metrics}
@@ -104,7 +136,7 @@ def main() -> int:
         initialize_head=True, head_node_args=head | {"object_store_memory": 100 * 2**20}
     )
     try:
-        with Watch(dashboard, metrics) as watch:
+        with Watch(dashboard, metrics, shown) as watch:
             outcome = run_sweep(
                 sweep,
                 make_plan(sweep.goals, store),
