@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+os.environ.update(
+    RAY_AUTH_MODE="token",
+    RAY_AUTH_TOKEN=secrets.token_hex(32),
+    REPORTER_UPDATE_INTERVAL_MS="60000",  # every agent would else look at all processes each 5 s
+    RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.3",  # a worker that is done or lost is seen after that, by default after 2 s
+    RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="600",  # workers on a busy machine take more than the minute of the default
+)
 
 from ray.cluster_utils import Cluster
 
@@ -19,18 +25,47 @@ StartCluster = Callable[..., Cluster]
 After = Callable[[int, Callable[[], object]], threading.Thread]
 
 
+SPARING = {
+    "include_dashboard": False,
+    "include_log_monitor": False,
+    "_system_config": {
+        "prestart_worker_first_driver": False,
+        "health_check_period_ms": 300,
+    },
+}
+"""What all clusters have in common: no dashboard, and no processes of Ray that no test asks for.
+
+And it is noticed within two seconds that a node is gone. A node that is slow still has ten seconds to answer.
+"""
+
+
 @pytest.fixture
 def start() -> Iterator[StartCluster]:
     """Start a cluster whose head has what is given; it is gone after the test."""
     started: list[Cluster] = []
 
     def start_with(**head: float) -> Cluster:
-        started.append(Cluster(initialize_head=True, head_node_args=head))
+        started.append(Cluster(initialize_head=True, head_node_args=SPARING | head))
         return started[0]
 
     yield start_with
     for cluster in started:
         cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def _head_of_two() -> Iterator[Cluster]:
+    cluster = Cluster(initialize_head=True, head_node_args=SPARING | {"num_cpus": 2})
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def two_cpus(_head_of_two: Cluster) -> Iterator[Cluster]:
+    """A cluster with two CPUs, started once for all tests of a file; nodes that a test adds are gone after it."""
+    yield _head_of_two
+    for node in list(_head_of_two.worker_nodes):
+        _head_of_two.remove_node(node)
 
 
 @pytest.fixture

@@ -12,12 +12,16 @@ from nrf_ray.graph.garbage import collect, find
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.results.write import write_tables
+from tests.cluster.conftest import StartCluster
 from tests.cluster.toys import Toy, sweep_of, toy, wide
 from tests.graph import s3
 
 
 @pytest.mark.slow
-def test_a_sweep_runs_on_a_store_in_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.timeout(900)
+def test_a_sweep_runs_on_a_store_in_a_bucket(
+    start: StartCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     source = toy(Toy(name="source"))
@@ -26,16 +30,12 @@ def test_a_sweep_runs_on_a_store_in_a_bucket(tmp_path: Path, monkeypatch: pytest
     with s3.running() as address:
         for name, value in s3.environment(address).items():
             monkeypatch.setenv(name, value)
-        store = Store.open(f"s3://{s3.BUCKET}/runs", create=True)
+        store, cluster = Store.open(f"s3://{s3.BUCKET}/runs", create=True), start(num_cpus=2)
 
-        def run() -> str:
-            out = io.StringIO()
-            plan = make_plan(sweep.goals, store)
-            if plan.todo():
-                console = Console(file=out, width=200)
-                run_sweep(sweep, plan, store, address=None, log=tmp_path / "logs" / "ray.log", console=console)
+        def run() -> None:
+            plan, log = make_plan(sweep.goals, store), tmp_path / "logs" / "ray.log"
+            run_sweep(sweep, plan, store, address=cluster.address, log=log, console=Console(file=io.StringIO()))
             write_tables(sweep, store)
-            return out.getvalue()
 
         run()
         assert make_plan(sweep.goals, store).todo() == []

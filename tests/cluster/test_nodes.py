@@ -25,7 +25,7 @@ from nrf_ray.sweep.sweep import Sweep
 from tests.cluster.conftest import After, StartCluster
 from tests.cluster.toys import Toy, meeting, place, place_on_gpu, sweep_of, toy, wide
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def run(sweep: Sweep, store: Store, cluster: Cluster, tmp_path: Path) -> Outcome:
@@ -40,15 +40,14 @@ def places(store: Store, *stages: Stage) -> list[tuple[str, str, str]]:
     return [(node, pid, gpus) for node, pid, gpus in (text.split(" ") for text in texts)]
 
 
-def test_stages_run_where_their_kind_and_request_say(start: StartCluster, store: Store, tmp_path: Path) -> None:
-    cluster = start(num_cpus=2)
-    gpus = cluster.add_node(num_cpus=8, num_gpus=2)
-    on_cpus = [place(Toy(name=f"cpu {i}", seconds=0.3)) for i in range(4)]
-    on_gpus = [place_on_gpu(Toy(name=f"gpu {i}", seconds=1.5)) for i in range(8)]
-    shards = wide(Toy(name="shards", num_shards=8, seconds=0.5))
+def test_stages_run_where_their_kind_and_request_say(two_cpus: Cluster, store: Store, tmp_path: Path) -> None:
+    gpus = two_cpus.add_node(num_cpus=8, num_gpus=2)
+    on_cpus = [place(Toy(name=f"cpu {i}")) for i in range(2)]
+    on_gpus = [place_on_gpu(Toy(name=f"gpu {i}", marker=str(tmp_path / "met"), meet=4)) for i in range(8)]
+    shards = wide(Toy(name="shards", num_shards=8, marker=str(tmp_path / "shards met"), meet=4))
     sweep = sweep_of(*on_cpus, *on_gpus, shards).on(Resources(cpus=1, gpus=0.5))
 
-    outcome = run(sweep, store, cluster, tmp_path)
+    outcome = run(sweep, store, two_cpus, tmp_path)
 
     assert set(outcome.frontier.state.values()) == {Progress.DONE}
     assert {granted for _, _, granted in places(store, *on_cpus)} == {""}, (
@@ -64,10 +63,9 @@ def test_stages_run_where_their_kind_and_request_say(start: StartCluster, store:
 
 
 def test_a_node_that_dies_costs_time_and_nothing_else(
-    start: StartCluster, store: Store, after: After, tmp_path: Path
+    two_cpus: Cluster, store: Store, after: After, tmp_path: Path
 ) -> None:
-    cluster = start(num_cpus=2)
-    doomed = cluster.add_node(num_cpus=3)
+    doomed = two_cpus.add_node(num_cpus=3)
     stages = [toy(Toy(name=f"toy {i}", seconds=0.2)) for i in range(12)]
     folder = tmp_path / "met"
     met = [meeting(Toy(name=f"met {i}", marker=str(folder), meet=6)) for i in range(5)]
@@ -76,13 +74,13 @@ def test_a_node_that_dies_costs_time_and_nothing_else(
     def kill_when_all_are_at_work() -> None:
         while not folder.exists() or len(list(folder.iterdir())) < 5:
             time.sleep(0.1)
-        cluster.remove_node(doomed, allow_graceful=False)
+        two_cpus.remove_node(doomed, allow_graceful=False)
         while len(lost_attempts(store)) < 3:  # its workers live on for a moment
             time.sleep(0.1)
         (folder / "the sixth").touch()
 
     killer = after(1, kill_when_all_are_at_work)
-    outcome = run(sweep_of(*stages, *met, shards), store, cluster, tmp_path)
+    outcome = run(sweep_of(*stages, *met, shards), store, two_cpus, tmp_path)
 
     killer.join()
     assert set(outcome.frontier.state.values()) == {Progress.DONE}
@@ -94,23 +92,24 @@ def test_a_node_that_dies_costs_time_and_nothing_else(
 
 
 def test_a_set_whose_pool_loses_a_node_is_made_by_the_rest(
-    start: StartCluster, store: Store, after: After, tmp_path: Path
+    two_cpus: Cluster, store: Store, after: After, tmp_path: Path
 ) -> None:
-    cluster = start(num_cpus=2)
-    doomed = cluster.add_node(num_cpus=2)
+    doomed = two_cpus.add_node(num_cpus=2)
     first = toy(Toy(name="first"))
-    shards = wide(Toy(name="shards", num_shards=16, seconds=1.5), first=first)
+    gate = tmp_path / "gate"
+    shards = wide(Toy(name="shards", num_shards=16, gate=str(gate)), first=first)
 
     def kill_when_it_works() -> None:
         while doomed.node_id not in {read.split(" ")[0] for read in made()}:
             time.sleep(0.1)
-        cluster.remove_node(doomed, allow_graceful=False)
+        two_cpus.remove_node(doomed, allow_graceful=False)
+        gate.touch()
 
     def made() -> list[str]:
         return [left.data.decode() for shard in range(16) for left in store.unfinished(shards, f"{shard}.txt")]
 
     killer = after(1, kill_when_it_works)
-    outcome = run(sweep_of(shards), store, cluster, tmp_path)
+    outcome = run(sweep_of(shards), store, two_cpus, tmp_path)
 
     killer.join()
     assert set(outcome.frontier.state.values()) == {Progress.DONE}
@@ -122,7 +121,7 @@ def test_a_set_whose_pool_loses_a_node_is_made_by_the_rest(
 
 def test_a_node_that_joins_is_used(start: StartCluster, store: Store, after: After, tmp_path: Path) -> None:
     cluster = start(num_cpus=1)
-    stages = [place(Toy(name=f"toy {i}", seconds=1.5)) for i in range(32)]
+    stages = [place(Toy(name=f"toy {i}", seconds=1.5)) for i in range(3)]
     met = [meeting(Toy(name=f"met {i}", marker=str(tmp_path / "met"), meet=2)) for i in range(2)]
     joined: list[subprocess.Popen[bytes]] = []
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={cluster.address}", "--num-cpus=3"]
@@ -131,7 +130,7 @@ def test_a_node_that_joins_is_used(start: StartCluster, store: Store, after: Aft
         # Not `cluster.add_node`: it works in the main thread only, where the sweep runs.
         joined.append(subprocess.Popen([*command, "--block"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
-    joiner = after(2, join)
+    joiner = after(1, join)
     try:
         outcome = run(sweep_of(*stages, *met), store, cluster, tmp_path)
     finally:

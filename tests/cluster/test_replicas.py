@@ -5,6 +5,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster as RayCluster
 from ray.train import WorkerGroupError
 from rich.console import Console
 
@@ -29,8 +30,10 @@ SPEC = TrainSpec(arch="vgg_s", dataset=dataset_named("digits").ref, recipe=Recip
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_stages_of_two_workers_run_among_others_and_go_on_when_a_worker_is_lost(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_stages_of_two_workers_run_among_others_and_go_on_when_a_worker_is_lost(
+    two_cpus: RayCluster, store: Store, tmp_path: Path
+) -> None:
     """A deadlock would show as the time-out: everything here wants the same two CPUs."""
     trained = train(SPEC)
     others = [toy(Toy(name=f"other {i}", seconds=0.2)) for i in range(6)]
@@ -39,11 +42,10 @@ def test_stages_of_two_workers_run_among_others_and_go_on_when_a_worker_is_lost(
     facts = {"name": "trained", "key": trained.key}
     row = Row(table=TOYS, facts=facts, measures={"value": Measure(trained, "train_examples")})
     sweep = Sweep("toys", (*sweep_of(*others, raises, exits_once).rows, row))
-    store = Store.open(str(tmp_path / "store"), create=True)
 
+    plan, log = make_plan(sweep.goals, store), tmp_path / "logs" / "ray.log"
     console = Console(file=io.StringIO(), width=200)
-    log = tmp_path / "logs" / "ray.log"
-    outcome = run_sweep(sweep, make_plan(sweep.goals, store), store, address=None, log=log, console=console)
+    outcome = run_sweep(sweep, plan, store, address=two_cpus.address, log=log, console=console)
 
     frontier = outcome.frontier
     assert set(frontier.in_state(Progress.FAILED)) == {raises}
