@@ -28,9 +28,9 @@ from nrf_ray.sweep.sweep import Sweep
 from nrf_ray.sweep.table import Measure, Row
 from nrf_ray.training.recipes import Recipe
 from tests.cluster.conftest import After, StartCluster
-from tests.cluster.toys import TOYS
+from tests.cluster.toys import MEETING_SECONDS, TOYS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 DIGITS = dataset_named("digits").ref
 
 
@@ -64,14 +64,15 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 
 def kill_a_trial() -> None:
-    """Kill a process that is working on a stage, the hard way, as soon as there is one; give up after a minute."""
-    for _ in range(1200):
+    """Kill a process that is working on a stage, the hard way, as soon as there is one; give up after minutes."""
+    until = time.monotonic() + MEETING_SECONDS
+    while time.monotonic() < until:
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
                 if any(part.startswith(("ray::train: ", "ray::construct: ")) for part in process.cmdline()):
                     process.kill()
                     return
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 4])

@@ -16,7 +16,7 @@ SCENARIOS = {"nothing", "damaged_input", "other_leftovers", "full_of_garbage"}
 def at_points(kind: str, work: Path, stride: int) -> dict[str, Any]:
     """Return what the harness found in every scenario, at one point in `stride`."""
     command = [sys.executable, "-m", "tests.faults.harness", kind, str(work), str(stride)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=250)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=850)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -50,6 +50,7 @@ FULL += [(error, "errors of the system", 5) for error in ("EROFS+", "EMFILE", "E
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("kind", "what", "stride"), FULL, ids=[kind for kind, *_ in FULL])
 def test_every_point(kind: str, what: str, stride: int, tmp_path: Path, tally: Counter[str]):
     check(kind, what, tmp_path, stride, tally)
