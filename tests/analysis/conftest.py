@@ -20,9 +20,10 @@ SHORT = Recipe(epochs=1, lr=0.05)
 
 
 def shortened(preset: Preset) -> Preset:
-    """Return the smoke preset with trainings of one epoch, attacked on few images."""
+    """Return the smoke preset with trainings of one epoch of its smallest networks, attacked on few images."""
     students = {name: SHORT for name in ("source", "victim", "student", "weak", "matching_source", "matched_student")}
-    return replace(preset, **students, attack_steps=3, craft_steps=3, test_examples=32, check_examples=8)
+    few = {"attack_steps": 3, "craft_steps": 3, "test_examples": 32, "check_examples": 4}
+    return replace(preset, **students, **few, matching_arch="resnet_s")
 
 
 def small_sweeps() -> list[Sweep]:
@@ -49,7 +50,7 @@ def small_sweeps() -> list[Sweep]:
 
 @pytest.fixture(scope="session")
 def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the store; a minute and a half of one core."""
+    """Return the folder of the store; a minute of one core."""
     torch.set_num_threads(1)
     home = tmp_path_factory.mktemp("small")
     store = Store.open(str(home / "runs"), create=True)
