@@ -44,6 +44,8 @@ _FORMATS: dict[str, Format] = {
         known=True,
         places=(lambda: data_home() / "imagenet",),
         remedy="put ImageNet's folders train and val there",
+        chosen_by=lambda choices: imagenet.by_index(FORMATS["restricted-imagenet"], choices),
+        choices=("classes",),
         normalisation=((0.4717, 0.4499, 0.3837), (0.2600, 0.2516, 0.2575)),
     ),
     "folder": folder.format_of(),

@@ -134,6 +134,9 @@ def test_imagenet_folders_called_by_class_indices_are_in_that_order(restricted, 
     train, _ = load(dataset_named(f"restricted-imagenet:{root}").ref)
     assert train.images[:, 0, 3, 3].tolist() == [number % 256 for number in (2, 3, 10, 11, 997, 998, 999)]
     assert train.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
+    again, _ = load(dataset_named(f"restricted-imagenet:{root}[classes=number]").ref)
+    assert again.images.equal(train.images)
+    assert "are class indices; leave [classes=text] out" in refusal(f"restricted-imagenet:{root}[classes=text]")
 
 
 def test_imagenet_folders_called_otherwise_are_refused(restricted, tmp_path):

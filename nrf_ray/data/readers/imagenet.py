@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nrf_ray.data.members import PICTURES, Member, listed, tree_of
-from nrf_ray.data.outline import BATCH_ROWS, Batch, Outline, Rows, Split, pack
+from nrf_ray.data.outline import BATCH_ROWS, TEXT, Batch, Choices, Format, Outline, Rows, Split, pack
 from nrf_ray.data.readers.pictures import as_array, check_files, open_picture
 from nrf_ray.errors import ConfigError
 
@@ -33,6 +33,15 @@ RANGES = {
 RESIZED, SIDE = 256, 224
 CLASSES = 1000
 WORDNET = re.compile(r"n\d{8}")
+
+
+def by_index(form: Format, choices: Choices) -> Format:
+    """Return `form` itself, or raise ConfigError where `choices` want another order than that of class indices."""
+    if choices.classes == TEXT:
+        raise ConfigError(
+            "folders of restricted-imagenet that are called by numbers are class indices; leave [classes=text] out"
+        )
+    return form
 
 
 def files(path: Path) -> Sequence[Path]:
