@@ -101,6 +101,16 @@ def test_choices_that_cannot_be_made_are_refused(name, words, tmp_path):
     assert words in refusal(name.format(root))
 
 
+@pytest.mark.parametrize("choice", ["", "[classes=text]", "[splits=none]"])
+def test_what_no_reader_expects_is_one_line_whatever_was_chosen(choice, tmp_path, monkeypatch):
+    def broken(*arguments):
+        raise IndexError("out of\nrange")
+
+    monkeypatch.setattr("nrf_ray.data.readers.folder.check_files", broken)
+    root = write_classes(tmp_path / "a", ("ant", "bee"))
+    assert "is damaged, or another kind of file (IndexError: out of range)" in refusal(f"folder:{root}{choice}")
+
+
 def test_brackets_in_a_path_are_a_part_of_it(tmp_path):
     root = write_classes(tmp_path / "a[v=2]", ("ant", "bee"))
     assert dataset_named(f"folder:{root}[classes=text][:6,:2]").num_train == 6

@@ -28,13 +28,14 @@ def guarded(form: Format) -> Format:
         with _one_line(path):
             yield from form.read(path, split, rows)
 
-    embedded_by = form.embedded_by
+    embedded_by, chosen_by = form.embedded_by, form.chosen_by
     return replace(
         form,
         outline=outline,
         outline_whole=outline_whole if form.outline_whole else None,
         read=read,
         embedded_by=(lambda embedding: guarded(embedded_by(embedding))) if embedded_by else None,
+        chosen_by=(lambda choices: guarded(chosen_by(choices))) if chosen_by else None,
     )
 
 
