@@ -37,10 +37,8 @@ def compare(first: str, second: str, *, sweep: str | None = None, output: Path |
             lookup(dict.fromkeys(held), sweep, f"sweep of {store.uri}")
     shared = [name for name in names[0] if name in names[1] and sweep in (None, name)]
     if not shared:
-        raise ConfigError(
-            f"{first} has the sweeps {', '.join(names[0]) or 'none'}, {second} has {', '.join(names[1])}; "
-            "they have no sweep in common"
-        )
+        ours, theirs = (", ".join(held) or "none" for held in names)
+        raise ConfigError(f"{first} has the sweeps {ours}, {second} has {theirs}; they have no sweep in common")
     console = make_console()
     if sweep is None:
         print_names(console, *names)

@@ -126,7 +126,7 @@ def test_what_is_certain_comes_first_not_what_is_large_beside_itself(tmp_path, m
     [
         pytest.param(("FIRST", "/nowhere/at/all"), "there is no store at /nowhere/at/all", id="no store"),
         pytest.param(("FIRST", "SECOND", "--sweep", "x"), "unknown sweep of ", id="no such sweep"),
-        pytest.param(("FIRST", "EMPTY"), "they have no sweep in common", id="nothing in common"),
+        pytest.param(("FIRST", "EMPTY"), "has none; they have no sweep in common", id="nothing in common"),
         pytest.param(
             ("FIRST", "SECOND", "--output", "/nowhere/x.parquet"), "there is no folder /nowhere", id="no folder"
         ),
