@@ -21,7 +21,7 @@ from typing import NamedTuple
 from nrf_ray.data.naming import Files
 from nrf_ray.data.outline import Outline
 from nrf_ray.data.places import data_home
-from nrf_ray.errors import ConfigError, check_text
+from nrf_ray.errors import ConfigError
 
 SETTLED_SECONDS = 2.0
 
@@ -71,8 +71,6 @@ def facts_of(files: Files, *, whole: bool = False) -> Facts:
 def stamp_of(root: Path, paths: Sequence[Path]) -> Stamp:
     """Return what tells whether any of the files at `paths` has been changed."""
     found = [(_within(root, path), path.stat()) for path in paths]
-    for name, _ in found:
-        check_text(name, f"in {root} the name of the file")
     return tuple((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in found)
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from nrf_ray.data.outline import Split
 from nrf_ray.data.places import STORE, data_home
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, check_text
 
 WORDS: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -199,10 +199,7 @@ def _identity(folder: str) -> tuple[int, int]:
 def _readable(name: str, folder: str) -> str:
     """Return `name`, or raise ConfigError where its bytes are not UTF-8."""
     if not name.isascii():
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise ConfigError(f"the name {os.fsencode(name)!r} in {folder} is not UTF-8; rename the file") from error
+        check_text(name, f"in {folder} the name of the file")
     return name
 
 
