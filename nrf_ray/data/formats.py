@@ -75,5 +75,5 @@ _FORMATS: dict[str, Format] = {
     },
 }
 
-FORMATS = {name: guarded(form) for name, form in _FORMATS.items()}
+FORMATS: dict[str, Format] = {name: guarded(form) for name, form in _FORMATS.items()}
 """The formats; see the readers for what each accepts."""
