@@ -1,10 +1,9 @@
-"""The command line: one parser for every sweep file, and `nrf` to look into a store.
+"""Command line: one parser for every sweep file, and `nrf` to look into a store.
 
     python sweeps/transfer_grid.py --arch resnet_s,vgg_s --epsilon 1.0,1.5 --seeds 0,1,2
 
-A mistake of the user's is one line on stderr and exit code 2; stages that failed are exit code 1; Ctrl-C and SIGTERM,
-at any moment of a command, are 130.
-Neither ray nor torch is imported before something has to run.
+Exit codes: 2 for a user's mistake, which is one line on stderr; 1 for failed stages; 130 for Ctrl-C or SIGTERM, at any
+moment of a command. Neither ray nor torch is imported before something has to run.
 """
 
 import sys
@@ -33,7 +32,7 @@ GridT = TypeVar("GridT")
 
 
 def sweep_main(build: Callable[[GridT], Sweep], flags: Flags[OptionsT, GridT]) -> None:
-    """Run the sweep file that defines `build` by the flags in sys.argv, and exit."""
+    """Run the sweep file that defines `build` with the flags in sys.argv, and exit."""
     app = _app(f"{build.__name__}.py", sys.modules[build.__module__].__doc__)
     defaults = flags.options()
 
@@ -46,7 +45,7 @@ def sweep_main(build: Callable[[GridT], Sweep], flags: Flags[OptionsT, GridT]) -
 
 
 def nrf_main() -> None:
-    """Run the `nrf` command by sys.argv, and exit."""
+    """Run the `nrf` command with sys.argv, and exit."""
     leave_with(lambda: _guarded(nrf_app()))
 
 
@@ -70,13 +69,13 @@ def _app(name: str, text: str | None) -> App:
 
 
 def _guarded(app: App) -> int:
-    """Run `app`; turn every expected error, and every wish that it end, into one line and an exit code."""
+    """Run `app`; turn every expected error, Ctrl-C and SIGTERM into one line and an exit code."""
     show_every_letter(sys.stdout, sys.stderr)
     try:
         with stop_in_time():
             return _outcome(app)
     except KeyboardInterrupt:
-        _say("stopped: ", "what is finished is kept; run the same command again to go on from there")
+        _say("stopped: ", "finished stages are kept; run the same command again to resume")
         return INTERRUPTED
 
 

@@ -101,7 +101,7 @@ def expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise ConfigError(
-            f"{path} begins with the home folder of a user that is not known here; set HOME to a folder that you may "
+            f"{path} starts with the home folder of a user who is unknown here; set HOME to a folder that you may "
             "write to, or give an absolute path"
         ) from error
 
@@ -113,10 +113,10 @@ def check_text(name: str, what: str) -> None:
 
 
 def is_text(name: str) -> bool:
-    """Return whether `name` is text; Python keeps each byte of a path that is not UTF-8 as a half of a character."""
+    """Return whether `name` is text; Python represents each byte of a path that is not UTF-8 by a lone surrogate."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def printable(name: str) -> str:
-    r"""Return `name` with every byte that is not UTF-8 as `\xff`, for people."""
+    r"""Return `name` with every byte that is not UTF-8 written as `\xff`, for printing."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,19 +1,19 @@
-"""The controlled world: what do models use of images and texts whose human and noise part are known?
+"""Planted features: what do models use of images and texts whose human part and noise part are known?
 
-Planted sets (nrf_ray.data.planted) are made of a part that people read and a part that they do not: a weave of
-neighbouring pixels, or invisible variants of words. Labels go by the one, by the other, by both, or by the noise part
-against the human part. For every set and seed models are trained in the standard and in the adversarial way, and
-measured: accuracy and robust accuracy, what they say with a part removed and where the parts contradict, and which part
-an attack on them changes. It climbs the margin, since cross-entropy can stall between equal wrong classes, and its
-radius is enough to take any noise part of the default norm away. The phase diagram shows which part is learnt as the
-noise part gets more predictive and larger. Students are also trained on labels that models read in the parts, beside
-those that were planted.
+Examples of planted sets (nrf_ray.data.planted) have a human part, which people read, and a noise part, which they do
+not: a weave of neighbouring pixels, or invisible variants of words. Labels follow the human part, the noise part, both, or
+the noise part while the human part shows another class. For every set and seed, models are trained in the standard and
+in the adversarial way. Measured are accuracy and robust accuracy; predictions with a part removed, and if the parts
+contradict each other; and which part an attack on the model changes. The attack maximises the margin, since
+cross-entropy can stall between equally likely wrong classes; its radius is large enough to remove any noise part of the
+default norm. The phase diagram shows which part is learnt as the noise part gets more predictive and larger. Students
+are trained on the planted labels, and also on labels that models read in the parts.
 
     python sweeps/planted_features.py                    # images and texts: nine minutes on two CPU cores with AVX-512
-    python sweeps/planted_features.py --brief --seeds 0  # does everything run?
+    python sweeps/planted_features.py --brief --seeds 0  # check that everything runs
     python sweeps/planted_features.py --modality text --label noise --noise 0.5,1,2 --epsilon 0.25,0.5
 
-Planted sets are datasets by name, so every other sweep takes them too:
+Planted sets are named datasets, so every other sweep accepts them too:
 
     python sweeps/transfer_grid.py --preset planted-image --dataset 'planted-image[label=both,noise=0.5]'
 """
@@ -49,23 +49,23 @@ from nrf_ray.training.recipes import Recipe
 
 NAME = "planted_features"
 RADIUS = 0.25
-"""Of attacks and of adversarial training where no other is given; in l2."""
+"""Default radius of attacks and of adversarial training, in l2."""
 P_HUMAN = 0.9
-"""How often the human part shows the label in the phase diagram."""
+"""Probability that the human part shows the label in the phase diagram."""
 READ: dict[str, Part] = {"human": "human", "noise": "noise"}
-"""Of sets labelled by one part, the part that labels are also read in."""
+"""Part in which labels are also read, by the part that labels a set."""
 UNIT_STEPS, UNIT_EXAMPLES = 5, 32
-"""What the usefulness of units is measured with."""
+"""PGD steps and examples for the usefulness of units."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlantedGrid:
-    """The axes of a sweep over planted sets: every combination of the first six is trained for every seed."""
+    """Axes of a sweep over planted sets. Models are trained for combinations of them and every seed."""
 
     modalities: tuple[str, ...]
-    """image, text."""
+    """Modalities of the planted sets: image, colour, text."""
     labels: tuple[str, ...]
-    """What labels go by: human, noise, both, conflict."""
+    """Part that labels follow: human, noise, both, conflict."""
     noises: tuple[float, ...]
     """Norms of the noise part, in units of the modality's default."""
     norms: tuple[Norm, ...]
@@ -73,22 +73,22 @@ class PlantedGrid:
     epsilons: tuple[float, ...]
     """Radii of the attacks; adversarial training is within the first."""
     archs: tuple[str, ...]
-    """Architectures, each for what it reads; empty for the presets'."""
+    """Architectures, each for the kind of data that it reads; empty for the presets'."""
     trainings: tuple[str, ...]
-    """standard, adversarial."""
+    """Kinds of training: standard, adversarial."""
     seeds: tuple[int, ...]
     phase_shares: tuple[float, ...]
-    """Predictivenesses of the noise part in the phase diagram."""
+    """Probabilities that the noise part shows the label in the phase diagram."""
     phase_noises: tuple[float, ...]
     """Norms of the noise part in the phase diagram, in units of the modality's default."""
     readers: tuple[str, ...] = ()
-    """Pretrained networks that read labels in human parts; where there is none, a model is trained to."""
+    """Pretrained networks that read labels in human parts; if there is none, a label reader is trained."""
     train: int = 2000
     """Training examples of every set."""
     test: int = 500
     """Test examples of every set."""
     brief: bool = False
-    """Short trainings: does everything run?"""
+    """Whether to train for two epochs only, to check that everything runs."""
 
     def __post_init__(self) -> None:
         check_axes(self, may_be_empty=("archs", "readers"))
@@ -101,60 +101,62 @@ class PlantedGrid:
                 lookup(dict.fromkeys(known), value, name)
         if len(self.readers) > len(self.modalities):
             raise ConfigError(
-                f"{len(self.readers)} readers ({', '.join(self.readers)}) for {' and '.join(self.modalities)}: one "
-                "reads images and one texts; leave out what is not used"
+                f"{len(self.readers)} readers ({', '.join(self.readers)}) for {' and '.join(self.modalities)}: give "
+                "at most one for images and one for texts"
             )
         for modality in self.modalities:
             if self.archs and not self.archs_for(modality):
                 reads = KINDS[modality].reads
-                raise ConfigError(f"{', '.join(self.archs)} reads no {reads}; add an architecture that does")
+                raise ConfigError(
+                    f"--arch {','.join(self.archs)}: no architecture here reads {reads}; add one that does"
+                )
             for norm in self.norms:
                 for eps in self.epsilons:
                     ThreatModel(norm=norm, eps=eps).check_fits(KINDS[modality].shape)
         if "l2_token" in self.norms and any(KINDS[modality].reads != "texts" for modality in self.modalities):
-            raise ConfigError("l2_token bounds the words of texts; choose --modality text with it")
+            raise ConfigError("--norm l2_token bounds the words of texts; use it with --modality text")
 
     def archs_for(self, modality: str) -> tuple[str, ...]:
-        """Return those of the architectures that read `modality`."""
+        """Return the architectures that read `modality`."""
         return tuple(arch for arch in self.archs if architecture_named(arch).reads == KINDS[modality].reads)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class PlantedOptions(RunOptions):
-    """The flags of a sweep over planted sets. Lists are by comma."""
+    """Flags of a sweep over planted sets. Lists are comma-separated."""
 
     modality: str = "image,text"
-    """What is planted: image (grey), colour, text."""
+    """Modalities of the planted sets: image (grey), colour, text."""
     label: str = "human,noise,both,conflict"
-    """What labels go by: the human part, the noise part, both, or the noise part against the human part."""
+    """Part that labels follow: human, noise, both, or conflict (the noise part; the human part shows another class)."""
     noise: str = "1"
     """Norms of the noise part, in units of the modality's default."""
     norm: str = "l2"
-    """Norms of attacks and adversarial training: l2, linf; l2_token for texts alone."""
+    """Norms of attacks and adversarial training: l2, linf; l2_token for texts only."""
     epsilon: str | None = None
-    """Radii of attacks in pixel units of [0, 1]; adversarial training is within the first. By default 0.25 in l2."""
+    """Radii of attacks in pixel units of [0, 1]; adversarial training is within the first. Default: 0.25 in l2."""
     arch: str | None = None
-    """Architectures, each trained on what it reads; by default one for images and one for texts."""
+    """Architectures, each trained on the kind of data that it reads. Default: one for images and one for texts."""
     training: str = "standard,adversarial"
-    """Kinds of training."""
+    """Kinds of training: standard, adversarial."""
     seeds: str = "0,1,2"
     """Seeds of the replicates."""
     phase_share: str = "0.6,0.8,0.9,1"
-    """Of the phase diagram: how often the noise part shows the label, where the human part does 9 times in 10."""
+    """Phase diagram: probabilities that the noise part shows the label (for the human part 0.9)."""
     phase_noise: str = "0.5,1,2,4"
-    """Of the phase diagram: norms of the noise part, in units of the modality's default."""
+    """Phase diagram: norms of the noise part, in units of the modality's default."""
     reader: str | None = None
-    """Pretrained networks that read labels in human parts: resnet18 (images), hf:NAME (texts); else one is trained."""
+    """Pretrained networks that read labels in human parts: resnet18 (images), hf:NAME (texts). Default: train one."""
     train: int = 2000
     """Training examples of every set."""
     test: int = 500
     """Test examples of every set."""
     brief: Annotated[bool, Parameter(negative=())] = False
-    """Train for two epochs: does everything run? (its numbers mean nothing)"""
+    """Train for two epochs, to check that everything runs; the results have no meaning."""
 
     def grid(self) -> PlantedGrid:
-        """Return the axes, or raise ConfigError with what is allowed."""
+        """Return the axes, or raise ConfigError with the allowed values."""
         norms = axis(self.norm, norm_named, ())
         if self.epsilon is None and norms != ("l2",):
             raise ConfigError(f"--norm {self.norm} needs --epsilon: the default radius, {RADIUS:g}, is a length in l2")
@@ -208,7 +210,7 @@ def _set(grid: PlantedGrid, spec: Planted) -> DatasetInfo:
 
 
 def _rows(grid: PlantedGrid, preset: Preset, dataset: DatasetInfo, label: str) -> Iterator[Row]:
-    """Yield all rows of one set but those of the phase diagram."""
+    """Yield all rows of one set except those of the phase diagram."""
     threats = [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
     reader, kind = reader_of(dataset, preset), parse_planted(dataset.ref.name).kind
     pretrained = next((known for known in map(pretrained_named, grid.readers) if known.reads == kind.reads), None)
@@ -239,7 +241,7 @@ def _rows(grid: PlantedGrid, preset: Preset, dataset: DatasetInfo, label: str) -
 
 
 def _judge(threat: ThreatModel, preset: Preset) -> Attack:
-    """Return the attack that models are judged by."""
+    """Return the attack that models are evaluated with."""
     return pgd_attack(threat.norm, threat.eps, steps=preset.attack_steps, loss="margin")
 
 

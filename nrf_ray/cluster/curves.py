@@ -28,7 +28,7 @@ def curves_line(folder: str | None) -> str:
 
 
 def load_writer() -> "type[SummaryWriter]":
-    """Import what writes curves: it imports torch, and the driver does without both."""
+    """Import and return tensorboardX's writer. It imports torch, and the driver needs neither."""
     from tensorboardX import SummaryWriter
 
     return SummaryWriter

@@ -1,7 +1,7 @@
-"""What a Ray of our own needs of this machine, looked at before Ray is imported or anything is written.
+"""Requirements of our own Ray on this machine, checked before Ray is imported or anything is written.
 
 Ray keeps its sockets, logs and sessions in a folder `ray` of the temporary folder, and its token in the home folder.
-What does not suit it there ends `ray.init` in a traceback, some of it after half a minute.
+If these folders do not suit Ray, `ray.init` ends in a traceback, in some cases after half a minute.
 """
 
 import os
@@ -13,20 +13,20 @@ from pathlib import Path
 from nrf_ray.errors import ClusterError, is_text, printable
 
 SOCKET = "session_0000-00-00_00-00-00_000000_{pid}/sockets/plasma_store"
-"""The longest path of a socket below Ray's folder, as Ray names it."""
+"""Longest path of a socket below Ray's folder, as Ray names it."""
 MOST_BYTES = 107
-"""Of the path of a socket, on Linux."""
+"""Maximal length of the path of a socket on Linux, in bytes."""
 REMEDY = "export RAY_TMPDIR=/tmp/{user} (or another short path of a folder that you may write to)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hindrance:
-    """Why no Ray of our own would start."""
+    """Reason why our own Ray would not start."""
 
     message: str
-    """What is found, with its values."""
+    """Problem, with its values."""
     remedy: str
-    """What to do about it."""
+    """What the user can do."""
 
 
 def check_can_start() -> None:
@@ -36,12 +36,12 @@ def check_can_start() -> None:
 
 
 def hindrances() -> list[Hindrance]:
-    """Return why Ray would not start on this machine; empty if nothing is known that would keep it from that."""
+    """Return why Ray would not start on this machine; empty if there is no known hindrance."""
     return [found for found in (_of_folder(), _of_home()) if found]
 
 
 def temporary_folder() -> str:
-    """Return the folder in which Ray makes its own, by the variables that Ray looks at; it need not exist."""
+    """Return the folder in which Ray makes its folder `ray`, by the variables that Ray reads; it need not exist."""
     return os.environ.get("RAY_TMPDIR", os.environ.get("TMPDIR", "/tmp"))
 
 
@@ -49,24 +49,26 @@ def _of_folder() -> Hindrance | None:
     temporary = temporary_folder()
     remedy = REMEDY.format(user=f"ray-{os.getuid()}")
     if not is_text(temporary) or not os.path.isabs(temporary):
-        return Hindrance(message=f"its temporary folder is {printable(temporary)!r}, no absolute path", remedy=remedy)
+        return Hindrance(
+            message=f"its temporary folder is {printable(temporary)!r}, which is not an absolute path", remedy=remedy
+        )
     folder = Path(temporary) / "ray"
     size = len(os.fsencode(folder / SOCKET.format(pid=os.getpid())))
     if size > MOST_BYTES:
-        message = f"its sockets below {folder} would have paths of {size} bytes, and {MOST_BYTES} are the most there"
+        message = f"its sockets below {folder} would have paths of {size} bytes, more than the maximum of {MOST_BYTES}"
         return Hindrance(message=message, remedy=remedy)
     place = next(path for path in (folder, *folder.parents) if path.exists())
     if not place.is_dir():
-        return Hindrance(message=f"{place}, where its folder would be, is a file", remedy=remedy)
+        return Hindrance(message=f"its folder would be in {place}, which is a file", remedy=remedy)
     if not os.access(place, os.W_OK | os.X_OK):
         owner = place.stat().st_uid
         whose = f" (it belongs to the user {owner})" if owner != os.getuid() else ""
-        return Hindrance(message=f"you may not write to {place}{whose}, where its files would be", remedy=remedy)
+        return Hindrance(message=f"its files would be in {place}{whose}, which you may not write to", remedy=remedy)
     return None
 
 
 def token_file() -> Path | None:
-    """Return where Ray keeps, or would make, the token of this user; None if it makes none, or knows no home folder."""
+    """Return the path of this user's token file, existing or not; None if Ray uses none, or there is no home folder."""
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     home = os.path.expanduser("~")  # HOME, or else the user's entry in passwd
     if named or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token" or not os.path.isabs(home):
@@ -77,7 +79,7 @@ def token_file() -> Path | None:
 def _of_home() -> Hindrance | None:
     home = os.path.expanduser("~")
     if not os.path.isabs(home) or os.environ.get("HOME") == "":
-        message = "no home folder is known of this user: HOME is not set" + (
+        message = "this user has no known home folder: HOME is not set" + (
             ", and passwd has no entry" if home == "~" else " to an absolute path"
         )
         return Hindrance(message=message, remedy="export HOME=/a/folder/that/you/may/write/to")
@@ -90,13 +92,13 @@ def _of_home() -> Hindrance | None:
     if place != file and place.is_dir() and os.access(place, os.W_OK | os.X_OK):
         return None
     return Hindrance(
-        message=f"its token would be {file}, and you may not {'read that' if place == file else f'write to {place}'}",
+        message=f"its token file would be {file}; you may not {'read it' if place == file else f'write to {place}'}",
         remedy="set HOME to a folder that you may write to, or give a token in RAY_AUTH_TOKEN",
     )
 
 
 def make_token() -> None:
-    """Make the token that Ray would make, so that no other user can read it: Ray leaves that to the umask."""
+    """Make the token file that Ray would make, readable by this user only: Ray leaves its permissions to the umask."""
     file = token_file()
     if file is None:
         return

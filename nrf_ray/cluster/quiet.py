@@ -1,7 +1,7 @@
 """Keep Ray's own output off the terminal.
 
-Ray, its C++ core and the libraries below write to the process's stdout and stderr as they please. While a sweep runs,
-both go to a log file, and the console that people look at writes to the terminal behind them.
+Ray, its C++ core and the libraries below it write to the process's stdout and stderr. While a sweep runs, both are
+redirected to a log file, and the sweep's own console writes to the original terminal.
 """
 
 import os

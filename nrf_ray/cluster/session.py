@@ -1,8 +1,8 @@
 """Connect to Ray, quietly.
 
 Without an address a fresh local Ray is started and stopped again; an address (or RAY_ADDRESS, which `ray job` sets)
-joins a running cluster. Ray's environment variables have to be in place before ray is imported, so this module sets
-them first. Token authentication is left as Ray has it: on.
+joins a running cluster. Ray's environment variables must be set before ray is imported, so this module sets them
+first. Token authentication keeps Ray's default: on.
 """
 
 import os
@@ -19,7 +19,7 @@ for _name, _value in {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    # The searcher decides how many stages are handed out, by what the cluster has at that moment.
+    # The searcher decides how many stages are scheduled, by the cluster's resources at that moment.
     "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
     "TUNE_WARN_THRESHOLD_S": "10",
 }.items():
@@ -51,7 +51,7 @@ def connect(address: str | None) -> Iterator[str | None]:
             context = _join(address)
         yield context.dashboard_url or None
     finally:
-        ray.shutdown()  # also of what an interrupt left half started
+        ray.shutdown()  # also if an interrupt left Ray half started
 
 
 def _join(address: str | None) -> Any:
@@ -64,12 +64,12 @@ def _join(address: str | None) -> Any:
             make_token()
             return ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
         return ray.init(address=address, **quiet)
-    except Exception as error:  # a plain Exception, say, where its raylet takes too long to come up
+    except Exception as error:  # a plain Exception if, for example, the raylet takes too long to start
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         remedy = (
             f"its logs are in {temporary_folder()}/ray/session_latest/logs, and `nrf doctor` looks for causes"
             if address is None
-            else "if it runs with token authentication, set RAY_AUTH_MODE=token here too; start one with "
-            "`RAY_AUTH_MODE=token ray start --head`, or leave --address out"
+            else "if it runs with token authentication, set RAY_AUTH_MODE=token here too; start a cluster with "
+            "`RAY_AUTH_MODE=token ray start --head`, or omit --address"
         )
         raise ClusterError(f"no Ray at {address or 'this machine'}: {reason}; {remedy}") from error

@@ -1,4 +1,4 @@
-"""The changes between two runs as a parquet table."""
+"""Writer of the changes between two runs as a parquet table."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,33 +13,35 @@ from nrf_ray.sweep.table import Column, Table
 
 CHANGES = Table(
     "changes",
-    "one measured number of one cell that is not the same in two stores",
+    "one measured number of one cell that differs between two stores",
     (
         Column("sweep", "string", "name of the sweep"),
         Column("table", "string", "name of the table"),
-        Column("cell", "string", "what the rows are about, but for the seed, as JSON"),
-        Column("measure", "string", "which column of the table"),
-        Column("first", "float64", "mean over the seeds that are compared, in the first store"),
-        Column("second", "float64", "the same in the second store"),
-        Column("difference", "float64", "second less first"),
-        Column("low", "float64", "lower end of its 95% interval; null where there is none"),
-        Column("high", "float64", "upper end of its 95% interval; null where there is none"),
+        Column("cell", "string", "identifying columns of the rows without the seed, as JSON"),
+        Column("measure", "string", "name of the measured column of the table"),
+        Column("first", "float64", "mean over the compared seeds in the first store"),
+        Column("second", "float64", "mean over the compared seeds in the second store"),
+        Column("difference", "float64", "second minus first"),
+        Column("low", "float64", "lower end of its 95% interval; null if there is none"),
+        Column("high", "float64", "upper end of its 95% interval; null if there is none"),
         Column(
             "over",
             "string",
-            "what the interval is over: seeds (t, or Welch's where unpaired), rows (Newcombe's, of a share of a "
-            "single seed); null where there is none",
+            "variation that the interval covers: seeds (t, or Welch's if unpaired), rows (Newcombe's, for a share of "
+            "a single seed); null if there is none",
         ),
-        Column("p", "float64", "of no difference: sign flips, or Welch's t test where unpaired; null for one seed"),
-        Column("p_holm", "float64", "p adjusted for every number of the table that was compared"),
-        Column("seeds", "int64", "seeds that are compared", "seeds"),
+        Column(
+            "p", "float64", "p value of no difference: sign flips, or Welch's t test if unpaired; null for one seed"
+        ),
+        Column("p_holm", "float64", "p adjusted (Holm) for all compared numbers of the table"),
+        Column("seeds", "int64", "number of compared seeds", "seeds"),
         Column("paired", "bool", "whether both stores have these seeds"),
     ),
 )
 
 
 def write_changes(output: Path, compared: Mapping[str, Sequence[TableComparison]]) -> int:
-    """Write all changes, by sweep, to the new file `output`; return how many there are."""
+    """Write all changes, by sweep, to the new file `output`; return their number."""
     rows = [
         {
             "sweep": sweep,
@@ -65,5 +67,5 @@ def write_changes(output: Path, compared: Mapping[str, Sequence[TableComparison]
         with output.open("xb") as file:
             pq.write_table(to_arrow(CHANGES, rows), file, compression="zstd")
     except OSError as error:
-        raise ConfigError(f"cannot write {output}: {error.strerror}; choose another place") from error
+        raise ConfigError(f"cannot write {output}: {error.strerror}; choose another path") from error
     return len(rows)

@@ -1,1 +1,1 @@
-"""How numbers, durations, tables and drawings look; it knows nothing of experiments."""
+"""Formatting of numbers, durations, tables and drawings, independent of experiments."""

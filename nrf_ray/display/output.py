@@ -1,4 +1,4 @@
-"""Output that cannot show a letter, or is gone: printing never decides about a run."""
+"""Output files that lack a character or are gone: a run never fails because of printing."""
 
 import io
 import os
@@ -6,14 +6,14 @@ from typing import Any, TextIO
 
 
 def show_every_letter(*files: TextIO | None) -> None:
-    r"""See that nothing fails because a file's encoding lacks a letter: it is written as `\u2713`."""
+    r"""Write characters that a file's encoding lacks as escapes such as `\u2713` instead of failing."""
     for file in files:
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(errors="backslashreplace")
 
 
 class Steady:
-    """A text file that never fails: after the first error of the system what is written to it goes nowhere."""
+    """Text file that never fails: after the first OSError everything written to it is discarded."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -22,7 +22,7 @@ class Steady:
         return getattr(self._file, name)
 
     def write(self, text: str) -> int:
-        """Write `text`, if that can be done; return its length."""
+        """Write `text` if possible; return its length."""
         try:
             return self._file.write(text)
         except OSError:
@@ -30,14 +30,14 @@ class Steady:
         return len(text)
 
     def flush(self) -> None:
-        """Write what is held back, if that can be done."""
+        """Write the buffered text if possible."""
         try:
             self._file.flush()
         except OSError:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Send the file nowhere, with all that it still holds back: closing it would fail again at the end."""
+        """Redirect the file to os.devnull, with its buffered text: closing it would fail again."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:
             os.dup2(nowhere, self._file.fileno())

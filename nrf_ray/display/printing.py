@@ -1,6 +1,6 @@
-"""Tables as people see them: names and numbers as data, and how a terminal prints them.
+"""Result tables as data (names and numbers), and their printed form.
 
-The page takes the same data, so page and terminal cannot differ.
+The page uses the same data, so page and terminal cannot differ.
 """
 
 import math
@@ -18,36 +18,36 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILE_WIDTH = 180
-"""Columns where the output is no terminal: tables in a log should not be cut to the width of nobody's window."""
+"""Width in characters if the output is not a terminal, so that tables in a log are not cut."""
 
 
 class Estimate(NamedTuple):
-    """A number that is shown with its interval."""
+    """Number that is shown with its interval."""
 
     value: float
     ends: tuple[float, float] | None
-    """Of its interval, where it has one."""
+    """Lower and upper end of the interval; None without one."""
     text: str = ""
-    """What is printed."""
+    """Printed text."""
 
 
 Cell = str | Estimate
-"""What stands in one place of a table."""
+"""Entry of a printed table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultTable:
-    """A table of names and numbers, with what the numbers are."""
+    """Table of names and numbers, with notes on the numbers."""
 
     title: str
     columns: tuple[str, ...]
     names: int
-    """How many columns, from the first, are names; the others are numbers."""
+    """Number of columns, from the first, that are names; the others are numbers."""
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...]
-    """What the numbers are."""
+    """Explanations of the numbers."""
     failure: str = ""
-    """What is wrong, where something that must hold does not."""
+    """Violation of a property that must hold; empty if there is none."""
 
     @property
     def texts(self) -> list[tuple[str, ...]]:
@@ -56,30 +56,30 @@ class ResultTable:
 
 
 def cell_text(cell: Cell) -> str:
-    """Return what is printed of a cell."""
+    """Return the printed text of a table entry."""
     return cell if isinstance(cell, str) else cell.text
 
 
 def share_text(value: float) -> str:
-    """Return a number of about one with three digits and no leading zero, as tables of the field print it."""
+    """Return a share with three decimals and no leading zero, as papers print it; from 1 on, with two decimals."""
     text = f"{value:.3f}"
     return text.replace("0.", ".", 1) if abs(float(text)) < 1 else f"{value:.2f}"
 
 
 def interval_text(low: float, high: float) -> str:
-    """Return an interval of shares in brackets; nothing where it is missing."""
+    """Return an interval of shares in brackets, or an empty text if it is missing (NaN)."""
     return "" if math.isnan(low) else f"[{share_text(low)}, {share_text(high)}]"
 
 
 def share(value: float, low: float = math.nan, high: float = math.nan) -> Estimate:
-    """Return a share as a cell, with the ends of the interval that another column prints."""
+    """Return a share as a table entry, with the ends of the interval that another column prints."""
     return Estimate(value, None if math.isnan(low) else (low, high), share_text(value))
 
 
 def mean(values: "pd.Series[float]") -> Cell:
-    """Return mean and 95% t interval over `values` (one per seed) as a cell; a single value stands alone.
+    """Return mean and 95% t interval over `values` (one per seed) as a table entry.
 
-    Nothing where a value is missing.
+    A single value has no interval. If a value is missing, the entry is empty.
     """
     from nrf_ray.statistics import t_interval
 
@@ -100,10 +100,11 @@ def over_seeds(rows: "pd.DataFrame", *columns: str) -> list[Cell]:
 
 
 def make_console(file: TextIO | None = None, *, steady: bool = False) -> Console:
-    """Return a console on `file` (stdout without one): as wide as the terminal, or `FILE_WIDTH` in a file or pipe.
+    """Return a console on `file` (stdout without one): as wide as the terminal, or `FILE_WIDTH` for a file or pipe.
 
-    Square brackets are text: datasets have them in their names. A letter that the file's encoding lacks is written as
-    its number. A `steady` console goes on when its file is gone (a closed pipe, a full disk): what it prints is lost.
+    Square brackets are text, because names of datasets contain them. A character that the file's encoding lacks is
+    written as an escape. A `steady` console does not fail if its file is gone (a closed pipe, a full disk): its output
+    is lost.
     """
     out = file or sys.stdout
     show_every_letter(out)
@@ -120,12 +121,12 @@ def make_grille(title: str, *columns: str, names: int) -> Grille:
 
 
 def explain(console: Console, text: str) -> None:
-    """Print what the numbers of a grille are; square brackets are text, not markup."""
+    """Print the explanation of a table's numbers; square brackets are text, not markup."""
     console.print(f"{text}\n", style="dim", markup=False)
 
 
 def print_results(console: Console, tables: Iterable[ResultTable]) -> None:
-    """Print tables, each with what its numbers are and with what is wrong."""
+    """Print tables, each with its notes and its failure."""
     for table in tables:
         grille = make_grille(table.title, *table.columns, names=table.names)
         for row in table.texts:
@@ -138,7 +139,7 @@ def print_results(console: Console, tables: Iterable[ResultTable]) -> None:
 
 
 def span(seconds: float) -> str:
-    """Return a time as exact as people care: 0.4 s, 12 s, 4 min 5 s, 3 h 20 min, 2 d 4 h."""
+    """Return a duration with the precision that people need: 0.4 s, 12 s, 4 min 5 s, 3 h 20 min, 2 d 4 h."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -1,7 +1,7 @@
-"""Pictures as SVG text: points, curves and words in panels with axes.
+"""Pictures as SVG text: points, curves and text in panels with axes.
 
-The pictures of the theory are dots, ellipses and lines. Written as text they need no plotting library, are the same
-bytes on every machine, as everything in a store has to be, and stay sharp at any size.
+The pictures of the theory consist of dots, ellipses and lines. As SVG text they need no plotting library, have the
+same bytes on every machine, as everything in a store must, and are sharp at any size.
 """
 
 import math
@@ -18,7 +18,7 @@ INK = "#333333"
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """A rectangle with its own coordinates; one unit may be longer on one axis than on the other."""
+    """Rectangle with its own coordinates; the two axes may have different scales."""
 
     left: float
     """Pixels from the picture's left side to the panel."""
@@ -33,15 +33,15 @@ class Panel:
     y: tuple[float, float]
     """Lowest and highest y shown."""
     title: str
-    """Above the panel."""
+    """Text above the panel."""
     note: str = ""
-    """Below the panel."""
+    """Text below the panel."""
     x_names: Sequence[tuple[float, str]] = ()
-    """Places on the x axis and what stands there; round numbers where there are none."""
+    """Ticks of the x axis with their text; round numbers if empty."""
     y_names: Sequence[tuple[float, str]] = ()
-    """The same for the y axis."""
+    """Ticks of the y axis with their text; round numbers if empty."""
     marks: list[str] = field(default_factory=list)
-    """What was drawn, first at the bottom."""
+    """SVG elements drawn so far, the lowest first."""
 
     def at(self, point: Point) -> str:
         """Return the pixel coordinates of a point of the panel."""
@@ -50,7 +50,7 @@ class Panel:
         return f"{x:.1f},{y:.1f}"
 
     def dots(self, points: Iterable[Point], *, colour: str) -> None:
-        """Draw points as small pale discs; those outside of the panel are left out."""
+        """Draw points as small pale discs, without those outside the panel."""
         discs = []
         for point in points:
             if self.x[0] <= point[0] <= self.x[1] and self.y[0] <= point[1] <= self.y[1]:
@@ -59,22 +59,22 @@ class Panel:
         self.marks.append(f'<g fill="{colour}" fill-opacity="0.35">{"".join(discs)}</g>')
 
     def curve(self, points: Sequence[Point], *, colour: str, width: float = 1.5, closed: bool = False) -> None:
-        """Draw straight pieces from point to point."""
+        """Draw straight lines from point to point."""
         path = "M" + " L".join(map(self.at, points)) + ("Z" if closed else "")
         self.marks.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width:g}"/>')
 
     def band(self, points: Sequence[Point], *, colour: str, opacity: float = 0.2) -> None:
-        """Fill the polygon between points."""
+        """Fill the polygon with these corners."""
         path = "M" + " L".join(map(self.at, points)) + "Z"
         self.marks.append(f'<path d="{path}" fill="{colour}" fill-opacity="{opacity:g}"/>')
 
     def word(self, point: Point, text: str) -> None:
-        """Write a word whose middle is at a point."""
+        """Write a text centred at a point."""
         x, y = self.at(point).split(",")
         self.marks.append(_text(x, f"{float(y) + TEXT / 3:.1f}", text))
 
     def to_svg(self, clip: str) -> str:
-        """Return the panel as SVG; `clip` is its name in the picture."""
+        """Return the panel as SVG; `clip` is the id of its clip path, unique in the picture."""
         box = f'x="{self.left:g}" y="{self.top:g}" width="{self.width:g}" height="{self.height:g}"'
         middle = self.left + self.width / 2
         parts = [f'<clipPath id="{clip}"><rect {box}/></clipPath>']
@@ -94,9 +94,9 @@ class Panel:
 def picture(
     panels: Sequence[Panel], *, title: str, width: float, height: float, legend: Sequence[tuple[str, str]]
 ) -> bytes:
-    """Return an SVG file of `panels` that scales; `title` is for readers who cannot see it.
+    """Return a scalable SVG file of `panels`; `title` is for readers who cannot see it.
 
-    `legend` has colour and meaning, written in one row at the bottom.
+    `legend` has pairs of colour and meaning, written in one row at the bottom.
     """
     body = [panel.to_svg(f"panel{i}") for i, panel in enumerate(panels)]
     for i, (colour, meaning) in enumerate(legend):

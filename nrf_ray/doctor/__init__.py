@@ -1,5 +1,5 @@
-"""`nrf doctor`: is this machine, and the cluster, fit to run a sweep, and who else can reach them?
+"""`nrf doctor`: can this machine and the cluster run a sweep, and who else can reach them?
 
-Every module looks at one side in two steps: a function that looks (and judges nothing), and a function from what was
-seen to findings (and looks at nothing), so that every line is tested without breaking a machine for it.
+Every module has pairs of functions: `look_at_...` observes and assesses nothing; `judge_...` turns observations into
+findings and observes nothing. So every finding can be tested without breaking a machine.
 """

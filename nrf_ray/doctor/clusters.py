@@ -1,4 +1,4 @@
-"""The cluster that a sweep would join: can it be joined, what does it have, can it see the store?"""
+"""Checks of the cluster that a sweep would join: can it be joined, what does it have, can its nodes see the store?"""
 
 import os
 from collections import Counter
@@ -13,14 +13,14 @@ from nrf_ray.graph.blobs import local_root
 
 
 def is_local(address: str | None) -> bool:
-    """Return whether a sweep would start a Ray of its own: neither `address` nor RAY_ADDRESS names a cluster."""
+    """Return whether a sweep would start its own Ray: neither `address` nor RAY_ADDRESS names a cluster."""
     return (os.environ.get("RAY_ADDRESS") if address is None else address) in (None, "local")
 
 
 def look_at_cluster(address: str | None, store: str) -> Survey | str | None:
-    """Return what the cluster has, why it cannot be joined, or None where no cluster was named.
+    """Return the cluster's resources, or why it cannot be joined, or None if no cluster is named.
 
-    `address` or RAY_ADDRESS names it; sweeps go by the same rule.
+    `address` or RAY_ADDRESS names the cluster, by the same rule as for sweeps.
     """
     if address is None and "RAY_ADDRESS" not in os.environ:
         return None
@@ -32,14 +32,14 @@ def look_at_cluster(address: str | None, store: str) -> Survey | str | None:
 
 
 def judge_cluster(seen: Survey | str | None, store: str, listeners: Sequence[Listener]) -> list[Finding]:
-    """Return what a sweep on the cluster would find there."""
+    """Assess whether a sweep can run on the cluster."""
     match seen:
         case str():
-            return [fail("cluster", seen, "mend that, or leave --address out to run on this machine")]
+            return [fail("cluster", seen, "fix this, or omit --address to run on this machine")]
         case None:
             heads = [str(listener.port) for listener in listeners if listener.role == "head"]
-            here = f"; a Ray head runs here: look with --address 127.0.0.1:{heads[0]}" if heads else ""
-            return [ok("cluster", f"none was named, so sweeps start a Ray of their own on this machine{here}")]
+            here = f"; a Ray head runs here: check it with --address 127.0.0.1:{heads[0]}" if heads else ""
+            return [ok("cluster", f"none is named, so sweeps start their own Ray on this machine{here}")]
         case Survey():
             return _judge_survey(seen, store)
 
@@ -53,7 +53,9 @@ def _judge_survey(seen: Survey, store: str) -> list[Finding]:
     if seen.free_cpus < 1:
         found.append(
             warn(
-                "cluster", "no CPU is free, so a sweep would wait", "see in the dashboard who holds them, or add a node"
+                "cluster",
+                "no CPU is free, so a sweep would wait",
+                "look in the dashboard for what uses them, or add a node",
             )
         )
     if len(seen.nodes) > 1 and local_root(store) is not None:
@@ -61,7 +63,7 @@ def _judge_survey(seen: Survey, store: str) -> list[Finding]:
             warn(
                 "cluster",
                 f"{len(seen.nodes)} nodes, and the store is the folder {store}",
-                "see to it that all nodes share that folder, or give --store as a URI such as s3://bucket/runs",
+                "make sure that all nodes share this folder, or give --store a URI such as s3://bucket/runs",
             )
         )
     return found

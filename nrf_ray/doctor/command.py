@@ -1,4 +1,4 @@
-"""The command: look at everything, print a line for each finding, and say by the exit code whether a sweep can run."""
+"""The command `nrf doctor`: check everything, print a line for each finding, and exit with 1 if a sweep cannot run."""
 
 from collections import Counter
 
@@ -27,10 +27,10 @@ STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
 
 def doctor(*, store: StoreUri = "./runs", address: str | None = None, start: bool = True) -> int:
-    """Say whether a sweep can run here and on the cluster at --address (or RAY_ADDRESS), and who else can reach it.
+    """Check whether a sweep can run here and on the cluster at --address (or RAY_ADDRESS), and who else can reach it.
 
-    Every line is OK, WARN or FAIL, with a remedy; the exit code is 1 where one is FAIL. It starts a Ray of its own, if
-    no cluster is named, which takes a few seconds (--no-start leaves that out), and removes what that wrote.
+    Every line is OK, WARN or FAIL, with a remedy; the exit code is 1 if any line is FAIL. If no cluster is named,
+    doctor starts its own Ray, which takes a few seconds, and removes that Ray's files; --no-start skips this.
 
         nrf doctor
         nrf doctor --store /shared/runs --address auto
@@ -57,7 +57,7 @@ def doctor(*, store: StoreUri = "./runs", address: str | None = None, start: boo
 
 
 def _print(console: Console, finding: Finding) -> None:
-    """Print one finding; a line is never cut, so that it can be copied and searched."""
+    """Print one finding without wrapping lines, so that they can be copied and searched."""
     line = Text.assemble((f"{finding.level:5}", STYLES[finding.level]), f"{finding.subject:15}", finding.message)
     console.print(line, soft_wrap=True)
     if finding.remedy:

@@ -1,11 +1,11 @@
-"""A finding: one line of `nrf doctor`, with what to do about it."""
+"""Finding: one line of `nrf doctor`, with its remedy."""
 
 import enum
 from dataclasses import dataclass
 
 
 class Level(enum.StrEnum):
-    """How bad a finding is."""
+    """Severity of a finding."""
 
     OK = "OK"
     WARN = "WARN"
@@ -14,28 +14,28 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What was found about one subject."""
+    """Result of one check."""
 
     level: Level
-    """FAIL: a sweep will not run, or strangers may run code here. WARN: it may be slow, cut off, or seen by others."""
+    """FAIL: a sweep will not run, or strangers can run code here. WARN: a sweep may be slow, stopped, or seen by others."""
     subject: str
-    """What was looked at, in a word or two."""
+    """Subject of the check, in a word or two."""
     message: str
-    """What was found."""
+    """Result in words, with its values."""
     remedy: str = ""
-    """What to do about it; empty where all is well."""
+    """What the user can do; empty for OK."""
 
 
 def ok(subject: str, message: str) -> Finding:
-    """Return the finding that all is well."""
+    """Return a finding of level OK."""
     return Finding(level=Level.OK, subject=subject, message=message)
 
 
 def warn(subject: str, message: str, remedy: str) -> Finding:
-    """Return a finding that a person should know of."""
+    """Return a finding of level WARN."""
     return Finding(level=Level.WARN, subject=subject, message=message, remedy=remedy)
 
 
 def fail(subject: str, message: str, remedy: str) -> Finding:
-    """Return a finding that has to be mended."""
+    """Return a finding of level FAIL."""
     return Finding(level=Level.FAIL, subject=subject, message=message, remedy=remedy)

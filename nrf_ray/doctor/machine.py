@@ -1,4 +1,4 @@
-"""This machine: room on its disks, memory, cores, and the kinds of numbers that it computes fast."""
+"""Checks of this machine: disk space, memory, cores, and the number formats that it computes fast."""
 
 import os
 import shutil
@@ -17,12 +17,12 @@ TF32_VARIABLES = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """Room on the file system of one folder."""
+    """Space on the file system of one folder."""
 
     subject: str
-    """What the folder is for."""
+    """Purpose of the folder: a key of `ROOMS`."""
     folder: str
-    """The folder."""
+    """Path of the folder."""
     free: float
     """Bytes."""
     total: float
@@ -31,14 +31,14 @@ class Disk:
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """How much room a folder needs."""
+    """Space that a folder needs."""
 
     fail: float
     """Free bytes below which nothing runs."""
     warn: float
     """Free bytes below which a long run may end early."""
     remedy: str
-    """What to do about too little."""
+    """What to do if there is too little."""
 
 
 ROOMS = {
@@ -53,7 +53,7 @@ ROOMS = {
     ),
 }
 FULL = 0.95
-"""Ray stops making objects on a file system that is fuller than this share."""
+"""Ray stops creating objects if more than this share of a file system is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Cores:
     all: int
     """Cores of the machine."""
     load: float
-    """Processes that wanted a core in the last minute, on average."""
+    """Load average of the last minute: processes that run or wait for a core."""
     memory_free: float
     """Bytes."""
     memory: float
@@ -77,33 +77,33 @@ class Gpu:
     """One CUDA device."""
 
     name: str
-    """Its model."""
+    """Model name."""
     memory: float
     """Bytes."""
     bf16: bool
-    """Whether it computes in bfloat16."""
+    """Whether the GPU computes in bfloat16."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """What torch can compute with here."""
+    """Number formats and devices that torch can use here."""
 
     cpu: str
-    """The vector instructions of its kernels, as AVX512."""
+    """Vector instructions of torch's CPU kernels, such as AVX512."""
     cpu_bf16: tuple[str, ...]
-    """Instructions for bfloat16 that the processor has: avx512_bf16, amx."""
+    """The processor's instructions for bfloat16: avx512_bf16, amx."""
     gpus: tuple[Gpu, ...]
-    """The GPUs that torch can use."""
+    """GPUs that torch can use."""
     driver: bool
     """Whether a driver for NVIDIA's GPUs is loaded."""
     tf32: tuple[str, ...]
-    """What stages compute in TF32 on GPUs, though they ask for fp32: convolutions, matmuls."""
+    """Operations that stages compute in TF32 on GPUs although they ask for fp32: convolutions, matmuls."""
     forced: Mapping[str, str]
-    """Environment variables that change this behind torch's back."""
+    """Environment variables that override torch's TF32 settings."""
 
 
 def look_at_disks(store: Path | None) -> list[Disk]:
-    """Return the room for a local store, for Ray's files and for its object store."""
+    """Return the disk space for a local store, for Ray's files and for Ray's object store."""
     folders = {"store": store, "/tmp": Path(temporary_folder()), "/dev/shm": Path("/dev/shm")}
     found = []
     for subject, folder in folders.items():
@@ -116,7 +116,7 @@ def look_at_disks(store: Path | None) -> list[Disk]:
 
 
 def judge_disk(seen: Disk) -> Finding:
-    """Return whether there is room enough."""
+    """Assess whether there is enough space."""
     room = ROOMS[seen.subject]
     subject, free = f"disk {seen.subject}", f"{_size(seen.free)} free in {seen.folder}"
     if seen.free < room.fail:
@@ -124,12 +124,12 @@ def judge_disk(seen: Disk) -> Finding:
     if seen.free < room.warn:
         return warn(subject, f"only {free}", room.remedy)
     if seen.subject == "/tmp" and seen.free < (1 - FULL) * seen.total:
-        return warn(subject, f"{free}, but that is less than 5%, where Ray stops making objects", room.remedy)
+        return warn(subject, f"{free}, but that is less than 5%, and then Ray stops creating objects", room.remedy)
     return ok(subject, free)
 
 
 def look_at_cores() -> Cores:
-    """Return processors and memory of this machine."""
+    """Return the processors and the memory of this machine."""
     memory = psutil.virtual_memory()
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Cores(
@@ -142,12 +142,12 @@ def look_at_cores() -> Cores:
 
 
 def judge_cores(seen: Cores) -> list[Finding]:
-    """Return whether there are free cores and enough memory."""
-    cores = f"{seen.usable} of {seen.all} cores usable; every stage computes on as many threads as it asks for CPUs (1)"
+    """Assess whether there are free cores and enough memory."""
+    cores = f"{seen.usable} of {seen.all} cores usable; every stage uses as many threads as it asks for CPUs (1)"
     busy = warn(
         "threads",
         f"{cores}; load {seen.load:.1f}: other work is running",
-        "results stay the same, but wait for it to end before you time anything",
+        "results are the same, but wait until it ends before you measure times",
     )
     memory = f"{_size(seen.memory_free)} of {_size(seen.memory)} free"
     scarce = warn(
@@ -161,7 +161,7 @@ def judge_cores(seen: Cores) -> list[Finding]:
 
 
 def look_at_numbers() -> Numbers:
-    """Return what torch says of the processor and the GPUs, set up as stages set it up."""
+    """Return what torch reports about the processor and the GPUs, with the settings that stages use."""
     import torch
 
     from nrf_ray.engine.precision import bfloat16_instructions, has_bfloat16, in_tf32, use_exact_float32
@@ -179,7 +179,7 @@ def look_at_numbers() -> Numbers:
 
 
 def judge_numbers(seen: Numbers) -> list[Finding]:
-    """Return what the processor and the GPUs compute with, and what would change numbers unseen."""
+    """Report the number formats of the processor and the GPUs, and warn of settings that change numbers silently."""
     bf16 = f"bf16 by {', '.join(seen.cpu_bf16)}" if seen.cpu_bf16 else "no bf16 instructions: bf16 would be slow"
     found = [ok("precision", f"CPU: fp32 by {seen.cpu}, {bf16}")]
     if seen.gpus:
@@ -193,14 +193,12 @@ def judge_numbers(seen: Numbers) -> list[Finding]:
             warn(
                 "precision",
                 "there is an NVIDIA driver, but torch finds no GPU",
-                "install the build of torch for your CUDA version, or see what CUDA_VISIBLE_DEVICES hides",
+                "install the build of torch for your CUDA version, or check which GPUs CUDA_VISIBLE_DEVICES hides",
             )
         )
     if seen.forced:
         settings = ", ".join(f"{name}={value}" for name, value in seen.forced.items())
-        found.append(
-            warn("precision", f"{settings} decides what is computed in TF32, whatever a stage asks for", "unset it")
-        )
+        found.append(warn("precision", f"{settings} overrides what stages ask for in TF32", "unset it"))
     return found
 
 

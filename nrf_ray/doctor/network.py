@@ -1,7 +1,7 @@
-"""Who can reach the Ray of this machine, and whether a token keeps strangers out.
+"""Checks of who can reach this machine's Ray, and whether a token keeps strangers out.
 
-Whoever can talk to Ray can run code as you (CVE-2023-48022); that is what token authentication is for. Ray binds most
-of its ports to every network interface, so what matters is whether the token is on. Its metrics are never guarded.
+Anyone who can talk to Ray can run code as you (CVE-2023-48022), unless token authentication is on. Ray binds most of
+its ports to every network interface, so what matters is whether the token is on. A token never protects Ray's metrics.
 """
 
 import ipaddress
@@ -23,48 +23,48 @@ ROLES = (
     ("ray::DashboardAgent", "agent"),
     ("ray::", "worker"),
 )
-"""What the command of a process of Ray contains, and what it is; the first that fits counts."""
+"""Part of a Ray process's command line, and the role of the process; the first match counts."""
 
 START = "RAY_AUTH_MODE=token ray start --head"
 
 METRICS_PORTS = (44217, 44227)
-"""Where the autoscaler and the dashboard publish metrics; each node's agent does so at a port that differs."""
+"""Ports at which the autoscaler and the dashboard publish metrics; each node's agent uses a port that varies."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """A port at which a process of Ray listens."""
+    """Port at which a process of Ray listens."""
 
     role: str
-    """What the process is, as in ROLES."""
+    """Role of the process, as in `ROLES`."""
     host: str
-    """The address that it is bound to."""
+    """Address that the port is bound to."""
     port: int
-    """The port."""
+    """Port number."""
     token: bool
     """Whether the process was started with token authentication."""
 
     @property
     def exposed(self) -> bool:
-        """Whether other machines can reach it, firewalls aside."""
+        """Whether other machines can reach the port if no firewall prevents it."""
         address = ipaddress.ip_address(self.host)
         return not (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 @dataclass(frozen=True, kw_only=True)
 class Authentication:
-    """What this shell would bring to a cluster."""
+    """Authentication settings that this shell would use with a cluster."""
 
     mode: str | None
-    """RAY_AUTH_MODE; None where it is not set."""
+    """RAY_AUTH_MODE; None if it is not set."""
     source: str | None
-    """Where a token is found: a variable or a file; None where there is none. The token itself is never read."""
+    """Environment variable or file with the token; None if there is no token. The token itself is never read."""
     readable: bool
     """Whether other users of this machine may read the file."""
 
 
 def look_at_listeners() -> list[Listener]:
-    """Return the ports of this machine's processes of Ray; other users' processes are only seen as root."""
+    """Return the ports of this machine's processes of Ray; only root sees other users' processes."""
     found = []
     processes: dict[int, tuple[str, bool] | None] = {}
     for connection in psutil.net_connections("inet"):
@@ -81,12 +81,12 @@ def look_at_listeners() -> list[Listener]:
 
 
 def _process(pid: int) -> tuple[str, bool] | None:
-    """Return what a process is and whether it was started with token authentication; None where it is not Ray's."""
+    """Return the role of a process and whether it was started with token authentication, or None if it is not Ray's."""
     try:
         process = psutil.Process(pid)
         command = " ".join(process.cmdline())
         role = next((role for part, role in ROLES if part in command), None)
-        # Ray writes the titles of its Python processes over their environment; their raylet's is whole.
+        # Ray overwrites the environment of its Python processes with their titles; that of their raylet is intact.
         owner = process.parent() if command.startswith("ray::") else process
         return None if role is None or owner is None else (role, owner.environ().get("RAY_AUTH_MODE") == "token")
     except psutil.Error:
@@ -94,9 +94,9 @@ def _process(pid: int) -> tuple[str, bool] | None:
 
 
 def judge_listeners(seen: list[Listener]) -> list[Finding]:
-    """Return who can reach this machine's Ray, and as whom."""
+    """Assess who can reach this machine's Ray, and with which rights."""
     if not seen:
-        return [ok("exposure", "no Ray runs on this machine, so none of its ports is open")]
+        return [ok("exposure", "no Ray runs on this machine, so no port of Ray is open")]
     found = []
     exposed = [listener for listener in seen if listener.exposed]
     guarded = [listener for listener in exposed if listener.token and listener.role != "metrics"]
@@ -104,7 +104,7 @@ def judge_listeners(seen: list[Listener]) -> list[Finding]:
         found.append(
             fail(
                 "exposure",
-                f"without token authentication, whoever reaches this machine can run code as you: {_named(strangers)}",
+                f"without token authentication, anyone who reaches this machine can run code as you: {_named(strangers)}",
                 f"stop that Ray and start it with `{START}`",
             )
         )
@@ -115,7 +115,7 @@ def judge_listeners(seen: list[Listener]) -> list[Finding]:
             warn(
                 "exposure",
                 "the dashboard is open to the network, where the token travels in clear text",
-                "leave --dashboard-host out and use `ssh -L 8265:127.0.0.1:8265 HEAD`",
+                "omit --dashboard-host and use `ssh -L 8265:127.0.0.1:8265 HEAD`",
             )
         )
     if metrics := [listener for listener in exposed if listener.role in ("metrics", "agent")]:
@@ -123,7 +123,7 @@ def judge_listeners(seen: list[Listener]) -> list[Finding]:
             warn(
                 "exposure",
                 f"Ray's metrics are open to the network without a token: {_named(metrics)}",
-                "let the firewall pass these ports to your Prometheus only",
+                "let your firewall open these ports to your Prometheus only",
             )
         )
     if not exposed:
@@ -132,7 +132,7 @@ def judge_listeners(seen: list[Listener]) -> list[Finding]:
 
 
 def _named(listeners: list[Listener]) -> str:
-    """Return the roles with their ports, as `raylet at 4000, 4001`; workers without, for they are many."""
+    """Return the roles with their ports, as `raylet at 4000, 4001`; workers, which are many, are only counted."""
     ports: dict[str, list[str]] = {}
     for listener in listeners:
         ports.setdefault(listener.role, []).append(str(listener.port))
@@ -142,7 +142,7 @@ def _named(listeners: list[Listener]) -> str:
 
 
 def look_at_authentication() -> Authentication:
-    """Return the mode and where a token is, in the order in which Ray looks; never the token."""
+    """Return the authentication mode and where the token is, in Ray's order of search; never the token."""
     file = Path(os.path.expanduser(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"))
     source, readable = None, False
     if os.environ.get("RAY_AUTH_TOKEN"):
@@ -154,7 +154,7 @@ def look_at_authentication() -> Authentication:
 
 
 def judge_authentication(seen: Authentication) -> list[Finding]:
-    """Return what this shell brings to a cluster."""
+    """Assess the authentication settings of this shell."""
     there = f"a token in {seen.source}" if seen.source else "no token yet"
     found = []
     match seen.mode:
@@ -165,13 +165,13 @@ def judge_authentication(seen: Authentication) -> list[Finding]:
         case "token":
             found.append(ok("authentication", f"RAY_AUTH_MODE=token, {there}"))
         case None:
-            message = f"a sweep on this machine turns token authentication on by itself ({there})"
+            message = f"a sweep on this machine turns token authentication on automatically ({there})"
             found.append(ok("authentication", f"{message}; for `ray start` and clusters set RAY_AUTH_MODE=token"))
         case mode:
             found.append(
                 fail(
                     "authentication",
-                    f"RAY_AUTH_MODE={mode}: whoever reaches a Ray that is started here can run code as you",
+                    f"RAY_AUTH_MODE={mode}: anyone who reaches a Ray that is started here can run code as you",
                     "export RAY_AUTH_MODE=token",
                 )
             )

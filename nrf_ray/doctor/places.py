@@ -1,4 +1,4 @@
-"""The store and the data: can artifacts be kept, does the first of two writers win, which datasets are here?"""
+"""Checks of store and data: can artifacts be stored, does the first of two writers win, which datasets are here?"""
 
 import os
 import threading
@@ -16,44 +16,45 @@ from nrf_ray.graph.folder import check_medium
 from nrf_ray.graph.store import Store
 
 STORE_SECONDS = 10.0
-"""A store that has not answered after this time counts as out of reach."""
+"""Time after which a store that has not answered counts as unreachable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSeen:
-    """How a store behaved."""
+    """Observed behaviour of a store."""
 
     where: str
-    """Its folder or URI."""
+    """Folder or URI of the store."""
     exists: bool
-    """Whether there is a store already, or only the place for one."""
+    """Whether the store exists already."""
     problem: str | None
-    """Why it cannot be used; None where it can."""
+    """Why the store cannot be used; None if it can."""
     first_wins: bool
-    """Whether a second writer of one name was refused; every promise about artifacts rests on it."""
+    """Whether a second writer of the same name was refused; every guarantee about artifacts depends on this."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSeen:
-    """Which datasets have their files in a default place."""
+    """Datasets whose files are in their default folders."""
 
     here: tuple[str, ...]
-    """Those that have."""
+    """Names of the datasets that are here."""
     remedies: tuple[str, ...]
-    """For each of the others, how to get it."""
+    """Names of the missing datasets, each with how to get it."""
     home: str = ""
-    """The folder for downloads and prepared copies; empty where none can be named."""
+    """Folder for downloads and prepared copies; empty if it cannot be named."""
     problem: str = ""
-    """Why there is no such folder, or why nothing can be written to it; empty where it is as it should be."""
+    """Why there is no such folder, or why it is not writable; empty if it is usable."""
 
 
 def look_at_store(uri: str) -> StoreSeen:
-    """Return how the store at `uri` behaves; leaves nothing behind, and makes no store where there is none.
+    """Return how the store at `uri` behaves; leave nothing behind, and create no store.
 
-    Both are written to: only that shows whether a file system has hard links, and what credentials allow.
+    A folder and a bucket are both written to: only this shows whether a file system has hard links, and what
+    credentials allow.
     """
     found: list[StoreSeen] = []
-    # A client of an object store tries again for minutes; nobody waits that long for a doctor.
+    # A client of an object store retries for minutes, which is too long for `nrf doctor`.
     thread = threading.Thread(target=lambda: found.append(_try(uri)), daemon=True)
     thread.start()
     thread.join(STORE_SECONDS)
@@ -86,20 +87,20 @@ def _try(uri: str) -> StoreSeen:
 
 
 def judge_store(seen: StoreSeen) -> Finding:
-    """Return whether a sweep can keep its artifacts there."""
+    """Assess whether a sweep can store its artifacts there."""
     if seen.problem:
-        return fail("store", f"{seen.where}: {seen.problem}", "choose another --store, or see to its rights")
+        return fail("store", f"{seen.where}: {seen.problem}", "choose another --store, or correct its access rights")
     if not seen.first_wins:
         return fail(
             "store",
             f"{seen.where} lets a second writer overwrite the first, so two runs could damage each other's artifacts",
             "use a store with conditional writes (S3, GCS, Azure and MinIO have them), or a shared folder",
         )
-    return ok("store", f"{seen.where} can be written{'' if seen.exists else '; the first sweep makes it'}")
+    return ok("store", f"{seen.where} is writable{'' if seen.exists else '; the first sweep creates it'}")
 
 
 def look_at_data() -> DataSeen:
-    """Return which of the datasets that sweeps know by name are in their default places."""
+    """Return which of the named datasets are in their default folders."""
     try:
         home = data_home()
     except ConfigError as error:
@@ -118,11 +119,11 @@ def look_at_data() -> DataSeen:
 
 
 def judge_data(seen: DataSeen) -> Finding:
-    """Return which datasets are here; that others are not is no fault."""
+    """Report which datasets are here; missing datasets are not a fault."""
     remedy = f"export {VARIABLE}=/a/folder/that/you/may/write/to"
     if not seen.home:
         return fail("data", seen.problem, remedy)
     if seen.problem:
-        return warn("data", f"copies of data are kept in {seen.home}, and {seen.problem}", remedy)
+        return warn("data", f"copies of data are stored in {seen.home}, and {seen.problem}", remedy)
     missing = f"; not here, if you want them: {'; '.join(seen.remedies)}" if seen.remedies else ""
     return ok("data", f"{', '.join(seen.here)} ($NRF_DATA is {seen.home}){missing}")

@@ -1,4 +1,4 @@
-"""Whether a Ray of our own starts on this machine: what is known to keep it from that, and then a start."""
+"""Check whether our own Ray starts on this machine: first the known hindrances, then a start."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ from nrf_ray.cluster.local_start import hindrances
 from nrf_ray.doctor.findings import Finding, fail, ok, warn
 
 START_SECONDS = 120.0
-"""A Ray that has not started after this time counts as one that does not; on an idle machine it takes five."""
+"""Time after which a start of Ray counts as failed; on an idle machine it takes 5 s."""
 CODE = """
 import sys
 import ray
@@ -30,20 +30,20 @@ except NrfError as error:
 
 @dataclass(frozen=True, kw_only=True)
 class StartSeen:
-    """How a start of Ray went."""
+    """Outcome of a start of Ray."""
 
     known: tuple[tuple[str, str], ...] = ()
-    """What keeps Ray from starting, each with its remedy; then it was not tried."""
+    """Hindrances that keep Ray from starting, each with its remedy; if there are any, the start was not tried."""
     seconds: float | None = None
-    """How long the start and the end took; None where it was not tried, or failed."""
+    """Duration of the start and the shutdown; None if the start was not tried, or failed."""
     problem: str | None = None
-    """How the start failed; None where it did not."""
+    """Error of the start; None if it did not fail."""
 
 
 def look_at_start(*, tried: bool) -> StartSeen:
-    """Return whether Ray starts here; start one, if `tried` and nothing known is against it, and remove its files.
+    """Return whether Ray starts here; if `tried` and no hindrance is known, start one and remove its files.
 
-    The token of that Ray is its own, so none is made for this user.
+    That Ray gets its own token, so no token file is made for this user.
     """
     known = tuple((found.message, found.remedy) for found in hindrances())
     if known or not tried:
@@ -67,14 +67,16 @@ def look_at_start(*, tried: bool) -> StartSeen:
 
 
 def judge_start(seen: StartSeen) -> list[Finding]:
-    """Return whether a sweep without --address can run here."""
+    """Assess whether a sweep without --address can run here."""
     if seen.known:
         return [fail("ray", message, remedy) for message, remedy in seen.known]
     if seen.problem:
-        return [fail("ray", f"no Ray starts here: {seen.problem}", "see the logs in the folder ray of $RAY_TMPDIR")]
+        return [
+            fail("ray", f"Ray does not start here: {seen.problem}", "see the logs in the folder ray of $RAY_TMPDIR")
+        ]
     if seen.seconds is None:
-        return [ok("ray", "nothing is known that would keep Ray from starting here; it was not tried (--no-start)")]
+        return [ok("ray", "no known hindrance keeps Ray from starting here; a start was not tried (--no-start)")]
     if seen.seconds > START_SECONDS / 2:
         slow = f"it started and ended in {seen.seconds:.0f} s"
-        return [warn("ray", slow, "wait for other work on this machine to end, or give RAY_TMPDIR a faster disk")]
+        return [warn("ray", slow, "wait until other work on this machine ends, or put RAY_TMPDIR on a faster disk")]
     return [ok("ray", f"a Ray started and ended here in {seen.seconds:.0f} s")]

@@ -1,4 +1,4 @@
-"""Versions: of Python and of the packages, against what is declared, what was measured with, and known holes."""
+"""Checks of the versions of Python and of the packages: declared, used for the measurements, known vulnerabilities."""
 
 import platform
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from packaging.version import Version
 from nrf_ray.doctor.findings import Finding, fail, ok, warn
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
-"""The versions that everything was measured with; a checkout has it, an installed wheel has not."""
+"""File with the versions used for all measurements; a checkout has the file, an installed wheel does not."""
 
 HOLES = (
     ("torch", "2.10", "CVE-2026-24747: reading a weights file can corrupt memory"),
@@ -21,27 +21,27 @@ HOLES = (
     ("ray", "2.54", "CVE-2026-27482: a page in a browser on this machine can delete jobs"),
     ("pyarrow", "14.0.1", "CVE-2023-47248: reading a parquet file can run code"),
 )
-"""Packages with a known hole, the first version without it, and what the hole is."""
+"""Packages with a known vulnerability, the first version without it, and its description."""
 
 SHOWN = ("torch", "ray", "pyarrow", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Versions:
-    """What is installed, and what should be."""
+    """Installed and expected versions."""
 
     python: str
     """Version of Python."""
     installed: Mapping[str, str]
     """Version of each package that nrf_ray needs and that is installed."""
     required: Mapping[str, str]
-    """What nrf_ray declares for each package that it needs, as `>=2.10`."""
+    """Version specifier that nrf_ray declares for each package that it needs, such as `>=2.10`."""
     measured: Mapping[str, str]
     """The versions in constraints.txt; empty without that file."""
 
 
 def look_at_versions() -> Versions:
-    """Return the versions in this environment; imports none of the packages."""
+    """Return the versions in this environment without importing the packages."""
     required = {}
     for text in metadata.requires("nrf_ray") or []:
         requirement = Requirement(text)
@@ -61,7 +61,7 @@ def _version_of(name: str) -> str | None:
 
 
 def judge_versions(seen: Versions) -> list[Finding]:
-    """Return what is wrong with the versions, or one line that names the main ones."""
+    """Return the problems with the versions, or one line that names the main versions."""
     found = []
     install = "pip install -c constraints.txt -e ."
     for name, wanted in seen.required.items():
@@ -82,7 +82,11 @@ def judge_versions(seen: Versions) -> list[Finding]:
     if others:
         differences = ", ".join(f"{name} {version} (not {seen.measured[name]})" for name, version in others.items())
         found.append(
-            warn("versions", f"other than what was measured with: {differences}", f"{install}, for the same numbers")
+            warn(
+                "versions",
+                f"not the versions used for the measurements: {differences}",
+                f"{install}, for the same numbers",
+            )
         )
     if not found:
         shown = ", ".join(f"{name} {seen.installed[name]}" for name in SHOWN if name in seen.installed)

@@ -1,15 +1,15 @@
-"""A constructed set in forms that other people's code reads.
+"""Export of a constructed set in formats for other software.
 
-- tensors: the form in which the paper's sets were released, `CIFAR_ims` and `CIFAR_lab`: lists of one tensor each,
-  images as float32 in [0, 1], so that `torch.cat(torch.load(...))` and the authors' own loader take them.
-- folder: PNG, one folder a new label, called after the row of the original training split that each was made from.
-- hf: parquet as `datasets.load_dataset` takes it, images as PNG, with all that is known of each row beside them. A set
-  that is kept as float32 has lists of its pixels instead, channels first, and their shape in the metadata.
+- tensors: the format in which the paper's sets were released, `CIFAR_ims` and `CIFAR_lab`: lists of one tensor each,
+  images as float32 in [0, 1], so that `torch.cat(torch.load(...))` and the authors' own loader read them.
+- folder: PNG, one folder per new label; a file is named after the column `index`.
+- hf: parquet for `datasets.load_dataset`, with images as PNG and all columns of the set. A set stored as float32 has
+  lists of pixels instead, channels first, and their shape in the metadata.
 
-Beside it lies a datasheet, and Croissant metadata where they are asked for.
+Every export includes a datasheet and, on request, Croissant metadata.
 
-The first and the last come back as `tensors:DEST@TEST` and `parquet:DEST` on the command line, rounded to 8 bits as
-everything that is read there.
+The command line reads tensors and hf again as `tensors:DEST@TEST` and `parquet:DEST`, rounded to 8 bits as all images
+that it reads.
 """
 
 import io
@@ -34,15 +34,16 @@ if TYPE_CHECKING:
 
 
 def export_set(store: Store, record: Record, destination: Path, form: str, *, croissant: bool = False) -> int:
-    """Write the constructed set of `record` to the new folder `destination`; return how many images it has.
+    """Write the constructed set of `record` to the new folder `destination`; return the number of its images.
 
-    `datasheet.md` lies beside the images, and with `croissant` also `croissant.json`. The folder gets its name when it
-    is whole. Raises ConfigError where the artifact is no constructed set, the form is unknown, or there is something at
-    `destination`.
+    The folder also gets `datasheet.md` and, with `croissant`, `croissant.json`. It gets its final name when it is
+    complete. Raises ConfigError if the artifact is not a constructed set, the format is unknown or `destination` exists.
     """
     write = lookup(FORMS, form, "export format")
     if record.stage != "construct":
-        raise ConfigError(f"{record.key[:12]} is a {record.stage} and no constructed set; export takes a construct")
+        raise ConfigError(
+            f"{record.key[:12]} is a {record.stage}, not a constructed set; give the key of a construct stage"
+        )
     with new_folder(destination) as folder:
         rows = _rows(store, record)
         about = about_set(store, record, rows)
@@ -70,12 +71,12 @@ def write_tensors(rows: "Shard", folder: Path) -> None:
 
 
 def write_folder(rows: "Shard", folder: Path) -> None:
-    """Write one PNG an image, in one folder a label; names have leading zeros, so their order is that of the labels.
+    """Write one PNG per image, in one folder per label; names have leading zeros, so they sort like the labels.
 
-    Raises ConfigError for a set that is kept as float32.
+    Raises ConfigError for a set that is stored as float32.
     """
     if rows.images.is_floating_point():
-        raise ConfigError("the set is kept as float32, and PNG holds 8 bits; use --format tensors or hf")
+        raise ConfigError("the set is stored as float32, but PNG has 8 bits; use --format tensors or hf")
     labels, sources = rows.columns["label"].tolist(), rows.columns["index"].tolist()
     digits = len(str(max(labels)))
     for image, label, source in zip(rows.images, labels, sources, strict=True):
@@ -85,11 +86,11 @@ def write_folder(rows: "Shard", folder: Path) -> None:
 
 
 def write_hf(rows: "Shard", folder: Path) -> None:
-    """Write `train.parquet`, whose metadata says to Hugging Face's datasets that the image is one."""
+    """Write `train.parquet`, whose metadata declares the column `image` to Hugging Face's datasets."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # As pandas has it, so that what does not apply is null and no NaN, which filters show or hide by their threshold.
+    # from_pandas: a value that does not apply becomes null instead of NaN, which filters treat inconsistently.
     columns = {name: pa.array(values.numpy(), from_pandas=True) for name, values in rows.columns.items()}
     columns |= {name: pa.array(values, pa.string()) for name, values in rows.texts.items()}
     image, feature = _lists(rows) if rows.images.is_floating_point() else _pictures(rows)
@@ -106,7 +107,7 @@ def write_hf(rows: "Shard", folder: Path) -> None:
 
 
 def _pictures(rows: "Shard") -> tuple["pa.Array", dict[str, Any]]:
-    """Return uint8 images as a column of PNG, and what Hugging Face's datasets call that."""
+    """Return uint8 images as a column of PNG, and its feature in Hugging Face's datasets."""
     import pyarrow as pa
 
     names = [f"{source:08d}.png" for source in rows.columns["index"].tolist()]
@@ -115,7 +116,7 @@ def _pictures(rows: "Shard") -> tuple["pa.Array", dict[str, Any]]:
 
 
 def _lists(rows: "Shard") -> tuple["pa.Array", dict[str, Any]]:
-    """Return float32 images as a column of lists of pixels, and what Hugging Face's datasets call that."""
+    """Return float32 images as a column of lists of pixels, and its feature in Hugging Face's datasets."""
     import pyarrow as pa
 
     flat = rows.images.contiguous().flatten(1)
@@ -125,7 +126,7 @@ def _lists(rows: "Shard") -> tuple["pa.Array", dict[str, Any]]:
 
 
 def _dtype(kind: object) -> str:
-    """Return what Hugging Face's datasets call an arrow type."""
+    """Return the name of an arrow type in Hugging Face's datasets."""
     return {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
 
 
@@ -139,4 +140,4 @@ def _png(image: "Tensor") -> bytes:
 
 
 FORMS: dict[str, Callable[["Shard", Path], None]] = {"tensors": write_tensors, "folder": write_folder, "hf": write_hf}
-"""What `nrf export --format` takes."""
+"""Writers by format, the values of `nrf export --format`."""

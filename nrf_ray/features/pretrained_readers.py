@@ -1,7 +1,7 @@
-"""Pretrained networks that read the human part of planted sets, as in the sources: ImageNet's ResNet-18, an encoder.
+"""Pretrained label readers of the human part of planted sets: ImageNet's ResNet-18, or a text encoder.
 
-Such a network knows other classes, so a linear classifier of its features is fitted on half of the examples, whose
-classes it is told, and reads all of them. The network itself stays as it was published.
+The follow-up papers use such readers too. Such a network was trained for other classes, so a linear classifier on its features is fitted to half of the examples,
+with their true classes, and then labels all examples. The network's weights do not change.
 """
 
 import hashlib
@@ -22,37 +22,37 @@ VISION = "resnet18"
 WEIGHTS = "resnet18-f37072fd.pth"
 """ImageNet weights as torchvision.models.resnet18 downloads them."""
 SIDE = 64
-"""Pixels a side that the network is shown; its own images have 224, which takes twelve times as long."""
+"""Side in pixels of the network's input; ImageNet's 224 pixels would take twelve times as long."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet, as torchvision normalises it."""
+"""Mean and standard deviation of ImageNet's channels, as used by torchvision."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """A published network."""
+    """Published network, identified by the digest of its files."""
 
     name: str
     """resnet18, or hf:NAME of an encoder."""
     sha256: str
-    """Digest of its files: its identity, wherever they lie."""
+    """Digest of its files, which identifies the network whatever their path."""
     location: str = field(compare=False)
-    """Path of its file or folder; no part of its identity."""
+    """Path of its file or folder; not part of its identity."""
 
     @property
     def reads(self) -> str:
-        """What it reads: images or texts."""
+        """Kind of its inputs: images or texts."""
         return "images" if self.name == VISION else "texts"
 
 
 def pretrained_named(name: str) -> Pretrained:
-    """Return the published network `name`, or raise ConfigError that says how it gets onto this machine."""
+    """Return the published network `name`, or raise ConfigError with how to download it."""
     if name == VISION:
         place = _hub() / WEIGHTS
         if not place.is_file():
             raise ConfigError(
-                f"the weights of {VISION} are not at {place}; where there is a network, run python -c 'import "
-                f'torchvision; torchvision.models.resnet18(weights="IMAGENET1K_V1")\' first, or leave the reader out '
-                "to train one here"
+                f"the weights of {VISION} are not at {place}; on a machine with internet access, run python -c 'import "
+                f'torchvision; torchvision.models.resnet18(weights="IMAGENET1K_V1")\' first, or omit --reader '
+                "to train a label reader here"
             )
         return Pretrained(name=name, sha256=_digest([place]), location=str(place))
     if name.startswith(PREFIX):
@@ -66,10 +66,10 @@ def pretrained_named(name: str) -> Pretrained:
 
 
 def features_of(reader: Pretrained, examples: "Examples", split: str) -> "Tensor":
-    """Return what `reader` sees in the human parts of `examples`, the whole of `split`, as [n, f].
+    """Return features of `reader` for the human parts of `examples`, the whole of `split`, as [n, f].
 
-    Images are enlarged, grey ones in three equal channels; texts are read as characters, without their marks. Raises
-    ConfigError where the files are not those that were meant.
+    Images are resized, grey images to three equal channels; texts are read as characters, without their marks. Raises
+    ConfigError if the files do not have the digest of `reader`.
     """
     place = Path(reader.location)
     if _digest([place] if place.is_file() else [place / file for file in FILES]) != reader.sha256:
@@ -135,7 +135,7 @@ def _seen_by_encoder(folder: Path, examples: "Examples", split: str) -> "Tensor"
 
 
 def _hub() -> Path:
-    """Return where torch keeps what it downloads: torch.hub.get_dir(), without importing torch."""
+    """Return torch's folder for downloaded checkpoints, below torch.hub.get_dir(), without importing torch."""
     cache = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     return expanded(os.environ.get("TORCH_HOME") or f"{cache}/torch") / "hub" / "checkpoints"
 

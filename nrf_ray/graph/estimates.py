@@ -44,9 +44,9 @@ class Estimates:
     """Expected seconds of stages on one kind of machine."""
 
     ratios: Mapping[Likeness, float] = field(default_factory=dict)
-    """Median ratio of measured to expected seconds, over the records that have this in common."""
+    """Median ratio of measured to expected seconds, over the records with this likeness."""
     unknown: float = 1.0
-    """Ratio for stages that too few records are like: what is known of such machines beforehand."""
+    """Ratio for stages with too few similar records: the ratio known in advance for such machines."""
 
     def seconds(self, stage: Stage) -> float:
         """Return the expected seconds of one run of `stage`."""
@@ -85,7 +85,7 @@ def learn_from(records: Iterable[Record]) -> Estimates:
 
 
 def _likenesses(kind: str, arch: str | None, expected: float) -> tuple[Likeness, ...]:
-    """Return what a stage has in common with others, the most specific first.
+    """Return the likenesses of a stage to others, the most specific first.
 
     Stages with the same seconds by the formula are the same work: it depends on dataset, steps, epochs and rows, but
     not on seeds.

@@ -1,8 +1,8 @@
 """Blobs in a local folder: durable, whole or not at all, and never outside the folder.
 
-What a kept library's local store lacks: a blob is a temporary file, fsynced and then hard-linked to its name, so that
-what has the name survives a power cut; and no link inside the folder is followed, so that nothing outside is ever read,
-written, moved or deleted, whatever somebody has put there.
+obstore's local store lacks two things. A blob here is a temporary file, fsynced and then hard-linked to its name, so
+that a file with its final name survives a power cut. And no link inside the folder is followed, so that nothing outside
+is ever read, written, moved or deleted.
 """
 
 import errno
@@ -16,17 +16,17 @@ from pathlib import Path
 from nrf_ray.errors import StoreError, StoreFailed
 
 TEMPORARY = ".tmp-"
-"""How the names of unfinished files begin."""
+"""Prefix of the names of unfinished files."""
 
 GONE = (FileNotFoundError, NotADirectoryError)
-"""What the system says where there is no file of a name."""
+"""Errors of the system for a file that does not exist."""
 
 
 class Folder:
-    """Bytes under names in a folder, which may be missing: then it reads as empty."""
+    """Named blobs in a folder; a missing folder reads as empty."""
 
     def __init__(self, root: Path, *, create: bool) -> None:
-        """Open the folder `root`; make it with `create`."""
+        """Open the folder `root`; with `create`, make it."""
         self.root = root
         if root.exists() and not root.is_dir():
             raise StoreError(f"the store {root} is a file; choose a folder with --store")
@@ -34,17 +34,17 @@ class Folder:
             _make(root)
 
     def get(self, name: str) -> bytes | None:
-        """Return the bytes under `name`, or None where there is no such file."""
+        """Return the bytes under `name`, or None if there is no such file."""
         path = self._path(name)
         with _explained("read", path):
             try:
-                # Of a pipe or a device that somebody put there, opening may wait for ever and reading may never end.
+                # If the file is a pipe or a device, opening it may wait for ever and reading it may never end.
                 descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             except GONE:
                 return None
             with os.fdopen(descriptor, "rb", closefd=True) as file:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise StoreError(f"{path} is no plain file; remove it, or choose another --store")
+                    raise StoreError(f"{path} is not a regular file; remove it, or choose another --store")
                 return file.read()
 
     def exists(self, name: str) -> bool:
@@ -57,15 +57,15 @@ class Folder:
                 return False
 
     def put_new(self, name: str, data: bytes) -> bool:
-        """Write a file that does not exist yet; return False, and change nothing, where it does."""
+        """Write a file that does not exist yet; if it exists, change nothing and return False."""
         return self._put(name, data, replace=False)
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write a file over any that is there."""
+        """Write a file, replacing any existing file of this name."""
         self._put(name, data, replace=True)
 
     def move(self, source: str, target: str) -> None:
-        """Rename a file; nothing happens where `source` is gone."""
+        """Rename a file; do nothing if `source` is gone."""
         old, new = self._path(source), self._path(target)
         with _explained("move", old):
             if self.exists(source):
@@ -73,11 +73,11 @@ class Folder:
                 try:
                     old.rename(new)
                 except GONE:
-                    return  # somebody else was faster
+                    return  # another process was faster
                 _sync(new.parent)
 
     def delete(self, name: str) -> None:
-        """Remove a file; nothing happens where it is gone."""
+        """Remove a file; do nothing if it is gone."""
         path = self._path(name)
         with _explained("remove", path):
             try:
@@ -86,7 +86,7 @@ class Folder:
                 return
 
     def under(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Yield name and size of every file below the folder `prefix`, in no order; links and what they show, never."""
+        """Yield name and size of every file below the folder `prefix`, in no order; skip links and their targets."""
         todo = [prefix]
         while todo:
             folder = todo.pop()
@@ -101,15 +101,15 @@ class Folder:
                         continue  # deleted since it was listed
 
     def any(self) -> bool:
-        """Return whether there is anything at all in the folder but files that a write was cut off at."""
+        """Return whether the folder contains anything except temporary files of interrupted writes."""
         return any(not entry.name.startswith(TEMPORARY) for entry in self._entries(""))
 
     def folders(self, prefix: str) -> list[str]:
-        """Return the names of the folders right below the folder `prefix`."""
+        """Return the names of the folders directly below the folder `prefix`."""
         return [entry.name for entry in self._entries(prefix) if entry.is_dir(follow_symlinks=False)]
 
     def remove_empty(self, name: str) -> None:
-        """Remove the folder `name` and those above it, as far as they are empty."""
+        """Remove the folder `name` and the folders above it, as long as they are empty."""
         while name:
             try:
                 os.rmdir(self._path(name))
@@ -127,13 +127,13 @@ class Folder:
                 return []
 
     def _path(self, name: str) -> Path:
-        """Return the path of the file `name`, or raise StoreError where a folder on the way to it is a link."""
+        """Return the path of the file `name`, or raise StoreError if a folder on the way to it is a link."""
         way = str(self.root)
         for part in name.split("/")[:-1]:
             way = f"{way}/{part}"
             if os.path.islink(way):
                 raise StoreError(
-                    f"{way} is a link, and a store's folders may not lead out of it; put the folder itself there "
+                    f"{way} is a link, and a store's folders must not lead out of it; put the folder itself there "
                     "(the whole store may be a link)"
                 )
         return self.root / name
@@ -153,7 +153,7 @@ class Folder:
 def check_medium(root: Path) -> None:
     """Raise StoreError if the file system under `root`, which need not exist yet, has no hard links or no fsync.
 
-    Leaves nothing behind. A folder that cannot be written to at all is left for the opening of the store to refuse.
+    Leaves nothing behind. Does not refuse a folder that is not writable: opening the store does.
     """
     place = next(folder for folder in (root, *root.parents) if folder.is_dir())
     file, link = (place / f"{TEMPORARY}{uuid.uuid4().hex}" for _ in range(2))
@@ -169,7 +169,7 @@ def check_medium(root: Path) -> None:
         _sync(place)
     except OSError as error:
         raise StoreError(
-            f"the file system of {place} has no {lacking} ({error.strerror}), which a store rests on; choose a --store "
+            f"the file system of {place} has no {lacking} ({error.strerror}), which a store needs; choose a --store "
             "on another file system (ext4, xfs, APFS and NFS have both), or a bucket such as s3://bucket/runs"
         ) from error
     finally:
@@ -181,7 +181,7 @@ def _make(root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"the store {root} cannot be made: {error.strerror}; choose another --store") from error
+        raise StoreError(f"the store {root} cannot be created: {error.strerror}; choose another --store") from error
     if not os.access(root, os.W_OK | os.X_OK):
         raise StoreError(f"the store {root} is not writable; choose another --store")
 
@@ -207,7 +207,7 @@ def _publish(temporary: Path, target: Path, replace: bool) -> bool:
 
 
 def _make_durable(folder: Path) -> None:
-    """Make `folder` and what is above it, and make the names of those that were missing durable."""
+    """Make `folder` and the folders above it, and make the names of the new folders durable."""
     missing = []
     while not folder.is_dir():
         missing.append(folder)
@@ -228,22 +228,22 @@ def _sync(folder: Path) -> None:
 _REMEDIES: dict[int | None, str] = {
     errno.ENOSPC: "free some space, then run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space, then run the same command again",
-    errno.EFBIG: "the limit on the size of a file is reached (ulimit -f); raise it, then run the same command again",
+    errno.EFBIG: "the limit on file size is reached (ulimit -f); raise it, then run the same command again",
     errno.EROFS: "the file system is read-only; choose another --store",
-    errno.EACCES: "you may not do that there; choose another --store",
-    errno.EPERM: "you may not do that there; choose another --store",
+    errno.EACCES: "you do not have permission; choose another --store",
+    errno.EPERM: "you do not have permission; choose another --store",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n), then run the same command again",
     errno.ENFILE: "too many open files on this machine; close some, then run the same command again",
-    errno.EIO: "the disk does not answer as it should; check it, then run the same command again",
-    errno.ELOOP: "it is a link, and a store follows none; remove it, or choose another --store",
+    errno.EIO: "the disk reports an I/O error; check it, then run the same command again",
+    errno.ELOOP: "it is a link, and a store does not follow links; remove it, or choose another --store",
 }
 
 
 @contextmanager
 def _explained(verb: str, path: Path) -> Iterator[None]:
-    """Turn an error of the system into one that names the file and what to do."""
+    """Turn an OSError into an error that names the file and the remedy."""
     try:
         yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno, "see to it, then run the same command again")
+        remedy = _REMEDIES.get(error.errno, "fix the cause, then run the same command again")
         raise StoreFailed(f"cannot {verb} {path}: {error.strerror}; {remedy}") from error

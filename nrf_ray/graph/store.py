@@ -189,8 +189,8 @@ class Store:
     def write(self, stage: Stage, name: str, data: bytes) -> FileEntry:
         """Write a data file of an artifact that is being built; return its entry for the record.
 
-        A file that is already there comes from another run: a run that was interrupted, or one that is working on
-        another host now. The file is never changed, so whichever record is committed is true. If the bytes are the
+        A file that is already there comes from another run: an interrupted run, or a run that is active on another
+        host now. The file is never changed, so whichever record is committed is true. If the bytes are the
         same, both runs use the file; other bytes get the next free name. Files that no record names are garbage.
         """
         if not is_file_name(name):
@@ -220,7 +220,7 @@ class Store:
         gone = [entry.name for entry in record.files if not self.blobs.exists(place.file(entry.blob))]
         if gone:
             raise StoreFailed(
-                f"{', '.join(gone)} of {place.stage}/{place.key} was removed while the stage was at work; run the same "
+                f"{', '.join(gone)} of {place.stage}/{place.key} was removed while the stage ran; run the same "
                 "command again"
             )
         won = self.blobs.put_new(place.file(RECORD), record.to_bytes())
@@ -311,5 +311,5 @@ class Store:
         return [problem for problem in found if isinstance(problem, str)]
 
     def path_of(self, name: str) -> str:
-        """Return where a blob is, for people: a path in a local store, else a URI."""
+        """Return the location of a blob for display: a path in a local store, else a URI."""
         return str(self.blobs.root / name) if self.blobs.root else f"{self.uri.rstrip('/')}/{name}"

@@ -1,4 +1,4 @@
-"""The architectures that a sweep can name, without the code that builds them (that is `zoo`)."""
+"""Architectures that a sweep can name, without the code that builds them (which is in `zoo`)."""
 
 import re
 from collections.abc import Mapping
@@ -8,47 +8,47 @@ from typing import Literal
 from nrf_ray.errors import ConfigError, Registry
 
 TIMM = "timm:"
-"""What the name of an architecture from the timm library starts with."""
+"""Prefix of the names of architectures from the timm library."""
 
 ENCODER = "hf"
-"""The pretrained encoder whose word embeddings a dataset of texts has, with a head."""
+"""Architecture: the pretrained encoder whose word embeddings a dataset of texts uses, with a head."""
 
 IMAGENET_SIZE = 128
-"""Height from which an image gets a network in ImageNet shape; below it, in CIFAR shape."""
+"""Height in pixels from which networks have their ImageNet form; for smaller images they have their CIFAR form."""
 
 MEASURED_FROM = {8: 1, 28: 24, 32: 30, 224: IMAGENET_SIZE}
-"""Sizes at which multiply-adds were measured, and the height from which images are like those: stems change between."""
+"""Sizes at which multiply-adds were measured, and the height from which each applies: stems change in between."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One architecture."""
+    """Name, cost and input of one architecture."""
 
     name: str
     """Name in tables and on the command line."""
     family: str
-    """The architecture of the paper that it stands for."""
+    """Architecture of the paper that it represents."""
     mmacs: Mapping[int, float]
     """Millions of multiply-adds of one forward pass, see `measure.forward_macs`, of one image with 8 (one channel),
-    28 (one channel), 32 and 224 pixels a side, as far as such images are meant for it. Of a text, length and width
-    are the sides."""
+    28 (one channel), 32 and 224 pixels a side, as far as the architecture is meant for such images. The sides of a text
+    are its length and width."""
     drag: float = 1.0
-    """How many times the seconds of a plain network each multiply-add takes on a CPU: narrow branches and long
-    concatenations move memory instead."""
+    """Seconds per multiply-add on a CPU relative to a plain network: narrow branches and long concatenations spend
+    time on moving memory."""
     reads: Literal["images", "texts"] = "images"
-    """What it takes."""
+    """Kind of its inputs."""
 
     smallest: Mapping[int, int] = field(default_factory=lambda: {1: 1})
-    """Pixels a side of the smallest image that it takes, by the height from which that holds: stems change between."""
+    """Side in pixels of the smallest possible image, by the height from which this holds: stems change in between."""
 
     def smallest_side(self, height: int) -> int:
-        """Return the fewest pixels that either side of an image of `height` may have."""
+        """Return the smallest allowed side, in pixels, of an image of `height`."""
         return self.smallest[max(from_height for from_height in self.smallest if from_height <= height)]
 
     def macs(self, height: int, width: int) -> float:
         """Return the multiply-adds of one forward pass of one image.
 
-        They grow with its area: good to 10% at the measured sizes, to a third far from them.
+        They are proportional to the image's area: good to 10% at the measured sizes, to a third far from them.
         """
         size = next((s for s in sorted(self.mmacs, reverse=True) if MEASURED_FROM[s] <= height), min(self.mmacs))
         return 1e6 * self.mmacs[size] * height * width / size**2
@@ -100,20 +100,20 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         )
     },
 )
-"""Every architecture that has a name of its own: the small family and the published one, each in the order of the
-paper's Figure 3; then those for texts."""
+"""All architectures except timm's and the pretrained encoder: the small family and the published one, each in the
+order of the paper's Figure 3; then those for texts."""
 
 
 def architecture_named(name: str) -> Architecture:
-    """Return what is known of the architecture called `name`, or raise ConfigError with the known names.
+    """Return the architecture called `name`, or raise ConfigError with the known names.
 
-    Any `timm:NAME` is taken at its word: whether timm has it is seen when it is built. Its cost is guessed, as that of
-    a ResNet-50 in ImageNet shape.
+    Any `timm:NAME` is accepted; a trial build shows whether timm has it. Its cost is assumed to be that of a ResNet-50
+    in ImageNet form.
     """
     if re.fullmatch(TIMM + "[a-z0-9_]+", name):
         guess = {224: ARCHITECTURES["resnet50"].mmacs[224]}
         return Architecture(name=name, family=name.removeprefix(TIMM), mmacs=guess)
-    if name == ENCODER:  # the guess is that of MiniLM with six layers
+    if name == ENCODER:  # the assumed cost is that of MiniLM with six layers
         return Architecture(name=name, family="pretrained encoder", mmacs={8: 1.8}, reads="texts")
     if name not in ARCHITECTURES:
         raise ConfigError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, {ENCODER}, {TIMM}NAME")

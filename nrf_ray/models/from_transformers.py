@@ -1,4 +1,4 @@
-"""Pretrained encoders of the transformers library, as bodies for texts that are embedded by their own word vectors."""
+"""Pretrained encoders of the transformers library, as bodies for texts embedded with the encoder's own word vectors."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from nrf_ray.models.texts import average
 
 
 class EncoderBody(nn.Module):
-    """The last hidden states of an encoder, averaged over the words; word vectors come in, so it looks none up."""
+    """Body that averages an encoder's last hidden states over the words. Its input is word vectors, not token ids."""
 
     def __init__(self, encoder: nn.Module, config: Mapping[str, Any]) -> None:
         super().__init__()
         self.encoder = encoder
         self.config = dict(config)
-        """Builds the same encoder again, without its weights."""
+        """Config that builds the same encoder again, without its weights."""
 
     def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
         """Return representations [b, width]."""
@@ -29,12 +29,13 @@ class EncoderBody(nn.Module):
 
 
 def encoder_body(encoder: Path | Mapping[str, Any], length: int, width: int) -> tuple[nn.Module, int]:
-    """Return the encoder in the folder `encoder`, or one of this config with random weights, and its width.
+    """Return the encoder in the folder `encoder`, or an encoder of this config with random weights, and its width.
 
-    Its table of words and its pooler are left out, since nothing here uses them. Weights are read from safetensors.
+    The encoder's word embeddings and pooler are removed, since they are not used. Weights are read from safetensors.
 
     Raises:
-        ConfigError: transformers is not installed, cannot build it, or it takes no texts of this length or width.
+        ConfigError: transformers is not installed or cannot build the encoder, or the encoder does not accept texts of
+            this length or width.
     """
     if importlib.util.find_spec("transformers") is None:
         raise ConfigError(f"{ENCODER} needs the transformers library: pip install 'nrf_ray[text]'")
@@ -66,7 +67,7 @@ def encoder_body(encoder: Path | Mapping[str, Any], length: int, width: int) -> 
     limit = getattr(made.config, "max_position_embeddings", length)
     if taken != width or limit < length:
         raise ConfigError(
-            f"the encoder takes up to {limit} vectors of {taken} numbers, and the texts are {length} of {width}"
+            f"the encoder takes up to {limit} vectors of {taken} numbers, but the texts have {length} of {width}"
         )
     made.set_input_embeddings(nn.Identity())
     if getattr(made, "pooler", None) is not None:
@@ -75,12 +76,14 @@ def encoder_body(encoder: Path | Mapping[str, Any], length: int, width: int) -> 
 
 
 def _check_whole(made: nn.Module, told: Mapping[str, Any], encoder: Path) -> None:
-    """Raise ConfigError if the files lack weights, which transformers draws at random, or hold no numbers."""
+    """Raise ConfigError if the files lack weights, which transformers initialises at random, or contain NaN or inf."""
     missing = sorted(name for name in told["missing_keys"] if not name.startswith("pooler."))
     broken = [name for name, tensor in made.state_dict().items() if not bool(tensor.isfinite().all())]
     for what, names in (("lack", missing), ("are not finite in", broken)):
         if names:
-            raise ConfigError(f"the weights in {encoder} {what} {len(names)} tensors, as {names[0]}; get them again")
+            raise ConfigError(
+                f"the weights in {encoder} {what} {len(names)} tensors, such as {names[0]}; download them again"
+            )
 
 
 def _one_line(error: Exception) -> str:

@@ -1,8 +1,8 @@
-"""Weights of networks that were trained elsewhere: from named tensors into a `Classifier`, whole or not at all.
+"""Import of weights that were trained elsewhere: named tensors become the weights of a `Classifier`, all or none.
 
-Names may have `module.` (DataParallel) or `_orig_mod.` (torch.compile) before them, or be those of the checkpoints of
-MadryLab's robustness library. They follow torchvision or timm, or call a ResNet's `downsample` `shortcut`, as the usual
-CIFAR code does. What a file holds is found by `weight_files`.
+Names may start with `module.` (DataParallel) or `_orig_mod.` (torch.compile), or be those of checkpoints of MadryLab's
+robustness library. They follow torchvision or timm, or call a ResNet's `downsample` `shortcut`, as most CIFAR code
+does. The module `weight_files` reads the tensors from files.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,16 +17,16 @@ NORMALISER = {"mean", "std"}
 
 
 def has_normaliser(state: Mapping[str, Tensor]) -> bool:
-    """Return whether `state` says how its network normalises images."""
+    """Return whether `state` contains the mean and std that its network normalises images with."""
     return not NORMALISER.isdisjoint(_unwrapped(state))
 
 
 def load_state(model: Classifier, state: Mapping[str, Tensor]) -> None:
-    """Make `state` the weights of `model`, or raise WeightsError that names what does not match, and change nothing.
+    """Load `state` into `model`, or raise WeightsError with all that does not match and change nothing.
 
-    Two things may be absent from the file: the normalisation, which then stays as it is, and BatchNorm's count of
-    batches, which files from before 2018 lack and which decides nothing. A variance of BatchNorm below 0 is refused,
-    since its root is no number.
+    Two things may be missing in the file: the normalisation, which then does not change, and BatchNorm's count of
+    batches, which files from before 2018 lack and which has no effect. A BatchNorm variance below 0 is refused, since
+    its square root is NaN.
     """
     expected = model.state_dict()
     adapted: dict[str, Tensor] = {}
@@ -43,7 +43,7 @@ def load_state(model: Classifier, state: Mapping[str, Tensor]) -> None:
 
 
 def load_exactly(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Make `state`, under the very names of `network`, its weights; as `load_state` in all else."""
+    """Load `state`, whose names must be exactly those of `network`; otherwise as `load_state`."""
     expected = network.state_dict()
     known = {name: tensor for name, tensor in state.items() if name in expected}
     _check(known, expected, [name for name in state if name not in expected], set())
@@ -53,7 +53,7 @@ def load_exactly(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 def _check(
     adapted: Mapping[str, Tensor], expected: Mapping[str, Tensor], unexpected: list[str], optional: set[str]
 ) -> None:
-    """Raise WeightsError where tensors are missing, too many, or not what the network has under their names."""
+    """Raise WeightsError if tensors are missing or unexpected, or have another shape or invalid values."""
     required = {name for name in expected if not name.endswith(".num_batches_tracked")} - optional
     fitting = {name: tensor for name, tensor in adapted.items() if tensor.shape == expected[name].shape}
     problems = {
@@ -66,7 +66,7 @@ def _check(
         ],
         "not finite numbers": [name for name, tensor in fitting.items() if not _is_sound(tensor, expected[name])],
         "not above 0": [name for name in fitting if name == "std" and not bool((fitting[name] > 0).all())],
-        "below 0, where BatchNorm has variances": [
+        "below 0, although BatchNorm's variances": [
             name for name, tensor in fitting.items() if name.endswith("running_var") and bool((tensor < 0).any())
         ],
     }
@@ -75,7 +75,7 @@ def _check(
 
 
 def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return `state` without the prefixes of wrappers, its normalisation as `mean` and `std`."""
+    """Return `state` without the prefixes of wrappers, with its normalisation as `mean` and `std`."""
     names = _without_common_prefix(dict(state), ("module.", "_orig_mod."))
     if "normalizer.new_mean" in names:  # MadryLab's robustness: the attacker holds a second copy of everything
         names = {name: tensor for name, tensor in names.items() if not name.startswith("attacker.")}
@@ -94,7 +94,7 @@ def _without_common_prefix(state: dict[str, Tensor], prefixes: Iterable[str]) ->
 
 
 def _our_name(name: str, expected: Mapping[str, Tensor]) -> str | None:
-    """Return what a `Classifier` with the tensors `expected` calls the tensor `name` of a file; None for nothing."""
+    """Return the name in `expected` (of a `Classifier`) for the tensor `name` of a file, or None if there is none."""
     module, _, leaf = name.rpartition(".")
     candidates = [name, f"body.{name}", f"body.{name.replace('.shortcut.', '.downsample.')}"]
     if module in HEADS:
@@ -103,7 +103,7 @@ def _our_name(name: str, expected: Mapping[str, Tensor]) -> str | None:
 
 
 def _is_sound(tensor: Tensor, expected: Tensor) -> bool:
-    """Return whether `tensor` is of the kind of numbers that `expected` is, and finite in its precision."""
+    """Return whether `tensor` has numbers of the same kind as `expected`, finite in the precision of `expected`."""
     if tensor.is_floating_point() != expected.is_floating_point():
         return False
     return bool(tensor.to(expected.dtype).isfinite().all())

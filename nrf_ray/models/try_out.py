@@ -1,4 +1,4 @@
-"""Build a network and show it one image, in a process of its own: does it exist, and does it take such images?
+"""Trial build of a network in a separate process: does the architecture exist, and does it accept images of a shape?
 
     python -m nrf_ray.models.try_out timm:vit_tiny_patch16_224 3 32 32
 
@@ -15,7 +15,7 @@ from nrf_ray.models.zoo import build
 
 
 def problem_of(arch: str, shape: tuple[int, int, int]) -> str | None:
-    """Return why `arch` takes no images of `shape` (c, h, w); None if it does."""
+    """Return why `arch` does not accept images of `shape` (c, h, w), or None if it does."""
     ones = (1.0,) * shape[0]
     try:
         network = build(arch, shape=shape, num_classes=2, mean=ones, std=ones, seed=0).eval()
@@ -24,7 +24,7 @@ def problem_of(arch: str, shape: tuple[int, int, int]) -> str | None:
     except ConfigError as error:
         return _one_line(error)
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        return f"{arch} takes no images of {' x '.join(map(str, shape))} ({_one_line(error)}); take another model"
+        return f"{arch} does not accept images of {' x '.join(map(str, shape))} ({_one_line(error)}); use another model"
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a preset is."""
+"""Preset: default axes of a grid, and the recipes behind them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -14,37 +14,37 @@ from nrf_ray.training.recipes import Augmentation, Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Default axes of a grid, and the recipes behind them."""
+    """Default axes of a grid, with recipes and settings of attacks and constructions."""
 
     name: str
     """Name on the command line."""
     description: str
-    """One line for people."""
+    """Description in one line."""
     datasets: tuple[str, ...]
-    """Default axis."""
+    """Default axis: names of datasets."""
     archs: tuple[str, ...]
-    """Default axis: students and victims."""
+    """Default axis: architectures of students and victims."""
     control_archs: tuple[str, ...]
-    """Of the students' architectures, those that are trained on the leakage-only controls too."""
+    """Architectures of students on the leakage-only controls: a subset of the students' architectures."""
     constructions: tuple[str, ...]
     """Default axis of the transfer grid."""
     norms: tuple[Norm, ...]
-    """Default axis."""
+    """Default axis: norms of the threat model."""
     epsilons: tuple[float, ...]
     """Default axis: radii of the constructions."""
     radii: tuple[float, ...]
     """Default axis of the robust features: radii of the attacks on the students."""
     seeds: tuple[int, ...]
-    """Default axis."""
+    """Default axis: seeds of the replicates."""
 
     nonrobust_archs: tuple[str, ...]
-    """Default architectures of the non-robust features: one is enough for Table 1."""
+    """Default architectures of the sweep `nonrobust_features`; one is enough for Table 1."""
     nonrobust_constructions: tuple[str, ...]
-    """Default constructions of the non-robust features."""
+    """Default constructions of the sweep `nonrobust_features`."""
     sources: tuple[Literal["standard", "adversarial"], ...] = ("standard", "adversarial")
-    """Kinds of source models of the non-robust features; the first must be standard."""
+    """Trainings of the source models of the sweep `nonrobust_features`; the first must be standard."""
     starts: tuple[Literal["image", "noise"], ...] = ("image", "noise")
-    """What the images of D_R and D_NR start from."""
+    """Start of the images of D_R and D_NR: another image, or noise."""
 
     source_arch: str
     """Architecture whose non-robust features are used."""
@@ -57,9 +57,9 @@ class Preset:
     student: Recipe
     """Standard training on a constructed set."""
     students: Mapping[str, Recipe] = field(default_factory=dict)
-    """The same for the constructions that have a recipe of their own."""
+    """Recipes for constructions that do not use `student`, by name of the construction."""
     weak: Recipe
-    """Training of the weak model that picks the clean rows of `leak_weak`."""
+    """Training of the weak model that chooses the clean examples of `leak_weak`."""
     judge_arch: str
     """Architecture of the robust judge."""
     judge: Recipe
@@ -68,45 +68,45 @@ class Preset:
     craft_steps: int
     """PGD steps of a construction."""
     craft_step: float | None = None
-    """Their length, pixel units; None for 2.5 eps / steps."""
+    """Step size of construction PGD, pixel units; None for 2.5 eps / steps."""
     attack_steps: int
-    """PGD steps of transfer and of robust accuracy; their length is 2.5 eps / steps."""
+    """PGD steps for transfer and robust accuracy; the step size is 2.5 eps / steps."""
     test_examples: int | None = None
-    """Test images that robust accuracy is measured on, by one fixed permutation; None for all."""
+    """Number of test images for robust accuracy, chosen by one fixed permutation; None for all."""
     check_examples: int = 128
-    """Test images that the checks of an attack are made on."""
+    """Number of test images for the attack checks."""
     substitution: Substitution | None = None
-    """Of texts, how words are replaced; None for images."""
+    """Attack that replaces words of texts; None for images."""
 
     search_views: Augmentation
-    """The augmentation that a recipe search tries beside none."""
+    """Augmentation that a recipe search compares with no augmentation."""
     matching_arch: str
     """Architecture of the sources whose representations are matched."""
     matching_source: Recipe
-    """Training of the standard one."""
+    """Training of the standard source for matching."""
     matching_robust_source: Recipe
-    """Training of the robust one."""
+    """Adversarial training of the robust source for matching."""
     matched_archs: tuple[str, ...]
     """Architectures of the students of D_R and D_NR."""
     matched_student: Recipe
-    """Their training."""
+    """Training of the students of D_R and D_NR."""
     matching: Matching
-    """How images are matched that start from other images."""
+    """Matching that starts from other images."""
     noise_matching: Matching
-    """How images are matched that start from noise."""
+    """Matching that starts from noise."""
     mode: Mode = "faithful"
-    """How attacks and training are computed."""
+    """Mode (faithful or fast) of attacks and training."""
 
     adversary: str = ""
-    """Name of the attack that all adversarial training was changed to; empty for the preset's own."""
+    """Name of the attack that replaces the preset's own in all adversarial training; empty if none does."""
     note: str = ""
-    """What flags have changed in its lengths, for people; empty for nothing."""
+    """Note for the user on how flags changed radii and step sizes; empty if they did not."""
 
     def within(self, norm: Norm, radii: tuple[float, ...]) -> "Preset":
-        """Return the same preset with lengths of another norm: those of its own mean nothing there.
+        """Return the same preset with radii and step sizes in another norm; its own lengths have no meaning there.
 
-        Robust models are trained within the first of `radii`, by steps in the same proportion to it; sets are crafted
-        by steps of 2.5 eps / steps; models are attacked within `radii`.
+        Robust models are trained within the first of `radii`, with the step size in the same proportion to the radius.
+        Sets are crafted with a step size of 2.5 eps / steps. Models are attacked within `radii`.
         """
         return replace(
             self,
@@ -117,8 +117,8 @@ class Preset:
             epsilons=radii,
             radii=radii,
             craft_step=None,
-            note=f"the lengths of the preset {self.name} are for {' and '.join(self.norms)}: robust models are trained "
-            f"within {norm} {radii[0]:g}, and steps of attacks are in proportion to their radii",
+            note=f"the radii of the preset {self.name} are in {' and '.join(self.norms)}: robust models are trained "
+            f"within {norm} {radii[0]:g}, and step sizes of attacks are in proportion to their radii",
         )
 
     def trained_against(self, adversary: str) -> "Preset":
@@ -138,7 +138,7 @@ class Preset:
         return replace(changed, mode=mode, matching=matching, noise_matching=noise_matching)
 
     def trained_by(self, workers: int) -> "Preset":
-        """Return the same preset with every training by `workers` processes together."""
+        """Return the same preset with `workers` data-parallel workers in every training."""
         return self._with_recipes(lambda recipe: replace(recipe, workers=workers))
 
     def _with_recipes(self, change: Callable[[Recipe], Recipe]) -> "Preset":
@@ -152,7 +152,7 @@ class Preset:
         return replace(self, students=students, **recipes)
 
     def student_of(self, construction: str) -> Recipe:
-        """Return the training of students on a construction."""
+        """Return the training recipe of students on a construction."""
         return self.students.get(construction, self.student)
 
 

@@ -1,1 +1,1 @@
-"""The tables of a sweep on disk, a stored sweep by its names, and the summary that is printed."""
+"""Stored tables of a sweep, access to stored sweeps by name, and the printed summary."""

@@ -1,8 +1,8 @@
-"""Which columns of a table were measured, and which say what a row is about.
+"""Roles of table columns: measured values, and identifying columns, which say what a row is about.
 
-Two tables are compared, and one is summed up, by what their rows are about; that is all that was not measured, except
-for the key of a stage, which is another wherever anything is. A name has one role in every table that is declared, so
-these serve tables of other versions too.
+Comparisons and summaries match rows by the identifying columns. These are all columns that were not measured, except
+the key of a stage, which changes with any setting. A name has the same role in every declared table, so the sets here
+also serve tables of other versions.
 """
 
 from collections.abc import Sequence
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEY = "key"
-"""The column with the key of the stage behind a row."""
+"""Column with the key of the stage behind a row."""
 SEED = "seed"
-"""The column with the seed of the replicate."""
+"""Column with the seed of the replicate."""
 SHARE = "share"
-"""The unit of what is summed up."""
+"""Unit of the columns that are summarised."""
 ENDS = frozenset(("ci_low", "ci_high"))
-"""Ends of the interval of another column: they follow from it."""
+"""Ends of the interval of another column, from which they are computed."""
 OF_OTHERS = frozenset(column.name for column in declared_columns() if not column.of_n)
-"""Shares of other examples than the `n` of their row, or of something else than examples."""
+"""Columns that are not shares of their row's `n` examples, but of other examples or of other things."""
 
 MEASURED = frozenset(column.name for column in declared_columns() if column.role == "measured")
-"""Columns that hold what a stage measured, or what follows from it."""
+"""Columns with values that a stage measured, or that are computed from such values."""
 
 
 def about(columns: Sequence[str]) -> list[str]:
-    """Return those of `columns` that say what a row is about, in order."""
+    """Return the identifying ones of `columns`, in order."""
     return [name for name in columns if name not in MEASURED and name != KEY]
 
 
 def measured(columns: Sequence[str]) -> list[str]:
-    """Return those of `columns` that were measured, in order."""
+    """Return the measured ones of `columns`, in order."""
     return [name for name in columns if name in MEASURED]
 
 
 def shares(table: "pa.Table") -> list[str]:
-    """Return the columns of a table that hold measured shares, by their unit; without the ends of intervals."""
+    """Return the columns of a table with measured shares (by their unit), without the ends of intervals."""
     units = {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in table.schema}
     return [name for name in measured(table.column_names) if units[name] == SHARE and name not in ENDS]

@@ -1,4 +1,4 @@
-"""Write and read the result tables as parquet: schema from `tables`, rows sorted, same rows same bytes."""
+"""Write and read the result tables as parquet: schema from `tables`, rows sorted; the same rows give the same bytes."""
 
 import io
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def schema(table: Table) -> pa.Schema:
 def to_arrow(table: Table, rows: Sequence[dict[str, Any]]) -> pa.Table:
     """Return `rows` as an arrow table in declared column order, sorted by all columns from the first on, lists last.
 
-    A number that is none (NaN) is null, which every reader takes for missing.
+    NaN becomes null, which every parquet reader takes as missing.
     """
     rows = [{name: None if value != value else value for name, value in row.items()} for row in rows]
     for row in rows:
@@ -44,7 +44,7 @@ def to_arrow(table: Table, rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 
 def write_table(blobs: Blobs, name: str, table: Table, rows: Sequence[dict[str, Any]], preset: str = "") -> None:
-    """Replace the blob `name` by the parquet file of `rows`, whole or not at all; its metadata names the preset."""
+    """Replace the blob `name` atomically by the parquet file of `rows`; its metadata names the preset."""
     sink, made = io.BytesIO(), to_arrow(table, rows)
     if preset:
         made = made.replace_schema_metadata({**made.schema.metadata, "preset": preset})
@@ -56,5 +56,5 @@ def read_table(blobs: Blobs, name: str) -> pa.Table:
     """Return the table in the blob `name`, or raise MissingArtifact."""
     data = blobs.get(name)
     if data is None:
-        raise MissingArtifact(f"there is no table {name} in {blobs.uri}; run the sweep that makes it")
+        raise MissingArtifact(f"there is no table {name} in {blobs.uri}; run its sweep")
     return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)

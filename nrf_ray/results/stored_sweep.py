@@ -1,7 +1,7 @@
-"""What a store holds, found by what people call it: the beginning of a key, the name of a sweep.
+"""Lookup in a store by the prefix of a key or by the name of a sweep.
 
-A sweep is read as its store tells of it, from its tables and the records of its stages; its sweep file is not needed,
-so a store that somebody else made can be read too. Nothing here changes a store.
+A sweep is read from its stored tables and the records of its stages. The sweep file is not needed, so stores that
+other people made can be read too. Nothing here changes a store.
 """
 
 from collections.abc import Mapping
@@ -21,36 +21,36 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 StoreUri = Annotated[
-    str, Parameter(name="--store", help="The store: a folder, or the URI of a bucket such as s3://bucket/runs.")
+    str, Parameter(name="--store", help="Store: a folder, or the URI of a bucket such as s3://bucket/runs.")
 ]
-"""The flag of every command that looks into a store."""
+"""Flag of every command that reads a store."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeptSweep:
-    """What a store knows of one sweep."""
+    """Stored tables, records and pictures of one sweep."""
 
     name: str
-    """Its name."""
+    """Name of the sweep."""
     store: Store
-    """Where it was found."""
+    """Store that contains the sweep."""
     tables: Mapping[str, "pa.Table"]
-    """Its tables of results by name, as they were last written."""
+    """Result tables by name, as last written."""
     stages: tuple[Mapping[str, Any], ...]
-    """The rows of its table of stages."""
+    """Rows of its table of stages."""
     records: Mapping[Key, Record]
-    """Those of its stages that are committed and sound, by key."""
+    """Undamaged records of its committed stages, by key."""
     shown: tuple[str, ...]
     """File names of its pictures and its page."""
 
     @property
     def command(self) -> str:
-        """The command of its last run, without secrets; empty where the store does not tell."""
+        """Command of the last run, without secrets; empty if it is not stored."""
         return self._told("command")
 
     @property
     def script_sha256(self) -> str:
-        """The sha256 of the sweep file that its last run was made by; empty where the store does not tell."""
+        """sha256 of the sweep file of the last run; empty if it is not stored."""
         return self._told("script_sha256")
 
     def _told(self, name: str) -> str:
@@ -60,7 +60,7 @@ class KeptSweep:
 
     @property
     def preset(self) -> str:
-        """Name of the preset that its grid was made from; empty where its tables name none."""
+        """Name of the preset of its grid; empty if its tables name no preset."""
         named = ((table.schema.metadata or {}).get(b"preset", b"") for table in self.tables.values())
         return next((preset.decode() for preset in named if preset), "")
 
@@ -73,7 +73,7 @@ class KeptSweep:
 
 
 def open_store(uri: str) -> Store:
-    """Return the store at `uri`, or raise ConfigError where there is none."""
+    """Return the store at `uri`, or raise ConfigError if there is none."""
     opened = Store.open(uri, create=False)
     if not opened.is_there:
         raise ConfigError(f"there is no store at {uri}; name one with --store")
@@ -81,16 +81,16 @@ def open_store(uri: str) -> Store:
 
 
 def find_place(store: Store, prefix: str) -> Place:
-    """Return the place whose key begins with `prefix`, or raise ConfigError where that is none or more than one."""
+    """Return the only place whose key starts with `prefix`, or raise ConfigError if there are none or several."""
     found = [place for place in store.places() if place.key.startswith(prefix.lower())]
     if len(found) != 1:
-        what = "no key begins" if not found else f"{len(found)} keys begin"
-        raise ConfigError(f"{what} with {prefix!r} in {store.uri}; `nrf status` and stages.parquet name what is there")
+        what = "no key starts" if not found else f"{len(found)} keys start"
+        raise ConfigError(f"{what} with {prefix!r} in {store.uri}; `nrf status` and stages.parquet list the keys")
     return found[0]
 
 
 def committed(store: Store, place: Place) -> Record:
-    """Return the record at `place`, or raise ConfigError where the stage is not finished."""
+    """Return the record at `place`, or raise ConfigError if the stage is not finished."""
     record = store.peek(place)
     if record is None:
         raise ConfigError(f"{place.stage}/{place.key} is not finished; run its sweep again")
@@ -103,9 +103,9 @@ def sweep_names(store: Store) -> list[str]:
 
 
 def find_sweep(store: Store, name: str) -> KeptSweep:
-    """Return the sweep called `name`, or raise ConfigError that lists those that are there.
+    """Return the sweep called `name`, or raise ConfigError with the names of all sweeps there.
 
-    Raises ConfigError too where one of its tables is damaged: running its sweep again writes it anew.
+    Raises ConfigError also if a table of the sweep is damaged; running the sweep again rewrites the table.
     """
     lookup({known: known for known in sweep_names(store)}, name, f"sweep of {store.uri}")
     folder = f"sweeps/{name}/"
@@ -122,13 +122,14 @@ def find_sweep(store: Store, name: str) -> KeptSweep:
 
 
 def kept_table(store: Store, name: str) -> "pa.Table":
-    """Return the table at `name`, or raise ConfigError where it is damaged or lacks columns that are declared."""
+    """Return the table at `name`, or raise ConfigError if it is damaged or lacks declared columns."""
     table = _table(store, name)
     declared = table_named(name.rsplit("/")[-1].removesuffix(".parquet"))
     lacking = [column for column in declared.column_names() if column not in table.column_names] if declared else []
     if lacking:
         raise ConfigError(
-            f"{name} of {store.uri} is of another nrf_ray and lacks {', '.join(lacking)}; run its sweep again"
+            f"{name} of {store.uri} is from another version of nrf_ray and lacks {', '.join(lacking)}; "
+            "run its sweep again"
         )
     return table
 

@@ -1,4 +1,4 @@
-"""What is printed after a run: the tables in short, what each number is, and where the files lie."""
+"""Summary printed after a run: the main tables, the meaning of each number, and the paths of the files."""
 
 from rich.console import Console
 
@@ -10,7 +10,7 @@ from nrf_ray.tables.registry import result_tables
 
 
 def print_summary(console: Console, sweep: Sweep, store: Store, tables: Frames) -> None:
-    """Print what the tables show, what each number is, and where the files lie."""
+    """Print the main tables, the meaning of each number, and the paths of the files."""
     print_results(console, result_tables(tables))
     _print_places(console, sweep, store, tables)
 

@@ -1,4 +1,4 @@
-"""From the records of a sweep to its tables."""
+"""Write the tables of a sweep from its records."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ from nrf_ray.tables.stages import STAGES, stage_rows
 def write_tables(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> dict[str, pd.DataFrame]:
     """Write every table of `sweep` from the records in `store`, with its pictures, and return the tables by name.
 
-    `frontier` is how far the stages of the last run got, where one ran: it knows what failed and what that blocked.
-    Whoever collects garbage meanwhile gives way, since half a table looks like garbage.
+    `frontier` has the stage states of this run, if stages ran: which failed, and which these blocked. A garbage
+    collection that runs at the same time gives way, since a half-written table looks like garbage.
     """
     with Heart(store.blobs, "run"):
         rows: dict[Table, list[dict[str, Any]]] = {**sweep.collect(store), STAGES: stage_rows(sweep, store, frontier)}
@@ -29,14 +29,14 @@ def write_tables(sweep: Sweep, store: Store, frontier: Frontier | None = None) -
 
 
 def replaced_keys(sweep: Sweep, store: Store) -> int:
-    """Return how many stages the tables in the store tell of that are not in `sweep`: those of a former grid."""
+    """Return the number of stages in the stored table that are not in `sweep`: they belong to a former grid."""
     name = table_name(sweep, STAGES)
     if not store.blobs.exists(name):
         return 0
     try:
         former = set(read_table(store.blobs, name)["key"].to_pylist())
     except (OSError, ValueError):
-        return 0  # a damaged table is only written anew: what it told stands in the records
+        return 0  # a damaged table is rewritten: its contents are in the records
     return len(former - {stage.key for stage in sweep.stages()})
 
 

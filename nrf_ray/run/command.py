@@ -1,4 +1,4 @@
-"""What a sweep file does when it is run: plan; then run what is missing, write the tables, and say what came out."""
+"""Run of a sweep file: plan it; run the missing stages; write the tables; print the summary."""
 
 import os
 import time
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
-    """Carry out one call of a sweep file; return its exit code. What cannot work is refused before anything is made."""
+    """Run or plan a sweep; return the exit code. Impossible requests are refused before anything is written."""
     began = time.monotonic()
     console = make_console(steady=not options.plan)
     machine = _machine(options)
@@ -68,21 +68,21 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
 
 
 def _machine(options: RunOptions) -> Machine:
-    """Return what the estimates are for; raise ConfigError where a plan is for a machine that no stage can run on."""
+    """Return the machine of the estimates; raise ConfigError if a plan is for a machine that no stage can run on."""
     resources = Resources(gpus=options.gpus_per_trial)
     machine = this_machine(resources) if options.plan_on is None else machine_named(options.plan_on, resources)
     if options.plan_on is not None and not options.plan:
-        raise ConfigError(f"--plan-on {options.plan_on} only says what to expect; give --plan too")
+        raise ConfigError(f"--plan-on {options.plan_on} only changes the estimates of a plan; give --plan too")
     if options.plan and machine.resources.gpus > machine.count:
         raise ConfigError(
-            f"a stage asks for {machine.resources.gpus:g} GPUs, and the plan is for {machine}: no stage could run; "
+            f"a stage asks for {machine.resources.gpus:g} GPUs, but the plan is for {machine}, so no stage could run; "
             "lower --gpus-per-trial, or name a larger machine with --plan-on"
         )
     return machine
 
 
 def _print_plan(console: Console, plan: Plan) -> None:
-    """Print one line a stage; a rich table would take longer than the plan itself."""
+    """Print one line per stage; a rich table would take longer than the plan itself."""
     width = max((len(step.stage.title) for step in plan.steps), default=0)
     kinds = max((len(step.stage.kind.name) for step in plan.steps), default=0) + 2
     lines = [f"{'stage':{kinds}}{'key':14}{'what':{width + 2}}{'state':19}{'cost':>11}  reason"]
@@ -107,7 +107,7 @@ def _run(sweep: Sweep, plan: Plan, store: Store, address: str | None, console: C
     console.print(_plan_line(sweep, plan))
     console.print(f"store {store.path_of('')}", soft_wrap=True)
     console.print(f"log   {log}", soft_wrap=True)
-    console.print("Ctrl-C stops; the same command again goes on from there", style="dim")
+    console.print("Ctrl-C stops the run; run the same command again to resume", style="dim")
 
     from nrf_ray.cluster.quiet import output_to
     from nrf_ray.cluster.run import run_sweep
@@ -148,7 +148,7 @@ def _finish(
     if former:
         console.print(
             f"these tables replace those of another grid ({former} of its stages are not in this one); its artifacts "
-            "are kept, and running its command again brings its tables back",
+            "are kept, and running its command again restores its tables",
             soft_wrap=True,
         )
     if outcome is None:
@@ -167,9 +167,9 @@ def _finish(
             console.print(f"failed: {stage.title}: {outcome.frontier.errors[stage.key]}", soft_wrap=True)
         blocked = len(outcome.frontier.in_state(Progress.BLOCKED))
         raise StagesFailed(
-            f"{len(failed)} stages failed and {blocked} that need them were left out; see above, mend the cause, and "
-            "run the same command again: what is done stays done"
+            f"{len(failed)} stages failed, and {blocked} that need them did not run; see the errors above, fix the cause "
+            "and run the same command again; finished stages are not repeated"
         )
     if not outcome.frontier.finished:
-        raise StagesFailed("Ray ended before all stages had run; see the log, then run the same command again")
+        raise StagesFailed("Ray ended before all stages had run; read the log, then run the same command again")
     return 0

@@ -1,4 +1,4 @@
-"""Accuracy of a model on the clean test set, and on the same images relabelled."""
+"""Stage that measures a model's accuracy on the clean test set, and on the same images relabelled."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from nrf_ray.stages.costs import OVERHEAD
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSpec:
-    """One evaluation."""
+    """Spec of one evaluation."""
 
     dataset: DatasetRef
-    """Its test split is used."""
+    """Dataset whose test split is used."""
 
 
 @stage(version=1, cost=lambda handle: OVERHEAD)

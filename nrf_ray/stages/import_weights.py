@@ -1,4 +1,4 @@
-"""Take over the weights of a network that was trained elsewhere, as a model like any that `train` made."""
+"""Stage that imports the weights of a network trained elsewhere, as a model like those of the stage `train`."""
 
 import hashlib
 import math
@@ -16,44 +16,43 @@ from nrf_ray.stages.costs import OVERHEAD
 
 @dataclass(frozen=True, kw_only=True)
 class ImportSpec:
-    """One file of weights."""
+    """File of weights, and how its network was trained."""
 
     arch: str
-    """Name of the architecture that they belong to."""
+    """Name of the architecture of the weights."""
     dataset: DatasetRef
-    """The dataset whose images and classes the network was trained for."""
+    """Dataset whose images and classes the network was trained for."""
     training: Literal["standard", "adversarial"]
-    """How it was trained, as its makers say."""
+    """Kind of training, as stated by the authors of the weights."""
     sha256: str
-    """Digest of the file, see `digest_of`: the identity of the weights, wherever they lie."""
+    """Digest of the file, see `digest_of`: it identifies the weights, whatever their path."""
     mean: tuple[float, ...] = ()
-    """Per channel, subtracted from images before the first layer; empty where the file says it itself."""
+    """Mean per channel, subtracted from images before the first layer; empty if the file contains it."""
     std: tuple[float, ...] = ()
-    """Per channel, divided by after that; empty where the file says it itself."""
+    """Standard deviation per channel, by which images are divided after that; empty if the file contains it."""
     location: str = field(compare=False)
-    """Path of the file, on every machine that may run the stage; no part of its identity."""
+    """Path of the file on every machine that may run the stage; not part of the stage's identity."""
 
     def __post_init__(self) -> None:
         if info_of(self.dataset).kind == "texts":
             raise ConfigError(
-                f"weights are imported for images, and {self.dataset.name} holds texts; a pretrained encoder is the "
-                f"architecture {ENCODER}"
+                f"weights are imported for images, but {self.dataset.name} holds texts; for a pretrained encoder use "
+                f"the architecture {ENCODER}"
             )
         channels = {len(self.mean), len(self.std)}
         if channels not in ({0}, {info_of(self.dataset).shape[0]}):
             raise ConfigError(
-                f"mean has {len(self.mean)} values and std {len(self.std)}; give both, one value a channel of "
+                f"mean has {len(self.mean)} values and std {len(self.std)}; give both, one value per channel of "
                 f"{self.dataset.name}, or neither"
             )
         if not all(map(math.isfinite, self.mean + self.std)) or min(self.std, default=1.0) <= 0:
             raise ConfigError(
-                f"images are divided by std, which is {self.std}, less mean {self.mean}; give finite "
-                "numbers, and std above 0"
+                f"images are normalised with mean {self.mean} and std {self.std}; give finite numbers, and std above 0"
             )
 
 
 def digest_of(location: str) -> str:
-    """Return the sha256 of the file at `location`, or raise ConfigError where it cannot be read."""
+    """Return the sha256 of the file at `location`, or raise ConfigError if it cannot be read."""
     try:
         with Path(location).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -73,9 +72,11 @@ def import_weights(config: ImportSpec, context: Context) -> Metrics:
     prepare(context.stage.resources)
     info, path = info_of(config.dataset), Path(config.location)
     if (found := digest_of(config.location)) != config.sha256:
-        raise ConfigError(f"the weights at {path} have sha256 {found[:12]}, not {config.sha256[:12]}: another file")
+        raise ConfigError(
+            f"the weights at {path} have sha256 {found[:12]}, not {config.sha256[:12]}: this is another file"
+        )
     if path.stat().st_size > MAX_BYTES:
-        raise ConfigError(f"the weights at {path} have more than {MAX_BYTES} bytes: no file of weights")
+        raise ConfigError(f"the weights at {path} have more than {MAX_BYTES} bytes: this is not a file of weights")
     model = new_model(config.arch, config.dataset, seed=0)
     try:
         state = read_state(path.read_bytes())
@@ -83,9 +84,9 @@ def import_weights(config: ImportSpec, context: Context) -> Metrics:
             raise ConfigError(
                 f"the weights at {path} "
                 + (
-                    "bring their own mean and std; leave out those of the config"
+                    "include mean and std; omit those of the config"
                     if config.mean
-                    else "do not say how images are normalised; give mean and std as they were in its training"
+                    else "do not include the normalisation of images; give the mean and std used in training"
                 )
             )
         if config.mean:
@@ -101,6 +102,6 @@ def import_weights(config: ImportSpec, context: Context) -> Metrics:
     return {
         "parameters": parameter_count(model),
         "macs": forward_macs(model, info.shape),
-        "train_examples": None,  # columns of `results` that training alone knows
+        "train_examples": None,  # columns of `results` that only training can fill
         "train_accuracy": None,
     }

@@ -1,7 +1,7 @@
-"""Whether a network of the timm library can be built for some images, found out without importing torch here.
+"""Trial build of a timm network for images of some shape, without importing torch in this process.
 
-A child process builds it once; the answer is remembered in `<data home>/architectures`, by the versions of timm and
-torch.
+A child process builds the network once. The result is stored in `<data home>/architectures`, by the versions of timm
+and torch.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ from nrf_ray.data.places import data_home
 from nrf_ray.errors import ConfigError
 
 SECONDS = 300.0
-"""The largest networks of timm take a minute; this is for one that never comes to an end."""
+"""Time limit of a trial build; the largest networks of timm take a minute."""
 
 
 @cache
 def check_builds(arch: str, shape: tuple[int, int, int]) -> None:
-    """Raise ConfigError if timm does not know `arch`, is not installed, or builds nothing for images of `shape`."""
+    """Raise ConfigError if timm does not know `arch`, is not installed, or cannot build it for images of `shape`."""
     try:
         versions = [version("timm"), version("torch")]
     except PackageNotFoundError as error:
@@ -42,7 +42,7 @@ def check_builds(arch: str, shape: tuple[int, int, int]) -> None:
 
 
 def _built_apart(arch: str, shape: tuple[int, int, int]) -> str | None:
-    """Return why `arch` takes no images of `shape`, as a child process finds it; None if it takes them."""
+    """Build `arch` for images of `shape` in a child process; return the problem, or None if there is none."""
     command = [sys.executable, "-m", "nrf_ray.models.try_out", arch, *map(str, shape)]
     places = [str(Path(nrf_ray.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "CUDA_VISIBLE_DEVICES": ""}
@@ -50,15 +50,15 @@ def _built_apart(arch: str, shape: tuple[int, int, int]) -> str | None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
         found: str | None = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"{arch} was not built within {SECONDS:.0f} s; take a smaller model") from error
+        raise ConfigError(f"{arch} was not built within {SECONDS:.0f} s; use a smaller model") from error
     except (IndexError, ValueError) as error:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ConfigError(f"{arch} cannot be tried out on this machine: {said}") from error
+        raise ConfigError(f"{arch} cannot be built for a trial on this machine: {said}") from error
     return found
 
 
 def _remember(file: Path, problem: str | None) -> None:
-    """Keep an answer; without a folder to write to, it is found again next time."""
+    """Store a result; if the folder is not writable, the trial is repeated next time."""
     temporary = file.with_name(f".tmp-{uuid.uuid4().hex}")
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""The flags of sweep files, and the grid that they mean.
+"""Flags of sweep files, and the grid that they define.
 
-Every kind of grid has its own class of flags, so a flag that a sweep has no use for is unknown to its command line.
+Every kind of grid has its own class of flags, so the command line of a sweep rejects flags that the sweep cannot use.
 """
 
 from collections.abc import Callable
@@ -18,66 +18,66 @@ from nrf_ray.sweep.axes import axis, norm_named, number, storage_named, whole
 from nrf_ray.sweep.grid import Axes, Grid
 
 Defaults = Callable[[Preset], Axes]
-"""From a preset to the default axes of one sweep, where they differ from the preset's."""
+"""Function from a preset to those default axes of one sweep that differ from the preset's."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The flags of every sweep file: where it runs and what is kept where."""
+    """Flags of every sweep file: where it runs, and where its results are stored."""
 
     store: str = "./runs"
-    """Where everything is kept: a folder, or a URI such as s3://bucket/runs."""
+    """Store for all results: a folder, or a URI such as s3://bucket/runs."""
     address: str | None = None
-    """Ray cluster to join (auto, or HOST:6379); without it, or RAY_ADDRESS, Ray runs on this machine."""
+    """Ray cluster to join (auto, or HOST:6379). Without it, and without RAY_ADDRESS, Ray runs on this machine."""
     gpus_per_trial: float = 0.0
-    """GPUs that every stage gets, whole or a share of one; 0 runs on CPUs."""
+    """GPUs per stage: a whole number, or a fraction of one GPU; 0 runs on CPUs."""
     plan: Annotated[bool, Parameter(negative=())] = False
-    """Print every stage with its state, the reason and the expected cost, and how long all will take; and stop."""
+    """Print every stage with its state, reason and estimated cost, and the estimated total time; then exit."""
     plan_on: str | None = None
-    """With --plan, expect so many of another device instead of this machine: 8xa100, 16xcpu."""
+    """With --plan: estimate for COUNTxDEVICE instead of this machine, for example 8xa100 or 16xcpu."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
-    """The flags of a sweep over trained models. Lists are by comma; what is left out comes from the preset."""
+    """Flags of a sweep over trained models. Lists are comma-separated; omitted flags take the preset's values."""
 
     preset: str | None = None
-    """Default axes and recipes: laptop, smoke (half a minute: is all well?), fashion, cifar10-small, cifar10,
-    restricted-imagenet; text, planted-image, planted-text. By default text for text_features, else laptop."""
+    """Default axes and recipes: laptop, smoke (half a minute, a check that all runs), fashion, cifar10-small, cifar10,
+    restricted-imagenet; text, planted-image, planted-text. Default: text for text_features, else laptop."""
     dataset: str | None = None
     """Datasets: digits, fashion-mnist, cifar10, cifar100, restricted-imagenet, each also as NAME:PATH; folder:PATH,
-    parquet:PATH, tensors:PATH@TEST; of texts text-parquet:PATH, text-csv:PATH. [classes=number], [splits=none] and
-    [label=COLUMN] behind a path say how its files are read. A suffix [:N,:M] keeps N training and M test rows; before
-    it, #hf:NAME embeds texts as a pretrained encoder does. planted-image, planted-text, also with parameters:
+    parquet:PATH, tensors:PATH@TEST; for texts text-parquet:PATH, text-csv:PATH. [classes=number], [splits=none] and
+    [label=COLUMN] after a path say how its files are read. A suffix [:N,:M] selects N training and M test examples;
+    before it, #hf:NAME embeds texts as a pretrained encoder does. planted-image, planted-text, also with parameters:
     planted-image[label=noise,noise=0.5]."""
     arch: str | None = None
     """Architectures of students and victims."""
     construction: str | None = None
     """Constructions of training sets."""
     norm: str | None = None
-    """Norms of the threat model: l2, linf; for texts l2_token, of each token. One that is not the preset's needs
-    --epsilon, and robust models are then trained within its first radius."""
+    """Norms of the threat model: l2, linf; for texts l2_token, the norm of each token. A norm that is not the preset's
+    needs --epsilon, and robust models are then trained within its first radius."""
     epsilon: str | None = None
-    """Radii in pixel units of [0, 1]; fractions such as 8/255 are fine."""
+    """Radii in pixel units of [0, 1]; fractions such as 8/255 are allowed."""
     seeds: str | None = None
-    """Seeds of the replicates, as in 0,1,2."""
+    """Seeds of the replicates, for example 0,1,2."""
     attack: str = "pgd"
-    """What robust accuracy is measured with: pgd, pgd-margin, fgsm, pgd-50x10, apgd, autoattack."""
+    """Attacks used to measure robust accuracy: pgd, pgd-margin, fgsm, pgd-50x10, apgd, autoattack."""
     adversary: str | None = None
-    """What robust models are trained against: pgd-7 (the paper's), fgsm-rs, n-fgsm."""
+    """Attack of adversarial training: pgd-7 (the paper's), fgsm-rs, n-fgsm."""
     mode: str = "faithful"
-    """How networks are computed: faithful (float32, the same bits again) or fast (bfloat16)."""
+    """Precision of networks: faithful (float32, bit-for-bit reproducible) or fast (bfloat16)."""
     workers_per_training: int | None = None
-    """Processes that train one network together, each on its part of every batch; it counts as part of the recipe."""
+    """Data-parallel workers per training; each gets its part of every batch. The number is part of the recipe."""
     storage: str = "uint8"
-    """How the pixels of constructed sets are kept: uint8, float32."""
+    """How the pixels of constructed sets are stored: uint8, float32."""
     extra_test: str | None = None
-    """Further test sets, as cifar10.1:PATH; those in their default places are found without."""
+    """Further test sets, for example cifar10.1:PATH; those in their default folders are found without this flag."""
 
     def grid(self, defaults: Defaults = lambda preset: {}, default_preset: str = "laptop") -> Grid:
-        """Return the axes, or raise ConfigError with the names that are known; the defaults differ by sweep."""
+        """Return the axes, or raise ConfigError with the known names; the defaults differ by sweep."""
         preset = PRESETS.named(self.preset or default_preset)
         norms = axis(self.norm, norm_named, preset.norms)
         preset = in_norms(preset, norms, axis(self.epsilon, number, ()))
@@ -103,9 +103,9 @@ class Options(RunOptions):
 
 
 def in_norms(preset: Preset, norms: tuple[Norm, ...], epsilons: tuple[float, ...]) -> Preset:
-    """Return `preset` with lengths of the norms and radii that flags give; `epsilons` is empty where none were given.
+    """Return `preset` for the norms and radii that flags give; `epsilons` is empty if no radii were given.
 
-    Raises ConfigError if a norm is not the preset's, and there is another norm beside it or no radius for it.
+    Raises ConfigError if a norm is not the preset's and is either not the only one or has no radius.
     """
     others = [norm for norm in norms if norm not in preset.norms]
     own = " and ".join(preset.norms)
@@ -114,7 +114,7 @@ def in_norms(preset: Preset, norms: tuple[Norm, ...], epsilons: tuple[float, ...
     if len(norms) > 1:
         raise ConfigError(
             f"--norm {','.join(norms)}: robust models are trained within one norm, and the preset {preset.name} is for "
-            f"{own}; run each norm by itself, with --epsilon in its own lengths"
+            f"{own}; run each norm separately, with --epsilon in that norm"
         )
     if not epsilons:
         radii = ", ".join(f"{eps:g}" for eps in preset.epsilons)
@@ -130,12 +130,12 @@ GridT = TypeVar("GridT")
 
 @dataclass(frozen=True, kw_only=True)
 class Flags(Generic[OptionsT, GridT]):
-    """What the command line of a sweep file takes, and the grid that it means."""
+    """Flags of the command line of a sweep file, and the grid that they define."""
 
     options: type[OptionsT]
-    """Its flags, each with a default."""
+    """Class of the flags, each with a default."""
     grid: Callable[[OptionsT], GridT]
-    """From the flags given to the axes; raises ConfigError with what is allowed."""
+    """Function from the given flags to the axes; raises ConfigError with the allowed values."""
 
 
 def of_models(axes: Defaults = lambda preset: {}, *, preset: str = "laptop") -> Flags[Options, Grid]:

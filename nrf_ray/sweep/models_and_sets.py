@@ -1,6 +1,7 @@
 """The building blocks of every sweep: models and constructed sets, as stages with readable names.
 
-A sweep file asks for these and passes them to `rows`. What is asked for twice is the same stage, and is run once.
+A sweep file calls these functions and makes table rows of the results. The same arguments give the same stage, which is
+run once.
 """
 
 from dataclasses import dataclass, replace
@@ -29,20 +30,20 @@ from nrf_ray.training.recipes import Augmentation, Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A trained model and what it is for."""
+    """Trained model and its role."""
 
     train: Stage
-    """Its `train` or `import_weights` stage."""
+    """`train` or `import_weights` stage of the model."""
     role: str
     """source, judge, victim, weak (the one-epoch model of a control) or student."""
     seed: int
-    """Seed of the replicate that it belongs to."""
+    """Seed of the replicate."""
     made_from: "ConstructedSet | None" = None
-    """The set that it was trained on; None for the original data."""
+    """Constructed set that the model is trained on; None for the original data."""
 
     @property
     def arch(self) -> str:
-        """Its architecture."""
+        """Name of the architecture."""
         return str(self.train.config.arch)
 
     @property
@@ -52,49 +53,49 @@ class Model:
 
     @property
     def mode(self) -> Mode | None:
-        """How its training was computed; None for models trained elsewhere."""
+        """Mode (faithful or fast) of the training; None for models trained elsewhere."""
         recipe: Recipe | None = getattr(self.train.config, "recipe", None)
         return recipe.mode if recipe else None
 
     @property
     def adversary(self) -> Attack | None:
-        """What it was trained against; None for standard training, and for models trained elsewhere."""
+        """Attack of the adversarial training; None for standard training, and for models trained elsewhere."""
         recipe: Recipe | None = getattr(self.train.config, "recipe", None)
         return recipe.adversary if recipe else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConstructedSet:
-    """A constructed set and where its features come from."""
+    """Constructed set and the model that its features come from."""
 
     construction: Construction
-    """What it is."""
+    """Construction of the set."""
     construct: Stage
-    """Its `construct` stage."""
+    """`construct` stage of the set."""
     source: Model | None
-    """The model whose features it was made with; None for a control that needs none."""
+    """Model whose features the set is made with; None for a control that needs no source."""
     seed: int
-    """Seed of the replicate that it belongs to."""
+    """Seed of the replicate."""
 
     @property
     def threat(self) -> ThreatModel | None:
-        """The ball that bounds its perturbations; None where only the box does."""
+        """Norm and radius that bound the perturbations; None if they are bounded only by the range of pixels."""
         threat: ThreatModel | None = self.construct.config.threat
         return threat
 
     @property
     def bound(self) -> tuple[str | None, float | None]:
-        """What bounds its changes, for tables: norm and eps, or "words" and how many may be others; else nothing."""
+        """Bound of the changes, for tables: norm and eps, or "words" and their number; otherwise (None, None)."""
         return self._craft.bound(self.construct.config.craft)
 
     @property
     def mode(self) -> Mode | None:
-        """How its images were computed; None for a pattern."""
+        """Mode in which the images are computed; None for a pattern."""
         return self._craft.mode(self.construct.config.craft)
 
     @property
     def start(self) -> str | None:
-        """What matching started from; None for other constructions."""
+        """Start images of matching; None for other constructions."""
         return self._craft.start(self.construct.config.craft)
 
     @property
@@ -115,27 +116,27 @@ def trained(
 ) -> Model:
     """Return a model of the replicate `seed`; the same architecture in two roles gets two independent trainings.
 
-    `holdout` is the share of rows that it is not trained on; `how` goes with its name. Raises ConfigError where the
+    `holdout` is the share of examples that are held out; `how` is added to the model's name. Raises ConfigError if the
     architecture or the augmentation is for another kind of data, or the set is smaller than a batch.
     """
     check_reads(arch, dataset)
     if arch == ENCODER and EMBEDDING not in dataset.ref.name:
         raise ConfigError(
-            f"{ENCODER} is the encoder that a dataset names, and {dataset.ref.name} names none; write it as "
+            f"{ENCODER} is the encoder that a dataset names, but {dataset.ref.name} does not name one; write "
             f"text-parquet:PATH{EMBEDDING}hf:NAME"
         )
     if dataset.kind == "texts" and recipe.augmentation != Augmentation():
         raise ConfigError(
-            f"the {role} of {dataset.ref.name} would be trained on crops or flips, and {dataset.ref.name} holds texts; "
-            "take a recipe without augmentation, as the preset text has"
+            f"the {role} of {dataset.ref.name} would be trained on crops or flips, but {dataset.ref.name} holds texts; "
+            "use a recipe without augmentation, as in the preset text"
         )
-    # A constructed set has as many rows; how many of them are changed is not known before it is made.
+    # A constructed set has as many rows. The number of its changed rows is not known before it is made.
     rows = dataset.num_train - round(dataset.num_train * holdout)
     if rows < recipe.batch_size:
         raise ConfigError(
-            f"the {role} of {dataset.ref.name} would be trained on {rows} examples, less than one batch of "
-            f"{recipe.batch_size}; take a larger set (planted ones say their size in brackets, as in "
-            "planted-text[train=2000]), or a preset of smaller batches"
+            f"the {role} of {dataset.ref.name} would be trained on {rows} examples, fewer than one batch of "
+            f"{recipe.batch_size}; use a larger set (planted sets have their size in brackets, as in "
+            "planted-text[train=2000]), or a preset with smaller batches"
         )
     spec = TrainSpec(
         arch=arch,
@@ -155,22 +156,22 @@ def trained(
 
 
 def source_for(construction: Construction, standard: Model, robust: Model) -> Model:
-    """Return the one of two sources that a construction is made with where it needs one of them, else the standard."""
+    """Return the robust source if the construction needs an adversarially trained source, else the standard source."""
     return robust if construction.source_training == "adversarial" else standard
 
 
 def crafted_by(preset: Preset, construction: Construction, threat: ThreatModel | None, start: str = "image") -> Any:
-    """Return how a preset makes the images of a construction; `start` counts for D_R and D_NR alone."""
+    """Return the preset's crafting method for a construction; `start` matters only for D_R and D_NR."""
     if construction.features == "matched":
         return preset.noise_matching if start == "noise" else preset.matching
     if threat is None:
-        raise ConfigError(f"{construction.name} is bounded by a norm and an epsilon; give both")
+        raise ConfigError(f"{construction.name} needs a norm and an epsilon; give both")
     if construction.features == "pattern":
         return threat
     if preset.craft_step and preset.craft_step > threat.eps:
         raise ConfigError(
-            f"sets are crafted within {threat.norm} {threat.eps:g}, and the preset {preset.name} does so by steps of "
-            f"{preset.craft_step:g}, which are longer; give a larger --epsilon, or take another --preset"
+            f"sets are crafted within {threat.norm} {threat.eps:g}, and the preset {preset.name} uses steps of "
+            f"{preset.craft_step:g}, which are longer; give a larger --epsilon, or use another --preset"
         )
     crafting = pgd_attack(threat.norm, threat.eps, steps=preset.craft_steps, targeted=True, mode=preset.mode)
     return replace(crafting, step_size=preset.craft_step) if preset.craft_step else crafting
@@ -186,7 +187,7 @@ def constructed(
     storage: Storage = "uint8",
     split: Literal["train", "test"] = "train",
 ) -> ConstructedSet:
-    """Return one constructed set; a control that needs no source is made without it."""
+    """Return one constructed set; a control that needs no source is made without one."""
     construction = construction_named(name)
     _check_source(construction, source)
     source = source if construction.needs_source else None
@@ -208,25 +209,28 @@ def constructed(
 
 
 def _check_source(construction: Construction, source: Model | None) -> None:
-    """Raise ConfigError where a set would not be what its name says."""
+    """Raise ConfigError if the source is not of the kind that the construction needs."""
     wanted, found = construction.source_training, source.training if source else None
     if wanted not in ("any", found):
-        raise ConfigError(f"{construction.name} is made with a source of {wanted} training, not of {found}")
+        raise ConfigError(f"{construction.name} needs a source of {wanted} training, not of {found}")
     if construction.spares == "weak" and (source is None or source.role != "weak"):
-        raise ConfigError(f"the clean rows of {construction.name} are picked by a weak model, trained in that role")
+        raise ConfigError(
+            f"the clean examples of {construction.name} are chosen by a weak model; give a source with the role weak"
+        )
 
 
 def shard_rows(craft: Any) -> int:
-    """Return how many images a file holds: as many as take two million gradients, from 1024 to 16384.
+    """Return the images per file: as many as take two million gradients, at least 1024 and at most 16384.
 
-    A small set is one file, made in one process; a long build is many, made by a pool, and a kill costs one of them.
+    A small set is one file, made in one process. A large set is many files, made by a pool, and a killed process loses
+    only one of them.
     """
     steps = max(1, craft_of(craft).gradients(craft))
     return min(16_384, max(1024, 2_000_000 // steps // 256 * 256))
 
 
 def attacked(dataset: DatasetInfo, source: Model, threat: ThreatModel, preset: Preset, *, targeted: bool) -> Stage:
-    """Return the source's adversarial test images, by the preset's PGD."""
+    """Return the `attack` stage for the source's adversarial test images, crafted with the preset's PGD."""
     steps, mode = preset.attack_steps, preset.mode
     spec = AttackSpec(
         dataset=dataset.ref,

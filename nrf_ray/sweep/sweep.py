@@ -1,6 +1,6 @@
-"""A sweep: the rows that people want, and so the stages that have to run.
+"""Sweep: the table rows to fill, and so the stages that have to run.
 
-A sweep file is a function from a grid to a `Sweep`. Building one runs nothing and needs neither torch nor ray.
+A sweep file has a function from a grid to a `Sweep`. Building a `Sweep` runs nothing and needs neither torch nor ray.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,20 +17,20 @@ from nrf_ray.sweep.table import Row, Table
 
 @dataclass(frozen=True)
 class Sweep:
-    """A named list of rows."""
+    """Named list of rows."""
 
     name: str
     rows: tuple[Row, ...]
     figures: tuple[Stage, ...] = ()
-    """Stages whose pictures (.svg) are put beside the tables, under their own names."""
+    """Stages whose pictures (.svg) are copied to the folder of the tables, under their own names."""
     preset: str = ""
-    """Name of the preset that the grid was made from, which the tables' files bear; empty where there is none."""
+    """Name of the preset of the grid, stored in the tables' files; empty if there is none."""
     note: str = ""
-    """What flags have changed in that preset, for people; empty for nothing."""
+    """Note for the user on how flags changed the preset; empty if they did not."""
 
     @cached_property
     def goals(self) -> list[Stage]:
-        """The stages that the rows measure and those that draw, each once, in the order of the rows."""
+        """Stages that the rows need and stages that draw, each once, in the order of the rows."""
         found: dict[Key, Stage] = {stage.key: stage for row in self.rows for stage in row.stages()}
         return list((found | {figure.key: figure for figure in self.figures}).values())
 
@@ -39,9 +39,9 @@ class Sweep:
         return walk(self.goals)
 
     def on(self, resources: Resources) -> "Sweep":
-        """Return the same sweep with another resource request for every stage; the keys stay as they are.
+        """Return the same sweep with another resource request for every stage; the keys do not change.
 
-        Stages of a kind that has no use for GPUs ask for none.
+        Stages of a kind that does not use GPUs request none.
         """
         on_cpus = replace(resources, gpus=0.0)
         moved: dict[Key, Stage] = {}
@@ -55,7 +55,7 @@ class Sweep:
         return replace(self, rows=tuple(rows), figures=tuple(moved[figure.key] for figure in self.figures))
 
     def pictures(self, store: Store) -> dict[str, Stage]:
-        """Return the committed pictures by their file names."""
+        """Return the stages with committed pictures, by file name of the picture."""
         records = dict(zip(self.figures, store.at_once(store.record, map(place_of, self.figures)), strict=True))
         files = {figure: record.files if record else () for figure, record in records.items()}
         return {file.name: figure for figure in files for file in files[figure] if file.name.endswith(".svg")}
