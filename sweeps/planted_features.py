@@ -1,9 +1,9 @@
 """Planted features: what do models use of images and texts whose human part and noise part are known?
 
 Examples of planted sets (nrf_ray.data.planted) have a human part, which people read, and a noise part, which they do
-not: a weave of neighbouring pixels, or invisible variants of words. Labels follow the human part, the noise part, both, or
-the noise part while the human part shows another class. For every set and seed, models are trained in the standard and
-in the adversarial way. Measured are accuracy and robust accuracy; predictions with a part removed, and if the parts
+not: a weave of neighbouring pixels, or invisible variants of words. Labels follow the human part, the noise part, both,
+or the noise part while the human part shows another class. For every set and seed, models are trained in the standard
+and in the adversarial way. Measured are accuracy and robust accuracy; predictions with a part removed, and if the parts
 contradict each other; and which part an attack on the model changes. The attack maximises the margin, since
 cross-entropy can stall between equally likely wrong classes; its radius is large enough to remove any noise part of the
 default norm. The phase diagram shows which part is learnt as the noise part gets more predictive and larger. Students
@@ -60,7 +60,7 @@ UNIT_STEPS, UNIT_EXAMPLES = 5, 32
 
 @dataclass(frozen=True, kw_only=True)
 class PlantedGrid:
-    """Axes of a sweep over planted sets. Models are trained for combinations of them and every seed."""
+    """Axes of a sweep over planted sets. Modalities, labels, noises, architectures and trainings are combined for every seed."""
 
     modalities: tuple[str, ...]
     """Modalities of the planted sets: image, colour, text."""

@@ -64,12 +64,12 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *f
         pytest.param(("--plan-on", "nonsense"), r"--plan-on 'nonsense' is not a machine", id="machine"),
         pytest.param(
             ("--plan", "--gpus-per-trial", "1e9"),
-            r"a stage asks for 1e\+09 GPUs, and the plan is for .*: no stage could run; lower --gpus-per-trial",
+            r"a stage asks for 1e\+09 GPUs, but the plan is for .*, so no stage could run; lower --gpus-per-trial",
             id="a plan for more gpus than there are",
         ),
         pytest.param(
             ("--plan", "--gpus-per-trial", "16", "--plan-on", "8xa100"),
-            r"asks for 16 GPUs, and the plan is for 8 x a100: no stage could run",
+            r"asks for 16 GPUs, but the plan is for 8 x a100, so no stage could run",
             id="a plan for more gpus than are named",
         ),
         pytest.param(
@@ -252,11 +252,11 @@ LENGTHS = [
     ),
     pytest.param(
         "transfer_grid", ("--preset", "cifar10", "--epsilon", "0.05"),
-        "sets are crafted within l2 0.05, and the preset cifar10 does so by steps of 0.1, which are longer",
+        "sets are crafted within l2 0.05, and the preset cifar10 uses steps of 0.1, which are longer",
         id="a ball smaller than the step of crafting",
     ),
     pytest.param(
-        "recipe_search", ("--adversary", "n-fgsm"), "recipe_search has no use for --adversary: it trains no",
+        "recipe_search", ("--adversary", "n-fgsm"), "recipe_search does not accept --adversary, because it trains no",
         id="an adversary of nobody",
     ),
     pytest.param(
@@ -305,8 +305,8 @@ def test_every_length_of_a_sweep_in_another_norm_is_of_that_norm(
     _, (own,) = planned(monkeypatch, script, "--preset", "cifar10", "--seeds", "0")
     assert (named.note, [stage.key for stage in named.stages()]) == ("", [stage.key for stage in own.stages()])
     assert sweep.note == (
-        "the lengths of the preset cifar10 are for l2: robust models are trained within linf 0.0313725, and steps of "
-        "attacks are in proportion to their radii"
+        "the radii of the preset cifar10 are in l2: robust models are trained within linf 0.0313725, and step "
+        "sizes of attacks are in proportion to their radii"
     )
 
 
@@ -314,4 +314,4 @@ def test_what_flags_change_in_a_preset_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ("--plan", "--preset", "smoke", "--norm", "linf", "--epsilon", "8/255", "--store", str(tmp_path / "store"))
-    assert call(monkeypatch, capsys, *flags)[1].startswith("the lengths of the preset smoke are for l2: robust models")
+    assert call(monkeypatch, capsys, *flags)[1].startswith("the radii of the preset smoke are in l2: robust models")

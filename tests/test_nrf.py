@@ -177,8 +177,8 @@ def test_gc_gives_way_to_tables_that_are_being_written(chain, monkeypatch, capsy
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        pytest.param(("show", "zz"), "no key begins with 'zz'", id="unknown key"),
-        pytest.param(("show", ""), "2 keys begin with ''", id="ambiguous key"),
+        pytest.param(("show", "zz"), "no key starts with 'zz'", id="unknown key"),
+        pytest.param(("show", ""), "2 keys start with ''", id="ambiguous key"),
         pytest.param(("status", "--store", "/nowhere/at/all"), "there is no store at /nowhere", id="no store"),
         pytest.param(("frobnicate",), "frobnicate", id="unknown command"),
     ],

@@ -50,9 +50,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *f
 
 def long_folder(patch: pytest.MonkeyPatch, folder: Path) -> str:
     patch.setenv("TMPDIR", "/tmp/" + "a" * 60)
-    return (
-        r"its sockets below /tmp/a{60}/ray would have paths of 1\d\d bytes, and 107 are the most there; export RAY_TMP"
-    )
+    return r"its sockets below /tmp/a{60}/ray would have paths of 1\d\d bytes, more than the maximum of 107; export"
 
 
 def folder_of_another(patch: pytest.MonkeyPatch, folder: Path) -> str:
@@ -62,19 +60,21 @@ def folder_of_another(patch: pytest.MonkeyPatch, folder: Path) -> str:
     patch.setattr(local_start, "SOCKET", "s")
     patch.setenv("RAY_TMPDIR", str(folder))
     patch.setattr(os, "access", lambda path, mode: Path(path) != folder / "ray")
-    return r"you may not write to .*/ray \(it belongs to the user 54321\), where its files would be; export RAY_TMPDIR="
+    return (
+        r"its files would be in .*/ray \(it belongs to the user 54321\), which you may not write to; export RAY_TMPDIR="
+    )
 
 
 def folder_that_is_a_file(patch: pytest.MonkeyPatch, folder: Path) -> str:
     (folder / "ray").write_text("mine")
     patch.setattr(local_start, "SOCKET", "s")
     patch.setenv("TMPDIR", str(folder))
-    return r"/ray, where its folder would be, is a file; export RAY_TMPDIR="
+    return r"its folder would be in .*/ray, which is a file; export RAY_TMPDIR="
 
 
 def relative_folder(patch: pytest.MonkeyPatch, folder: Path) -> str:
     patch.setenv("RAY_TMPDIR", "scratch")
-    return r"its temporary folder is 'scratch', no absolute path; export RAY_TMPDIR="
+    return r"its temporary folder is 'scratch', which is not an absolute path; export RAY_TMPDIR="
 
 
 def nobody(patch: pytest.MonkeyPatch, folder: Path) -> str:
@@ -86,7 +86,7 @@ def nobody(patch: pytest.MonkeyPatch, folder: Path) -> str:
 
 def home_of_another(patch: pytest.MonkeyPatch, folder: Path) -> str:
     patch.setattr(os, "access", lambda path, mode: Path(path) != folder)
-    return r"its token would be .*/\.ray/auth_token, and you may not write to .*; set HOME to a folder"
+    return r"its token file would be .*/\.ray/auth_token; you may not write to .*; set HOME to a folder"
 
 
 def home_that_is_missing(patch: pytest.MonkeyPatch, folder: Path) -> str:
@@ -156,7 +156,7 @@ def test_a_home_folder_that_is_not_known_is_one_line_also_where_data_are_looked_
 ) -> None:
     monkeypatch.delenv("NRF_DATA", raising=False)
     nobody(monkeypatch, Path())
-    with pytest.raises(ConfigError, match="home folder of a user that is not known here; set HOME to a folder"):
+    with pytest.raises(ConfigError, match="home folder of a user who is unknown here; set HOME to a folder"):
         data_home()
     assert judge_data(look_at_data()).level == "FAIL"
     code, _, err = call(monkeypatch, capsys, "--plan", "--dataset", "folder:~/pictures")
@@ -304,7 +304,7 @@ def test_images_too_small_for_an_architecture_are_refused_while_planning(
     flags = ("--dataset", f"folder:{folder}", "--arch", "vgg_s", "--store", str(tmp_path / "store"), "--epsilon", "0.5")
     code, out, err = call(monkeypatch, capsys, *flags)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "vgg_s takes images of 4 x 4 and more, and those of strips are 1 x 40; take resnet_s or resnet_m or" in err
+    assert "vgg_s needs images of at least 4 x 4, but those of strips are 1 x 40; use resnet_s or resnet_m or" in err
     assert not (tmp_path / "store").exists()
 
 
@@ -312,12 +312,12 @@ def test_what_a_child_finds_of_a_network_of_timm_is_remembered(tmp_path: Path, m
     pytest.importorskip("timm")
     monkeypatch.setenv("NRF_DATA", str(tmp_path))
     tried: list[str] = []
-    found = {"timm:good": None, "timm:bad": "timm:bad takes no images of 3 x 8 x 8"}
+    found = {"timm:good": None, "timm:bad": "timm:bad does not accept images of 3 x 8 x 8"}
     monkeypatch.setattr(trial_build, "_built_apart", lambda arch, shape: tried.append(arch) or found[arch])
     for _ in range(3):
         trial_build.check_builds.cache_clear()
         trial_build.check_builds("timm:good", (3, 8, 8))
-        with pytest.raises(ConfigError, match="timm:bad takes no images of 3 x 8 x 8"):
+        with pytest.raises(ConfigError, match="timm:bad does not accept images of 3 x 8 x 8"):
             trial_build.check_builds("timm:bad", (3, 8, 8))
     trial_build.check_builds("timm:good", (3, 8, 9))
     assert tried == ["timm:good", "timm:bad", "timm:good"], "each once, for images of one shape"
@@ -331,7 +331,7 @@ def test_a_child_builds_a_network_of_timm(tmp_path: Path, monkeypatch: pytest.Mo
     trial_build.check_builds("timm:resnet18", (3, 8, 8))
     for arch, shape, words in (
         ("timm:no_such_model", (3, 8, 8), "has no model 'no_such_model'; close: "),
-        ("timm:vit_tiny_patch16_224", (3, 32, 64), "takes no images of 3 x 32 x 64"),
+        ("timm:vit_tiny_patch16_224", (3, 32, 64), "does not accept images of 3 x 32 x 64"),
     ):
         with pytest.raises(ConfigError, match=words) as caught:
             trial_build.check_builds(arch, shape)

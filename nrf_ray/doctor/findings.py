@@ -17,7 +17,7 @@ class Finding:
     """Result of one check."""
 
     level: Level
-    """FAIL: a sweep will not run, or strangers can run code here. WARN: a sweep may be slow, stopped, or seen by others."""
+    """FAIL: a sweep will not run, or strangers can run code here. WARN: it may be slow, stopped, or seen by others."""
     subject: str
     """Subject of the check, in a word or two."""
     message: str

@@ -104,7 +104,8 @@ def judge_listeners(seen: list[Listener]) -> list[Finding]:
         found.append(
             fail(
                 "exposure",
-                f"without token authentication, anyone who reaches this machine can run code as you: {_named(strangers)}",
+                "without token authentication, anyone who reaches this machine can run code as you: "
+                f"{_named(strangers)}",
                 f"stop that Ray and start it with `{START}`",
             )
         )

@@ -37,7 +37,8 @@ def export_set(store: Store, record: Record, destination: Path, form: str, *, cr
     """Write the constructed set of `record` to the new folder `destination`; return the number of its images.
 
     The folder also gets `datasheet.md` and, with `croissant`, `croissant.json`. It gets its final name when it is
-    complete. Raises ConfigError if the artifact is not a constructed set, the format is unknown or `destination` exists.
+    complete. Raises ConfigError if the artifact is not a constructed set, the format is unknown or `destination`
+    exists.
     """
     write = lookup(FORMS, form, "export format")
     if record.stage != "construct":

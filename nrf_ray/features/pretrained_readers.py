@@ -1,7 +1,8 @@
 """Pretrained label readers of the human part of planted sets: ImageNet's ResNet-18, or a text encoder.
 
-The follow-up papers use such readers too. Such a network was trained for other classes, so a linear classifier on its features is fitted to half of the examples,
-with their true classes, and then labels all examples. The network's weights do not change.
+The follow-up papers use such readers too. The network was trained for other classes, so a linear classifier on its
+features is fitted to half of the examples, with their true classes, and then labels all examples. The network's weights
+do not change.
 """
 
 import hashlib

@@ -53,7 +53,7 @@ class WeightsError(ValueError):
 
 
 def read_state(data: bytes) -> dict[str, Tensor]:
-    """Return the tensors of the state_dict in `data` by name.
+    """Return the tensors of the only state_dict in `data` by their names there.
 
     Raises:
         WeightsError: the file contains no state_dict or more than one, has more than `MAX_BYTES`, is compressed, or

@@ -167,8 +167,8 @@ def _finish(
             console.print(f"failed: {stage.title}: {outcome.frontier.errors[stage.key]}", soft_wrap=True)
         blocked = len(outcome.frontier.in_state(Progress.BLOCKED))
         raise StagesFailed(
-            f"{len(failed)} stages failed, and {blocked} that need them did not run; see the errors above, fix the cause "
-            "and run the same command again; finished stages are not repeated"
+            f"{len(failed)} stages failed, and {blocked} that need them did not run; see the errors above, fix the "
+            "cause and run the same command again; finished stages are not repeated"
         )
     if not outcome.frontier.finished:
         raise StagesFailed("Ray ended before all stages had run; read the log, then run the same command again")

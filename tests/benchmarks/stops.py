@@ -31,7 +31,7 @@ from nrf_ray.errors import INTERRUPTED
 from tests.benchmarks.harness import OUT
 
 ROOT = Path(__file__).resolve().parents[2]
-READY = b"Ctrl-C stops; the same command again goes on from there\n"
+READY = b"Ctrl-C stops the run; run the same command again to resume\n"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PATIENCE = 10.0
 """Seconds that Ray's processes have to end after the command has."""

@@ -129,13 +129,13 @@ def test_a_command_ends_in_one_line_at_any_moment(number: signal.Signals, moment
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.count(b"\n")) == (INTERRUPTED, 1)
-    assert errors.startswith(b"stopped: what is finished is kept; run the same command again")
+    assert errors.startswith(b"stopped: finished stages are kept; run the same command again")
 
 
 def run_and_stop(store: Path, seconds: float) -> None:
     """Start the smallest sweep, and end it `seconds` after it said where its log is."""
     command = ("sweeps/transfer_grid.py", "--preset", "smoke", "--store", str(store))
-    process = start(*command, until=b"Ctrl-C stops; the same command again goes on from there\n")
+    process = start(*command, until=b"Ctrl-C stops the run; run the same command again to resume\n")
     time.sleep(seconds)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)

@@ -55,8 +55,8 @@ def python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         pytest.param("exec('raise errors.ConfigError(\"no\")')", 2, "error: no\n", id="mistake"),
         pytest.param("exec('raise errors.StoreFailed(\"full\")')", 1, "error: full\n", id="failed"),
         pytest.param("sys.exit(1)", 1, "", id="exit"),
-        pytest.param("os.kill(os.getpid(), signal.SIGTERM)", INTERRUPTED, "stopped: what is finished", id="SIGTERM"),
-        pytest.param("os.kill(os.getpid(), signal.SIGINT)", INTERRUPTED, "stopped: what is finished", id="Ctrl-C"),
+        pytest.param("os.kill(os.getpid(), signal.SIGTERM)", INTERRUPTED, "stopped: finished stages", id="SIGTERM"),
+        pytest.param("os.kill(os.getpid(), signal.SIGINT)", INTERRUPTED, "stopped: finished stages", id="Ctrl-C"),
         pytest.param("1 / 0", 1, "Traceback (most recent call last)", id="fault"),
     ],
 )

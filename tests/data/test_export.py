@@ -131,7 +131,7 @@ def test_hugging_face_parquet_keeps_every_bit_of_float32(floats, tmp_path, digit
 
 def test_a_folder_of_float32_is_refused_and_nothing_is_left(floats, tmp_path):
     store, record, _ = floats
-    with pytest.raises(ConfigError, match=r"PNG holds 8 bits; use --format tensors or hf"):
+    with pytest.raises(ConfigError, match=r"PNG has 8 bits; use --format tensors or hf"):
         export_set(store, record, tmp_path / "out", "folder")
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".tmp-*"))

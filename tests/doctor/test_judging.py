@@ -84,7 +84,9 @@ def test_a_package_with_a_known_hole_fails_and_the_first_without_it_does_not(nam
         pytest.param({"torch": "2.14.1"}, "FAIL ray is not installed", id="missing"),
         pytest.param(GOOD | {"ray": "2.61.0"}, "FAIL ray 2.61.0, but nrf_ray needs ray<2.61,>=2.60", id="range"),
         pytest.param(
-            GOOD | {"torch": "2.15.0"}, "WARN other than what was measured with: torch 2.15.0 (not 2.14.1)", id="pin"
+            GOOD | {"torch": "2.15.0"},
+            "WARN not the versions used for the measurements: torch 2.15.0 (not 2.14.1)",
+            id="pin",
         ),
     ],
 )
@@ -140,7 +142,7 @@ def test_cores_and_memory() -> None:
         pytest.param({"driver": True}, ["WARN there is an NVIDIA driver, but torch finds no GPU"], id="hidden gpu"),
         pytest.param(
             {"forced": {"NVIDIA_TF32_OVERRIDE": "0"}},
-            ["WARN NVIDIA_TF32_OVERRIDE=0 decides what is computed in TF32, whatever a stage asks for"],
+            ["WARN NVIDIA_TF32_OVERRIDE=0 overrides what stages ask for in TF32"],
             id="forced",
         ),
     ],
@@ -155,7 +157,7 @@ def test_precision(change: dict[str, object], expected: list[str]) -> None:
     ("change", "expected"),
     [
         pytest.param({}, "OK s3://bucket/runs can be written", id="good"),
-        pytest.param({"exists": False}, "OK s3://bucket/runs can be written; the first sweep makes it", id="new"),
+        pytest.param({"exists": False}, "OK s3://bucket/runs is writable; the first sweep creates it", id="new"),
         pytest.param({"problem": "access denied"}, "FAIL s3://bucket/runs: access denied", id="denied"),
         pytest.param(
             {"first_wins": False}, "FAIL s3://bucket/runs lets a second writer overwrite the first", id="race"
@@ -181,7 +183,7 @@ def test_data_that_is_not_here_is_no_fault_but_named_with_its_remedy() -> None:
         pytest.param(("token", "/x/token", False), ["OK RAY_AUTH_MODE=token, a token in /x/token"], id="on"),
         pytest.param(("token", None, False), ["WARN RAY_AUTH_MODE=token, but there is no token"], id="no token"),
         pytest.param((None, None, False), ["OK a sweep on this machine turns token authentication on"], id="unset"),
-        pytest.param(("disabled", None, False), ["FAIL RAY_AUTH_MODE=disabled: whoever reaches"], id="off"),
+        pytest.param(("disabled", None, False), ["FAIL RAY_AUTH_MODE=disabled: anyone who reaches"], id="off"),
         pytest.param(
             ("token", "/x/token", True), ["OK RAY_AUTH_MODE=token", "WARN other users may read /x/token"], id="readable"
         ),
@@ -210,12 +212,12 @@ def test_authentication(seen: tuple[str | None, str | None, bool], expected: lis
         ),
         pytest.param(
             [listener("head", "::", token=False), listener("dashboard", "127.0.0.1", token=False)],
-            ["FAIL without token authentication, whoever reaches this machine can run code as you: head at 6379"],
+            ["FAIL without token authentication, anyone who reaches this machine can run code as you: head at 6379"],
             id="no token",
         ),
         pytest.param(
             [listener("client server", "10.0.0.1", port=10001, token=False)],
-            ["FAIL without token authentication, whoever reaches this machine can run code as you: client server at"],
+            ["FAIL without token authentication, anyone who reaches this machine can run code as you: client server"],
             id="client server",
         ),
         pytest.param(
@@ -241,9 +243,7 @@ def test_exposure(listeners: list[Listener], expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("seen", "store", "expected"),
     [
-        pytest.param(
-            None, "./runs", ["OK none was named, so sweeps start a Ray of their own on this machine"], id="none"
-        ),
+        pytest.param(None, "./runs", ["OK none is named, so sweeps start their own Ray on this machine"], id="none"),
         pytest.param("nothing answers", "./runs", ["FAIL nothing answers"], id="out of reach"),
         pytest.param(
             CLUSTER,
@@ -274,7 +274,7 @@ def test_data_that_can_be_kept_nowhere() -> None:
     found = [judge_data(nowhere), judge_data(closed)]
     assert [f"{f.level} {f.message}" for f in found] == [
         "FAIL ~/.cache begins with an unknown home folder",
-        "WARN copies of data are kept in /data/nrf, and you may not write to /data",
+        "WARN copies of data are stored in /data/nrf, and you may not write to /data",
     ]
     assert {f.remedy for f in found} == {"export NRF_DATA=/a/folder/that/you/may/write/to"}
 
@@ -282,8 +282,8 @@ def test_data_that_can_be_kept_nowhere() -> None:
 def test_a_start_of_ray() -> None:
     assert [line for seen in START for line in lines(judge_start(seen))] == [
         "FAIL its sockets are long",
-        "FAIL no Ray starts here: no Ray at this machine",
-        "OK nothing is known that would keep Ray from starting here; it was not tried (--no-start)",
+        "FAIL Ray does not start here: no Ray at this machine",
+        "OK no known hindrance keeps Ray from starting here; a start was not tried (--no-start)",
         "OK a Ray started and ended here in 5 s",
         "WARN it started and ended in 99 s",
     ]

@@ -103,7 +103,7 @@ def test_texts_are_exported_as_people_read_them(store, tmp_path, monkeypatch) ->
     assert pq.read_table(out / "train.parquet")["text"].to_pylist() == texts["text"]
     record = next(iter(mlcroissant.Dataset(str(out / "croissant.json")).records("rows")))
     assert (record["rows/text"], record["rows/original"]) == (b"text 0", b"before")
-    assert "- `original`: the text that it was made of" in (out / "datasheet.md").read_text()
+    assert "- `original`: the original text that it was made from" in (out / "datasheet.md").read_text()
 
 
 def test_the_datasheet_answers_from_the_record_and_says_what_is_not_known(store, rows, tmp_path) -> None:

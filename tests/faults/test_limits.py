@@ -36,7 +36,7 @@ print(*errors, sep="\\n")
 LIMITS = {
     "size of a file": (
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))",
-        "File too large; the limit on the size of a file is reached (ulimit -f)",
+        "File too large; the limit on file size is reached (ulimit -f)",
     ),
     "open files": (
         "keep = [open('/dev/null') for _ in range(20)]; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))",

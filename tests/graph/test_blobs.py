@@ -131,7 +131,7 @@ def test_replace_shows_readers_whole_values_only(disk: Blobs):
         (errno.ENOSPC, "free some space, then run the same command again"),
         (errno.EDQUOT, "quota"),
         (errno.EROFS, "read-only; choose another --store"),
-        (errno.EACCES, "you may not do that there"),
+        (errno.EACCES, "you do not have permission"),
         (errno.EMFILE, "ulimit -n"),
         (errno.EIO, "check it, then run the same command again"),
     ],
@@ -189,7 +189,7 @@ def test_a_file_is_refused(tmp_path: Path, create: bool):
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StoreError, match="cannot be made: Not a directory; choose another --store"):
+    with pytest.raises(StoreError, match="cannot be created: Not a directory; choose another --store"):
         Blobs(str(tmp_path / "file" / "store"), create=True)
 
 
@@ -212,16 +212,16 @@ def test_which_uris_are_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        pytest.param("", "is blank, or begins or ends so", id="empty"),
-        pytest.param("  ", "is blank, or begins or ends so", id="blanks"),
-        pytest.param(" runs", "is blank, or begins or ends so", id="blank before"),
-        pytest.param("s3://bucket/runs\n", "is blank, or begins or ends so", id="line end after"),
+        pytest.param("", "is empty, or starts or ends with white space", id="empty"),
+        pytest.param("  ", "is empty, or starts or ends with white space", id="blanks"),
+        pytest.param(" runs", "is empty, or starts or ends with white space", id="blank before"),
+        pytest.param("s3://bucket/runs\n", "is empty, or starts or ends with white space", id="line end after"),
         pytest.param("s3:/bucket/runs", "write s3://bucket/runs, or ./s3:/bucket/runs for a folder", id="one slash"),
         pytest.param("s3:bucket/runs", "write s3://bucket/runs, or ./s3:bucket/runs for a folder", id="no slash"),
         pytest.param("hdfs:/runs", "write hdfs://runs, or", id="one slash of others"),
         pytest.param("file:/runs", "write file:///runs, or", id="file"),
-        pytest.param("file://runs", "is no absolute path; write file:///PATH", id="file of a host"),
-        pytest.param("~no-such-user-here/x", "home folder of a user that is not known here", id="user"),
+        pytest.param("file://runs", "is not an absolute path; write file:///PATH", id="file of a host"),
+        pytest.param("~no-such-user-here/x", "home folder of a user who is unknown here", id="user"),
         pytest.param("memory:///", "no store can be opened at memory:///; give a folder, or s3://BUCKET", id="memory"),
     ],
 )

@@ -275,7 +275,7 @@ def test_a_file_that_was_removed_while_its_stage_was_at_work_is_not_committed(st
     stage = node("x")
     entry = store.write(stage, FILE, b"data")
     path_of(store, stage).unlink()
-    with pytest.raises(StoreFailed, match=f"{FILE} of toy/{stage.key} was removed while the stage was at work"):
+    with pytest.raises(StoreFailed, match=f"{FILE} of toy/{stage.key} was removed while the stage ran"):
         store.commit(record_of(stage, [entry], {}, 0, ""))
     assert not store.has(stage)
 

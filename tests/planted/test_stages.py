@@ -228,7 +228,7 @@ RESNET = Pretrained(name="resnet18", sha256="0" * 64, location="/resnet")
 
 def test_weights_that_are_not_here_are_asked_for_by_name(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"resnet18 are not at .*; where there is a network, run python -c"):
+    with pytest.raises(ConfigError, match=r"resnet18 are not at .*; on a machine with internet access, run python -c"):
         pretrained_named("resnet18")
 
 

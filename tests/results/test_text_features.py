@@ -236,17 +236,17 @@ def test_the_other_sweeps_take_texts_too(dataset):
 
 
 def test_weights_from_elsewhere_are_not_taken_for_texts(dataset):
-    with pytest.raises(ConfigError, match="imported for images, and reviews holds texts; a pretrained encoder is the"):
+    with pytest.raises(ConfigError, match="imported for images, but reviews holds texts; for a pretrained encoder"):
         ImportSpec(arch="text_cnn", dataset=dataset_named(dataset).ref, training="standard", sha256="0", location="x")
 
 
 def test_pictures_are_refused():
-    with pytest.raises(ConfigError, match="text_features is about texts, and digits holds images"):
+    with pytest.raises(ConfigError, match="text_features needs texts, but digits holds images"):
         text_features.text_features(grid_of(TEXT, datasets=("digits",)))
 
 
 def test_networks_for_pictures_are_refused_for_texts(dataset):
-    with pytest.raises(ConfigError, match="resnet_s reads images, and reviews holds texts; take one of text_cnn"):
+    with pytest.raises(ConfigError, match="resnet_s reads images, but reviews holds texts; use one of text_cnn"):
         nonrobust_features.nonrobust_features(grid_of(PRESETS["smoke"], datasets=(dataset,)))
 
 

@@ -197,7 +197,7 @@ def test_damaged_encoders_are_refused_in_one_line(tmp_path, dataset, file, conte
 
 def test_an_encoder_needs_texts_in_its_own_vectors(dataset):
     plain = dataset_named(dataset.ref.location.partition("#")[0])
-    with pytest.raises(ConfigError, match="a names none; write it as text-parquet:PATH#hf:NAME"):
+    with pytest.raises(ConfigError, match="a does not name one; write text-parquet:PATH#hf:NAME"):
         trained(plain, "hf", Recipe(epochs=1, lr=0.1), "source", 0)
     with pytest.raises(
         ConfigError, match="reads its own word vectors, and a has others; name the dataset with #hf:NAME"
@@ -212,7 +212,7 @@ def test_longer_texts_than_it_takes_are_refused(tmp_path, dataset):
     assert config["max_position_embeddings"] == 32
     info = dataset_named(f"text-csv:{texts}#hf:{tmp_path / 'bert'}")
     with pytest.raises(
-        ConfigError, match="the encoder takes up to 32 vectors of 16 numbers, and the texts are 82 of 16"
+        ConfigError, match="the encoder takes up to 32 vectors of 16 numbers, but the texts have 82 of 16"
     ):
         new_model("hf", info.ref, seed=0)
 

@@ -158,7 +158,7 @@ def test_a_normalisation_that_divides_by_zero_is_refused(foreign):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (-1e-6, "1 below 0, where BatchNorm has variances: body.layer1.0.bn1.running_var"),
+        (-1e-6, "1 below 0, although BatchNorm's variances: body.layer1.0.bn1.running_var"),
         (float("nan"), "1 not finite numbers: body.layer1.0.bn1.running_var"),
         (float("inf"), "1 not finite numbers: body.layer1.0.bn1.running_var"),
         (1e300, "1 not finite numbers: body.layer1.0.bn1.running_var"),
@@ -241,8 +241,8 @@ def test_the_key_is_the_content_and_not_the_place(weights, tmp_path):
     [
         ({"arch": "resnet_m"}, r"does not fit resnet_m for images of 1 x 8 x 8 and 10 classes: \d+ missing"),
         ({"arch": "no_such"}, "unknown architecture 'no_such'"),
-        ({"sha256": "0" * 64}, "not 000000000000: another file"),
-        ({"mean": (), "std": ()}, "do not say how images are normalised; give mean and std"),
+        ({"sha256": "0" * 64}, "not 000000000000: this is another file"),
+        ({"mean": (), "std": ()}, "do not include the normalisation of images; give the mean and std"),
         ({"location": "/no/such/file"}, "/no/such/file cannot be read"),
     ],
 )
@@ -258,7 +258,7 @@ def test_a_normalisation_said_twice_is_refused(tmp_path):
     path = tmp_path / "whole.safetensors"
     path.write_bytes(safetensors.torch.save(new_model("resnet_s", DIGITS, seed=7).state_dict()))
     store = Store.open(str(tmp_path / "store"), create=True)
-    with pytest.raises(ConfigError, match="bring their own mean and std"):
+    with pytest.raises(ConfigError, match="include mean and std; omit"):
         execute(import_weights(spec_of(path)), store)
     taken = execute(import_weights(spec_of(path, mean=(), std=())), store)
     assert load_model(SimpleNamespace(read=store.artifact(import_weights(spec_of(path, mean=(), std=()))).read), "cpu")
@@ -267,7 +267,7 @@ def test_a_normalisation_said_twice_is_refused(tmp_path):
 
 @pytest.mark.parametrize("changes", [{"mean": ()}, {"mean": (0.1, 0.2), "std": (0.1, 0.2)}])
 def test_a_normalisation_has_one_value_a_channel(weights, changes):
-    with pytest.raises(ConfigError, match="one value a channel of digits, or neither"):
+    with pytest.raises(ConfigError, match="one value per channel of digits, or neither"):
         replace(spec_of(weights), **changes)
 
 

@@ -260,23 +260,25 @@ def test_a_token_norm_is_refused_for_pictures():
 
 def test_pictures_and_texts_have_architectures_of_their_own():
     recipe = Recipe(epochs=1, lr=0.1)
-    with pytest.raises(ConfigError, match="resnet_s reads images, and book holds texts; take one of text_cnn"):
+    with pytest.raises(ConfigError, match="resnet_s reads images, but book holds texts; use one of text_cnn"):
         trained(BOOK, "resnet_s", recipe, "source", 0)
-    with pytest.raises(ConfigError, match="text_cnn reads texts, and digits holds images; take one of vgg_s"):
+    with pytest.raises(ConfigError, match="text_cnn reads texts, but digits holds images; use one of vgg_s"):
         trained(DATASETS["digits"], "text_cnn", recipe, "source", 0)
 
 
 def test_a_set_smaller_than_a_batch_is_refused_when_it_is_planned():
     batch = Recipe(epochs=1, lr=0.1, batch_size=64)
     assert trained(BOOK, "text_cnn", batch, "source", 0)
-    with pytest.raises(ConfigError, match="the source of book would be trained on 64 examples, less than one batch of"):
+    with pytest.raises(
+        ConfigError, match="the source of book would be trained on 64 examples, fewer than one batch of"
+    ):
         trained(BOOK, "text_cnn", replace(batch, batch_size=65), "source", 0)
     with pytest.raises(ConfigError, match="would be trained on 48 examples"):
         trained(BOOK, "text_cnn", batch, "source", 0, holdout=0.25)
 
 
 def test_texts_are_neither_cropped_nor_flipped():
-    with pytest.raises(ConfigError, match="would be trained on crops or flips, and book holds texts"):
+    with pytest.raises(ConfigError, match="would be trained on crops or flips, but book holds texts"):
         trained(BOOK, "text_cnn", Recipe(epochs=1, lr=0.1, augmentation=Augmentation(flip=True)), "source", 0)
 
 

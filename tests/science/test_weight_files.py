@@ -101,7 +101,7 @@ OTHER = {name: tensor + 1 for name, tensor in WEIGHTS.items()}
 @given(checkpoints([WEIGHTS, OTHER]))
 def test_two_sets_of_weights_are_never_chosen_between(checkpoint):
     if sets_in(checkpoint) == 2:
-        with pytest.raises(WeightsError, match=r"holds 2 sets of weights \(.*\) and does not say which is meant"):
+        with pytest.raises(WeightsError, match=r"contains 2 sets of weights \(.*\), and it is unknown which to use"):
             read(checkpoint)
     else:  # the second was put where the first was
         assert len(read(checkpoint)) == 3
@@ -151,7 +151,7 @@ def test_parameters_are_tensors_without_a_graph():
 )
 @pytest.mark.filterwarnings("ignore")
 def test_a_tensor_that_is_no_plain_array_is_called_what_it_is(make, words):
-    with pytest.raises(WeightsError, match=f"holds 'a.weight', {words}"):
+    with pytest.raises(WeightsError, match=f"contains 'a.weight', {words}"):
         read({"a.weight": make()})
 
 
@@ -169,7 +169,7 @@ class Hostile:
 def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path, old_format):
     buffer, trace = io.BytesIO(), tmp_path / "ran"
     torch.save({"w": Hostile(f"touch {trace}")}, buffer, _use_new_zipfile_serialization=not old_format)
-    with pytest.raises(WeightsError, match="would run code from it, which is never done"):
+    with pytest.raises(WeightsError, match="would run its code, which is never done"):
         read_state(buffer.getvalue())
     assert not trace.exists()
 
@@ -181,9 +181,9 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path, old_format):
         (b"PK\x03\x04 and so on", "neither safetensors nor"),
         (b"\x10\0\0\0\0\0\0\0{not json at all", "neither safetensors nor"),
         (torch_file({"w": torch.zeros(8)})[:-40], "neither safetensors nor"),
-        (torch_file([torch.zeros(2)]), "holds a list"),
+        (torch_file([torch.zeros(2)]), "contains a list"),
         (torch_file({}), "without tensors"),
-        (torch_file({"w": torch.zeros(2), "epoch": 3}), "holds 'epoch', a int"),
+        (torch_file({"w": torch.zeros(2), "epoch": 3}), "contains 'epoch', a int"),
         (torch_file({"state_dict": OrderedDict()}), "without tensors"),
     ],
 )
@@ -209,13 +209,16 @@ def numpy_archive():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (torchscript, r"is a TorchScript program \(torch\.jit\.save\), which holds code"),
+        (torchscript, r"is a TorchScript program \(torch\.jit\.save\), which contains code"),
         (numpy_archive, "is an archive of numpy arrays"),
         (lambda: gzip.compress(torch_file(WEIGHTS), mtime=0), "is compressed by gzip; unpack it first"),
         (lambda: b"\x89HDF\r\n\x1a\n" + bytes(100), "is an HDF5 file, as Keras writes it"),
         (lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "is a pointer of Git LFS"),
-        (lambda: b"<!DOCTYPE html><title>404</title>", "is a text of HTML"),
-        (lambda: b"weights: 1, 2, 3", r"neither safetensors nor a whole file of torch\.save \(its pickle is damaged\)"),
+        (lambda: b"<!DOCTYPE html><title>404</title>", "is HTML or XML"),
+        (
+            lambda: b"weights: 1, 2, 3",
+            r"neither safetensors nor an intact file of torch\.save \(its pickle is damaged\)",
+        ),
     ],
     ids=["TorchScript", "npz", "gzip", "HDF5", "Git LFS", "HTML", "text"],
 )
@@ -237,7 +240,7 @@ def test_both_forms_of_a_plain_state_dict_are_read():
 
 def test_no_more_is_unpacked_than_a_network_has(monkeypatch):
     monkeypatch.setattr(weight_files, "MAX_BYTES", 1000)
-    with pytest.raises(WeightsError, match="more than the 1000 that are read"):
+    with pytest.raises(WeightsError, match="at most 1000 are read"):
         read_state(torch_file({"w": torch.zeros(300)}))
 
 
