@@ -60,7 +60,7 @@ UNIT_STEPS, UNIT_EXAMPLES = 5, 32
 
 @dataclass(frozen=True, kw_only=True)
 class PlantedGrid:
-    """Axes of a sweep over planted sets. Modalities, labels, noises, architectures and trainings are combined for every seed."""
+    """Axes of a sweep over planted sets; modalities, labels, noises, architectures and trainings are all combined."""
 
     modalities: tuple[str, ...]
     """Modalities of the planted sets: image, colour, text."""
