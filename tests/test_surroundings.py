@@ -288,7 +288,9 @@ def test_a_number_sign_in_a_path_is_part_of_it(tmp_path: Path, monkeypatch: pyte
     write_folder(tmp_path / "a#hf:b", pixels(12), labels_of(12))
     with pytest.raises(ConfigError, match="#hf: in its path begins the name of an encoder; give the path another name"):
         dataset_named(f"folder:{tmp_path / 'a#hf:b'}")
-    with pytest.raises(ConfigError, match=r"there is nothing at .*/no#such, where .* \(behind # stands hf:NAME, and"):
+    with pytest.raises(
+        ConfigError, match=r"there is nothing at .*/no#such, where .* \(an encoder is written #hf:NAME, and"
+    ):
         dataset_named(f"folder:{tmp_path / 'no#such'}")
 
 

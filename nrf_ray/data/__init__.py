@@ -1,1 +1,1 @@
-"""Labelled images: a catalogue of what can be named, without torch, and the loaders."""
+"""Labelled images and texts: a catalogue of the datasets that can be named, without torch, and the loaders."""

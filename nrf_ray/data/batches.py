@@ -1,7 +1,7 @@
 """Batches of a set of images, on the device that trains on them.
 
-Where the images lie on that device, a batch is one lookup. Where they do not, because they are too many, a thread reads
-the next batch into pinned memory while the network works on this one, and the copy to the device waits for nobody.
+If the images are on that device, a batch is one lookup. If they are too many for it, a thread reads the next batch into
+pinned memory while the network processes the current one, and the copy to the device is asynchronous.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ RESIDENT_BYTES = 2**30
 
 
 def resident(data: LabelledImages, device: str) -> LabelledImages:
-    """Return `data` with its labels on `device`, and its images too where they fit, the channels of a pixel together.
+    """Return `data` with its labels on `device`, and its images too if they fit, in channels-last layout.
 
-    Images that do not fit, or stay mapped from disk, are left as they are; `batches` takes either.
+    Images that do not fit, or that stay mapped from disk, are left as they are; `batches` takes both.
     """
     moved = data.to(device)
     stays = moved.images.nbytes > RESIDENT_BYTES if torch.device(device).type == "cpu" else not moved.images.is_cuda
@@ -28,7 +28,7 @@ def resident(data: LabelledImages, device: str) -> LabelledImages:
 
 
 def batches(data: LabelledImages, rows: Sequence[Tensor]) -> Iterator[LabelledImages]:
-    """Yield the rows of `data` that each of `rows` numbers, on the device of the labels; `rows` lie in main memory."""
+    """Yield a batch of `data` for each tensor of indices in `rows` (in main memory), on the device of the labels."""
     if data.images.device == data.labels.device:
         for chosen in rows:
             here = chosen.to(data.labels.device, non_blocking=True)
@@ -38,7 +38,7 @@ def batches(data: LabelledImages, rows: Sequence[Tensor]) -> Iterator[LabelledIm
 
 
 def read_ahead(data: LabelledImages, rows: Sequence[Tensor]) -> Iterator[LabelledImages]:
-    """Yield what `batches` does, for images in main memory: each batch is read while the one before is in use."""
+    """Yield the same as `batches`, for images in main memory: each batch is read while the previous one is in use."""
     device = data.labels.device
 
     def read(chosen: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def read_ahead(data: LabelledImages, rows: Sequence[Tensor]) -> Iterator[Labelle
 
 
 def _lookup(images: Tensor, chosen: Tensor) -> Tensor:
-    """Return some rows of `images`; selecting copies a whole row at once where indexing goes pixel by pixel."""
+    """Return the images with the indices `chosen`; `index_select` copies a whole image at once, indexing each pixel."""
     if images.is_contiguous():
         return images.index_select(0, chosen)
     return images.permute(0, 2, 3, 1).index_select(0, chosen).permute(0, 3, 1, 2)

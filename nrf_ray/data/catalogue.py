@@ -1,9 +1,9 @@
 """The datasets that a sweep can name, without the code that loads them (that is `load`).
 
 A dataset is identified by its name and by the digest of its content. The digest of a built-in set is written here, so
-that a sweep can be planned without reading it, and is checked whenever the set is loaded. That of a set made of files
-is over their bytes (see `facts`); how such sets are named is in `naming`. That of a planted set is over its parameters
-and the version of its generator (see `nrf_ray.data.planted`).
+that a sweep can be planned without reading the set, and is checked whenever the set is loaded. The digest of a set made
+of files is over their bytes (see `facts`; `naming` says how such sets are named). The digest of a planted set is over
+its parameters and the version of its generator (see `nrf_ray.data.planted`).
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from nrf_ray.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRef:
-    """A dataset by name and content, which enter keys, and the place of its files, which does not."""
+    """A dataset by its name and content, which enter keys, and the location of its files, which does not."""
 
     name: str
     """Name in tables and on the command line."""
@@ -26,17 +26,17 @@ class DatasetRef:
     """sha256 over shapes, pixels and labels (`images.content_digest`), over files and choice of rows (`located`), or
     over the parameters of a planted set."""
     location: str = field(default="", compare=False)
-    """Its name with absolute paths; no part of its identity. Empty for a set that has no files."""
+    """Name with absolute paths; not part of the identity. Empty for a set without files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
-    """What planning needs to know of a dataset."""
+    """Metadata of a dataset that planning needs."""
 
     ref: DatasetRef
-    """Its identity."""
+    """Identity of the dataset."""
     shape: tuple[int, int, int]
-    """Channels, height, width; of texts 1, tokens, coordinates of a token."""
+    """Channels, height, width; for texts 1, tokens, coordinates of a token."""
     num_classes: int
     """Number of classes k."""
     num_train: int
@@ -44,11 +44,11 @@ class DatasetInfo:
     num_test: int
     """Test examples."""
     kind: Kind = "images"
-    """What an example is."""
+    """Kind of the examples."""
     classes: tuple[str, ...] = ()
-    """Names of the classes, in the order of their labels; empty where they have none."""
+    """Names of the classes, in the order of their labels; empty if they have none."""
     sizes: tuple[int, ...] = ()
-    """Training examples of each class; empty where that is not known before they are read or generated."""
+    """Training examples of each class; empty if unknown until the examples are read or generated."""
 
 
 DATASETS: dict[str, DatasetInfo] = {
@@ -64,11 +64,11 @@ DATASETS: dict[str, DatasetInfo] = {
         ),
     )
 }
-"""The datasets that come with a package."""
+"""Datasets that come with a Python package."""
 
 
 def dataset_named(name: str) -> DatasetInfo:
-    """Return what is known of the dataset called `name`, or raise ConfigError that says what is wrong with it."""
+    """Return the metadata of the dataset called `name`, or raise ConfigError if there is no such dataset."""
     if name in DATASETS:
         return DATASETS[name]
     if is_planted(name):
@@ -88,7 +88,7 @@ def dataset_named(name: str) -> DatasetInfo:
 
 
 def info_from(found: Located) -> DatasetInfo:
-    """Return what planning needs to know of a dataset of files."""
+    """Return the metadata of a dataset of files."""
     return DatasetInfo(
         ref=DatasetRef(name=found.name.title, digest=found.digest, location=found.name.location),
         shape=found.shape,
@@ -102,31 +102,31 @@ def info_from(found: Located) -> DatasetInfo:
 
 
 def trainable(name: str) -> DatasetInfo:
-    """Return what is known of the dataset called `name`, or raise ConfigError where it has no training rows."""
+    """Return the metadata of the dataset called `name`, or raise ConfigError if it has no training rows."""
     info = dataset_named(name)
     if not info.num_train:
         raise ConfigError(
-            f"dataset {name!r} has no training rows: its files, or their names, say that all are for testing; name the "
-            "folder that holds the training files too, or the training set before an @; write [splits=none] behind the "
-            "path if its name says nothing"
+            f"dataset {name!r} has no training rows: its files, or their names, say that all rows are for testing; "
+            "give a folder that holds the training files too, or the training set before an @; write [splits=none] "
+            "behind the path if its name does not stand for a split"
         )
     return info
 
 
 @cache
 def info_of(ref: DatasetRef) -> DatasetInfo:
-    """Return what is known of the dataset that `ref` means, or raise ConfigError where its content has changed."""
+    """Return the metadata of the dataset `ref`, or raise ConfigError if its content has changed."""
     info = dataset_named(ref.location or ref.name)
     check_content(ref, info.ref.digest)
     return info
 
 
 def check_content(ref: DatasetRef, found: str) -> None:
-    """Raise ConfigError where the digest `found` is not that of the dataset that `ref` means."""
+    """Raise ConfigError if `found` is not the digest in `ref`."""
     if found != ref.digest:
         reason = (
             f"the files at {ref.location} were changed after this run was planned; run the same command again"
             if ref.location
-            else "another version of nrf_ray planned this run; use the same on every machine"
+            else "another version of nrf_ray planned this run; use the same version on every machine"
         )
         raise ConfigError(f"dataset {ref.name} has content {found[:12]}, but {ref.digest[:12]} was expected: {reason}")

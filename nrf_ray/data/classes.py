@@ -1,4 +1,4 @@
-"""The classes of a set: how many rows each has, and which of another set's are the same."""
+"""The classes of a set: how many rows each has, and which classes of another set are the same."""
 
 import re
 from collections import Counter
@@ -15,11 +15,11 @@ from nrf_ray.errors import ConfigError
 
 
 class Classed(Protocol):
-    """What has classes: an outline, or what planning knows of a dataset."""
+    """An object with classes: an outline, or the metadata of a dataset."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of their labels; empty where they have none."""
+        """Names of the classes, in the order of their labels; empty if they have none."""
 
     @property
     def num_classes(self) -> int:
@@ -27,9 +27,10 @@ class Classed(Protocol):
 
 
 def matched(train: Classed, test: Classed, text: str) -> tuple[int, ...]:
-    """Return the label in `train` of each label of `test`, sets of the dataset `text`; empty where they are the same.
+    """Return the label in `train` of each label of `test`, sets of the dataset `text`; empty if all are the same.
 
-    Classes that have names in both are matched by name. Elsewhere labels are numbers, and so is a name that is one.
+    Classes that have names in both sets are matched by name. Otherwise labels are numbers, and a name that is a number
+    is that label.
 
     Raises:
         ConfigError: the test set has a class that the training set does not have.
@@ -45,15 +46,15 @@ def matched(train: Classed, test: Classed, text: str) -> tuple[int, ...]:
         known = listed(train.classes or [str(label) for label in ours])
         raise ConfigError(
             f"dataset {text!r} is tested on {len(missing)} classes that it is not trained on ({listed(missing)}); "
-            f"it is trained on {known}: give classes the same names in both sets"
+            f"it is trained on {known}: give the classes the same names in both sets"
         )
     return () if found == list(range(len(found))) else tuple(found)
 
 
 def class_sizes(portion: Portion, outline: Outline, text: str, digest: str) -> tuple[int, ...]:
-    """Return the rows of each class in `portion`, the training rows of the dataset `text`, whose `digest` is known.
+    """Return the rows of each class in `portion`, the training rows of the dataset `text` with this `digest`.
 
-    It is empty where all training rows are used and the files have to be read to say it, as long as they were not.
+    The result is empty if all training rows are used and the class sizes are unknown until the files are read.
 
     Raises:
         ConfigError: a class has no training row left.
@@ -70,7 +71,7 @@ def class_sizes(portion: Portion, outline: Outline, text: str, digest: str) -> t
     if lost:
         names = listed([outline.classes[label] if outline.classes else str(label) for label in lost])
         raise ConfigError(
-            f"dataset {text!r} has no training row of {len(lost)} of its {outline.num_classes} classes ({names}), "
+            f"dataset {text!r} has no training rows for {len(lost)} of its {outline.num_classes} classes ({names}), "
             f"because {_reason(portion)}"
         )
     return sizes
@@ -84,12 +85,12 @@ def _reason(portion: Portion) -> str:
             return (
                 f"{drawn}: give the classes more rows, or say in folders or a column `split` which rows are for testing"
             )
-        return f"{drawn} and {portion.count} of the other {own} are kept: keep more"
-    return f"{portion.count} of {portion.available} training rows are kept: keep more"
+        return f"{drawn} and {portion.count} of the other {own} are selected: select more"
+    return f"{portion.count} of {portion.available} training rows are selected: select more"
 
 
 def _counted(portion: Portion, outline: Outline) -> list[int]:
-    """Return the rows of each class among those of `portion`, by their labels."""
+    """Count the rows of each class in `portion` by their labels."""
     import numpy as np
 
     if outline.labels[0]:
@@ -107,13 +108,13 @@ def _sizes(packed: str, num_classes: int) -> tuple[int, ...]:
 
 
 def _are_names(classes: Sequence[str]) -> bool:
-    """Return whether `classes` have names that are not numbers, each another one."""
+    """Return whether `classes` are names, and not a different number each."""
     numbers = {int(name) for name in classes if name.isascii() and name.isdigit()}
     return len(numbers) != len(classes)
 
 
 def _identities(outline: Classed, *, by_name: bool) -> list[int] | list[str]:
-    """Return what tells the classes of `outline` apart from one another, and makes them the same as another set's."""
+    """Return an identity for each class of `outline`; classes of two sets with equal identities are the same."""
     if not by_name:
         named = outline.classes and not _are_names(outline.classes)
         return [int(name) for name in outline.classes] if named else list(range(outline.num_classes))

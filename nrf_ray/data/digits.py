@@ -21,7 +21,7 @@ NUM_TRAIN = 1437
 
 
 class Arrays(NamedTuple):
-    """One split."""
+    """Images and labels of one split."""
 
     images: npt.NDArray[np.float32]
     """[n, 1, 8, 8] in [0, 1]"""
@@ -52,8 +52,8 @@ def load() -> "tuple[LabelledImages, LabelledImages]":
 
 
 def _file() -> Path:
-    """Return scikit-learn's file, without the two seconds that importing scikit-learn costs every process."""
+    """Return the path of scikit-learn's file, without importing scikit-learn, which takes two seconds per process."""
     package = find_spec("sklearn")
     if package is None or package.origin is None:
-        raise ConfigError("the digits come with scikit-learn, which is not installed; pip install scikit-learn")
+        raise ConfigError("the digits come with scikit-learn, which is not installed; run pip install scikit-learn")
     return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"

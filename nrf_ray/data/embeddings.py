@@ -1,8 +1,8 @@
-"""How texts become words and words become vectors.
+"""Tokenisation of texts, and word vectors learnt from them.
 
-`learnt` makes an embedding from the training texts alone, without labels and without downloads: positive pointwise
-mutual information of words that stand near each other, factorised by a truncated singular value decomposition (Levy and
-Goldberg 2014). `encoders` takes the tokens and vectors of a pretrained encoder instead.
+`LEARNT` learns an embedding from the training texts alone, without labels and without downloads: positive pointwise
+mutual information of words near each other, factorised by a truncated singular value decomposition (Levy and Goldberg
+2014). `encoders` takes the tokens and vectors of a pretrained encoder instead.
 """
 
 import re
@@ -25,72 +25,72 @@ if TYPE_CHECKING:
 WIDTH = 192
 """Coordinates of a learnt vector."""
 WINDOW = 20
-"""Words so far apart still count as near."""
+"""Largest distance in words at which two words count as near."""
 SMOOTHING = 0.75
-"""Power of the contexts' frequencies: rare contexts would otherwise count for too much (Levy et al. 2015)."""
+"""Exponent of the contexts' frequencies: rare contexts would otherwise count too much (Levy et al. 2015)."""
 SPREAD = 0.07
-"""Standard deviation of a word's coordinates in the box: every word lies SPREAD * sqrt(WIDTH) = .97 from its centre."""
+"""Standard deviation of a word's coordinates in the box: every word is SPREAD * sqrt(WIDTH) = .97 from the centre."""
 BLOCK = 1024
-"""Texts whose pairs of words are listed at once before they are counted."""
+"""Texts whose pairs of words are listed together before they are counted."""
 MAX_WORDS = 30_000
-"""The most frequent words are kept."""
+"""Largest size of a learnt vocabulary, which has the most frequent words."""
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf"  # Thai, Lao, Myanmar, Khmer, Tai
     "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff\uff66-\uff9f"  # kana, bopomofo
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
 )
-"""Scripts that put no spaces between words, as a class of characters in a pattern. A character of them is a word."""
+"""Scripts without spaces between words, as a character class of a pattern. Each of their characters is a word."""
 MARKS = (
     "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u1056-\u1059\u105e-\u1060"
     "\u1062-\u1064\u1067-\u106d\u1071-\u1074\u1082-\u108d\u108f\u109a-\u109d\u17b4-\u17d3\u17dd\u1a55-\u1a5e"
     "\u1a60-\u1a7c\u1a7f\u3099\u309a\uff9e\uff9f"
 )
-"""Vowels and tones of these scripts that are written onto the character before."""
+"""Vowel and tone marks of these scripts, which belong to the character before them."""
 LETTER = rf"[^\W{UNSPACED}]"
 TOKEN = re.compile(rf"{LETTER}+(?:'{LETTER}+)*|[{UNSPACED}][{MARKS}]*|[^\w\s]")
 """A word with its apostrophes, a character of a script without spaces, or one sign."""
 BY_CHARACTER = re.compile(f"[{UNSPACED}]")
 PAIRS = (
-    "vectors of words are learnt from the pairs of words in a text; give texts of several words, or name a pretrained "
+    "word vectors are learnt from the pairs of words in a text; give texts of several words, or name a pretrained "
     "embedding with #hf:NAME behind the path"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
-    """How the texts of a dataset become vectors."""
+    """Tokeniser and word vectors for the texts of a dataset."""
 
     identity: str
-    """Everything that decides the vectors beside the texts; part of the content's digest."""
+    """Everything besides the texts that determines the vectors; part of the content digest."""
     width: int
     """Coordinates of a vector."""
     tokenise: Callable[[str], list[str]]
-    """From a text to its tokens."""
+    """Function from a text to its tokens."""
     learn: Callable[[Sequence[Sequence[str]]], WordTable]
-    """From tokenised training texts to the table."""
+    """Function from the tokenised training texts to the table of words."""
     by_character: Callable[[str], bool] = lambda text: False
-    """Whether a text has characters that are words of their own because its script has no spaces."""
+    """Whether a text has characters that are words by themselves because its script has no spaces."""
     needs_pairs: bool = False
-    """Whether nothing can be learnt from texts of one word."""
+    """Whether the embedding cannot be learnt from texts of one word."""
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words and signs of `text` in lower case."""
+    """Return the words and punctuation marks of `text` in lower case."""
     return TOKEN.findall(text.lower())
 
 
 def learn_words(texts: Sequence[Sequence[str]]) -> WordTable:
-    """Return the table of the words in tokenised training `texts`, made without labels.
+    """Learn the table of words from tokenised training `texts`, without labels.
 
-    A word that no text has lies where the words that occur once do on average. The same texts give the same table on
-    the same machine; on another one, rounding may move a coordinate by one of 255 levels.
+    The vector of unknown words is the mean of the vectors of words that occur once. The same texts give the same table
+    on the same machine; on another machine, rounding may move a coordinate by one of 255 levels.
     """
     import numpy as np
 
     counts = Counter(word for tokens in texts for word in tokens)
     words = [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))][:MAX_WORDS]
     if len(words) < 2:
-        raise ConfigError(f"the training texts have {len(words)} different words; an embedding needs two at least")
+        raise ConfigError(f"the training texts have {len(words)} different words; an embedding needs at least two")
     vectors = _normalised(_factors(_information(texts, words), WIDTH))
     once = [place for place, word in enumerate(words) if counts[word] == 1] or list(range(len(words)))
     unknown = _normalised(vectors[once].mean(axis=0, keepdims=True))
@@ -121,7 +121,7 @@ def _information(texts: Sequence[Sequence[str]], words: Sequence[str]) -> "csr_m
 
 
 def _pairs(texts: Sequence[Sequence[str]], places: Mapping[str, int]) -> "tuple[Places, Places]":
-    """Return the places of all pairs of words within `WINDOW`, those of the first words and those of the second."""
+    """Return all pairs of words within `WINDOW`: the indices of the first words, and of the second words."""
     import numpy as np
 
     left, right = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
@@ -134,10 +134,10 @@ def _pairs(texts: Sequence[Sequence[str]], places: Mapping[str, int]) -> "tuple[
 
 
 def _factors(matrix: "csr_matrix", width: int) -> "npt.NDArray[np.float64]":
-    """Return `width` left singular vectors of `matrix` [v, v], each times the root of its value, as columns.
+    """Return `width` left singular vectors of `matrix` [v, v], each times the root of its singular value, as columns.
 
-    Their signs are fixed and they are turned by one fixed rotation, which changes no distance and spreads the few
-    coordinates of a small vocabulary over all.
+    Their signs are fixed. One fixed rotation is applied to them, which changes no distance and spreads the few
+    coordinates of a small vocabulary over all coordinates.
     """
     import numpy as np
     from scipy.sparse.linalg import svds
@@ -159,7 +159,7 @@ def _factors(matrix: "csr_matrix", width: int) -> "npt.NDArray[np.float64]":
 
 
 def _normalised(vectors: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
-    """Return `vectors` [v, width] at length sqrt(width), so that a coordinate has variance 1; zero vectors stay."""
+    """Scale `vectors` [v, width] to length sqrt(width), so that a coordinate has variance 1; zero vectors stay zero."""
     import numpy as np
 
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -175,4 +175,4 @@ LEARNT = Embedding(
     by_character=lambda text: BY_CHARACTER.search(text) is not None,
     needs_pairs=True,
 )
-"""The default."""
+"""The default embedding."""

@@ -1,8 +1,8 @@
 """The tokens and word vectors of a pretrained encoder, read from its folder without torch.
 
 An encoder is a folder as transformers saves it: config.json, tokenizer.json, and weights as safetensors. Its name is
-the folder's path, the name of an installed Python package that carries one, or a name on the Hugging Face hub whose
-files are in the local cache; nothing here downloads.
+the folder's path, the name of an installed Python package that contains an encoder, or a name on the Hugging Face hub
+whose files are in the local cache. Nothing is downloaded.
 """
 
 import hashlib
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 PREFIX = "hf:"
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 TABLES = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "tok_embeddings.weight")
-"""How the table of words is called in the weights, at its end."""
+"""Possible endings of the name of the table of word vectors in the weights."""
 KINDS = {"F32": ("<f4", 4), "F16": ("<f2", 2)}
 """Types of vectors that are read: numpy's name and the bytes of a number."""
 MAX_HEADER = 2**26
 REACH = 0.4
-"""Farthest that all but one in a thousand coordinates of words lie from the centre of the box; the rest is clipped."""
+"""Largest distance of 999 in 1000 coordinates from the centre of the box; coordinates outside the box are clipped."""
 RULE = 1
-"""Version of how the table is put into the box."""
+"""Version of the rule that scales the table into the box."""
 
 
 def encoder_embedding(name: str) -> Embedding:
-    """Return the embedding called hf:`name`, or raise ConfigError that says what is missing."""
+    """Return the embedding called hf:`name`, or raise ConfigError if a file or a package is missing."""
     folder = encoder_folder(name)
     return Embedding(
         identity=f"{PREFIX}{RULE}:{_digest(folder, _stamp(folder))}",
@@ -47,7 +47,7 @@ def encoder_embedding(name: str) -> Embedding:
 
 
 def encoder_folder(name: str) -> Path:
-    """Return the folder of the encoder `name`: a path, a package, or what the local cache has of a hub's name."""
+    """Return the folder of the encoder `name`: a path, a package, or the local cache of a name on the hub."""
     path = expanded(name).absolute()
     if path.is_dir():
         return _checked(path)
@@ -55,9 +55,9 @@ def encoder_folder(name: str) -> Path:
         for place in sorted(spec.rglob("config.json")):
             if (place.parent / FILES[1]).is_file():
                 return _checked(place.parent)
-        raise ConfigError(f"the package {name} carries no encoder: no folder in it has {' and '.join(FILES)}")
+        raise ConfigError(f"the package {name} contains no encoder: no folder in it has {' and '.join(FILES)}")
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise ConfigError(f"{PREFIX}{name} is no folder; a name of the hub needs pip install 'nrf_ray[text]'")
+        raise ConfigError(f"{PREFIX}{name} is not a folder; a name on the hub needs pip install 'nrf_ray[text]'")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -66,12 +66,12 @@ def encoder_folder(name: str) -> Path:
     except (LocalEntryNotFoundError, HFValidationError) as error:
         raise ConfigError(
             f"{PREFIX}{name} is neither a folder nor a package nor in this machine's cache of the hub, and no run "
-            f"downloads anything; where there is a network, run `hf download {name}` first, or name a folder"
+            f"downloads anything; if there is a network, run `hf download {name}` first, or name a folder"
         ) from error
 
 
 def _package(name: str) -> Path | None:
-    """Return the folder of the installed package `name`; None where there is none."""
+    """Return the folder of the installed package `name`, or None if there is no such package."""
     try:
         spec = importlib.util.find_spec(name) if name.isidentifier() else None
     except ValueError:  # a module that was started rather than imported
@@ -80,13 +80,13 @@ def _package(name: str) -> Path | None:
 
 
 def tokens_of(folder: Path, text: str) -> list[str]:
-    """Return the tokens of `text`, with the marks that the encoder wants around them."""
+    """Return the tokens of `text`, with the special tokens that the encoder's tokenizer adds."""
     tokens: list[str] = _tokenizer(folder, _stamp(folder)).encode(text).tokens
     return tokens
 
 
 def read_table(folder: Path) -> WordTable:
-    """Return the words of the encoder with their own vectors, centred and scaled into the box by one factor."""
+    """Return the words of the encoder with their vectors, centred and scaled into the box by one factor."""
     import numpy as np
 
     vocabulary: dict[str, int] = _tokenizer(folder, _stamp(folder)).get_vocab(with_added_tokens=True)
@@ -94,7 +94,7 @@ def read_table(folder: Path) -> WordTable:
     table = _vectors(folder)
     if [vocabulary[word] for word in words] != list(range(len(words))) or len(words) > len(table):
         raise ConfigError(
-            f"{folder} has {len(table)} vectors, and a tokenizer whose {len(words)} words do not fit them"
+            f"{folder} has {len(table)} vectors, and a tokenizer whose {len(words)} words do not match them"
         )
     table = table[: len(words)]
     centre = table.mean(axis=0)
@@ -107,7 +107,8 @@ def _checked(folder: Path) -> Path:
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise ConfigError(
-            f"the encoder in {folder} has no {' and no '.join(missing)}; save it with save_pretrained, tokenizer too"
+            f"the encoder in {folder} has no {' and no '.join(missing)}; save encoder and tokenizer with "
+            "save_pretrained"
         )
     return folder
 
@@ -130,7 +131,7 @@ def _digest(folder: Path, stamp: object) -> str:
 def _tokenizer(folder: Path, stamp: object) -> Any:
     del stamp
     if importlib.util.find_spec("tokenizers") is None:
-        raise ConfigError("the texts of an encoder need its tokenizer: pip install 'nrf_ray[text]'")
+        raise ConfigError("the tokenizer of an encoder needs the package tokenizers: pip install 'nrf_ray[text]'")
     from tokenizers import Tokenizer
 
     try:
@@ -143,29 +144,29 @@ def _tokenizer(folder: Path, stamp: object) -> Any:
 
 
 class _Table(NamedTuple):
-    """Where the vectors of words stand in a file of weights."""
+    """Location of the word vectors in a file of weights."""
 
     kind: str
     """numpy's name of their type."""
     shape: tuple[int, int]
-    """Words, and coordinates of each."""
+    """Number of words, and of coordinates of each."""
     begin: int
-    """Their first byte in the file."""
+    """Offset of their first byte in the file."""
 
 
 def _table(folder: Path) -> _Table:
-    """Return where the table of words is, or raise ConfigError where it is not there whole."""
+    """Return the location of the word vectors, or raise ConfigError if the table is missing or incomplete."""
     file = folder / "model.safetensors"
     with file.open("rb") as opened:
         (size,) = struct.unpack("<Q", opened.read(8).ljust(8, b"\0"))
         try:
             header = json.loads(opened.read(size)) if 0 < size <= MAX_HEADER else {}
         except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{file} is no safetensors file: {error}") from error
+            raise ConfigError(f"{file} is not a safetensors file: {error}") from error
     named = header.items() if isinstance(header, dict) else ()
     found = [entry for name, entry in named if name.endswith(TABLES)]
     if len(found) != 1:
-        raise ConfigError(f"{file} has {len(found)} tables of words ({', '.join(TABLES)}) where one is expected")
+        raise ConfigError(f"{file} has {len(found)} tables of words ({', '.join(TABLES)}); exactly one is expected")
     match found[0]:
         case {"dtype": str(name), "shape": [int(words), int(width)], "data_offsets": [int(first), int(last)]}:
             if name not in KINDS:

@@ -1,4 +1,4 @@
-"""Extra test sets: other images of the same classes (paper D.7), where their files are on this machine."""
+"""Extra test sets: other images of the same classes (paper D.7), if their files are on this machine."""
 
 from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named
 from nrf_ray.data.classes import matched
@@ -7,31 +7,31 @@ from nrf_ray.data.members import listed
 from nrf_ray.errors import ConfigError
 
 EXTRA = {"cifar10": ("cifar10.1", *(name for name in FORMATS if name.startswith("cifar10-c.")))}
-"""From a dataset's name, without what is kept of it, to the names of its extra test sets."""
+"""Names of the extra test sets by dataset name, without the brackets that select rows."""
 
 
 def extra_test_sets(info: DatasetInfo) -> dict[str, DatasetRef]:
-    """Return the extra test sets of `info` that are in their default places, by name.
+    """Return the extra test sets of `info` that are in their default folders, by name.
 
-    Each has a test split only, which `load.test_split` returns, and the classes of `info` in the same order. Files
-    elsewhere are named by hand, as in `dataset_named("cifar10.1:PATH")`.
+    Each has only a test split, which `load.test_split` returns, and the classes of `info` in the same order. Name files
+    in other folders explicitly, as in `dataset_named("cifar10.1:PATH")`.
     """
     names = EXTRA.get(info.ref.name.partition("[")[0], ())
     return {name: dataset_named(name).ref for name in names if is_here(name)}
 
 
 def check_same_classes(info: DatasetInfo, test: DatasetInfo) -> None:
-    """Raise ConfigError where the classes of `test`, an extra test set of `info`, are called so that labels differ."""
+    """Raise ConfigError if the classes of `test`, an extra test set of `info`, are in another order by their names."""
     if matched(info, test, f"{info.ref.name}@{test.ref.name}"):
         raise ConfigError(
             f"extra test set {test.ref.name} has the classes of {info.ref.name} in another order "
-            f"({listed(test.classes)} and {listed(info.classes)}); name it behind an @ instead: there classes "
+            f"({listed(test.classes)} and {listed(info.classes)}); name it behind an @ instead, where classes "
             "are matched by name"
         )
 
 
 def is_here(name: str) -> bool:
-    """Return whether the files of the dataset `name` are in one of its default places."""
+    """Return whether the files of the dataset `name` are in one of its default folders."""
     form = FORMATS[name]
     for place in form.places:
         try:

@@ -1,8 +1,8 @@
-"""Download a known dataset to its default place, by torchvision's addresses and checksums; or texts from a hub.
+"""Download a known dataset to its default folder, by torchvision's URLs and checksums; or texts from the hub.
 
-Only `nrf fetch` does this: no plan and no run downloads anything. What arrives is checked against torchvision's digest
-and neither unpacked nor unpickled; the readers take it as it is. Of a set of texts on the Hugging Face hub the parquet
-files are taken, and no code.
+Only `nrf fetch` does this: no plan and no run downloads anything. Every file is checked against torchvision's digest
+and neither unpacked nor unpickled; the readers read it as it is. From a set of texts on the Hugging Face hub only the
+parquet files are downloaded, and no code.
 """
 
 import importlib.util
@@ -12,15 +12,15 @@ from nrf_ray.data.places import data_home
 from nrf_ray.errors import ConfigError, lookup
 
 TEXTS = "texts:"
-"""What the name of a set of texts on the hub starts with."""
+"""Prefix of the name of a set of texts on the hub."""
 
 
 def fetch_dataset(name: str) -> Path:
-    """Return the folder that holds the dataset `name`, after downloading what is missing there.
+    """Download the missing files of the dataset `name`, and return their folder.
 
-    The texts of `texts:NAME` are then called text-parquet:FOLDER.
+    The texts of `texts:NAME` are then the dataset text-parquet:FOLDER.
 
-    Raises ConfigError where the dataset is none that can be downloaded, or the download does not succeed.
+    Raises ConfigError if the dataset cannot be downloaded by name, or the download fails.
     """
     if name.startswith(TEXTS):
         return _fetch_texts(name.removeprefix(TEXTS))
@@ -33,16 +33,16 @@ def fetch_dataset(name: str) -> Path:
             download_url(address, str(folder), address.rpartition("/")[2], md5)
         except (OSError, RuntimeError) as error:
             raise ConfigError(
-                f"{address} cannot be downloaded: {error}; put the file into {folder} by hand, or say where the set "
-                f"is as {name}:PATH"
+                f"{address} cannot be downloaded: {error}; put the file into {folder} by hand, or give the path of "
+                f"the set as {name}:PATH"
             ) from error
     return folder
 
 
 def _fetch_texts(name: str) -> Path:
-    """Return the folder with the parquet files of the set `name` on the hub."""
+    """Download the parquet files of the set `name` on the hub, and return their folder."""
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise ConfigError("texts are fetched by the library of the hub: pip install 'nrf_ray[text]'")
+        raise ConfigError("fetching texts needs the package huggingface_hub: pip install 'nrf_ray[text]'")
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -55,12 +55,12 @@ def _fetch_texts(name: str) -> Path:
             "folder by hand, and name it as text-parquet:FOLDER"
         ) from error
     if not any(folder.rglob("*.parquet")):
-        raise ConfigError(f"the texts {name} are not kept as parquet on the hub; convert them by hand")
+        raise ConfigError(f"the texts {name} are not stored as parquet on the hub; convert them by hand")
     return folder
 
 
 def _sources(name: str) -> list[tuple[str, str]]:
-    """Return address and digest of every file of the dataset `name`."""
+    """Return URL and MD5 digest of every file of the dataset `name`."""
     from torchvision import datasets
 
     if name == "fashion-mnist":

@@ -1,4 +1,4 @@
-"""Every kind of files that a dataset can be read from, by the name that it goes by on the command line."""
+"""Every kind of files that a dataset can be read from, by its name on the command line."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from nrf_ray.data.readers import arrays, cifar, folder, idx, imagenet, parquet, 
 from nrf_ray.data.readers.guarded import guarded
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package dataset-fashion-mnist puts its files."""
+"""Folder of the files of Debian's package dataset-fashion-mnist."""
 
 _FORMATS: dict[str, Format] = {
     "fashion-mnist": Format(
@@ -26,7 +26,7 @@ _FORMATS: dict[str, Format] = {
         known=True,
         places=(lambda: data_home() / "cifar10",),
         remedy="run `nrf fetch cifar10`",
-        # The std is that of the authors' library and not that of the pixels (paper.md 2.5).
+        # The std is from the authors' library, and is not the std of the pixels (paper.md 2.5).
         normalisation=((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     ),
     "cifar100": Format(
@@ -76,4 +76,4 @@ _FORMATS: dict[str, Format] = {
 }
 
 FORMATS: dict[str, Format] = {name: guarded(form) for name, form in _FORMATS.items()}
-"""The formats; see the readers for what each accepts."""
+"""The formats by name; the readers document the files that each accepts."""

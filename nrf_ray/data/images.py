@@ -9,12 +9,12 @@ from torch import Tensor
 from nrf_ray.seeding import derive_seed
 
 GPU_SHARE = 0.5
-"""Of a GPU's free memory, what a set of images may take; the rest is for the network and its gradients."""
+"""Largest fraction of a GPU's free memory for a set of images; the rest is for the network and its gradients."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImages:
-    """n images and their labels. Immutable by convention: nobody writes into the tensors."""
+    """n images and their labels. Immutable by convention: do not write into the tensors."""
 
     images: Tensor
     """[n, c, h, w]; float32 in [0, 1], or uint8 in 0..255."""
@@ -31,16 +31,16 @@ class LabelledImages:
         return len(self.labels)
 
     def to(self, device: str) -> "LabelledImages":
-        """Return the same labels on `device`, and the same images where they fit there, else where they are.
+        """Return the labels on `device`, and the images too if they fit there; otherwise the images stay as they are.
 
-        Nothing is copied to where it is already, so images that are mapped from disk stay on disk. `rows` gives batches
-        on the labels' device in either case.
+        Tensors that are already on `device` are not copied, so images that are mapped from disk stay on disk. `rows`
+        returns batches on the labels' device in either case.
         """
         images = self.images.to(device) if fits(self.images, device) else self.images
         return LabelledImages(images=images, labels=self.labels.to(device))
 
     def rows(self, chosen: Tensor | slice) -> "LabelledImages":
-        """Return the rows `chosen`, numbered by a tensor or a slice, on the device of the labels."""
+        """Return the images and labels at the indices `chosen` (a tensor or a slice), on the device of the labels."""
         within = chosen.to(self.images.device) if isinstance(chosen, Tensor) else chosen
         images = self.images[within].to(self.labels.device, non_blocking=True)
         return LabelledImages(images=images, labels=self.labels[chosen])
@@ -51,9 +51,9 @@ class LabelledImages:
 
 
 def holdout(n: int, share: float) -> tuple[Tensor, Tensor]:
-    """Return the numbers of n rows in two parts: those to train on, and the `share` that is kept for selection.
+    """Split n rows into training and held-out indices; `share` is the held-out fraction.
 
-    The choice depends on n and the share alone, so every recipe is judged on the same rows.
+    The split depends only on n and `share`, so every recipe is evaluated on the same rows.
     """
     mixed = torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed(0, "holdout")))
     held = round(n * share)
@@ -61,9 +61,9 @@ def holdout(n: int, share: float) -> tuple[Tensor, Tensor]:
 
 
 def some(n: int, count: int | None) -> Tensor:
-    """Return the numbers of `count` of n rows, ascending; of all, where count is None or larger.
+    """Return `count` of n indices, ascending; all of them if count is None or larger than n.
 
-    They are the first of one fixed permutation: files are often sorted by class, so the first rows would be of one.
+    They are the first of one fixed permutation: files are often sorted by class, so the first rows may be of one class.
     """
     if count is None or count >= n:
         return torch.arange(n)
@@ -72,7 +72,7 @@ def some(n: int, count: int | None) -> Tensor:
 
 
 def fits(images: Tensor, device: str) -> bool:
-    """Return whether `images` can lie on `device`: on a GPU, whether they take at most half of its free memory."""
+    """Return whether `images` fit on `device`: on a GPU, whether they take at most half of its free memory."""
     if torch.device(device).type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
@@ -90,7 +90,7 @@ def as_uint8(images: Tensor) -> Tensor:
 
 
 def stored_as(images: Tensor, storage: str) -> Tensor:
-    """Return images in [0, 1] as they are kept: rounded to "uint8", or as "float32"."""
+    """Return images in [0, 1] as they are stored: rounded to "uint8", or as "float32"."""
     return as_uint8(images) if storage == "uint8" else images.float()
 
 

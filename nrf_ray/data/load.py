@@ -1,4 +1,4 @@
-"""Load a dataset by its reference, and check that it is the one that was meant."""
+"""Load a dataset by its reference, and check that its content is the one in the reference."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -21,18 +21,18 @@ from nrf_ray.data.words import WordTable
 from nrf_ray.errors import ConfigError
 
 LOADERS: dict[str, Callable[[], tuple[LabelledImages, LabelledImages]]] = {"digits": digits.load}
-"""From a built-in dataset's name to a function that returns its training and test split; see `catalogue`."""
+"""Functions that return the training and test split of each built-in dataset, by name; see `catalogue`."""
 
 NORMALISATION: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {"digits": ((0.3,), (0.35,))}
-"""Mean and std per channel of the built-in datasets; of texts, per coordinate."""
+"""Mean and std per channel of the built-in datasets, by name."""
 
 
 @lru_cache(maxsize=2)
 def load(ref: DatasetRef) -> tuple[LabelledImages, LabelledImages]:
-    """Return the training and the test split of `ref`; kept for the next stages of the same process.
+    """Return the training and the test split of `ref`; cached for the next stages of the same process.
 
-    A set made of files is mapped into memory, not read: see `prepared`. Raises ConfigError where the content is not
-    what the reference says.
+    A set made of files is mapped into memory, not read: see `prepared`. Raises ConfigError if the content is not the
+    one in the reference.
     """
     if ref.location:
         arrays = _prepared(ref)
@@ -50,7 +50,7 @@ def load(ref: DatasetRef) -> tuple[LabelledImages, LabelledImages]:
     if found != ref.digest:
         raise ConfigError(
             f"dataset {ref.name} has content {found[:12]}, but {ref.digest[:12]} was expected: another version of its "
-            "files is installed; install the versions in constraints.txt"
+            "package is installed; install the versions in constraints.txt"
         )
     return train, test
 
@@ -75,7 +75,7 @@ def shared_rows(ref: DatasetRef) -> int:
 
 
 def normalisation(ref: DatasetRef) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and std per channel: the paper's for its own sets, else those of the training pixels."""
+    """Return mean and std per channel: the paper's for its own sets, else computed from the training pixels."""
     if is_planted(ref.name):
         return planted.normalisation(parse_planted(ref.name))
     if not ref.location:
@@ -86,7 +86,7 @@ def normalisation(ref: DatasetRef) -> tuple[tuple[float, ...], tuple[float, ...]
 
 @lru_cache(maxsize=2)
 def word_table(ref: DatasetRef) -> WordTable:
-    """Return the words that the texts of `ref` are made of. Raises ConfigError where it holds no texts."""
+    """Return the table of words of the texts of `ref`. Raises ConfigError if `ref` holds no texts."""
     if is_planted(ref.name) and parse_planted(ref.name).kind.reads == "texts":
         return planted.words(parse_planted(ref.name))
     if not ref.location or locate(ref.location).kind != "texts":
@@ -97,12 +97,12 @@ def word_table(ref: DatasetRef) -> WordTable:
 
 
 def encoder_of(ref: DatasetRef) -> Path:
-    """Return the folder of the encoder that the texts of `ref` are embedded by, or raise ConfigError without one."""
+    """Return the folder of the encoder that embeds the texts of `ref`. Raises ConfigError if no encoder does."""
     encoder = parse_name(ref.location).train.encoder if ref.location else ""
     if not encoder:
         raise ConfigError(
-            f"a pretrained encoder reads its own word vectors, and {ref.name} has others; name the dataset with "
-            "#hf:NAME at its end"
+            f"a pretrained encoder reads its own word vectors, and {ref.name} has others; write #hf:NAME at the end "
+            "of the dataset's name"
         )
     return encoder_folder(encoder)
 

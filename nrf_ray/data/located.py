@@ -1,6 +1,6 @@
 """A dataset that is made of files: which rows of which files are its training and its test split.
 
-Nothing here reads an image; that is `prepared`.
+Images are not read here but in `prepared`.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from nrf_ray.data.splitting import TEST_SHARE
 from nrf_ray.errors import ConfigError
 
 RULE = 1
-"""Version of how rows are split, kept and stored; part of every content digest."""
+"""Version of how rows are split, selected and stored; part of every content digest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,49 +24,50 @@ class Located:
     """A dataset made of files."""
 
     name: Name
-    """What it is called."""
+    """Parsed name."""
     digest: str
     """sha256 over the files' bytes, the rule that reads them and the choice of rows."""
     shape: tuple[int, int, int]
-    """Channels, height, width."""
+    """Channels, height, width; for texts 1, tokens, coordinates of a token."""
     kind: Kind
-    """What a row is."""
+    """Kind of the examples."""
     num_classes: int
     """Number of classes k."""
     train: Portion
-    """Its training split."""
+    """Rows of the training split."""
     test: Portion
-    """Its test split."""
+    """Rows of the test split."""
     classes: tuple[str, ...] = ()
-    """Names of the classes, in the order of their labels; empty where they have none."""
+    """Names of the classes, in the order of their labels; empty if they have none."""
     sizes: tuple[int, ...] = ()
-    """Training rows of each class; empty where that is not known before the files are read."""
+    """Training rows of each class; empty if unknown until the files are read."""
     files: tuple[int, ...] = ()
-    """How many files the training set is made of, and the test set, if that is another one."""
+    """Number of files of the training set and, if the test set is another one, of the test set."""
     by_character: int = 0
-    """Texts whose words are single characters."""
+    """Number of texts whose words are single characters."""
 
 
 def locate(text: str) -> Located:
-    """Return what the name `text` means here and now, or raise ConfigError that says what is wrong with the files."""
+    """Return the dataset that the name `text` means on this machine. Raises ConfigError if its files are not usable."""
     name = parse_name(text)
     train_files, test_files = name.train, name.test or name.train
     elsewhere = name.test is not None
     train, test = facts_of(train_files, whole=elsewhere), facts_of(test_files, whole=elsewhere)
     alike = train.outline.kind == test.outline.kind and (
         train.outline.shape == test.outline.shape or train.outline.kind == "texts"
-    )  # texts of any length are cut or filled
+    )  # texts of any length are cut or padded
     relabel = matched(train.outline, test.outline, text) if alike and elsewhere else ()
     if not alike or (not relabel and train.outline.num_classes < test.outline.num_classes):
         raise ConfigError(
-            f"dataset {text!r} trains on {_about(train)} and tests on {_about(test)}; both have to be of one kind"
+            f"dataset {text!r} trains on {_about(train)} and tests on {_about(test)}; both need the same shape, kind "
+            "and classes"
         )
     test_rows, made = test.outline.num_test, False
     if not elsewhere and test_rows == 0 and train_files.format.splits:
         test_rows, made = train.outline.num_train // TEST_SHARE, True
     if test_rows == 0:
         raise ConfigError(
-            f"dataset {text!r} has no test rows; name a set whose test rows to use behind an @, as in "
+            f"dataset {text!r} has no test rows; name the set to test on behind an @, as in "
             f"{train_files.kind}:PATH@cifar10"
         )
     train_rows = train.outline.num_train - (test_rows if made else 0)
@@ -112,7 +113,7 @@ def _about(facts: Facts) -> str:
 
 
 def _digest(name: Name, train: Facts, test: Facts, relabel: tuple[int, ...]) -> str:
-    """Return the digest; what is not so in sets of former versions is in it only where a set has it."""
+    """Return the content digest. A feature that older versions did not have enters it only if the set uses it."""
     parts: list[object] = [
         [files.kind, files.format.version, facts.digest] if files else None
         for files, facts in ((name.train, train), (name.test, test))
@@ -127,9 +128,9 @@ def _digest(name: Name, train: Facts, test: Facts, relabel: tuple[int, ...]) -> 
 
 
 def _telling(files: Files) -> list[tuple[str, str]]:
-    """Return those of the choices of `files` that make another set of them than before one could choose.
+    """Return the choices of `files` that change the set, compared with versions that had no choices.
 
-    The order of text was the only one, and a name that stood for no split was taken for none.
+    Those versions had only the order of text, and they did not refuse names that may or may not stand for a split.
     """
     choices = files.choices
     told = [("classes", NUMBER)] if choices.classes == NUMBER else []
@@ -138,7 +139,7 @@ def _telling(files: Files) -> list[tuple[str, str]]:
 
 
 def _has_splits(files: Files) -> bool:
-    """Return whether `files` have a training and a test split where their names are heeded."""
+    """Return whether `files` have a training and a test split if their names are used."""
     try:
         outline = facts_of(replace(files, choices=replace(files.choices, splits=""))).outline
     except ConfigError:

@@ -1,12 +1,12 @@
-"""Which files of a folder belong to a set, and to which of its splits: one rule, for every reader of folders.
+"""Which files of a folder belong to a set, and to which split: one rule for every reader of folders.
 
 - Names that begin with a dot, the folders __MACOSX and __pycache__, and our own folders (a store, the data home) are
   passed over. Links are followed.
-- Every other file at any depth whose ending is one of data (`DATA`, in any case) is used or named in a refusal. Files
-  with another ending are passed over, unless they begin as a picture does; `nrf --plan` names them.
+- Every other file at any depth with a data ending (`DATA`, in any case) is used or named in a refusal. Files with
+  another ending are passed over, unless they begin as PNG, JPEG or parquet does; `nrf --plan` names them.
 - A word of a split (`WORDS`, in any case) in the name of a file or of a folder below the path says which split the file
   is in, if no letter touches the word: birds_train.parquet, test1/a.csv; not latest.csv. If one file is named for a
-  split, all have to be. Two words that say different things are refused.
+  split, all must be. A name with words of two splits is refused.
 - `[splits=none]` behind the path says that no name stands for a split.
 """
 
@@ -25,7 +25,7 @@ WORDS: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation", "validation", "valid", "val", "dev"), "test"),
 }
-"""Words of Hugging Face's loaders; there are two splits here, so rows for validation are test rows."""
+"""Split words of Hugging Face's loaders. Only two splits exist here, so rows for validation are test rows."""
 SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(WORDS)})(?![^\W\d_])", re.IGNORECASE)
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -38,58 +38,58 @@ DATA = (
     *(".npy", ".npz", ".pt", ".pth", ".pkl", ".pickle", ".safetensors", ".h5", ".hdf5", ".mat", ".tfrecord", ".bin"),
     *(".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".7z", ".rar", ".tar", ".tgz"),
 )
-"""Endings of files that may hold rows, read here or not."""
+"""Endings of files that may hold rows, whether or not they can be read here."""
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"PAR1")
 """First bytes of PNG, JPEG and parquet."""
 JUNK = ("__MACOSX", "__pycache__")
 FEW = 3
-"""Names that are written out in a message."""
+"""Largest number of names written out in a message."""
 
 
 class Member(NamedTuple):
     """A file of a set."""
 
     path: str
-    """Absolute."""
+    """Absolute path."""
     parts: tuple[str, ...]
     """Names of the folders below the path of the set, and of the file."""
 
 
 class Tree(NamedTuple):
-    """What a folder holds."""
+    """Files and folders in a folder."""
 
     files: list[Member]
     """Files that are used, in the order of their parts."""
     folders: list[tuple[str, ...]]
-    """Every folder below the path that is not passed over, by its parts."""
+    """Parts of every folder below the path that is not passed over."""
     others: list[str]
-    """Files that are passed over because their ending is not one of data, below the path."""
+    """Files that are passed over because they do not have a data ending, relative to the path."""
     hidden: int
-    """Files and folders that are passed over because of their names, or because they are our own."""
+    """Number of files and folders that are passed over because of their names, or because they are our own."""
 
 
 def tree_of(root: Path, endings: Sequence[str]) -> Tree:
-    """Return what the folder `root` holds, of which files with `endings` are used.
+    """Return the files and folders in `root`; files with `endings` are used.
 
-    Raises ConfigError for a data file with another ending, a link to nowhere or to a folder around it, and what is
-    neither a file nor a folder.
+    Raises ConfigError for a data file with another ending, a link to nowhere or to a folder around it, and an entry
+    that is neither a file nor a folder.
     """
     tree, foreign = Tree([], [], [], 0), list[str]()
     hidden = _walk(str(root), (), (_identity(str(root)),), tree, (tuple(endings), foreign))
     if foreign:
         used = f"beside files *{endings[0]}" if tree.files else f"and there is no file *{endings[0]} in it"
         raise ConfigError(
-            f"{root} holds {listed(foreign)}, {used}; a set is made of one kind of files: convert the others, or move "
-            "them out"
+            f"{root} holds {listed(foreign)}, {used}; a set is made of one kind of files: convert the others, or "
+            "remove them"
         )
     tree.files.sort(key=lambda member: member.parts)
     return tree._replace(hidden=hidden)
 
 
 def files_of(root: Path, endings: Sequence[str]) -> list[Member]:
-    """Return the files with `endings` in the folder `root`, or the file `root` itself whatever it is called.
+    """Return the files with `endings` in the folder `root`, or `root` itself if it is a file, whatever its name.
 
-    Raises ConfigError where there is none.
+    Raises ConfigError if there is no such file.
     """
     if not root.is_dir():
         check_regular(root)
@@ -101,7 +101,7 @@ def files_of(root: Path, endings: Sequence[str]) -> list[Member]:
 
 
 def passed_over(root: Path, endings: Sequence[str]) -> list[str]:
-    """Return what `tree_of` passes over in the folder `root`, for people; hidden files are counted."""
+    """Return the names of files that `tree_of` passes over in `root`, for printing; hidden ones are only counted."""
     if not root.is_dir():
         return []
     tree = tree_of(root, endings)
@@ -109,38 +109,39 @@ def passed_over(root: Path, endings: Sequence[str]) -> list[str]:
 
 
 def check_regular(path: Path) -> None:
-    """Raise ConfigError where `path` is there and is not a file: a pipe would be waited for without end."""
+    """Raise ConfigError if `path` exists and is not a file: reading from a pipe could wait for ever."""
     if path.exists() and not path.is_file():
         raise ConfigError(f"{path} is neither a file nor a folder; name a file")
 
 
 def splits_by_name(root: Path, files: Sequence[Member], asked: Sequence[Member]) -> list[Split]:
-    """Return the splits of `asked`, some of the `files` in `root`, by their names; "train" where no name has a word.
+    """Return the splits of `asked`, some of the `files` in `root`, by their names; "train" if no name has a split word.
 
-    Raises ConfigError where the name of one has no word and that of another file has one, or words of two splits.
+    Raises ConfigError if a name has words of two splits, or has no split word although the name of another file does.
     """
     torn = [member for member in asked if len(split_in(member.parts)) > 1]
     if torn:
         raise ConfigError(
-            f"cannot tell the split of {_names(torn)} in {root}: the name has words of two splits; rename it, or give "
-            "the rows a column `split`, or write [splits=none] behind the path if no name stands for a split"
+            f"cannot tell the split of {_names(torn)} in {root}: the name has words of two splits; rename the file, "
+            "or give the rows a column `split`, or write [splits=none] behind the path if no name stands for a split"
         )
     without = [member for member in asked if not split_in(member.parts)]
     if without and any(split_in(member.parts) for member in files):
         raise ConfigError(
-            f"cannot tell the split of {_names(without)} in {root}: no column `split`, and no word of a split (train, "
-            "test, validation) in the name or its folder's, as in those of others; take it out, or give it the column"
+            f"cannot tell the split of {_names(without)} in {root}: it has no column `split`, and neither its name nor "
+            "its folder's has a split word (train, test, validation), as other files' do; remove the file, or add the "
+            "column"
         )
     return [next(iter(split_in(member.parts)), "train") for member in asked]
 
 
 def split_in(parts: Iterable[str]) -> set[Split]:
-    """Return the splits that the words in names say."""
+    """Return the splits that the words in the names `parts` stand for."""
     return {WORDS[word.lower()] for part in parts for word in SPLIT_WORD.findall(part)}
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the first `FEW` of `names` for a message, and how many more there are."""
+    """Return the first `FEW` of `names` and the number of the others, as text for a message."""
     more = len(names) - FEW
     return ", ".join(names[:FEW]) + (f" and {more} more" if more > 0 else "")
 
@@ -156,7 +157,7 @@ def _walk(
     tree: Tree,
     kinds: tuple[tuple[str, ...], list[str]],
 ) -> int:
-    """Add what `folder` holds to `tree`, and data files with other endings to the list in `kinds`; count the hidden."""
+    """Add the contents of `folder` to `tree`, and data files with other endings to `kinds`; return the hidden count."""
     (endings, foreign), hidden, home = kinds, 0, str(data_home())
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
@@ -181,13 +182,16 @@ def _walk(
                 continue
             identity = _identity(entry.path)
             if identity in above:
-                raise ConfigError(f"{entry.path} is a link to a folder that it is in; take the link out")
+                raise ConfigError(f"{entry.path} is a link to a folder that contains it; remove the link")
             tree.folders.append(here)
             hidden += _walk(entry.path, here, (*above, identity), tree, kinds)
         elif entry.is_symlink() and not os.path.exists(entry.path):
-            raise ConfigError(f"{entry.path} is a link to nowhere (No such file: {os.readlink(entry.path)}); mend it")
+            raise ConfigError(
+                f"{entry.path} is a link to nowhere (No such file: {os.readlink(entry.path)}); correct the link or "
+                "remove it"
+            )
         else:
-            raise ConfigError(f"{entry.path} is neither a file nor a folder; take it out")
+            raise ConfigError(f"{entry.path} is neither a file nor a folder; remove it")
     return hidden
 
 
@@ -197,14 +201,14 @@ def _identity(folder: str) -> tuple[int, int]:
 
 
 def _readable(name: str, folder: str) -> str:
-    """Return `name`, or raise ConfigError where its bytes are not UTF-8."""
+    """Return `name`, or raise ConfigError if its bytes are not UTF-8."""
     if not name.isascii():
         check_text(name, f"in {folder} the name of the file")
     return name
 
 
 def _check_other(path: str) -> None:
-    """Refuse a file whose ending is not one of data if it begins as data do: its rows would be missing."""
+    """Raise ConfigError if a file without a data ending begins as PNG, JPEG or parquet: its rows would be missing."""
     with suppress(OSError), open(path, "rb") as file:
         if file.read(len(MAGIC[0])).startswith(MAGIC):
-            raise ConfigError(f"{path} holds data by its first bytes but not by its ending; rename it or move it out")
+            raise ConfigError(f"{path} holds data by its first bytes but not by its ending; rename it or remove it")

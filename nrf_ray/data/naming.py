@@ -1,18 +1,19 @@
-"""How files of images or texts are named on the command line.
+"""Names of files of images or texts on the command line.
 
-    fashion-mnist                      a known set, in one of its default places
-    cifar10:~/data/cifar10             a known set in a place of your own
+    fashion-mnist                      a known set, in one of its default folders
+    cifar10:~/data/cifar10             a known set in a folder of your own
     parquet:cells.parquet[:5000,:500]  5000 training and 500 test rows of any set
     tensors:robust_CIFAR@cifar10       the training set of one, the test set of another
-    text-csv:reviews.csv               texts, embedded as `data.embeddings` learns it from the training texts
-    text-csv:reviews.csv#hf:NAME       texts as the encoder NAME cuts and embeds them: a folder, a package, or a hub's
+    text-csv:reviews.csv               texts, with word vectors learnt from the training texts (`data.embeddings`)
+    text-csv:reviews.csv#hf:NAME       texts with an encoder's tokens and vectors: a folder, a package or a hub name
 
-    folder:birds[classes=number]       class folders called by numbers, in the order of those ([classes=text]: of text)
+    folder:birds[classes=number]       class folders named by numbers, in numerical order ([classes=text]: text order)
     folder:tubes[splits=none]          no name of a folder or file stands for a split
     parquet:cifar100[label=fine_label] labels from another column than `label`
 
-`[:N]` keeps N training rows and `[:N,:M]` M test rows too. They are drawn by one fixed permutation of each split, since
-files are often sorted by class; so [:1000] is a part of [:2000]. A path cannot have a comma, which parts a list.
+`[:N]` selects N training rows and `[:N,:M]` also M test rows. They are drawn by one fixed permutation of each split,
+since files are often sorted by class; so [:1000] is a part of [:2000]. A path cannot have a comma, which separates
+names in a list.
 """
 
 import re
@@ -26,48 +27,48 @@ from nrf_ray.data.planted import SETS
 from nrf_ray.errors import ConfigError, check_text, expanded, lookup
 
 BUILT_IN = "digits"
-"""The one set that comes with a package; see `catalogue`."""
+"""The only set that comes with a Python package; see `catalogue`."""
 
 KEEP = re.compile(r"\[:(\d+)(?:,:(\d+))?\]$")
 CHOICE = re.compile(r"\[(\w+)=([^\[\],]*)\]$")
 VALUES = {"classes": (NUMBER, TEXT), "splits": (NONE,)}
-"""Values that a choice may have; a label is any name of a column."""
+"""Possible values of each choice; a label may be the name of any column."""
 EMBEDDING = "#"
-"""Begins the name of an embedding in a title."""
+"""Prefix of the name of an embedding in a title."""
 ENCODER_MARK = f"{EMBEDDING}{PREFIX}"
-"""Begins the name of an encoder behind a path; any other # belongs to the path."""
+"""Prefix of the name of an encoder behind a path; any other # belongs to the path."""
 TEST = re.compile(rf"@(?=(?:{'|'.join(map(re.escape, FORMATS))})(?::|$))")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """One kind of files in one place."""
+    """Files of one format at one path."""
 
     kind: str
     """Name of the format."""
     path: Path
-    """Absolute."""
+    """Absolute path."""
     encoder: str = ""
     """Name of the encoder that embeds texts; empty for images, and for the embedding that is learnt from the texts."""
     choices: Choices = AS_IS
-    """How they are read, as far as the name says it."""
+    """Choices in brackets behind the path."""
 
     @property
     def format(self) -> Format:
-        """How they are read."""
+        """Format of the files, with encoder and choices."""
         form = FORMATS[self.kind]
         form = form.chosen_by(self.choices) if self.choices != AS_IS and form.chosen_by else form
         return form.embedded_by(encoder_embedding(self.encoder)) if self.encoder and form.embedded_by else form
 
     @property
     def location(self) -> str:
-        """The name that means these files on every machine that has them in the same place."""
+        """Name that means these files on every machine that has them at the same path."""
         encoder = f"{EMBEDDING}{PREFIX}{self.encoder}" if self.encoder else ""
         return f"{self.kind}:{self.path}{encoder}{self.choices}"
 
     @property
     def title(self) -> str:
-        """A name for tables, without a path. What sets were before one could choose how to read them is not in it."""
+        """Name for tables, without a path. Choices that older versions made by default are left out."""
         order = self.choices.classes if self.choices.classes != TEXT else ""
         said = str(Choices(classes=order, label=self.choices.label))
         if self.format.known:
@@ -79,23 +80,23 @@ class Files:
 
 @dataclass(frozen=True, kw_only=True)
 class Name:
-    """What a name of files means."""
+    """A parsed name of files."""
 
     train: Files
-    """The training split comes from here."""
+    """Files of the training split."""
     test: Files | None
-    """The test split comes from here; None where it comes with the training split."""
+    """Files of the test split; None if it comes from the same files as the training split."""
     keep: tuple[int | None, int | None] = (None, None)
-    """How many training and test rows to keep; None for all."""
+    """Number of training and test rows to select; None for all."""
 
     @property
     def location(self) -> str:
-        """The name in full, with absolute paths."""
+        """Full name, with absolute paths."""
         return "@".join(files.location for files in (self.train, self.test) if files) + self._kept()
 
     @property
     def title(self) -> str:
-        """The name in tables, without a path."""
+        """Name in tables, without a path."""
         return "@".join(files.title for files in (self.train, self.test) if files) + self._kept()
 
     def _kept(self) -> str:
@@ -105,29 +106,27 @@ class Name:
 
 
 def parse_name(text: str) -> Name:
-    """Return what `text` means, or raise ConfigError that says which names there are or where nothing was found."""
+    """Parse a name of files. The ConfigError for a wrong name lists the known names, or the paths without files."""
     kept = KEEP.search(text)
     whole = text[: kept.start()] if kept else text
     counts = tuple(None if count is None else int(count) for count in kept.groups()) if kept else (None, None)
     if 0 in counts:
-        raise ConfigError(f"dataset {text!r} keeps no rows; leave the brackets out to keep all")
+        raise ConfigError(f"dataset {text!r} selects no rows; leave out the brackets to select all")
     ends = [*TEST.finditer(whole)]
     train, test = (whole[: ends[-1].start()], whole[ends[-1].end() :]) if ends else (whole, None)
     name = Name(train=_files(train), test=_files(test) if test else None, keep=(counts[0], counts[1]))
     if name.test and name.test.encoder:
-        raise ConfigError(
-            f"dataset {text!r} embeds its test texts in another way; name the embedding before the @ alone"
-        )
+        raise ConfigError(f"dataset {text!r} embeds its test texts in another way; write #hf:NAME before the @ only")
     return name
 
 
 def split_names(text: str) -> list[str]:
-    """Return the names in a list by comma; a comma in brackets belongs to its name."""
+    """Return the names in a comma-separated list; a comma in brackets belongs to its name."""
     return [part.strip() for part in re.split(r",(?![^\[\]]*\])", text) if part.strip()]
 
 
 def _choices(text: str) -> tuple[str, Choices]:
-    """Return `text` without the choices at its end, and the choices."""
+    """Split `text` into the name and the choices at its end."""
     found: dict[str, str] = {}
     whole = text
     while match := CHOICE.search(text):
@@ -137,23 +136,23 @@ def _choices(text: str) -> tuple[str, Choices]:
                 break
             lookup(Choices.__dataclass_fields__, name, f"choice in {whole!r}")
         if name in found:
-            raise ConfigError(f"dataset {whole!r} says twice what {name} are; leave one")
+            raise ConfigError(f"dataset {whole!r} gives [{name}=...] twice; give it once")
         if not value or value not in VALUES.get(name, (value,)):
             values = " or ".join(f"[{name}={known}]" for known in VALUES.get(name, ("COLUMN",)))
-            raise ConfigError(f"dataset {whole!r} says [{name}={value}]; write {values}")
+            raise ConfigError(f"dataset {whole!r} has the wrong choice [{name}={value}]; write {values}")
         found[name], text = value, text[: match.start()]
-    if found.get("label") == "label":  # as without it
+    if found.get("label") == "label":  # the default
         del found["label"]
     return text, Choices(**found)
 
 
 def _check_choices(text: str, kind: str, choices: Choices) -> None:
-    """Raise ConfigError where files of this kind have no use for one of `choices`."""
+    """Raise ConfigError if one of `choices` does not apply to files of this kind."""
     heeded = FORMATS[kind].choices
     other = next((name for name, value in vars(choices).items() if value and name not in heeded), None)
     if other:
         known = f"; it takes {', '.join(f'[{name}=...]' for name in heeded)}" if heeded else ""
-        raise ConfigError(f"dataset {text!r}: {kind} has no use for [{other}=...]{known}; leave it out")
+        raise ConfigError(f"dataset {text!r}: {kind} does not take [{other}=...]{known}; leave it out")
 
 
 def _files(text: str) -> Files:
@@ -163,7 +162,8 @@ def _files(text: str) -> Files:
     kind, colon, path = text.partition(":")
     if kind == BUILT_IN:
         raise ConfigError(
-            f"dataset {kind} is not made of files: it takes no path, no rows and no other set behind an @"
+            f"dataset {kind} is not made of files; write {kind} alone, without a path, rows in brackets or another "
+            "set behind an @"
         )
     listed = {name: form for name, form in FORMATS.items() if form.listed}
     form = FORMATS.get(kind) or lookup({BUILT_IN: None, **listed, **dict.fromkeys(SETS)}, text, "dataset")
@@ -174,12 +174,12 @@ def _files(text: str) -> Files:
             f"dataset {whole}: {mark} in its path begins the name of an encoder; give the path another name"
         )
     if mark and (form.embedding is None or not encoder):
-        raise ConfigError(f"dataset {whole}: behind {EMBEDDING} stands {PREFIX}NAME, and only for texts")
+        raise ConfigError(f"dataset {whole}: write {EMBEDDING}{PREFIX}NAME behind the path, and only for texts")
     if path:
         found = expanded(path).absolute()
         check_text(str(found), "the path")
         if not found.exists():
-            hint = f" (behind {EMBEDDING} stands {PREFIX}NAME, and only for texts)" if EMBEDDING in path else ""
+            hint = f" (an encoder is written {EMBEDDING}{PREFIX}NAME, and only for texts)" if EMBEDDING in path else ""
             raise ConfigError(f"there is nothing at {found}, where dataset {kind} should be{hint}")
         local = expanded(encoder).absolute()
         named = str(local) if encoder and local.is_dir() else encoder
@@ -191,6 +191,6 @@ def _files(text: str) -> Files:
         if place.exists():
             return Files(kind=kind, path=place, choices=choices)
     raise ConfigError(
-        f"dataset {kind} is not on this machine: nothing at {' or '.join(map(str, places))}; {form.remedy}, or say "
-        f"where it is as {kind}:PATH"
+        f"dataset {kind} is not on this machine: nothing at {' or '.join(map(str, places))}; {form.remedy}, or give "
+        f"its path as {kind}:PATH"
     )

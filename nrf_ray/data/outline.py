@@ -1,4 +1,4 @@
-"""What readers of files have in common: what they find, what they hand out, and what they refuse."""
+"""Types and checks shared by the readers of files: outlines, batches, formats, and the rules for labels."""
 
 import zlib
 from array import array
@@ -25,24 +25,24 @@ BATCH_ROWS = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
-    """What files hold, as far as planning needs it."""
+    """Shape, classes and sizes of a dataset's files: all that planning needs."""
 
     shape: tuple[int, int, int]
-    """Channels, height, width; of texts 1, tokens, coordinates of a token."""
+    """Channels, height, width; for texts 1, tokens, coordinates of a token."""
     num_classes: int
     """Number of classes k."""
     num_train: int
-    """Rows of the training split; of everything, where the files know no splits."""
+    """Rows of the training split, or all rows if the files have no splits."""
     num_test: int
-    """Rows of the test split; 0 where the files have none."""
+    """Rows of the test split; 0 if the files have no test split."""
     kind: Kind = "images"
-    """What a row is."""
+    """Kind of the examples."""
     classes: tuple[str, ...] = ()
-    """Names of the classes, in the order of their labels; empty where labels are numbers alone."""
+    """Names of the classes, in the order of their labels; empty if labels are only numbers."""
     labels: tuple[str, str] = ("", "")
-    """Labels of the training and of the test rows, as `pack` packs them; empty for a split without rows."""
+    """Labels of the training and of the test rows, encoded by `pack`; empty for a split without rows."""
     by_character: int = 0
-    """Texts in a script without spaces, whose words are single characters."""
+    """Number of texts in a script without spaces, whose words are single characters."""
 
     def rows(self, split: Split) -> int:
         """Return the number of rows of `split`."""
@@ -53,7 +53,7 @@ class Batch(NamedTuple):
     """Some rows, in order."""
 
     images: "npt.NDArray[Any]"
-    """[b, c, h, w] of uint8; of texts [b], the texts themselves."""
+    """[b, c, h, w] of uint8; for texts [b], the texts themselves."""
     labels: "npt.NDArray[np.int64]"
     """[b]"""
 
@@ -63,80 +63,80 @@ NUMBER, TEXT, NONE = "number", "text", "none"
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What a name of files says in brackets about how they are read; empty where it says nothing."""
+    """Options in brackets in a name of files that say how to read them; empty if not given."""
 
     classes: str = ""
-    """Order of class folders that are called by numbers: "number", or "text", in which 10 stands before 2."""
+    """Order of class folders named by numbers: "number", or "text", in which 10 comes before 2."""
     label: str = ""
     """Name of the column with the labels."""
     splits: str = ""
-    """"none" where no name of a file or folder stands for a split."""
+    """"none" if no name of a file or folder stands for a split."""
 
     def __str__(self) -> str:
-        """Return them as they are written in a name."""
+        """Return the choices as they are written in a name."""
         return "".join(f"[{name}={value}]" for name, value in vars(self).items() if value)
 
 
 AS_IS = Choices()
-"""No choice was made."""
+"""No choices: the defaults."""
 
 Rows = Any
-"""Row numbers [n] within a split, ascending, as an int64 array."""
+"""Indices [n] of rows within a split, ascending, as an int64 array."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How one kind of files is found, outlined and read. All three take the path that the user gave."""
+    """Functions that find, outline and read one kind of files. All three take the path that the user gave."""
 
     files: Callable[[Path], Sequence[Path]]
-    """Every file that is read, in a fixed order; refuses with ConfigError where one is missing."""
+    """Function that returns every file that is read, in a fixed order; raises ConfigError if a file is missing."""
     outline: Callable[[Path], Outline]
-    """What the files hold; without torch wherever it can be."""
+    """Function that returns the outline of the files; without torch if possible."""
     read: Callable[[Path, Split, Rows], Iterator[Batch]]
-    """Chosen rows of a split."""
+    """Function that yields the chosen rows of a split."""
     version: int = 1
-    """Of the rule by which bytes become pixels and labels; part of the content's digest."""
+    """Version of the rule by which bytes become pixels and labels; part of the content digest."""
     known: bool = False
-    """A set with a name of its own, rather than a kind of files."""
+    """Whether this is a dataset with a name of its own, rather than a kind of files."""
     listed: bool = True
-    """Named in the list of what is known."""
+    """Whether errors list it among the known names."""
     splits: bool = False
-    """Without a test split of its own, one row in six becomes it."""
+    """Whether one row in six becomes the test split if the files have none."""
     outline_whole: Callable[[Path], Outline] | None = None
-    """The outline where none does, because other files are tested on; None where that changes nothing."""
+    """Function that returns the outline if another set is tested on, so no row is; None if the outline is the same."""
     places: tuple[Callable[[], Path], ...] = ()
-    """Where a known set is looked for."""
+    """Default folders of a known set."""
     remedy: str = ""
-    """How a known set gets there."""
+    """Instruction in the error if a known set is in none of its default folders."""
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    """Mean and std per channel that the paper uses; else they are computed from the training pixels."""
+    """Mean and std per channel that the paper uses; None if they are computed from the training pixels."""
     embedding: "Embedding | None" = None
-    """How texts become vectors; None for images."""
+    """Tokeniser and word vectors of texts; None for images."""
     embedded_by: "Callable[[Embedding], Format] | None" = None
-    """The same files with another embedding; None for images."""
+    """Function that returns the format with another embedding; None for images."""
     chosen_by: "Callable[[Choices], Format] | None" = None
-    """The same files, read as a name says in brackets; None where there is nothing to choose."""
+    """Function that returns the format with the choices of a name; None if there are no choices."""
     choices: tuple[str, ...] = ()
-    """Those fields of `Choices` that `chosen_by` heeds."""
+    """Fields of `Choices` that `chosen_by` uses."""
     passed_over: Callable[[Path], Sequence[str]] | None = None
-    """Files that are not read, for people; None for a known set, whose files are named."""
+    """Function that names the files that are not read, for printing; None for a known set, whose files are fixed."""
 
 
 def pack(labels: Sequence[int]) -> str:
-    """Return `labels`, all from 0 to `MAX_CLASSES` - 1, as a short text."""
+    """Return `labels`, all from 0 to `MAX_CLASSES` - 1, as a short string."""
     return b64encode(zlib.compress(array("H", [*labels]).tobytes(), 1)).decode()
 
 
 def unpack(packed: str) -> "array[int]":
-    """Return the labels that `pack` packed."""
+    """Return the labels encoded by `pack`."""
     return array("H", zlib.decompress(b64decode(packed)) if packed else b"")
 
 
 def count_classes(labels: Iterable[int], where: Path) -> int:
-    """Return k where the training labels are exactly 0 .. k-1, or raise ConfigError that says what is wrong."""
+    """Return k if the training labels are exactly 0 .. k-1; otherwise raise ConfigError."""
     found = sorted(set(labels))
     if len(found) < 2:
-        raise ConfigError(f"{where} has {len(found)} classes in its training rows; there must be two at least")
+        raise ConfigError(f"{where} has {len(found)} classes in its training rows; there must be at least two")
     if found[0] < 0 or found[-1] >= MAX_CLASSES:
         raise ConfigError(f"{where} has labels from {found[0]} to {found[-1]}; labels are 0, 1, 2, ...")
     missing = next((label for label, there in enumerate(found) if label != there), None)
@@ -149,9 +149,9 @@ def count_classes(labels: Iterable[int], where: Path) -> int:
 
 
 def classes_of(train: Sequence[int], test: Sequence[int], where: Path) -> int:
-    """Return k of the labels of both splits, or raise ConfigError where they do not fit together.
+    """Return the number of classes k in both splits, or raise ConfigError if their labels do not fit together.
 
-    Of files that have test rows alone, k is one more than the largest label.
+    For files with only test rows, k is the largest label plus one.
     """
     if test and not train:
         if min(test) < 0 or max(test) >= MAX_CLASSES:
@@ -163,17 +163,17 @@ def classes_of(train: Sequence[int], test: Sequence[int], where: Path) -> int:
 
 
 def check_labels(labels: Iterable[int], num_classes: int, where: Path) -> None:
-    """Raise ConfigError where a label is none of 0 .. num_classes-1."""
+    """Raise ConfigError if a label is not in 0 .. num_classes-1."""
     wrong = set(labels) - set(range(num_classes))
     if wrong:
         raise ConfigError(
             f"{where} has a row with label {min(wrong)}, which no training row has; the labels of its classes are 0 to "
-            f"{num_classes - 1}. Take such rows out, or say in a column `split` which rows are for training"
+            f"{num_classes - 1}. Remove such rows, or say in a column `split` which rows are for training"
         )
 
 
 def in_batches(images: "npt.NDArray[np.uint8]", labels: "npt.NDArray[np.int64]", rows: Rows) -> Iterator[Batch]:
-    """Yield `rows` of arrays that are in memory already."""
+    """Yield `rows` of arrays that are already in memory."""
     for start in range(0, len(rows), BATCH_ROWS):
         chosen = rows[start : start + BATCH_ROWS]
         yield Batch(images[chosen], labels[chosen].astype("int64"))

@@ -17,25 +17,25 @@ class Portion:
     """The rows of one split of a dataset."""
 
     files: Files
-    """Where they are."""
+    """Files that hold the rows."""
     split: Split
-    """In which split of the files."""
+    """Split of the files that holds the rows."""
     part: Split | None
-    """Which part of that split: one row in six is "test", the others "train"; None for all of it."""
+    """Part of that split: one row in six is "test", the others "train"; None for all of it."""
     available: int
-    """Rows of that split of the files."""
+    """Number of rows of that split of the files."""
     count: int
-    """Rows that are kept."""
+    """Number of selected rows."""
     relabel: tuple[int, ...] = ()
-    """The training split's label of each label of these files; empty where they are the same."""
+    """The training split's label for each label of these files; empty if they are the same."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether every row of that split of the files is kept."""
+        """Whether every row of that split of the files is selected."""
         return self.part is None and self.count == self.available
 
     def rows(self) -> "npt.NDArray[np.int64]":
-        """Return the numbers of the rows that are kept, ascending, within the split of the files."""
+        """Return the indices of the selected rows within the split of the files, ascending."""
         import numpy as np
 
         rows = np.arange(self.available)

@@ -1,4 +1,4 @@
-"""Decoded images as arrays on disk, made once and mapped into memory by everyone who reads them.
+"""Decoded images as arrays on disk, written once and mapped into memory by every process that reads them.
 
 A prepared set is the folder `<data home>/datasets/<content digest>`, see `whole`.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 WORDS = ("vocabulary", "vectors")
-"""Of texts, the table of words: a JSON list of them as UTF-8, since a word may be any text, and their vectors."""
+"""Arrays of the table of words of texts: a JSON list of the words as UTF-8 (a word may be any text), and vectors."""
 
 
 class Prepared(NamedTuple):
@@ -47,21 +47,21 @@ class Prepared(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What is known of a split once it is written."""
+    """Statistics of a split that has been written."""
 
     levels: "npt.NDArray[np.int64]"
-    """How often each channel has each level, [c, 256]."""
+    """Count of each level in each channel, [c, 256]."""
     sums: "npt.NDArray[np.uint64]"
-    """`row_sums` of its images, [n]; empty for texts, which are compared as they are written."""
+    """`row_sums` of its images, [n]; empty for texts, which are compared as texts."""
 
 
 def prepared(located: Located) -> Prepared:
-    """Return the arrays of `located`, which are made first where they are missing or damaged."""
+    """Return the arrays of `located`; prepare them first if they are missing or damaged."""
     return _opened(*_whole(located))
 
 
 def prepared_words(located: Located) -> WordTable:
-    """Return the table of words that the texts of `located` were embedded by."""
+    """Return the table of words with which the texts of `located` were embedded."""
     import numpy as np
 
     folder, manifest = _whole(located)
@@ -71,7 +71,7 @@ def prepared_words(located: Located) -> WordTable:
 
 
 def shared_rows(located: Located) -> int:
-    """Return how many test rows of `located`, which is prepared, are training rows too."""
+    """Return how many test rows of `located`, which must be prepared, are training rows too."""
     return count_shared(located, _place(located)[0])
 
 
@@ -81,12 +81,12 @@ def is_prepared(located: Located) -> bool:
 
 
 def _place(located: Located) -> tuple[Path, tuple[str, ...]]:
-    """Return the folder of `located`, and the arrays in it."""
+    """Return the folder of `located`, and the names of the arrays in it."""
     return data_home() / "datasets" / located.digest, (*ARRAYS, *WORDS) if located.kind == "texts" else ARRAYS
 
 
 def _whole(located: Located) -> tuple[Path, Facts]:
-    """Return folder and manifest of `located`, which is prepared first where it is not whole."""
+    """Return folder and manifest of `located`; prepare it first if it is missing or damaged."""
     folder, names = _place(located)
     manifest = whole(folder, names, partial(_write, located), what=f"dataset {located.name.title}")
     check_shared(located, count_shared(located, folder))
@@ -112,7 +112,7 @@ def _stamps(located: Located) -> list[Stamp]:
 
 
 def _write(located: Located, folder: Path) -> Facts:
-    """Write the arrays; return the manifest, with mean and std of the training pixels."""
+    """Write the arrays, and return the manifest with mean and std per channel."""
     before = _stamps(located)
     files: Facts = {}
     table = _write_words(located, folder, files) if located.kind == "texts" else None
@@ -125,7 +125,8 @@ def _write(located: Located, folder: Path) -> Facts:
         mean, std = located.train.files.format.normalisation or _mean_and_std(train.levels)
     if 0.0 in std:
         raise ConfigError(
-            f"dataset {located.name.title} has a channel whose training pixels are all equal: there is nothing to learn"
+            f"dataset {located.name.title} has a channel whose training pixels are all equal, so it cannot be "
+            "normalised; check its images"
         )
     if _stamps(located) != before:
         raise ConfigError(f"the files of dataset {located.name.title} were changed while they were read; run again")
@@ -133,7 +134,7 @@ def _write(located: Located, folder: Path) -> Facts:
 
 
 def _write_words(located: Located, folder: Path, files: Facts) -> WordTable:
-    """Write the table of words, learnt from the training texts, and return it."""
+    """Make the table of words from the training texts, write it, and return it."""
     import numpy as np
 
     portion = located.train
@@ -150,7 +151,7 @@ def _write_words(located: Located, folder: Path, files: Facts) -> WordTable:
 
 
 def _batches(located: Located, portion: Portion, table: WordTable | None) -> Iterator[Batch]:
-    """Yield the rows of one split as images; texts are embedded by `table`. Labels are those of the training split."""
+    """Yield the rows of one split as images, with the training split's labels; texts are embedded by `table`."""
     import numpy as np
 
     embedding, labels = located.train.files.format.embedding, np.array(portion.relabel, np.int64)
@@ -166,7 +167,7 @@ def _batches(located: Located, portion: Portion, table: WordTable | None) -> Ite
 def _write_split(
     located: Located, portion: Portion, folder: Path, split: str, files: Facts, table: WordTable | None
 ) -> Written:
-    """Write images and labels of one split as they are read."""
+    """Write images and labels of one split while reading them."""
     import numpy as np
 
     rows, shape = portion.rows(), located.shape
@@ -176,7 +177,8 @@ def _write_split(
         for batch in _batches(located, portion, table):
             if batch.images.shape[1:] != shape or batch.images.dtype != np.uint8:
                 raise ConfigError(
-                    f"dataset {located.name.title} has images of shape {batch.images.shape[1:]} and {shape}"
+                    f"dataset {located.name.title} has images of shape {batch.images.shape[1:]} and {shape}; give all "
+                    "its images one shape"
                 )
             images = np.ascontiguousarray(batch.images)
             out.write(images.tobytes())
@@ -187,7 +189,8 @@ def _write_split(
     together = np.concatenate(labels)
     if len(together) != len(rows):
         raise ConfigError(
-            f"dataset {located.name.title} has {len(together)} {split} rows where {len(rows)} were expected"
+            f"dataset {located.name.title} has {len(together)} {split} rows, but {len(rows)} were expected; check "
+            "its files"
         )
     check_labels(together.tolist(), located.num_classes, portion.files.path)
     with ArrayFile(folder, f"{split}_labels", "<i8", (len(rows),)) as names:
@@ -197,11 +200,11 @@ def _write_split(
 
 
 def _mean_and_std(levels: "npt.NDArray[np.int64]") -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and std per channel from the counts of levels [c, 256]: exact sums, so the same in any order."""
+    """Return mean and std per channel from the counts of levels [c, 256]; sums are exact, so order does not matter."""
     means, stds = [], []
     for counts in levels.tolist():
         n = sum(counts)
-        if n == 0:  # no training split: nothing is normalised by it
+        if n == 0:  # no training split, so no normalisation
             return (), ()
         first = sum(level * count for level, count in enumerate(counts)) / n
         second = sum(level * level * count for level, count in enumerate(counts)) / n

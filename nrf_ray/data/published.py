@@ -1,7 +1,7 @@
-"""The published sizes of known datasets: enough to plan a sweep where their files are not.
+"""Published sizes of known datasets: enough to plan a sweep on a machine without their files.
 
-A dataset that is planned so is called `published:NAME`. It has no content, so its keys are not those of a run, and
-nothing can be loaded from it.
+A dataset planned in this way is called `published:NAME`. It has no content, so its keys differ from those of a run, and
+it cannot be loaded.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ PREFIX = "published:"
 
 
 class Size(NamedTuple):
-    """What planning needs."""
+    """Shape and sizes of a dataset."""
 
     shape: tuple[int, int, int]
     num_classes: int
@@ -28,14 +28,14 @@ SIZES = {
     "cifar100": Size((3, 32, 32), 100, 50_000, 10_000),
     "restricted-imagenet": Size((3, 224, 224), 9, 257_748, 10_150),
 }
-"""By name. Of Restricted ImageNet the test images are 50 a class of 203; the training images are those of the authors'
-library."""
+"""Sizes by name. Restricted ImageNet has 50 test images for each of its 203 ImageNet classes; its number of training
+images is from the authors' library."""
 
 
 def planning_name(name: str) -> str:
-    """Return `name`, or its published form where its files are not here and its sizes are known.
+    """Return `name`, or its published form if its files are not on this machine and its sizes are in `SIZES`.
 
-    Raises the ConfigError of `parse_name` for every other name that means nothing here.
+    Raises the ConfigError of `parse_name` for every other name without files on this machine.
     """
     if name == BUILT_IN or is_planted(name):
         return name
@@ -49,9 +49,9 @@ def planning_name(name: str) -> str:
 
 
 def size_of(name: str) -> Size:
-    """Return the sizes that a published name means, as `published:cifar10[:10000]`.
+    """Return the sizes of a published name such as `published:cifar10[:10000]`.
 
-    Raises ConfigError where nothing is kept of a split, or more than it has.
+    Raises ConfigError if it selects no rows of a split, or more than the split has.
     """
     bare = name.removeprefix(PREFIX)
     size, kept = lookup(SIZES, KEEP.sub("", bare), "published dataset"), KEEP.search(bare)
@@ -62,7 +62,7 @@ def size_of(name: str) -> Size:
 def _kept(name: str, keep: str | None, available: int) -> int:
     count = available if keep is None else int(keep)
     if not count:
-        raise ConfigError(f"dataset {name!r} keeps no rows; leave the brackets out to keep all")
+        raise ConfigError(f"dataset {name!r} selects no rows; leave out the brackets to select all")
     if count > available:
         raise ConfigError(f"dataset {name!r} asks for {count} rows of a split that has {available}")
     return count

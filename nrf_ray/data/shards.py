@@ -1,8 +1,7 @@
-"""Images with columns beside them, as parquet that every reader of parquet understands.
+"""Images with additional columns, as parquet files that every parquet reader understands.
 
-An image is a fixed-size list of uint8 (0..255) or float32 (0..1) in c, h, w order; the shape
-stands in the file's metadata. Pages carry checksums, so a damaged file is noticed by itself. The same rows give the
-same bytes.
+An image is a fixed-size list of uint8 (0..255) or float32 (0..1) in c, h, w order; the shape is in the file's metadata.
+Pages have checksums, so damage is detected when the file is read. The same rows give the same bytes.
 """
 
 import io
@@ -26,11 +25,11 @@ class Shard(NamedTuple):
     images: Tensor
     """[n, c, h, w], uint8 or float32."""
     columns: Mapping[str, Tensor]
-    """Everything else that is known of each row, [n] each."""
+    """Numeric columns beside the images, [n] each."""
     key: str
     """Key of the stage that made the rows."""
     texts: Mapping[str, Sequence[str]] = {}
-    """What of each row people can read, n each; empty for images."""
+    """Columns of readable text, n strings each; empty for images."""
 
 
 def write_shard(shard: Shard) -> bytes:
@@ -53,7 +52,7 @@ def write_shard(shard: Shard) -> bytes:
 
 
 def read_shard(data: bytes) -> Shard:
-    """Return the rows in a parquet file, or raise ValueError where it is none of ours or a page is damaged."""
+    """Return the rows in a parquet file. Raises ValueError if it is not one of our shards, or a page is damaged."""
     try:
         table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
         meta = json.loads(table.schema.metadata[b"nrf_ray"])
@@ -67,10 +66,10 @@ def read_shard(data: bytes) -> Shard:
 
 
 def is_intact(shard: Shard, data: bytes) -> bool:
-    """Return whether `data` is to the byte what `write_shard` makes of `shard`, which was read from it.
+    """Return whether `data`, from which `shard` was read, equals the bytes that `write_shard` makes of `shard`.
 
-    Checksums cover the pages of a parquet file and not its footer; this covers the footer too, except for the names
-    and numbers that `shard` itself shows.
+    Checksums cover the pages of a parquet file and not its footer. This comparison also covers the footer, except for
+    the names and numbers that are in `shard`.
     """
     return write_shard(shard) == data
 

@@ -1,6 +1,7 @@
 """Test rows that are training rows too: equal pixels, or equal texts.
 
-They are counted once, when a set is prepared; a model has seen them, so more than `MOST` of the test rows are refused.
+They are counted once, when a set is prepared. Models have seen them in training, so a set in which they are more than
+`MOST` of the test rows is refused.
 """
 
 import hashlib
@@ -19,36 +20,36 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 MOST = 0.01
-"""Share of the test rows that may be training rows too."""
+"""Largest share of the test rows that may be training rows too."""
 BLOCK = 1024
 
 
 def count_shared(located: Located, folder: Path) -> int:
-    """Return how many test rows of `located`, prepared in `folder`, are training rows too; counted once, remembered."""
+    """Return how many test rows of `located`, prepared in `folder`, are training rows too; counted only once."""
     return noted(f"{located.digest}.shared", lambda: [_counted(located, folder)])[0]
 
 
 def check_shared(located: Located, count: int) -> None:
-    """Raise ConfigError where more than `MOST` of the test rows are training rows too."""
+    """Raise ConfigError if more than `MOST` of the test rows are training rows too."""
     total = located.test.count
     if count > MOST * total:
         raise ConfigError(
             f"dataset {located.name.title}: {count} of {total} test rows are training rows too ({count / total:.1%}; "
-            f"at most {MOST:.0%} may be): take them out of one split or, if no file says which rows are for testing, "
-            "leave one of all equal rows"
+            f"at most {MOST:.0%} may be): remove them from one split or, if no file says which rows are for testing, "
+            "keep only one of all equal rows"
         )
 
 
 def note_sums(located: Located, train: "npt.NDArray[np.uint64]", test: "npt.NDArray[np.uint64]") -> None:
-    """Remember that no row of `located` is in both splits where the `row_sums` of its images say so."""
+    """Remember that no row of `located` is in both splits if the `row_sums` of its images have no common value."""
     if located.kind == "images" and not _common(train, test):
         noted(f"{located.digest}.shared", lambda: [0])
 
 
 def shared(train: "npt.NDArray[Any]", test: "npt.NDArray[Any]") -> int:
-    """Return how many rows of `test` [m, ...] are equal to a row of `train` [n, ...], arrays of one type."""
+    """Return how many rows of `test` [m, ...] equal a row of `train` [n, ...]; both arrays have the same type."""
     ours, theirs = (_sums(rows) for rows in (train, test))
-    common = _common(ours, theirs)  # of all equal rows, and of hardly any other
+    common = _common(ours, theirs)  # sums of all equal rows, and of hardly any other rows
     known = {_digest(train[row]) for row, found in enumerate(ours.tolist() if common else ()) if found in common}
     return sum(found in common and _digest(test[row]) in known for row, found in enumerate(theirs.tolist()))
 

@@ -1,4 +1,4 @@
-"""Which rows of files that know no splits are for testing, and in what order rows are drawn: the same for ever."""
+"""The choice of test rows in files without splits, and the order in which rows are drawn: fixed for ever."""
 
 from typing import TYPE_CHECKING
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 TEST_SHARE = 6
-"""Of files that know no splits, one row in this many is for testing."""
+"""In files without splits, one row in this many is for testing."""
 
 
 def split_rows(n: int) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]":
-    """Return which of n rows are for training and which for testing, ascending each."""
+    """Return the indices of the training rows and of the test rows among n rows, both ascending."""
     import numpy as np
 
     order, tests = mixed(n, "split"), n // TEST_SHARE
@@ -21,7 +21,7 @@ def split_rows(n: int) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]":
 
 
 def mixed(n: int, use: str) -> "npt.NDArray[np.int64]":
-    """Return 0 .. n-1 in one fixed order, made of raw generator output, which numpy keeps the same for ever."""
+    """Return a fixed permutation of 0 .. n-1, made from raw generator output, which numpy never changes."""
     import numpy as np
 
     return np.argsort(np.random.PCG64(derive_seed(0, "datasets", use)).random_raw(n), kind="stable")

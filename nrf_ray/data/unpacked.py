@@ -1,6 +1,6 @@
-"""Constructed sets beyond memory: their shards unpacked on disk once, and mapped by everyone who trains on them.
+"""Constructed sets larger than memory: shards unpacked on disk once, and mapped by every process that trains on them.
 
-They lie in `<data home>/constructed/<name>`, see `whole`; like all else there they can be deleted and come back.
+They are in `<data home>/constructed/<name>`, see `whole`. They can be deleted, and are unpacked again when needed.
 """
 
 import json
@@ -22,10 +22,10 @@ IMAGES, TEXTS = "images", "texts"
 def unpacked(name: str, shards: Callable[[], Iterator[Shard]]) -> Shard:
     """Return the rows of all `shards`, which are read one at a time, with images that are mapped from disk.
 
-    `name` says what they are: the key of the set, and which of its rows.
+    `name` identifies them: the key of the set, and the choice of its rows.
 
     Raises:
-        ConfigError: there is no room for them.
+        ConfigError: there is not enough room on disk.
     """
     folder = data_home() / "constructed" / name
     manifest = whole(folder, (IMAGES, TEXTS), partial(_write, shards), what=f"the constructed set {name}")
@@ -35,7 +35,7 @@ def unpacked(name: str, shards: Callable[[], Iterator[Shard]]) -> Shard:
 
 
 def _write(shards: Callable[[], Iterator[Shard]], folder: Path) -> Facts:
-    """Write the arrays; return the manifest. The shards are read twice: an array's length stands before its rows."""
+    """Write the arrays; return the manifest. Shards are read twice, since files begin with the length of the array."""
     count = sum(len(shard.images) for shard in shards())
     read = shards()
     first = next(read)

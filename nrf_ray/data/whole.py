@@ -1,8 +1,8 @@
-"""Folders of `.npy` arrays that are whole or not there, however many processes make them at once.
+"""Folders of `.npy` arrays that are complete or absent, even if several processes make them at once.
 
-Arrays are written in pieces under a temporary name, the manifest last; the folder gets its name when it is whole, and
-whoever comes second throws his own away. Whoever opens it checks the manifest and the sizes, and maps the arrays into
-memory, so a set may be larger than memory and is shared by all processes through the page cache.
+Arrays are written in pieces into a temporary folder, the manifest last; the complete folder is then renamed. A process
+that finishes second deletes its own copy. A reader checks the manifest and the sizes and maps the arrays into memory,
+so a set may be larger than memory and all processes share it through the page cache.
 """
 
 import hashlib
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Facts = dict[str, Any]
-"""What a manifest says: under "files" size and sha256 of each array; the rest is the maker's."""
+"""Content of a manifest: under "files", size and sha256 of each array; other keys come from `write`."""
 
 MANIFEST = "manifest.json"
 TEMPORARY = ".tmp-"
 ABANDONED_SECONDS = 86_400.0
-"""A temporary folder that was last written to so long ago belongs to a process that died."""
+"""Age (time since the last write) from which a temporary folder counts as left by a process that died."""
 
 
 def whole(folder: Path, names: Iterable[str], write: Callable[[Path], Facts], *, what: str) -> Facts:
-    """Return the manifest of `folder`, which `write` fills where it is missing or damaged.
+    """Return the manifest of `folder`, which `write` fills first if it is missing or damaged.
 
-    `names` are the arrays that have to be in it. `write` gets an empty folder and returns the manifest.
+    `names` are the arrays that must be in the folder. `write` gets an empty folder and returns the manifest.
 
     Raises:
-        ConfigError: there is no room for it, or what was written cannot be read back; the message calls it `what`.
+        ConfigError: the folder cannot be written or read back; the message calls its content `what`.
     """
     manifest = read_manifest(folder, names)
     if manifest is None:
@@ -47,17 +47,17 @@ def whole(folder: Path, names: Iterable[str], write: Callable[[Path], Facts], *,
             _make(folder, names, write)
         except OSError as error:
             raise ConfigError(
-                f"{what} cannot be prepared in {folder.parent}: {error.strerror}; make room there, or set {VARIABLE} "
+                f"{what} cannot be prepared in {folder.parent}: {error.strerror}; free space there, or set {VARIABLE} "
                 "to another folder that you may write to"
             ) from error
         manifest = read_manifest(folder, names)
         if manifest is None:
-            raise ConfigError(f"{folder} was written but cannot be read back whole; check the disk under it")
+            raise ConfigError(f"{folder} was written but cannot be read back completely; check its disk")
     return manifest
 
 
 def read_manifest(folder: Path, names: Iterable[str]) -> Facts | None:
-    """Return the manifest of a whole folder, or None."""
+    """Return the manifest of `folder`, or None if the folder is missing, incomplete or damaged."""
     try:
         manifest: Facts = json.loads((folder / MANIFEST).read_bytes())
         checksum = manifest.pop("checksum")
@@ -71,16 +71,16 @@ def read_manifest(folder: Path, names: Iterable[str]) -> Facts | None:
 
 
 def mapped(folder: Path, name: str) -> "npt.NDArray[Any]":
-    """Return an array of a whole folder, mapped; writing into it changes this process's copy only."""
+    """Return an array of a complete folder, mapped; writing into it changes only this process's copy."""
     import numpy as np
 
-    # "c" maps copy-on-write: torch wants arrays that can be written to, and nobody may write to the file.
+    # "c" maps copy-on-write: torch needs writable arrays, and the file must not change.
     array: npt.NDArray[Any] = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
     return array
 
 
 class ArrayFile:
-    """An `.npy` file that is written in pieces: a full disk is an error then, and not the end of the process."""
+    """An `.npy` file that is written in pieces, so that a full disk raises an error instead of killing the process."""
 
     def __init__(self, folder: Path, name: str, dtype: "np.dtype[Any] | str", shape: tuple[int, ...]) -> None:
         import numpy as np
@@ -108,7 +108,7 @@ class ArrayFile:
 
 
 def _make(folder: Path, names: Iterable[str], write: Callable[[Path], Facts]) -> None:
-    """Fill a new folder and give it its name; another process may win, which is as good."""
+    """Fill a new folder and rename it to `folder`, unless another process does so first."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder.parent)
     temporary = folder.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
@@ -123,7 +123,7 @@ def _make(folder: Path, names: Iterable[str], write: Callable[[Path], Facts]) ->
 
 
 def _publish(temporary: Path, folder: Path, names: Iterable[str]) -> None:
-    """Give a whole folder its name, unless another process has just done so."""
+    """Rename a complete folder to its final name, unless another process has just done so."""
     if folder.exists() and read_manifest(folder, names) is None:
         damaged = folder.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
         with suppress(FileNotFoundError):  # another process has moved it

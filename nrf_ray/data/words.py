@@ -1,8 +1,8 @@
 """Words as points of the box: the table that turns texts into images of shape (1, length, width), and back.
 
-An embedded text is an image: one channel, a row a token, a column a coordinate. All models of a dataset share its
-table, so a constructed sequence of vectors means the same to all of them. Words lie well inside the box [0, 1]; what
-follows a text is the corner 0, where no word is, and a text model passes it over (`models.classifier`).
+An embedded text is an image with one channel, one row per token and one column per coordinate. All models of a dataset
+share its table, so a constructed sequence of vectors means the same to all of them. Words are well inside the box
+[0, 1]. Padding after a text is the corner 0, which is not a word, and text models ignore it (`models.classifier`).
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 UNKNOWN = "<unk>"
-"""Stands for every word that the training texts do not have."""
+"""Token for every word that the training texts do not have."""
 BEGINS = ("Ġ", "▁")
-"""What stands before the first piece of a word, in byte-level and in sentencepiece vocabularies."""
+"""Prefix of the first piece of a word, in byte-level and in sentencepiece vocabularies."""
 WORD_MEAN = 0.35
-"""The coordinates of a word have at least this mean; a model takes what is far below it for padding."""
+"""Smallest mean of the coordinates of a word; a model takes a vector with a far smaller mean for padding."""
 LEVELS = 255
 BLOCK = 256
-"""Vectors whose distances to all words are worked out together: 30 MB for an encoder's 30,000."""
+"""Vectors whose distances to all words are computed together: 30 MB for an encoder's 30,000 words."""
 MOVED = -2
-"""The place of a vector that is no word's."""
+"""Index of a vector that does not belong to any word."""
 
 
 class Scaling(NamedTuple):
-    """How an embedding was put into the box: as mean + std * vector, by coordinate."""
+    """Scaling of an embedding into the box: mean + std * vector, per coordinate."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -41,14 +41,14 @@ class WordTable:
     """A vocabulary and its vectors. No two words have the same vector."""
 
     words: tuple[str, ...]
-    """v words."""
+    """The words, [v]."""
     vectors: "npt.NDArray[np.uint8]"
-    """[v, width], levels of 0..255."""
+    """Vectors of the words, [v, width], as levels 0..255."""
     scaling: Scaling
-    """Takes vectors back to the embedding: (vectors / 255 - mean) / std."""
+    """Scaling that gives the original embedding as (vectors / 255 - mean) / std."""
 
     def embed(self, texts: Sequence[Sequence[str]], length: int) -> "npt.NDArray[np.uint8]":
-        """Return tokenised texts as levels [n, 1, length, width]: cut at `length` tokens, zeros after the last."""
+        """Return tokenised texts as levels [n, 1, length, width]: cut at `length` tokens, padded with zeros."""
         import numpy as np
 
         embedded = np.zeros((len(texts), 1, length, self.vectors.shape[1]), np.uint8)
@@ -60,7 +60,7 @@ class WordTable:
         return embedded
 
     def places_of(self, levels: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.int64]":
-        """Return for each vector of levels [..., width] the place of the nearest word; -1 for padding, all zeros."""
+        """Return the index of the nearest word for each vector of levels [..., width]; -1 for padding (all zeros)."""
         import numpy as np
 
         flat = np.ascontiguousarray(levels).reshape(-1, levels.shape[-1])
@@ -72,17 +72,18 @@ class WordTable:
         return found.reshape(levels.shape[:-1])
 
     def texts_of(self, levels: "npt.NDArray[np.uint8]") -> list[str]:
-        """Return embedded texts [n, 1, length, width] as people read them: the nearest word of each vector."""
+        """Return embedded texts [n, 1, length, width] as readable texts: the nearest word of each vector."""
         return self.texts_at(self.places_of(levels))
 
     def texts_at(self, places: "npt.NDArray[np.int64]") -> list[str]:
-        """Return the texts of the words at `places` [n, 1, length]; -1 is padding."""
+        """Return the texts of the word indices `places` [n, 1, length]; -1 is padding."""
         return [self.text(row[row >= 0].tolist()) for row in places[:, 0]]
 
     def text(self, places: Sequence[int]) -> str:
-        """Return the words at `places` as one text, without the marks that an encoder puts around it.
+        """Return the words with the indices `places` as one text, without an encoder's special tokens.
 
-        Pieces of words (##ing) join the one before; so do those of encoders that mark where a word begins instead.
+        Pieces of words (##ing) are joined to the piece before; in vocabularies that mark the first piece of a word
+        instead (`BEGINS`), pieces without that mark are.
         """
         words = [self.words[place] for place in places if not self.is_mark[place] or self.words[place] == UNKNOWN]
         for begins in BEGINS:
@@ -91,10 +92,10 @@ class WordTable:
         return " ".join(words).replace(" ##", "")
 
     def neighbours(self, count: int, among: int | None = None) -> "npt.NDArray[np.int64]":
-        """Return for each word the places of the `count` nearest words by l2 distance, nearest first, [v, count].
+        """Return the indices of the `count` nearest words of each word by l2 distance, nearest first, [v, count].
 
-        Neighbours are `among` the first so many words, which are the most frequent; None for all. Marks such as <unk>
-        and [SEP] are nobody's neighbours. Raises ConfigError where there are too few words.
+        Neighbours are chosen from the first `among` words, which are the most frequent; None for all words. Special
+        tokens such as <unk> and [SEP] are never neighbours. Raises ConfigError if there are too few words.
         """
         import numpy as np
 
@@ -113,7 +114,7 @@ class WordTable:
         return found
 
     def typical_distance(self) -> float:
-        """Return the median l2 distance of a word to its nearest neighbour, in units of the box: a measure for eps."""
+        """Return the median l2 distance of a word to its nearest neighbour, in units of the box: a scale for eps."""
         import numpy as np
 
         words = np.flatnonzero(~self.is_mark)
@@ -123,7 +124,7 @@ class WordTable:
 
     @cached_property
     def is_mark(self) -> "npt.NDArray[np.bool_]":
-        """Whether each entry is no word but a mark, as <unk> or [CLS], [v]."""
+        """Whether each entry is a special token such as <unk> or [CLS] and not a word, [v]."""
         import numpy as np
 
         return np.array([len(w) > 2 and (w[0] + w[-1]) in ("<>", "[]") for w in self.words])
@@ -139,10 +140,10 @@ class WordTable:
 
 
 def table_of(words: Sequence[str], embedding: "npt.NDArray[np.floating]", scaling: Scaling) -> WordTable:
-    """Return the table of `words` whose `embedding` [v, width] is put into the box by `scaling`, rounded to 8 bits.
+    """Return the table of `words` with their `embedding` [v, width], scaled into the box and rounded to 8 bits.
 
-    A word that shares its vector with one before it is moved by one level in one coordinate. Raises ConfigError where a
-    word comes too near to the corner that stands for padding.
+    Vectors that equal an earlier word's are changed by one level in as few coordinates as possible. Raises ConfigError
+    if a word is too near to the corner of the box that means padding.
     """
     import numpy as np
 
@@ -151,14 +152,14 @@ def table_of(words: Sequence[str], embedding: "npt.NDArray[np.floating]", scalin
     low = np.flatnonzero(levels.mean(axis=1) < WORD_MEAN * LEVELS)
     if len(low):
         raise ConfigError(
-            f"{len(low)} words, {words[low[0]]!r} among them, lie too near to the corner of the box that stands for "
-            "padding; take another embedding"
+            f"{len(low)} words, {words[low[0]]!r} among them, are too near to the corner of the box that means "
+            "padding; use another embedding"
         )
     return WordTable(words=tuple(words), vectors=_told_apart(levels), scaling=scaling)
 
 
 def _told_apart(levels: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.uint8]":
-    """Return `levels` [v, width] with equal rows told apart, by one level in as few coordinates as it takes."""
+    """Return `levels` [v, width] with equal rows made different, by one level in as few coordinates as possible."""
     seen: set[bytes] = set()
     apart = levels.copy()
     for row in apart:
@@ -172,7 +173,7 @@ def _told_apart(levels: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.uint8]":
 
 
 def _distances(vectors: "npt.NDArray[np.uint8]", chosen: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.float32]":
-    """Return the squared l2 distances in levels of `chosen` [m, width] to all `vectors` [v, width], as [m, v]."""
+    """Return the squared l2 distances, in levels, from `chosen` [m, width] to all `vectors` [v, width], as [m, v]."""
     import numpy as np
 
     left, right = chosen.astype(np.float32), vectors.astype(np.float32)

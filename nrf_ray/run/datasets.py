@@ -1,7 +1,7 @@
-"""The datasets of a sweep, before anything runs: what is in them, and that every row can be read.
+"""The datasets of a sweep before anything runs: their content, and a check that every row can be read.
 
-A plan prints `dataset_lines`. A run on this machine prepares its sets before Ray starts, so that what every stage would
-stumble over is said once; on a cluster each node prepares its own.
+A plan prints `dataset_lines`. A run on this machine prepares its datasets before Ray starts, so that an error that
+would stop every stage is reported once; on a cluster each node prepares its own copy.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,12 +22,12 @@ def datasets_of(stages: Iterable[Stage]) -> list[DatasetRef]:
 
 
 def dataset_lines(refs: Iterable[DatasetRef]) -> list[str]:
-    """Return a line for each of `refs`: files, rows by split, classes, shape, sizes of classes, what is passed over."""
+    """Return a line for each of `refs`: files, rows by split, classes and their sizes, shape, files passed over."""
     return [_line(ref) for ref in refs]
 
 
 def prepare(refs: Iterable[DatasetRef], say: Callable[[str], None]) -> None:
-    """Decode the files of `refs` once, where that has not been done; raise ConfigError where they cannot be read."""
+    """Decode the files of `refs` that are not yet prepared. Raises ConfigError if they cannot be read."""
     for ref in refs:
         if ref.location and not ref.location.startswith(PREFIX):
             located = locate(ref.location)
@@ -64,7 +64,7 @@ def _files(located: Located) -> str:
 
 
 def _sizes(info: DatasetInfo) -> str:
-    """Return the training rows of the smallest and of the largest class, for people."""
+    """Return the training rows of the smallest and of the largest class, for printing."""
     if not info.sizes:
         return ""
     names = info.classes or tuple(map(str, range(info.num_classes)))
@@ -74,7 +74,7 @@ def _sizes(info: DatasetInfo) -> str:
 
 
 def _remarks(located: Located) -> list[str]:
-    """Return what else is to be said of a set of files."""
+    """Return the remaining parts of the line for a dataset of files."""
     remarks = []
     if located.test.relabel:
         remarks.append("test classes are matched by name")

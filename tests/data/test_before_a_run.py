@@ -103,7 +103,7 @@ def test_test_rows_that_are_trained_on_are_refused_before_anything_starts(tmp_pa
         (root / "test" / "ant" / f"{number}.png").write_bytes((root / "train" / "ant" / f"{number}.png").read_bytes())
     code, _, err = call(monkeypatch, capsys, "--dataset", f"folder:{root}", "--store", str(tmp_path / "store"))
     assert (code, err.count("\n")) == (2, 1)
-    assert "dataset photos: 3 of 240 test rows are training rows too (1.2%; at most 1% may be): take them out of" in err
+    assert "dataset photos: 3 of 240 test rows are training rows too (1.2%; at most 1% may be): remove them from" in err
     assert not (tmp_path / "store").exists()
 
 

@@ -46,7 +46,7 @@ def classes_seen(split) -> dict[int, int]:
 def test_class_folders_called_by_numbers_are_asked_about_and_read_either_way(tmp_path):
     root = write_classes(tmp_path / "a", [str(number) for number in range(12)])
     said = refusal(f"folder:{root}")
-    assert "class 2 is 2 in the order of numbers but 10 in that of text" in said
+    assert "class 2 is 2 in numerical order but 10 in text order" in said
     assert "[classes=number] or [classes=text]" in said
     by_number, by_text = (load(dataset_named(f"folder:{root}[classes={order}]").ref)[0] for order in ("number", "text"))
     assert classes_seen(by_number) == {label: label for label in range(12)}
@@ -78,9 +78,9 @@ def test_where_both_orders_are_one_nothing_is_asked(names, tmp_path):
 
 def test_the_order_of_numbers_is_refused_where_there_is_none(tmp_path):
     root = write_classes(tmp_path / "a", ("ant", "bee"))
-    assert "which are not told apart by one number each" in refusal(f"folder:{root}[classes=number]")
+    assert "whose names do not differ in one number only" in refusal(f"folder:{root}[classes=number]")
     root = write_classes(tmp_path / "b", ("1", "01", "2"))
-    assert "which are not told apart by one number each" in refusal(f"folder:{root}[classes=number]")
+    assert "whose names do not differ in one number only" in refusal(f"folder:{root}[classes=number]")
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_the_order_of_numbers_is_refused_where_there_is_none(tmp_path):
         ("folder:{0}[classes=]", "write [classes=number] or [classes=text]"),
         ("folder:{0}[splits=test]", "write [splits=none]"),
         ("folder:{0}[order=text]", "unknown choice in"),
-        ("folder:{0}[classes=text][classes=number]", "says twice what classes are"),
-        ("folder:{0}[label=x]", "folder has no use for [label=...]; it takes [classes=...], [splits=...]"),
-        ("cifar10:{0}[classes=text]", "cifar10 has no use for [classes=...]; leave it out"),
-        ("parquet:{0}[classes=text]", "parquet has no use for [classes=...]; it takes [label=...], [splits=...]"),
+        ("folder:{0}[classes=text][classes=number]", "gives [classes=...] twice"),
+        ("folder:{0}[label=x]", "folder does not take [label=...]; it takes [classes=...], [splits=...]"),
+        ("cifar10:{0}[classes=text]", "cifar10 does not take [classes=...]; leave it out"),
+        ("parquet:{0}[classes=text]", "parquet does not take [classes=...]; it takes [label=...], [splits=...]"),
     ],
 )
 def test_choices_that_cannot_be_made_are_refused(name, words, tmp_path):
@@ -146,14 +146,14 @@ def test_imagenet_folders_called_by_class_indices_are_in_that_order(restricted, 
     assert train.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
     again, _ = load(dataset_named(f"restricted-imagenet:{root}[classes=number]").ref)
     assert again.images.equal(train.images)
-    assert "are class indices; leave [classes=text] out" in refusal(f"restricted-imagenet:{root}[classes=text]")
+    assert "are class indices; leave out [classes=text]" in refusal(f"restricted-imagenet:{root}[classes=text]")
 
 
 def test_imagenet_folders_called_otherwise_are_refused(restricted, tmp_path):
     root = write_imagenet(tmp_path / "a", [f"class {number:04d}" for number in range(1000)])
     assert "WordNet ids (n01440764) or by class indices from 0 to 999" in refusal(f"restricted-imagenet:{root}")
     root = write_imagenet(tmp_path / "b", [str(number) for number in range(1, 1001)])
-    assert "another order would be a guess" in refusal(f"restricted-imagenet:{root}")
+    assert "any other order would be a guess" in refusal(f"restricted-imagenet:{root}")
     root = write_imagenet(tmp_path / "c", [*(f"n{number:08d}" for number in range(999)), "tench"])
     assert "has the folders tench" in refusal(f"restricted-imagenet:{root}")
 
@@ -174,7 +174,7 @@ def test_a_class_that_the_draw_takes_away_is_refused(tmp_path):
     labels[alone] = 3
     file = write_parquet(tmp_path / "a.parquet", images, labels)
     said = refusal(f"parquet:{file}")
-    assert "has no training row of 1 of its 4 classes (3), because one row in 6 is drawn for testing" in said
+    assert "has no training rows for 1 of its 4 classes (3), because one row in 6 is drawn for testing" in said
     labels[split_rows(60)[0][0]] = 3
     file = write_parquet(tmp_path / "b.parquet", images, labels)
     assert dataset_named(f"parquet:{file}").sizes[3] == 1
@@ -196,7 +196,7 @@ def test_few_rows_of_many_classes_are_refused(tmp_path):
     file = write_parquet(tmp_path / "a.parquet", pixels(600, (1, 4, 4)), labels, form="uint8")
     said = refusal(f"parquet:{file}[:20,:20]")
     assert "of its 100 classes" in said
-    assert "20 of the other 500 are kept: keep more" in said
+    assert "20 of the other 500 are selected: select more" in said
     info = dataset_named(f"parquet:{file}")
     assert (sum(info.sizes), min(info.sizes) > 0) == (500, True)
 
@@ -210,7 +210,7 @@ def test_few_rows_of_cifar_100_are_refused_though_its_plan_reads_no_labels(tmp_p
         (tmp_path / f"{name}.bin").write_bytes(b"".join(rows))
     said = refusal(f"cifar100:{tmp_path}[:20,:20]")
     assert "of its 100 classes" in said
-    assert "20 of 500 training rows are kept: keep more" in said
+    assert "20 of 500 training rows are selected: select more" in said
     assert dataset_named(f"cifar100:{tmp_path}").sizes == (), "not known before it is read"
     load(dataset_named(f"cifar100:{tmp_path}").ref)
     assert dataset_named(f"cifar100:{tmp_path}").sizes == (5,) * 100

@@ -117,14 +117,14 @@ def test_an_error_of_pillow_of_any_kind_is_one_line(monkeypatch):
 
 @pytest.mark.parametrize("colour", [0, 2, 4, 6], ids=["grey", "RGB", "grey with alpha", "RGB with alpha"])
 def test_sixteen_bits_are_refused_alike_in_every_kind(colour, tmp_path):
-    with pytest.raises(ConfigError, match="x has 16 bits a channel; convert it"):
+    with pytest.raises(ConfigError, match="x has 16 bits per channel; convert it"):
         pictures.decode(deep_png(colour), "x", (3, 8, 8))
     with Image.open(io.BytesIO(deep_png(colour))) as image:
         image.load()  # a whole picture, which Pillow cuts to 8 bits
     images = pixels(12, (1, 8, 8)) if colour in (0, 4) else IMAGES
     root = write_folder(tmp_path / "a", images, LABELS)
     (root / "bee" / "001.png").write_bytes(deep_png(colour))
-    assert "1 of 12 pictures cannot be used: bee/001.png has 16 bits a channel" in planned(f"folder:{root}")
+    assert "1 of 12 pictures cannot be used: bee/001.png has 16 bits per channel" in planned(f"folder:{root}")
     column = pa.array([png(image) for image in images[:11]] + [deep_png(colour)])
     pq.write_table(pa.table({"image": column, "label": LABELS}), tmp_path / "a.parquet")
     assert "1 of 12 pictures cannot be used: row 11 of a.parquet has 16 bits" in planned(
@@ -153,9 +153,9 @@ def test_all_that_is_wrong_is_counted_and_some_of_it_named(tmp_path):
     for number, data in enumerate((b"no picture", jpeg("RGB", (9, 9)), deep_png(2), b"", png(IMAGES[0])[:20])):
         (root / "cat" / f"x{number}.png").write_bytes(data)
     said = planned(f"folder:{root}")
-    assert "5 of 35 pictures cannot be used: cat/x0.png is no PNG or JPEG that can be read" in said
+    assert "5 of 35 pictures cannot be used: cat/x0.png is not a readable PNG or JPEG" in said
     assert (
-        "cat/x1.png is 9 x 9 pixels and the first picture 8 x 8, cat/x2.png has 16 bits a channel and 2 more;" in said
+        "cat/x1.png is 9 x 9 pixels and the first picture 8 x 8, cat/x2.png has 16 bits per channel and 2 more;" in said
     )
     assert "0x" not in said, "the same words in every run"
 

@@ -80,7 +80,7 @@ def test_an_archive_of_endless_zeros_is_not_read_to_its_end(tmp_path: Path, monk
         for number in range(10):
             file.write(member(f"other {number}", size=8 * MIB).tobuf())
             file.write(bytes(8 * MIB))
-    assert "unpacks to more than the 20971520 bytes that are read" in refusal(f"cifar10:{tmp_path / 'a.tar.gz'}")
+    assert "unpacks to more than 20971520 bytes" in refusal(f"cifar10:{tmp_path / 'a.tar.gz'}")
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE])
@@ -152,14 +152,14 @@ def test_array_files_that_lie_or_hold_objects_are_refused(header: str, body: byt
     whole = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(data)) + data + body
     for name in ("cifar10.1_v6_data.npy", "cifar10.1_v6_labels.npy"):
         (tmp_path / name).write_bytes(whole)
-    assert "no array that can be read" in refusal(f"cifar10.1:{tmp_path}")
+    assert "not a readable array" in refusal(f"cifar10.1:{tmp_path}")
 
 
 def test_an_archive_of_arrays_is_no_array(tmp_path: Path):
     for name in ("cifar10.1_v6_data.npy", "cifar10.1_v6_labels.npy"):
         with (tmp_path / name).open("wb") as file:
             np.savez_compressed(file, bomb=np.zeros(20 * MIB, np.uint8))
-    assert "it does not begin like one" in refusal(f"cifar10.1:{tmp_path}")
+    assert "it does not begin like an .npy file" in refusal(f"cifar10.1:{tmp_path}")
 
 
 # parquet

@@ -261,7 +261,7 @@ def test_links_are_followed_and_those_to_nowhere_or_in_circles_refused(tmp_path)
     name = f"parquet:{tmp_path / 'set'}"
     assert sizes(name) == (40, 20)
     (tmp_path / "set" / "round").symlink_to(tmp_path / "set")
-    assert "is a link to a folder that it is in" in refusal(name)
+    assert "is a link to a folder that contains it" in refusal(name)
     (tmp_path / "set" / "round").unlink()
     (tmp_path / "set" / "test").unlink()
     (tmp_path / "set" / "test").symlink_to(tmp_path / "gone")
@@ -367,7 +367,7 @@ def test_the_parquet_of_cifar_on_the_hub_is_read_and_its_label_asked_for(tmp_pat
     pq.write_table(table.slice(0, 8), tmp_path / "train-00000-of-00001.parquet")
     pq.write_table(table.slice(8), tmp_path / "test-00000-of-00001.parquet")
     said = refusal(f"parquet:{tmp_path}")
-    assert "which of fine_label, coarse_label has the labels" in said
+    assert "name the column of labels (of fine_label, coarse_label)" in said
     assert "[label=fine_label]" in said
     check(f"parquet:{tmp_path}[label=fine_label]")
     check(f"parquet:{tmp_path}[label=coarse_label]", labels=LABELS // 2)
@@ -384,5 +384,5 @@ def test_the_labels_of_texts_may_be_in_another_column(tmp_path):
     assert "has no column label" in refusal(f"text-csv:{path}")
     assert sizes(f"text-csv:{path}[label=stars]") == (50, 10)
     pq.write_table(pa.table({"text": TEXTS, "stars": OPINIONS}), tmp_path / "a.parquet")
-    assert "which of stars has the labels" in refusal(f"text-parquet:{tmp_path / 'a.parquet'}")
+    assert "name the column of labels (of stars)" in refusal(f"text-parquet:{tmp_path / 'a.parquet'}")
     assert sizes(f"text-parquet:{tmp_path / 'a.parquet'}[label=stars]") == (50, 10)

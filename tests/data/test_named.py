@@ -162,9 +162,9 @@ def test_known_sets_are_looked_for_where_they_are_documented_to_be(home):
         ("parquet", "needs a path: write it as parquet:PATH"),
         ("parquet:", "needs a path"),
         ("parquet:/no/where", "there is nothing at /no/where"),
-        ("cifar10", "run `nrf fetch cifar10`, or say where it is as cifar10:PATH"),
+        ("cifar10", "run `nrf fetch cifar10`, or give its path as cifar10:PATH"),
         ("restricted-imagenet", "put ImageNet's folders train and val there"),
-        ("parquet:{cells}[:0]", "keeps no rows"),
+        ("parquet:{cells}[:0]", "selects no rows"),
         ("parquet:{cells}[:51]", "asks for 51 rows of a split that has 50"),
         ("parquet:{cells}[:5,:11]", "asks for 11 rows of a split that has 10"),
         ("tensors:{cells}@", "there is nothing at"),
@@ -182,7 +182,7 @@ def test_sets_of_two_kinds_are_not_put_together(tmp_path, cells):
     other = write_parquet(
         tmp_path / "b.parquet", pixels(9, (1, 8, 8)), np.arange(9) % 3, split=["train"] * 5 + ["test"] * 4
     )
-    with pytest.raises(ConfigError, match="both have to be of one kind"):
+    with pytest.raises(ConfigError, match="both need the same shape, kind and classes"):
         dataset_named(f"parquet:{cells}@parquet:{other}")
 
 

@@ -30,8 +30,8 @@ def test_what_is_kept_of_it_counts():
 @pytest.mark.parametrize(
     ("kept", "message"),
     [
-        ("[:0]", "keeps no rows"),
-        ("[:10,:0]", "keeps no rows"),
+        ("[:0]", "selects no rows"),
+        ("[:10,:0]", "selects no rows"),
         ("[:50001]", "asks for 50001 rows of a split that has 50000"),
         ("[:10,:10001]", "asks for 10001 rows of a split that has 10000"),
     ],

@@ -70,7 +70,7 @@ def test_parquet_with_wrong_columns_is_refused(change, words, tmp_path):
         (pa.array([png(image) for image in IMAGES[:11]] + [None]), "1 rows without the bytes of an image"),
         (pa.array([png(image) for image in IMAGES[:11]] + [png(IMAGES[11])[:60]]), "row 11 of"),
         (pa.array([png(image) for image in IMAGES[:11]] + [png(pixels(1, (3, 8, 9))[0])]), "is 9 x 8 pixels"),
-        (pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(12 * 50, np.uint8)), 50), "no square of three channels"),
+        (pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(12 * 50, np.uint8)), 50), "not a square of three"),
         (pa.FixedSizeListArray.from_arrays(pa.array(np.full(12 * 48, 2.0)), 48), "pixels from 2.0 to 2.0"),
         (pa.FixedSizeListArray.from_arrays(pa.array(np.full(12 * 48, np.nan)), 48), "pixels from nan"),
         (pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(12 * 48, np.int32)), 48), "pixels of type int32"),
@@ -88,7 +88,7 @@ def test_parquet_that_is_none_or_lacks_columns_is_refused(tmp_path):
     whole = file.read_bytes()
     for damaged in (whole[:-10], whole[:200], b""):
         file.write_bytes(damaged)
-        assert "no parquet file that can be read" in refusal(f"parquet:{file}")
+        assert "not a readable parquet file" in refusal(f"parquet:{file}")
     pq.write_table(pa.table({"picture": [1], "label": [0]}), file)
     assert "has no column image; it has picture, label" in refusal(f"parquet:{file}")
     (tmp_path / "empty").mkdir()
@@ -163,12 +163,12 @@ def damage_one_class(root):
     ("damage", "words"),
     [
         (damage_size, "is 9 x 8 pixels and the first picture 8 x 8"),
-        (damage_depth, "1 of 12 pictures cannot be used: bee/001.png has 16 bits a channel"),
+        (damage_depth, "1 of 12 pictures cannot be used: bee/001.png has 16 bits per channel"),
         (damage_colour, "has colours and the first picture is grey"),
         (damage_bytes, "001.png"),
         (damage_other, "notes.txt holds data by its first bytes but not by its ending"),
         (damage_empty, "no training picture of class cat"),
-        (damage_split, "it needs train and test, or one folder a class"),
+        (damage_split, "it needs train and test, or one folder per class"),
         (damage_one_class, "has 1 folders of pictures"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -182,14 +182,14 @@ def test_a_folder_that_is_no_set_is_refused(damage, words, tmp_path):
 def test_classes_of_train_and_test_have_to_be_the_same(tmp_path):
     write_folder(tmp_path / "train", IMAGES, LABELS)
     write_folder(tmp_path / "test", IMAGES, LABELS, names=("ant", "bee", "dog"))
-    assert "in one of train and test only: cat, dog" in refusal(f"folder:{tmp_path}")
+    assert "in only one of train and test: cat, dog" in refusal(f"folder:{tmp_path}")
 
 
 def test_a_picture_that_claims_to_be_huge_is_never_decoded():
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + header
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    with pytest.raises(ConfigError, match=r"x\.png is no PNG or JPEG that can be read|at most"):
+    with pytest.raises(ConfigError, match=r"x\.png is not a readable PNG or JPEG|at most"):
         pictures.picture_shape(bomb, "x.png")
     small = bomb.replace(struct.pack(">I", 30_000), struct.pack(">I", 9_000))
     with pytest.raises(ConfigError):

@@ -170,7 +170,7 @@ def test_neighbours_known_answer():
 
 
 def test_a_word_near_the_corner_of_padding_is_refused():
-    with pytest.raises(ConfigError, match="1 words, 'low' among them, lie too near"):
+    with pytest.raises(ConfigError, match="1 words, 'low' among them, are too near"):
         table(["a", "low"], [[0, 0, 0, 0], [-4, -4, -4, -4]])
 
 
@@ -200,9 +200,9 @@ def test_texts_are_planned_without_torch(csv_set):
 @pytest.mark.parametrize(
     ("texts", "labels", "said"),
     [
-        ([*TEXTS[:9], ""], LABELS[:10], r"row 9 of .* is an empty text; leave it out"),
-        ([*TEXTS[:9], "  "], LABELS[:10], r"row 9 of .* is an empty text; leave it out"),
-        (TEXTS[:10], [0] * 10, r"has 1 classes in its training rows; there must be two at least"),
+        ([*TEXTS[:9], ""], LABELS[:10], r"row 9 of .* is an empty text; remove it"),
+        ([*TEXTS[:9], "  "], LABELS[:10], r"row 9 of .* is an empty text; remove it"),
+        (TEXTS[:10], [0] * 10, r"has 1 classes in its training rows; there must be at least two"),
         (TEXTS[:10], [0, 2] * 5, r"no training row has label 1; number the classes"),
     ],
     ids=["empty", "blank", "one class", "a gap"],
@@ -247,10 +247,10 @@ def test_a_label_of_many_digits_is_no_label(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [("review,label\ngood,1\n", "has no column text; it has review, label"), ("", "has no column label or text"),
-     ('text,label\n"good,1\n', "is no CSV file that can be read"),
-     ("label,text\n1,good, but long\n", "(it ends in line 2) has another number of values than the 2 columns"),
+     ('text,label\n"good,1\n', "is not a readable CSV file"),
+     ("label,text\n1,good, but long\n", "(it ends in line 2) does not have one value for each of the 2 columns"),
      ("label,text\n0,bad\n1\n", "row 1 of"),
-     ("text,label,text\ngood,1,bad\n", "has 2 columns called text; leave one")],
+     ("text,label,text\ngood,1,bad\n", "has 2 columns called text; keep only one")],
     ids=["other names", "nothing", "an open quote", "a comma without quotes", "half a row", "a column twice"],
 )  # fmt: skip
 def test_what_is_no_such_csv_is_refused(tmp_path, content, said):
@@ -262,7 +262,7 @@ def test_what_is_no_such_csv_is_refused(tmp_path, content, said):
 def test_what_is_no_parquet_of_texts_is_refused(tmp_path):
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 no")
-    assert "is no parquet file that can be read" in refusal(f"text-parquet:{path}")
+    assert "is not a readable parquet file" in refusal(f"text-parquet:{path}")
     assert "there is no file *.csv in" in refusal(f"text-csv:{tmp_path}")
 
 
@@ -281,7 +281,7 @@ def test_a_split_that_is_no_name_is_refused(tmp_path, split):
 def test_a_column_of_another_type_is_no_text(tmp_path, kind):
     texts = pa.array([{"int64": 0, "binary": b"good"}.get(str(kind), [])] * 4, kind)
     pq.write_table(pa.table({"text": texts, "label": [0, 1, 0, 1]}), tmp_path / "a.parquet")
-    assert "they have to be strings" in refusal(f"text-parquet:{tmp_path / 'a.parquet'}")
+    assert "they must be strings" in refusal(f"text-parquet:{tmp_path / 'a.parquet'}")
 
 
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str)
@@ -293,7 +293,7 @@ def test_texts_of_every_type_of_string_are_read(tmp_path, kind):
 def test_columns_of_one_name_are_refused(tmp_path):
     columns = [pa.array(TEXTS[:4]), pa.array(TEXTS[4:8]), pa.array(LABELS[:4])]
     pq.write_table(pa.Table.from_arrays(columns, ["text", "text", "label"]), tmp_path / "a.parquet")
-    assert "has 2 columns called text; leave one" in refusal(f"text-parquet:{tmp_path / 'a.parquet'}")
+    assert "has 2 columns called text; keep only one" in refusal(f"text-parquet:{tmp_path / 'a.parquet'}")
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -317,7 +317,7 @@ def test_a_file_without_a_split_beside_others_that_have_one_is_refused(tmp_path)
         write_texts(tmp_path / "set" / f"{name}.parquet", TEXTS, LABELS)
     said = refusal(f"text-parquet:{tmp_path / 'set'}")
     assert "cannot tell the split of unsupervised-0.parquet in" in said
-    assert "no column `split`, and no word of a split (train, test, validation) in the name" in said
+    assert "it has no column `split`, and neither its name nor its folder's has a split word" in said
 
 
 @pytest.mark.parametrize(
@@ -356,10 +356,10 @@ def test_words_with_line_breaks_are_kept_as_they_are(tmp_path, monkeypatch):
 
 
 def test_an_embedding_is_named_for_texts_alone_and_before_the_at(tmp_path, csv_set):
-    assert "behind # stands hf:NAME, and only for texts" in refusal(f"parquet:{tmp_path}#hf:x")
-    assert "behind # stands hf:NAME, and only for texts" in refusal(f"{csv_set}#glove")
-    assert "behind # stands hf:NAME, and only for texts" in refusal(f"{csv_set}#hf:"), "not the learnt embedding"
-    assert "name the embedding before the @ alone" in refusal(f"{csv_set}@{csv_set}#hf:x")
+    assert "write #hf:NAME behind the path, and only for texts" in refusal(f"parquet:{tmp_path}#hf:x")
+    assert "an encoder is written #hf:NAME, and only for texts" in refusal(f"{csv_set}#glove")
+    assert "write #hf:NAME behind the path, and only for texts" in refusal(f"{csv_set}#hf:"), "not the learnt embedding"
+    assert "write #hf:NAME before the @ only" in refusal(f"{csv_set}@{csv_set}#hf:x")
 
 
 def test_a_split_of_another_name_is_refused(tmp_path):

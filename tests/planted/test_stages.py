@@ -212,7 +212,7 @@ def test_what_is_read_by_whom_is_in_the_key_and_in_the_name():
         (lambda: relabel.body(RelabelSpec(dataset=REF, part="noise"), None, reader=1), "linear model need no label"),
         (lambda: planted_model(set_of(planted("image", train=20)), "vgg_s", preset_of("image").source, 0), "one batch"),
         (lambda: pretrained_named("vgg16"), "unknown reader 'vgg16'; known: resnet18"),
-        (lambda: pretrained_named("hf:/nowhere/at/all"), "is neither a folder|is no folder"),
+        (lambda: pretrained_named("hf:/nowhere/at/all"), "is neither a folder|is not a folder"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_line(make, message):

@@ -149,7 +149,7 @@ def test_an_encoder_whose_weights_are_not_whole_is_refused(change, words, datase
 @pytest.mark.parametrize("name", ["google-bert/bert-base-uncased", "no-such-encoder"])
 def test_a_name_that_needs_the_network_is_refused_in_one_line(name, dataset):
     with pytest.raises(
-        ConfigError, match="no run downloads anything; where there is a network, run `hf download"
+        ConfigError, match="no run downloads anything; if there is a network, run `hf download"
     ) as error:
         dataset_named(f"{dataset.ref.location.partition('#')[0]}#hf:{name}")
     assert "\n" not in str(error.value)
@@ -157,13 +157,13 @@ def test_a_name_that_needs_the_network_is_refused_in_one_line(name, dataset):
 
 def test_a_folder_without_an_encoder_is_refused(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"has no config.json and no tokenizer.json and no model.safetensors; save it"
+        ConfigError, match=r"has no config.json and no tokenizer.json and no model.safetensors; save encoder"
     ):
         encoder_folder(str(tmp_path))
 
 
 def test_a_package_without_an_encoder_is_refused():
-    with pytest.raises(ConfigError, match="the package json carries no encoder"):
+    with pytest.raises(ConfigError, match="the package json contains no encoder"):
         encoder_folder("json")
     with pytest.raises(ConfigError, match="is neither a folder nor a package"):
         encoder_folder("__main__")
@@ -179,9 +179,9 @@ def test_a_package_without_an_encoder_is_refused():
      ("model.safetensors", weights(shape=[2, "3"], data_offsets=[0, 24]), "does not say what its table of words is"),
      ("model.safetensors", weights(shape=[2, 3], data_offsets=[0, 24]), "ends before its table of words does: it has"),
      ("model.safetensors", weights(dtype="I8", shape=[2, 3], data_offsets=[0, 6]), "is I8; F32 and F16 are read"),
-     ("model.safetensors", (10**5).to_bytes(8, "little") + b"[" * 10**5, "is no safetensors file"),
+     ("model.safetensors", (10**5).to_bytes(8, "little") + b"[" * 10**5, "is not a safetensors file"),
      ("model.safetensors", b"", "has 0 tables of words"),
-     ("model.safetensors", (9).to_bytes(8, "little") + b"no header", "is no safetensors file"),
+     ("model.safetensors", (9).to_bytes(8, "little") + b"no header", "is not a safetensors file"),
      ("config.json", b"{}", "cannot be built")],
     ids=["tokenizer", "a list", "an entry that is a list", "another size", "a shape of words", "cut off",
          "another type", "deep", "no weights", "other weights", "config"],
@@ -199,9 +199,7 @@ def test_an_encoder_needs_texts_in_its_own_vectors(dataset):
     plain = dataset_named(dataset.ref.location.partition("#")[0])
     with pytest.raises(ConfigError, match="a does not name one; write text-parquet:PATH#hf:NAME"):
         trained(plain, "hf", Recipe(epochs=1, lr=0.1), "source", 0)
-    with pytest.raises(
-        ConfigError, match="reads its own word vectors, and a has others; name the dataset with #hf:NAME"
-    ):
+    with pytest.raises(ConfigError, match="reads its own word vectors, and a has others; write #hf:NAME"):
         new_model("hf", plain.ref, seed=0)
 
 

@@ -1,16 +1,16 @@
-"""The controlled world: images and texts made of a part that people read and a part that they do not.
+"""The controlled world: images and texts that are the sum of a part that people can read and a part that they cannot.
 
 Every example is the sum of a human part (a glyph; a sentence about a topic) and a noise part (a weave of neighbouring
-pixels; invisible variants of words) of a chosen norm. Either may show the label's class. The parts can be taken apart
-again to the bit, so what a model uses is not guessed but known. A planted set is a dataset by name:
+pixels; invisible variants of words) of a chosen norm. Each part may show the label's class. An example can be separated
+into its parts exactly, to the bit, so it is known which part a model uses. A planted set is a dataset by name:
 
-    planted-image                                     labels by the human part, noise that means nothing
-    planted-text[label=noise]                         labels by the noise part, sentences that mean nothing
-    planted-image[label=both,p_human=0.9,noise=0.25]  both parts show the label, the readable one 9 times in 10
+    planted-image                                     labels follow the human part; the noise part is uninformative
+    planted-text[label=noise]                         labels follow the noise part; the sentences are uninformative
+    planted-image[label=both,p_human=0.9,noise=0.25]  both parts show the label, the human part 9 times in 10
 
-`spec` says what a set is, `odds` what can be learnt from it, `naming` how it is called; these need nothing but Python.
-`images` and `texts` compose examples and take them apart, `generate` makes a whole set, and `swaps` puts parts together
-that do not belong together.
+`spec` defines a set, `odds` computes what can be learnt from it, `naming` parses its name; these need only Python.
+`images` and `texts` compose examples and take them apart, `generate` makes a set, and `swaps` combines parts of
+different classes.
 """
 
 from nrf_ray.data.planted.naming import SETS as SETS

@@ -1,4 +1,4 @@
-"""A planted set as arrays, with what only its maker knows: which class each part of each example shows."""
+"""A planted set as arrays, with the class that each part of each example shows."""
 
 from dataclasses import dataclass
 from types import ModuleType
@@ -12,7 +12,7 @@ from nrf_ray.data.planted.parts import Array
 from nrf_ray.data.planted.spec import Planted
 
 MODULES: dict[str, ModuleType] = {"image": images, "colour": images, "text": texts}
-"""What composes the examples of each modality and takes them apart."""
+"""Module that composes the examples of each modality and takes them apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Examples:
     """n planted examples."""
 
     spec: Planted
-    """What they are."""
+    """Parameters of the set."""
     images: npt.NDArray[np.float32]
     """[n, c, h, w] in [0, 1]: the sum of both parts."""
     labels: Ints
@@ -31,7 +31,7 @@ class Examples:
     """Class that each noise part shows, [n]."""
 
     def rows(self, chosen: Ints) -> "Examples":
-        """Return the examples at the places `chosen`."""
+        """Return the examples with the indices `chosen`."""
         return Examples(
             spec=self.spec,
             images=self.images[chosen],
@@ -57,7 +57,7 @@ def generate(spec: Planted, split: str) -> Examples:
 
 
 def with_noise(spec: Planted, human: Array, classes: Ints) -> npt.NDArray[np.float32]:
-    """Return examples [n, c, h, w] of these human parts and of noise parts that show `classes` [n]."""
+    """Return examples [n, c, h, w] with these human parts, and with noise parts that show `classes` [n]."""
     composed: npt.NDArray[np.float32] = (human + MODULES[spec.modality].noise_parts(spec, classes, human)).astype(
         np.float32
     )

@@ -1,7 +1,7 @@
 """The readable part of a planted image: a digit in one of two sizes, anywhere, on a lighter or a darker ground.
 
-In colour the ground has any colour, and so has the digit. The canvas has 8x8 cells; the digits 0 to 7 are drawn by hand
-in 3x5 and in 5x7 cells.
+In colour images the ground and the digit have any colours. The canvas has 8x8 cells; the digits 0 to 7 are drawn by
+hand in 3x5 and in 5x7 cells.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from nrf_ray.data.planted.parts import on_lattice
 
 CANVAS = 8
 MARGIN = 1 / 16
-"""What every cell keeps from 0 and 1, for the noise part."""
+"""Least distance of every cell from 0 and 1, so that there is room for the noise part."""
 
 SMALL = """
 ### .#. ### ### #.# ### #.. ###
@@ -33,11 +33,12 @@ LARGE = """
 
 
 def draw(seed: int, classes: Ints, norm: float, split: str, channels: int) -> Floats:
-    """Return one canvas a row, [n, c, 8, 8], on which the digit `classes` [n] stands out of its ground.
+    """Return one canvas per row, [n, c, 8, 8], with the digit `classes` [n] on a ground.
 
-    The digit minus the ground has the l2 norm `norm` / 2: an image shows each cell as 2x2 pixels. Size, place, ground
-    and whether the digit is lighter or darker are drawn per row; the latter two per channel, and how much the digit
-    differs there: in one channel at most twice as much as in another, so that it is read in each.
+    The digit minus the ground has the l2 norm `norm` / 2, since an image shows each cell as 2x2 pixels. Size and
+    position are sampled per row. The ground, whether the digit is lighter or darker, and how much it differs from the
+    ground are sampled per channel; the difference in one channel is at most twice that in another, so that the digit
+    can be read in each channel.
     """
     n, rows = len(classes), np.arange(len(classes))
     large = uniform(seed, n, split, "size") < 0.5
@@ -47,7 +48,7 @@ def draw(seed: int, classes: Ints, norm: float, split: str, channels: int) -> Fl
     i, j = np.meshgrid(np.arange(CANVAS), np.arange(CANVAS), indexing="ij")
     placed = masks[rows[:, None, None], (i - down[:, None, None]) % CANVAS, (j - right[:, None, None]) % CANVAS]
     whole = norm / 2 / np.sqrt(masks.sum(axis=(1, 2)))
-    shares = 1 - _by_channel(seed, n, channels, split, "hue") / 2  # of a single channel, all of it
+    shares = 1 - _by_channel(seed, n, channels, split, "hue") / 2  # with one channel, its share becomes 1 below
     strength = on_lattice(whole[:, None] * shares / np.sqrt(np.square(shares).sum(axis=1, keepdims=True)))
     sign = np.where(_by_channel(seed, n, channels, split, "lighter") < 0.5, 1.0, -1.0)
     free = 1 - 2 * MARGIN - strength
@@ -58,7 +59,7 @@ def draw(seed: int, classes: Ints, norm: float, split: str, channels: int) -> Fl
 
 
 def _by_channel(seed: int, n: int, channels: int, split: str, name: str) -> Floats:
-    """Return n numbers a channel, [n, c]; those of the first are a grey image's."""
+    """Return n numbers per channel, [n, c]; those of the first channel are the same as in a grey image."""
     others = [uniform(seed, n, split, name, str(channel)) for channel in range(1, channels)]
     return np.stack([uniform(seed, n, split, name), *others], axis=1)
 

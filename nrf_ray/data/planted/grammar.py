@@ -1,6 +1,6 @@
 """The readable part of a planted text: short sentences about one of eight topics.
 
-Every sentence has the words of one topic and words that fit any; which topic it is, three to five of its words say.
+Every sentence has words of one topic and words that fit any topic; three to five of its words show the topic.
 """
 
 from typing import NamedTuple
@@ -38,7 +38,7 @@ TOPICS = {
         "studied taught graded", "clever written difficult historic", "lesson exam book pupil essay class"
     ),
 }
-"""The topics by name; class c is the c-th."""
+"""Topics by name; class c is the c-th topic."""
 
 SENTENCES = tuple(
     sentence.split()
@@ -53,7 +53,7 @@ SENTENCES = tuple(
         "yesterday they VERB the ADJECTIVE ADJECTIVE NOUN",
     )
 )
-"""Words in capitals are drawn from the topic."""
+"""Forms of sentences; words in capitals are replaced by sampled words of the topic."""
 
 SLOTS = {"VERB": "verbs", "ADJECTIVE": "adjectives", "NOUN": "nouns"}
 
@@ -63,11 +63,11 @@ WORDS = tuple(
         | {word for sentence in SENTENCES for word in sentence if word not in SLOTS}
     )
 )
-"""The vocabulary."""
+"""Vocabulary of planted texts."""
 
 
 def write(seed: int, classes: "list[int]", split: str) -> list[list[str]]:
-    """Return one sentence a row, as words, about the topic number `classes`."""
+    """Return one sentence per row, as words, about the topics with the indices `classes`."""
     n, topics = len(classes), list(TOPICS.values())
     forms = below(seed, n, len(SENTENCES), split, "form").tolist()
     picks = [below(seed, n, 2**32, split, "word", str(place)).tolist() for place in range(MAX_WORDS)]

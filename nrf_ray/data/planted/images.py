@@ -1,9 +1,9 @@
-"""Planted images: a digit drawn in cells of 2x2 equal pixels, and a weave inside the cells that leaves their means.
+"""Planted images: a digit drawn in cells of 2x2 equal pixels, and a weave inside the cells that keeps their means.
 
-One level of the Haar transform takes each channel apart. The human part is what is constant in every cell (a quarter of
-all dimensions). The noise part is in the diagonal differences of the cells, (+ - / - +) times a sign: the highest
-frequency that an image has, another quarter, and the same in all channels. Class c has a pattern of signs of its own
-over the cells, of period 1, 2 or 4 along each axis, and the patterns are orthogonal.
+One level of the Haar transform separates the parts of each channel. The human part is constant in every cell (a quarter
+of all dimensions). The noise part is the diagonal difference of each cell, (+ - / - +) times a sign: the highest
+frequency of an image, another quarter of the dimensions, and the same in all channels. Each class has its own pattern
+of signs over the cells, of period 1, 2 or 4 along each axis, and the patterns are orthogonal.
 """
 
 import numpy as np
@@ -15,17 +15,17 @@ from nrf_ray.data.planted.spec import Planted
 
 CELLS = glyphs.CANVAS
 STRIPES = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1]])
-"""Signs along one axis, of period 1, 2 and 4: no shift or change of sign makes one of another."""
+"""Signs along one axis, of period 1, 2 and 4: no shift or change of sign turns one pattern into another."""
 
 
 def human_parts(spec: Planted, classes: Ints, split: str) -> Floats:
-    """Return the readable part of one image a row, [n, c, 16, 16], showing `classes` [n]."""
+    """Return the human part of one image per row, [n, c, 16, 16], showing `classes` [n]."""
     canvas = glyphs.draw(spec.seed, classes, spec.human, split, spec.kind.shape[0])
     return np.repeat(np.repeat(canvas, 2, axis=2), 2, axis=3)
 
 
 def blank(human: Array) -> Array:
-    """Return human parts in which nothing can be read: grey."""
+    """Return human parts without a digit: grey."""
     return np.full_like(human, 0.5)
 
 
@@ -39,13 +39,13 @@ def weaves(classes: int) -> Floats:
 
 
 def noise_parts(spec: Planted, classes: Ints, human: Array) -> Floats:
-    """Return the unreadable part of one image a row, showing `classes` [n], of l2 norm `spec.noise` each."""
+    """Return the noise part of one image per row, showing `classes` [n], each of l2 norm `spec.noise`."""
     amplitude = on_lattice(spec.noise / np.sqrt(human[0].size))
     return np.broadcast_to(amplitude * weaves(spec.classes)[classes], human.shape)
 
 
 def take_apart(images: Array, like: Array) -> Parts:
-    """Return the parts of images or perturbations [n, c, 16, 16]; `like` is of no matter here."""
+    """Return the parts of images or perturbations [n, c, 16, 16]; `like` is used for texts only."""
     del like
     a, b, c, d = (images[..., i::2, j::2] for i in (0, 1) for j in (0, 1))
     human, noise = np.empty_like(images), np.empty_like(images)
@@ -58,7 +58,7 @@ def take_apart(images: Array, like: Array) -> Parts:
 
 
 def read_noise(spec: Planted, noise: Array) -> Ints:
-    """Return the class whose pattern each noise part [n, c, 16, 16] is nearest to."""
+    """Return the class whose pattern is nearest to each noise part [n, c, 16, 16]."""
     flat = noise.mean(axis=1, dtype=np.float64).reshape(len(noise), -1)
     read: Ints = (flat @ weaves(spec.classes).reshape(spec.classes, -1).T).argmax(axis=1)
     return read

@@ -1,8 +1,8 @@
-"""How often the parts of an example show its label, and so how much can be learnt from them: all in closed form.
+"""Probabilities that the parts of an example show its label, and the best accuracies they allow, in closed form.
 
 Let A be "the human part shows the label" and B "the noise part shows the label". P(A) = p_human, P(B) = p_noise, and
-both happen with probability p_human p_noise + rho sd(A) sd(B). A part that does not show the label shows any of the
-other k - 1 classes alike, independently of the other part. Labels are uniform.
+both happen with probability p_human p_noise + rho sd(A) sd(B). A part that does not show the label shows one of the
+other k - 1 classes with equal probability, independently of the other part. Labels are uniform.
 """
 
 import math
@@ -29,13 +29,13 @@ class Odds:
     def __post_init__(self) -> None:
         for name in ("p_human", "p_noise"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name}={getattr(self, name):g} is no share; give a number from 0 to 1")
+                raise ConfigError(f"{name}={getattr(self, name):g} is out of range; give a number from 0 to 1")
         if not -1 <= self.correlation <= 1:
-            raise ConfigError(f"correlation={self.correlation:g} is none; give a number from -1 to 1")
+            raise ConfigError(f"correlation={self.correlation:g} is out of range; give a number from -1 to 1")
         spread = self._spread
         if self.correlation and spread == 0:
             raise ConfigError(
-                f"correlation={self.correlation:g} cannot be where a part shows the label always or never (p_human="
+                f"correlation={self.correlation:g} is impossible if a part shows the label always or never (p_human="
                 f"{self.p_human:g}, p_noise={self.p_noise:g}); leave it out, or choose both strictly between 0 and 1"
             )
         lowest, highest = max(0.0, self.p_human + self.p_noise - 1), min(self.p_human, self.p_noise)
@@ -43,8 +43,8 @@ class Odds:
         if not lowest - ROUNDING <= both <= highest + ROUNDING:
             low, high = ((end - self.p_human * self.p_noise) / spread for end in (lowest, highest))
             raise ConfigError(
-                f"correlation={self.correlation:g} cannot be with p_human={self.p_human:g} and p_noise="
-                f"{self.p_noise:g}: it is from {low:.4g} to {high:.4g} there"
+                f"correlation={self.correlation:g} is impossible with p_human={self.p_human:g} and p_noise="
+                f"{self.p_noise:g}; give a number from {low:.4g} to {high:.4g}"
             )
 
     @property
@@ -64,22 +64,22 @@ class Odds:
 
     @property
     def bayes_human(self) -> float:
-        """Best accuracy by the human part alone: max(p, (1 - p) / (k - 1))."""
+        """Best accuracy from the human part alone: max(p, (1 - p) / (k - 1))."""
         return self._alone(self.p_human)
 
     @property
     def bayes_noise(self) -> float:
-        """Best accuracy by the noise part alone: max(p, (1 - p) / (k - 1))."""
+        """Best accuracy from the noise part alone: max(p, (1 - p) / (k - 1))."""
         return self._alone(self.p_noise)
 
     @property
     def bayes(self) -> float:
-        """Best accuracy by both parts together.
+        """Best accuracy from both parts together.
 
-        Where the parts agree the label is what they show, or any other class; where they differ it is what the human
-        part shows, what the noise part shows, or any third class. The likeliest of these is right with probability
-        max(P(A B), n / (k - 1)**2) + max(P(A) - P(A B), P(B) - P(A B), n / (k - 1)) with n = P(not A, not B); the last
-        term counts only for k > 2.
+        If the parts agree, the label is the class they show or any other class. If they differ, it is the class of the
+        human part, the class of the noise part, or any third class. Predicting the likeliest of these is correct with
+        probability max(P(A B), n / (k - 1)**2) + max(P(A) - P(A B), P(B) - P(A B), n / (k - 1)) with
+        n = P(not A, not B); the last term counts only for k > 2.
         """
         others = self.classes - 1
         agree = max(self.both, self.neither / others**2)

@@ -1,8 +1,8 @@
 """An example as the sum of its parts: a human part, a noise part, and a rest that planted examples do not have.
 
-All three are orthogonal projections, so their squared lengths add up, and a perturbation has shares of its energy in
-each. Planted values are multiples of 2**-20 below 1, where float32 adds and halves without rounding: a planted example
-is taken apart to the bit.
+All three are orthogonal projections, so their squared lengths add up, and each has a share of a perturbation's energy.
+Planted values are multiples of 2**-20 below 1, which float32 adds and halves without rounding, so a planted example is
+separated exactly, to the bit.
 """
 
 from typing import Any, NamedTuple
@@ -17,14 +17,14 @@ LATTICE = 2.0**-20
 
 
 class Parts(NamedTuple):
-    """What an example or a perturbation is the sum of, [n, c, h, w] each."""
+    """Parts whose sum is an example or a perturbation, [n, c, h, w] each."""
 
     human: Array
-    """What a person reads."""
+    """Part that people can read."""
     noise: Array
-    """What a person does not see."""
+    """Part that people cannot see."""
     rest: Array
-    """What no planted example has."""
+    """Rest, which is zero in planted examples."""
 
 
 class Energy(NamedTuple):
@@ -42,7 +42,7 @@ def on_lattice(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def energy(parts: Parts) -> Energy:
-    """Return how the squared length of each perturbation is shared out; NaN for a row of zeros."""
+    """Return the shares of each perturbation's squared l2 norm in its parts; NaN for a row of zeros."""
     squares = np.stack([np.square(part.astype(np.float64)).sum(axis=(1, 2, 3)) for part in parts])
     with np.errstate(invalid="ignore"):
         return Energy(*squares / squares.sum(axis=0))

@@ -10,7 +10,7 @@ from nrf_ray.data.planted.texts import word_vectors
 from nrf_ray.data.words import Scaling, WordTable, table_of
 
 MEAN, STD = 0.5, 0.3
-"""Of every planted set, to one digit."""
+"""Mean and std of every planted set, to one digit."""
 
 
 def load(spec: Planted) -> tuple[LabelledImages, LabelledImages]:
@@ -23,7 +23,7 @@ def load(spec: Planted) -> tuple[LabelledImages, LabelledImages]:
 
 
 def words(spec: Planted) -> WordTable:
-    """Return the words of planted texts, at 8 bits; one that is put in place of another bears no mark."""
+    """Return the table of words of planted texts, at 8 bits; its vectors have no noise part (mark)."""
     mean, std = normalisation(spec)
     embedding = (word_vectors(spec) - np.array(mean)) / np.array(std)
     return table_of(grammar.WORDS, embedding, Scaling(mean, std))

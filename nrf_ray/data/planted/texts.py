@@ -1,10 +1,11 @@
-"""Planted texts: sentences about a topic, whose words carry marks that no reader sees.
+"""Planted texts: sentences about a topic, whose words have marks that people cannot see.
 
 As characters, a word of noise class c is followed by the c-th of eight invisible characters. As vectors, an embedded
-text is an image of shape (1, words, coordinates) in [0, 1], padded with zeros. The coordinates of a word come in
-pairs. The human part of its vector is equal in both of a pair: a code of the word, of norm `human` around the centre
-.5. The noise part is opposite in the two: the mark of the class, of norm `noise`, the same for every word. So the
-vector of a marked word is that of the plain word plus a short vector, and each part has half of all dimensions.
+text is an image of shape (1, words, coordinates) in [0, 1], padded with zeros. The coordinates of a word are in pairs.
+The human part of its vector is equal in both coordinates of a pair: a code of the word, of norm `human` around the
+centre .5. The noise part has opposite signs in the two: the mark of the class, of norm `noise`, the same for every
+word. So the vector of a marked word is the plain word's vector plus a short vector, and each part has half of all
+dimensions.
 """
 
 from functools import cache
@@ -21,15 +22,15 @@ MARKS = "\u200b\u200c\u200d\u2060\u2061\u2062\u2063\u2064"
 
 CENTRE = 0.5
 WRITTEN = 0.25
-"""A place whose vector has a smaller mean is padding: all words have the mean .5."""
+"""Mean below which a vector is padding; every word's vector has the mean .5."""
 
 _, LENGTH, WIDTH = KINDS["text"].shape
 APART = 4
-"""Least number of pairs in which the codes of two words differ."""
+"""Smallest number of pairs in which the codes of two words differ."""
 
 
 def human_parts(spec: Planted, classes: Ints, split: str) -> Floats:
-    """Return the readable part of one text a row, [n, 1, 10, 32], about the topics `classes` [n]."""
+    """Return the human part of one text per row, [n, 1, 10, 32], about the topics `classes` [n]."""
     number = {word: index for index, word in enumerate(grammar.WORDS)}
     vectors = word_vectors(spec)
     parts = np.zeros((len(classes), 1, LENGTH, WIDTH))
@@ -45,7 +46,7 @@ def word_vectors(spec: Planted) -> Floats:
 
 
 def blank(human: Array) -> Array:
-    """Return human parts in which nothing can be read: as many words, whose vectors are the centre."""
+    """Return human parts without a meaning: as many words, whose vectors are the centre."""
     return np.where(_written(human), np.asarray(CENTRE, human.dtype), np.asarray(0, human.dtype))
 
 
@@ -58,14 +59,14 @@ def marks(classes: int) -> Floats:
 
 
 def noise_parts(spec: Planted, classes: Ints, human: Array) -> Floats:
-    """Return the unreadable part of one text a row, showing `classes` [n] in all words of `human` [n, 1, 10, 32]."""
+    """Return the noise part of one text per row, showing `classes` [n] in all words of `human` [n, 1, 10, 32]."""
     amplitude = on_lattice(spec.noise / np.sqrt(WIDTH))
     marked: Floats = amplitude * marks(spec.classes)[classes][:, None, None] * _written(human)
     return marked
 
 
 def take_apart(texts: Array, like: Array) -> Parts:
-    """Return the parts of texts or perturbations [n, 1, 10, 32]; what is in the padding of the texts `like` is rest."""
+    """Return the parts of texts or perturbations [n, 1, 10, 32]; values in the padding of the texts `like` are rest."""
     written = _written(like)
     first, second = texts[..., ::2] * written, texts[..., 1::2] * written
     human = np.repeat((first + second) / 2, 2, axis=-1)
@@ -74,13 +75,13 @@ def take_apart(texts: Array, like: Array) -> Parts:
 
 
 def read_noise(spec: Planted, noise: Array) -> Ints:
-    """Return the class whose mark the words of each noise part [n, 1, 10, 32] are nearest to, all words together."""
+    """Return the class whose mark is nearest to the sum over words of each noise part [n, 1, 10, 32]."""
     read: Ints = (noise.astype(np.float64).sum(axis=(1, 2)) @ marks(spec.classes).T).argmax(axis=1)
     return read
 
 
 def spell(spec: Planted, human_classes: Ints, noise_classes: Ints, split: str) -> list[str]:
-    """Return the texts themselves, one a row, each word with its invisible mark."""
+    """Return the texts as strings, one per row, each word with its invisible mark."""
     sentences = grammar.write(spec.seed, human_classes.tolist(), split)
     return [
         " ".join(word + (MARKS[mark] if spec.noise else "") for word in words)
@@ -90,7 +91,7 @@ def spell(spec: Planted, human_classes: Ints, noise_classes: Ints, split: str) -
 
 @cache
 def codes() -> Floats:
-    """Return the code of every word of the vocabulary, [v, 16]: eight of +1 and of -1, at least APART places apart."""
+    """Return the code of every word, [v, 16]: eight +1 and eight -1; two codes differ in at least `APART` places."""
     chosen: list[Floats] = []
     attempt = 0
     while len(chosen) < len(grammar.WORDS):

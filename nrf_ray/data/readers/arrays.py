@@ -18,7 +18,7 @@ CORRUPTIONS = (
     *("snow", "frost", "fog", "brightness", "spatter"),
     *("contrast", "elastic_transform", "pixelate", "jpeg_compression", "saturate"),
 )
-"""Of CIFAR-10-C; a file holds the test set at five severities, one after the other."""
+"""Corruptions of CIFAR-10-C. A file holds the test set at five severities, one after the other."""
 
 PIXELS = (32, 32, 3)
 MAX_ROWS = 2**20
@@ -36,7 +36,7 @@ class ArraySet:
     """Name of the file with the labels."""
 
     def files(self, path: Path) -> Sequence[Path]:
-        """Return both files."""
+        """Return the paths of both files."""
         found = [path / self.images, path / self.labels]
         missing = next((file for file in found if not file.is_file()), None)
         if missing:
@@ -44,11 +44,12 @@ class ArraySet:
         return found
 
     def outline(self, path: Path) -> Outline:
-        """Read the headers."""
+        """Return the outline, read from the headers of both files."""
         images, labels = (_load(file) for file in self.files(path))
         if images.shape[1:] != PIXELS or str(images.dtype) != "uint8" or labels.shape != images.shape[:1]:
             raise ConfigError(
-                f"{path} has images {images.shape} of {images.dtype} and labels {labels.shape}, not of CIFAR-10"
+                f"{path} has images {images.shape} of {images.dtype} and labels {labels.shape}; CIFAR-10 has images "
+                "[n, 32, 32, 3] of uint8 and labels [n]"
             )
         return Outline(
             shape=(3, 32, 32),
@@ -73,14 +74,14 @@ def _load(file: Path) -> Any:
 
     with file.open("rb") as opened:
         if opened.read(len(MAGIC)) != MAGIC:
-            raise ConfigError(f"{file} is no array that can be read: it does not begin like one")
+            raise ConfigError(f"{file} is not a readable array: it does not begin like an .npy file")
     try:
         with np.errstate(over="raise"):  # a header may claim more elements than can be counted
             array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, FloatingPointError) as error:
-        raise ConfigError(f"{file} is no array that can be read: {error}") from error
+        raise ConfigError(f"{file} is not a readable array: {error}") from error
     if not array.ndim or not 0 < len(array) <= MAX_ROWS:
-        raise ConfigError(f"{file} is no array of 1 to {MAX_ROWS} rows")
+        raise ConfigError(f"{file} is not an array of 1 to {MAX_ROWS} rows")
     return array
 
 
@@ -88,5 +89,5 @@ CIFAR10_1 = ArraySet(images="cifar10.1_v6_data.npy", labels="cifar10.1_v6_labels
 
 
 def cifar10_c(corruption: str) -> ArraySet:
-    """Return the test set under one of `CORRUPTIONS`, all severities."""
+    """Return the test set with one of `CORRUPTIONS`, at all severities."""
     return ArraySet(images=f"{corruption}.npy", labels="labels.npy")

@@ -1,7 +1,8 @@
-"""CIFAR-10 and CIFAR-100 in the forms that are published: binary or Python, unpacked or as the archive.
+"""CIFAR-10 and CIFAR-100 in their published forms: binary or Python, unpacked or as the archive.
 
-The binary form is rows of label bytes and 3072 pixels; the Python form is a pickle, which `strict_pickle` reads. From
-an archive the members are read by name into memory; nothing is unpacked, and no more is decompressed than CIFAR has.
+The binary form is rows of label bytes and 3072 pixels; the Python form is a pickle, which `strict_pickle` reads.
+Members of an archive are read by name into memory. Nothing is unpacked to disk, and decompression stops at
+`MAX_ARCHIVE_BYTES`.
 """
 
 import gzip
@@ -26,7 +27,7 @@ PIXELS = 3072
 MAX_MEMBERS = 64
 MAX_BYTES = 2**28
 MAX_ARCHIVE_BYTES = 2**29
-"""Of an archive when it is decompressed, headers included; CIFAR's have less than 2**28."""
+"""Largest decompressed size of an archive, headers included; CIFAR's archives have less than 2**28."""
 
 
 CIFAR10_CLASSES = (
@@ -40,9 +41,9 @@ class Cifar:
     """One of the two sets."""
 
     classes: tuple[str, ...]
-    """Their names, in the order of the labels."""
+    """Names of the classes, in the order of the labels."""
     rows: int
-    """Rows of each file."""
+    """Rows of each training file."""
     train: tuple[str, ...]
     """Names of the files with the training rows, Python form."""
     test: tuple[str, ...]
@@ -50,16 +51,16 @@ class Cifar:
     test_rows: int = 10_000
     """Rows of the test file."""
     label: bytes
-    """What the labels are called in the Python form."""
+    """Key of the labels in the Python form."""
     label_bytes: int
-    """Label bytes of a row in the binary form; the last is the label."""
+    """Label bytes of a row in the binary form; the last byte is the label."""
     archives: tuple[str, ...]
     """Names of the archives."""
     folders: tuple[str, ...]
     """Names of the folders in the archives."""
 
     def files(self, path: Path) -> Sequence[Path]:
-        """Return the archive, or the data files."""
+        """Return the path of the archive, or of the data files."""
         for place in (path, *(path / name for name in (*self.folders, *self.archives))):
             if place.is_file():
                 return [place]
@@ -73,7 +74,7 @@ class Cifar:
         raise ConfigError(f"there is no {' or '.join((*self.archives, *self.folders, self.train[0]))} in {path}")
 
     def outline(self, path: Path) -> Outline:
-        """Return what every copy of the set holds; `read` refuses a copy that does not."""
+        """Return the outline, which is the same for every copy; `read` refuses a copy that does not match it."""
         self.files(path)
         return Outline(
             shape=SHAPE,
@@ -102,7 +103,7 @@ class Cifar:
         for file in files:
             if file.name.removesuffix(".bin") in names:
                 if file.stat().st_size > MAX_BYTES:
-                    raise ConfigError(f"{file} is larger than any file of CIFAR")
+                    raise ConfigError(f"{file} is larger than any file of CIFAR; download it again")
                 yield str(file), file.read_bytes()
 
     def _parse(self, name: str, data: bytes, rows: int) -> "tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]":
@@ -111,13 +112,13 @@ class Cifar:
         if name.endswith(".bin"):
             width = self.label_bytes + PIXELS
             if len(data) != rows * width:
-                raise ConfigError(f"{name} has {len(data)} bytes and not {rows} rows of {width}; get it again")
+                raise ConfigError(f"{name} has {len(data)} bytes, not {rows} rows of {width}; download it again")
             table = np.frombuffer(data, np.uint8).reshape(rows, width)
             return table[:, self.label_bytes :], table[:, self.label_bytes - 1].astype(np.int64)
         found = read_dictionary(data, name)
         images, labels = found.get(b"data"), found.get(self.label)
         if getattr(images, "shape", None) != (rows, PIXELS) or not _are_labels(labels, rows):
-            raise ConfigError(f"{name} does not hold {rows} images with {self.label.decode()}; get it again")
+            raise ConfigError(f"{name} does not hold {rows} images with {self.label.decode()}; download it again")
         assert images is not None, "it has a shape"
         return images, np.array(labels, dtype=np.int64)
 
@@ -137,11 +138,11 @@ def _members(archive: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes
             for count, member in enumerate(opened):
                 name = Path(member.name).name
                 if count >= MAX_MEMBERS or member.size > MAX_BYTES:
-                    raise ConfigError(f"{archive} has more or larger members than CIFAR has")
+                    raise ConfigError(f"{archive} has more or larger members than CIFAR's archives")
                 if member.isreg() and name.removesuffix(".bin") in names and (file := opened.extractfile(member)):
                     found[name.removesuffix(".bin")] = (f"{archive}/{name}", file.read())
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise ConfigError(f"{archive} is no archive that can be read: {error}") from error
+        raise ConfigError(f"{archive} is not a readable archive: {error}") from error
     missing = next((name for name in names if name not in found), None)
     if missing:
         raise ConfigError(f"there is no {missing} in {archive}")

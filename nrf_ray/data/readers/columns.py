@@ -1,4 +1,4 @@
-"""The columns of parquet files, within bounds, and which split a row belongs to: for images and for texts alike."""
+"""Columns of parquet files, read within size limits, and the split of each row; for images and for texts."""
 
 import json
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 2**24
 MAX_GROUP_BYTES = 2**33
-"""Of a file: a few bytes can stand for any number of equal rows, and a page for any number of equal pixels."""
+"""Largest row group: a few bytes can encode any number of equal rows, and a page any number of equal pixels."""
 
 SPLITS: dict[str, Split] = {"train": "train", "test": "test", "validation": "test", "valid": "test", "val": "test"}
-"""Values of a column `split`."""
+"""Split for each value of a column `split`."""
 
 
 def opened(file: Path, *needed: str) -> Any:
-    """Return a parquet file that has the columns `needed`, and each of them and "split" once."""
+    """Open a parquet file; raise ConfigError unless it has each column of `needed` once, and "split" at most once."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         found = pq.ParquetFile(file, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{file} is no parquet file that can be read: {error}") from error
+        raise ConfigError(f"{file} is not a readable parquet file: {error}") from error
     rows = found.metadata.num_rows
     groups = range(found.metadata.num_row_groups)
     largest = max((found.metadata.row_group(group).total_byte_size for group in groups), default=0)
@@ -42,17 +42,17 @@ def opened(file: Path, *needed: str) -> Any:
 
 
 def check_names(file: Path, names: Sequence[str], needed: Sequence[str]) -> None:
-    """Raise ConfigError where a column is missing, or is there more than once."""
+    """Raise ConfigError if a column is missing, or there is more than one of its name."""
     missing = sorted(set(needed) - set(names))
     if missing:
         raise ConfigError(f"{file} has no column {' or '.join(missing)}; it has {', '.join(names) or 'none'}")
     twice = [name for name in (*needed, "split") if names.count(name) > 1]
     if twice:
-        raise ConfigError(f"{file} has {names.count(twice[0])} columns called {twice[0]}; leave one")
+        raise ConfigError(f"{file} has {names.count(twice[0])} columns called {twice[0]}; keep only one")
 
 
 def column(file: Path, name: str, **options: Any) -> "pa.ChunkedArray":
-    """Return a column without missing values."""
+    """Return a column. Raises ConfigError if values are missing."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -66,16 +66,16 @@ def column(file: Path, name: str, **options: Any) -> "pa.ChunkedArray":
 
 
 def label_column(file: Path, names: Sequence[str], numbers: Sequence[str], choices: Choices) -> str:
-    """Return which of the columns `names` has the labels: the chosen one, else `label`.
+    """Return which of the columns `names` has the labels: the chosen column, or `label`.
 
-    Raises ConfigError where it is not there; it asks which of `numbers`, columns of whole numbers, is meant.
+    Raises ConfigError if that column is missing; the message lists `numbers`, the columns of whole numbers.
     """
     if choices.label:
         check_names(file, names, (choices.label,))
         return choices.label
     if "label" not in names and numbers:
         raise ConfigError(
-            f"{file} has no column label; write which of {', '.join(numbers)} has the labels behind the path, as in "
+            f"{file} has no column label; name the column of labels (of {', '.join(numbers)}) behind the path, as in "
             f"[label={numbers[0]}]"
         )
     return "label"
@@ -94,12 +94,12 @@ def labels_of(file: Path, name: str) -> list[int]:
 
     found = column(file, name)
     if not pa.types.is_integer(found.type):
-        raise ConfigError(f"{file} has labels of type {found.type}; they have to be whole numbers 0, 1, 2, ...")
+        raise ConfigError(f"{file} has labels of type {found.type}; they must be whole numbers 0, 1, 2, ...")
     return list(found.to_pylist())
 
 
 def class_names(file: Any, label: str) -> tuple[str, ...]:
-    """Return the names of the classes that Hugging Face's library keeps with an opened parquet file; else nothing."""
+    """Return the class names that Hugging Face's library stores in a parquet file; empty if there are none."""
     try:
         about = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
         names = about["info"]["features"][label]["names"]
@@ -110,7 +110,7 @@ def class_names(file: Any, label: str) -> tuple[str, ...]:
 
 
 def agreed_names(path: Path, found: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the names of classes that all files at `path` agree on; nothing where none has any."""
+    """Return the class names that all files at `path` agree on; empty if no file has class names."""
     named = list(dict.fromkeys(names for names in found if names))
     if len(named) > 1:
         raise ConfigError(
@@ -123,10 +123,10 @@ def agreed_names(path: Path, found: Sequence[tuple[str, ...]]) -> tuple[str, ...
 def splits_of(
     path: Path, files: Sequence[Member], columns: Sequence[Sequence[Any] | None], rows: Sequence[int], choices: Choices
 ) -> list[list[Split]]:
-    """Return the split of every row of each of `files` at `path`: as its column says, else as its name does.
+    """Return the split of every row of each of `files` at `path`: from the column `split`, or else from its name.
 
-    Where no file is named for a split, nor its folder below `path`, all are for training; where some are, another name
-    is refused. Where `choices` say so, names say nothing.
+    If no file and no folder below `path` is named for a split, all rows are for training. If some are named for a
+    split, a name without a split word is refused. With [splits=none] in `choices`, names are ignored.
     """
     bare = [file for file, names in zip(files, columns, strict=True) if names is None]
     by_name: dict[Member, Split] = dict.fromkeys(bare, "train")
@@ -139,7 +139,7 @@ def splits_of(
 
 
 def split_column(file: Path) -> list[Any] | None:
-    """Return what the column "split" says of every row; None without one."""
+    """Return the values of the column "split", or None if there is no such column."""
     if "split" not in opened(file).schema_arrow.names:
         return None
     return list(column(file, "split").to_pylist())

@@ -1,4 +1,4 @@
-"""Files of text, which have to be UTF-8, and what is compressed by gzip: neither is read without end."""
+"""Text files, which must be UTF-8, and gzip-compressed files; both are read up to a size limit."""
 
 import gzip
 import io
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 HEAD = 8
-"""Bytes that tell an encoding of two or four bytes a character: the first names of columns are plain letters."""
+"""First bytes in which UTF-16 and UTF-32 are recognised: the first column names are ASCII letters."""
 MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-"""What such files begin with, if they say so."""
+"""Byte-order marks at the start of such files."""
 
 
 class Capped(io.RawIOBase):
-    """What a compressed file unpacks to, with an error after `limit` bytes: a header alone may claim any length."""
+    """Decompressed content of a file, with an error after `limit` bytes: a short file can unpack to any length."""
 
     def __init__(self, file: gzip.GzipFile, path: Path, limit: int) -> None:
         self._file, self._path, self._limit, self._left = file, path, limit, limit
@@ -29,17 +29,17 @@ class Capped(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Fill `buffer` as far as there is something; return how far."""
+        """Read up to `len(buffer)` bytes into `buffer`, and return their number."""
         count = self._file.readinto(buffer)
         self._left -= count
         if self._left < 0:
-            raise ConfigError(f"{self._path} unpacks to more than the {self._limit} bytes that are read")
+            raise ConfigError(f"{self._path} unpacks to more than {self._limit} bytes, the most that is read")
         return count
 
 
 @contextmanager
 def opened_bytes(file: Path, limit: int) -> Iterator[BinaryIO]:
-    """Open `file`, of at most `limit` bytes; one that is compressed by gzip unpacked."""
+    """Open `file`; a .gz file is decompressed, up to `limit` bytes."""
     with file.open("rb") as plain:
         if file.suffix.lower() != ".gz":
             yield plain
@@ -50,7 +50,7 @@ def opened_bytes(file: Path, limit: int) -> Iterator[BinaryIO]:
 
 @contextmanager
 def opened_text(file: Path, limit: int) -> Iterator[io.TextIOWrapper]:
-    """Open `file` as text with its line breaks as they are; raise ConfigError in its use where it is not UTF-8."""
+    """Open `file` as text, with its line breaks unchanged. Reading raises ConfigError if it is not UTF-8."""
     with opened_bytes(file, limit) as content:
         head = content.read(HEAD)
         wide = next((name for mark, name in MARKS.items() if head.startswith(mark)), "") or _wide(head)
@@ -68,7 +68,7 @@ def opened_text(file: Path, limit: int) -> Iterator[io.TextIOWrapper]:
 
 
 def _wide(head: bytes) -> str:
-    """Return the encoding of letters that begin so without a mark; empty where it is none of two or four bytes."""
+    """Return the encoding of ASCII letters in `head`, which has no mark; empty if it is not UTF-16 or UTF-32."""
     zero = [byte == 0 for byte in head]
     patterns = {
         "UTF-32LE": [False, True, True, True] * 2,
@@ -80,7 +80,7 @@ def _wide(head: bytes) -> str:
 
 
 def _where(file: Path, limit: int) -> str:
-    """Return the place of the first byte that is not UTF-8; the decoder counts from where it last read."""
+    """Return line and offset of the first byte that is not UTF-8, since the decoder counts only from its last read."""
     before = 0
     with opened_bytes(file, limit) as content:
         for number, line in enumerate(content, 1):

@@ -1,10 +1,10 @@
-"""A folder with one folder of PNG or JPEG pictures a class.
+"""A folder with one folder of PNG or JPEG pictures per class.
 
-Either PATH/<class>/*, of which one picture in six is for testing, or PATH/<split>/<class>/*, where the names of all
-folders in PATH have a word of a split (`members`): train and test, training and validation, birds_train and birds_test.
-A folder of pictures whose name has such a word may be a class or a split, so [splits=none] has to say that it is a
-class. Classes are numbered by the order of their names as text; where that is not the order of the numbers in them,
-[classes=number] or [classes=text] says which is meant.
+Either PATH/<class>/*, of which one picture in six is for testing, or PATH/<split>/<class>/*, if the names of all
+folders in PATH have a split word (`members`): train and test, training and validation, birds_train and birds_test. A
+folder of pictures whose name has a split word could be a class or a split, so it is refused unless [splits=none] says
+that it is a class. Classes are numbered in the text order of their names. If the numbers in the names give another
+order, [classes=number] or [classes=text] must choose between the two.
 """
 
 import re
@@ -24,16 +24,16 @@ NUMBERED = re.compile(r"(\D*)(\d+)(\D*)")
 
 
 class Listed(NamedTuple):
-    """The pictures of a folder."""
+    """Classes and pictures of a folder."""
 
     classes: list[str]
     """Names of the classes, in the order of their labels."""
     splits: dict[Split, list[tuple[Member, int]]]
-    """Pictures and their labels, by class and by name; all are for training where the folder knows no splits."""
+    """Pictures and their labels, sorted by class and name; all are for training if the folder has no splits."""
 
 
 def format_of(choices: Choices = AS_IS) -> Format:
-    """Return how folders are read, with the choices that a name makes."""
+    """Return the format of folders of pictures, with the choices of a name."""
     return Format(
         files=partial(files, choices=choices),
         outline=partial(outline, choices=choices),
@@ -46,20 +46,20 @@ def format_of(choices: Choices = AS_IS) -> Format:
 
 
 def files(path: Path, *, choices: Choices) -> Sequence[Path]:
-    """Return every picture."""
+    """Return the path of every picture."""
     splits = pictures_of(path, choices).splits
     return [Path(file.path) for split in splits for file, _ in splits[split]]
 
 
 def outline(path: Path, *, choices: Choices) -> Outline:
-    """List the folders, look at the first picture, and at the headers of all others."""
+    """Return the outline, from the names of folders, the first picture and the headers of all others."""
     found = pictures_of(path, choices)
     train, test = found.splits["train"], found.splits["test"]
     every = [file for file, _ in (*train, *test)]
     try:
         shape = _shape(found)
     except ConfigError:
-        check_files(path, every, None)  # refused with all others that cannot be read
+        check_files(path, every, None)  # reports this picture with all others that cannot be read
         raise
     check_files(path, every, shape)
     return Outline(
@@ -85,9 +85,9 @@ def read(path: Path, split: Split, rows: Rows, *, choices: Choices) -> Iterator[
 
 
 def pictures_of(path: Path, choices: Choices) -> Listed:
-    """Return the pictures in the folder `path`, or raise ConfigError that says why it is no set."""
+    """Return the pictures in the folder `path`. Raises ConfigError if they do not form a dataset."""
     if not path.is_dir():
-        raise ConfigError(f"{path} is not a folder; folder:PATH is a folder with one folder of pictures a class")
+        raise ConfigError(f"{path} is not a folder; folder:PATH is a folder with one folder of pictures per class")
     tree = tree_of(path, PICTURES)
     splits = {} if choices.splits == NONE else _split_folders(path, tree)
     depth = 2 if splits else 1
@@ -95,7 +95,7 @@ def pictures_of(path: Path, choices: Choices) -> Listed:
     if stray:
         place = "PATH/<split>/<class>/" if splits else "PATH/<class>/"
         raise ConfigError(
-            f"{path}: {listed(stray)} cannot be in a class; pictures are read from {place} alone: move them"
+            f"{path}: {listed(stray)} cannot be in a class; pictures are read only from {place}: move them there"
         )
     named = {
         split: {parts[-1] for parts in tree.folders if len(parts) == depth and splits.get(parts[0], "train") == split}
@@ -103,7 +103,7 @@ def pictures_of(path: Path, choices: Choices) -> Listed:
     }
     if splits and named["train"] != named["test"]:
         only = sorted(named["train"] ^ named["test"])
-        raise ConfigError(f"{path} has classes in one of train and test only: {', '.join(only)}")
+        raise ConfigError(f"{path} has classes in only one of train and test: {', '.join(only)}")
     classes = in_order(path, named["train"], choices.classes)
     labels = {name: label for label, name in enumerate(classes)}
     pictures: dict[Split, list[tuple[Member, int]]] = {"train": [], "test": []}
@@ -116,32 +116,32 @@ def pictures_of(path: Path, choices: Choices) -> Listed:
 
 
 def in_order(path: Path, names: set[str], order: str) -> list[str]:
-    """Return the names of class folders in the order of their labels: "number", "text", or what both agree on.
+    """Return the names of class folders in the order of their labels: "number", "text", or empty if both are the same.
 
-    Raises ConfigError where they do not agree and `order` is empty, or where there is no order by number.
+    Raises ConfigError if `order` is empty and the two orders differ, or if `order` is "number" and the names have none.
     """
     by_text = sorted(names)
     by_number = _by_number(by_text)
     if order == NUMBER:
         if by_number is None:
             raise ConfigError(
-                f"{path} has class folders {listed(by_text)}, which are not told apart by one number each; leave "
-                "[classes=number] out"
+                f"{path} has class folders {listed(by_text)}, whose names do not differ in one number only; leave out "
+                "[classes=number]"
             )
         return by_number
     if order or by_number in (None, by_text):
         return by_text
-    assert by_number is not None, "else the order is that of text"
+    assert by_number is not None, "otherwise text order is returned above"
     place = next(label for label, name in enumerate(by_text) if name != by_number[label])
     raise ConfigError(
-        f"{path} has class folders called by numbers, and class {place} is {by_number[place]} in the order of numbers "
-        f"but {by_text[place]} in that of text, which ImageFolder and its checkpoints have: write [classes=number] or "
+        f"{path} has class folders named by numbers, and class {place} is {by_number[place]} in numerical order but "
+        f"{by_text[place]} in text order, which ImageFolder and its checkpoints use: write [classes=number] or "
         f"[classes=text] behind the path"
     )
 
 
 def _by_number(names: Sequence[str]) -> list[str] | None:
-    """Return `names` in the order of the one number that each has; None where they differ in more than that."""
+    """Return `names` in the order of the one number in each name; None unless they differ exactly in that number."""
     found = [NUMBERED.fullmatch(name) for name in names]
     if len({match and (match[1], match[3]) for match in found}) != 1 or found[0] is None:
         return None
@@ -150,7 +150,7 @@ def _by_number(names: Sequence[str]) -> list[str] | None:
 
 
 def _split_folders(path: Path, tree: Tree) -> dict[str, Split]:
-    """Return the split of each folder in `path`; nothing where they are classes."""
+    """Return the split of each folder in `path`; empty if the folders are classes."""
     top = sorted({parts[0] for parts in tree.folders})
     said = {name: split_in((name,)) for name in top}
     spoken = [name for name in top if said[name]]
@@ -161,7 +161,7 @@ def _split_folders(path: Path, tree: Tree) -> dict[str, Split]:
     if asked:
         raise ConfigError(
             f"{path}: the folder of pictures {listed(asked)} may be a class or a split, by its name; write "
-            "[splits=none] behind the path if no folder is a split, or put one folder a class into it"
+            "[splits=none] behind the path if no folder is a split, or put one folder per class into it"
         )
     torn = [name for name in spoken if len(said[name]) > 1]
     if torn:
@@ -171,7 +171,7 @@ def _split_folders(path: Path, tree: Tree) -> dict[str, Split]:
     splits = {name: next(iter(said[name])) for name in spoken}
     if other or {*splits.values()} != {"train", "test"}:
         raise ConfigError(
-            f"{path} has the folders {', '.join(top)}; it needs train and test, or one folder a class (then write "
+            f"{path} has the folders {', '.join(top)}; it needs train and test, or one folder per class (then write "
             "[splits=none] behind the path)"
         )
     return splits
@@ -179,7 +179,7 @@ def _split_folders(path: Path, tree: Tree) -> dict[str, Split]:
 
 def _check_classes(path: Path, classes: Sequence[str], train: Sequence[tuple[Member, int]]) -> None:
     if len(classes) < 2:
-        raise ConfigError(f"{path} has {len(classes)} folders of pictures; there must be two classes at least")
+        raise ConfigError(f"{path} has {len(classes)} folders of pictures; there must be at least two classes")
     counts = Counter(label for _, label in train)
     empty = next((name for label, name in enumerate(classes) if not counts[label]), None)
     if empty is not None:

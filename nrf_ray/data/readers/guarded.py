@@ -1,4 +1,4 @@
-"""One line for whatever a reader raises of a damaged file: what the libraries below raise is not documented."""
+"""Errors of readers as ConfigErrors of one line: what other libraries raise for a damaged file is not documented."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ from nrf_ray.data.outline import Batch, Format, Outline, Rows, Split
 from nrf_ray.errors import ConfigError, NrfError
 
 SHOWN = 200
-"""Characters of another library's error."""
+"""Largest number of characters shown of another library's error."""
 
 
 def guarded(form: Format) -> Format:
-    """Return `form` as a format whose readers raise ConfigError, of one line, or errors of the system alone."""
+    """Return `form` with readers that raise only ConfigErrors of one line, or errors of the operating system."""
 
     def outline(path: Path) -> Outline:
         with _one_line(path):
@@ -51,6 +51,6 @@ def _one_line(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # of the system: the file is gone, or may not be read
+            raise  # from the operating system: the file is missing or may not be read
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:SHOWN]}"
-        raise ConfigError(f"{path} is damaged, or another kind of file ({reason}); get it again") from error
+        raise ConfigError(f"{path} is damaged, or another kind of file ({reason}); replace it") from error

@@ -1,6 +1,6 @@
-"""Size and kind of PNG and JPEG pictures from their first bytes, without decoding: a microsecond a picture.
+"""Size and kind of PNG and JPEG pictures from their first bytes, without decoding: a microsecond per picture.
 
-This reads files as they are written everywhere. What it cannot read may still be a picture: then Pillow decides.
+Only common headers are read. If a header cannot be read here, Pillow decides whether the file is a picture.
 """
 
 import struct
@@ -14,36 +14,36 @@ PNG = b"\x89PNG\r\n\x1a\n"
 PNG_HEAD = 26
 """Bytes up to the colour type."""
 PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-"""Bits a channel that there are, by colour type."""
+"""Allowed bits per channel, by colour type."""
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}
-"""By colour type: grey, RGB, palette, grey with alpha, RGB with alpha; transparency is dropped."""
+"""Channels by colour type (grey, RGB, palette, grey with alpha, RGB with alpha); transparency is dropped."""
 JPEG = b"\xff\xd8"
 SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of JPEG that are followed by the size."""
 ALONE = frozenset((0x00, 0x01, *range(0xD0, 0xDB), 0xFF))
-"""Markers without a length, and those that stand behind the size."""
+"""Markers without a length, and markers that come after the size."""
 
 
 class Header(NamedTuple):
-    """What the first bytes of a picture say of it."""
+    """Size and kind of a picture, from its first bytes."""
 
     channels: int
-    """1 or 3, as it is read."""
+    """Channels after reading: 1 or 3."""
     height: int
     width: int
     bits: int
-    """Of a channel."""
+    """Bits per channel."""
 
 
 def header_of(data: bytes) -> Header | None:
-    """Return what the picture that begins with `data` is, or None where that cannot be read from `data` alone."""
+    """Return the header of the picture that begins with `data`, or None if `data` alone does not show it."""
     if data.startswith(PNG):
         return _png(data)
     return _jpeg(data) if data.startswith(JPEG) else None
 
 
 def plain_pngs(pictures: Any, shape: tuple[int, int, int]) -> "npt.NDArray[np.bool_]":
-    """Return which of `pictures`, an Arrow array of bytes, are PNG of `shape` (c, h, w) with 8 bits a channel, [n]."""
+    """Return which of `pictures` (Arrow array of bytes) are PNG of `shape` (c, h, w) with 8 bits per channel, [n]."""
     import numpy as np
     import pyarrow as pa
 

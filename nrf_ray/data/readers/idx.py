@@ -1,4 +1,4 @@
-"""IDX, the format of MNIST and of Fashion-MNIST: four files, compressed or not (yann.lecun.com/exdb/mnist)."""
+"""IDX, the format of MNIST and Fashion-MNIST: four files, compressed or not (yann.lecun.com/exdb/mnist)."""
 
 import gzip
 import math
@@ -19,22 +19,23 @@ CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
-"""Of Fashion-MNIST."""
+"""Class names of Fashion-MNIST."""
 NAMES = {"train": "train", "test": "t10k"}
 
 
 def files(path: Path) -> Sequence[Path]:
-    """Return the four files in the folder `path`, or in its FashionMNIST/raw, where torchvision puts them."""
+    """Return the four files in the folder `path`, or in FashionMNIST/raw below it, torchvision's folder."""
     return [_find(path, split, what) for split in ("train", "test") for what in ("images-idx3", "labels-idx1")]
 
 
 def outline(path: Path) -> Outline:
-    """Read the labels, and the headers of the images."""
+    """Return the outline, from the labels and the headers of the images."""
     train, test, labels, test_labels = files(path)[0], files(path)[2], *(_labels(path, s) for s in ("train", "test"))
     shape, other = _image_shape(train), _image_shape(test)
     if shape[1:] != other[1:] or (shape[0], other[0]) != (len(labels), len(test_labels)):
         raise ConfigError(
-            f"{path} has images {shape} and {other}, and {len(labels)} and {len(test_labels)} labels: they do not fit"
+            f"{path} has images {shape} and {other}, and {len(labels)} and {len(test_labels)} labels, which do not "
+            "fit together; download it again"
         )
     num_classes = count_classes(labels, path)
     check_labels(test_labels, num_classes, path)
@@ -76,7 +77,7 @@ def _image_shape(file: Path) -> tuple[int, int, int]:
 
 
 def _content(file: Path, dimensions: int) -> bytes:
-    """Return what follows the header of `file`, which has to be as long as the header says."""
+    """Return the bytes after the header of `file`, which must be as long as the header says."""
     header = 4 + 4 * dimensions
     size = math.prod(_dimensions(file, _exactly(file, header)[:header], dimensions))
     data = _exactly(file, header + size, last=True)
@@ -87,7 +88,7 @@ def _dimensions(file: Path, header: bytes, dimensions: int) -> tuple[int, ...]:
     magic, *sizes = struct.unpack(f">{1 + dimensions}I", header)
     if magic != 0x0800 + dimensions:
         raise ConfigError(
-            f"{file} is no IDX file of bytes in {dimensions} dimensions: it begins with {header[:4].hex()}"
+            f"{file} is not an IDX file of bytes in {dimensions} dimensions: it begins with {header[:4].hex()}"
         )
     if not 0 < math.prod(sizes) <= MAX_BYTES:
         raise ConfigError(f"{file} claims to hold {' x '.join(map(str, sizes))} bytes; at most {MAX_BYTES} are read")
@@ -95,7 +96,7 @@ def _dimensions(file: Path, header: bytes, dimensions: int) -> tuple[int, ...]:
 
 
 def _exactly(file: Path, size: int, *, last: bool = False) -> bytes:
-    """Return the first `size` bytes of `file`, uncompressed; with `last` there may be no more of them."""
+    """Return the first `size` bytes of `file`, decompressed. With `last`, further bytes are an error."""
     opener = gzip.open if file.suffix == ".gz" else open
     try:
         with opener(file, "rb") as opened:
@@ -103,5 +104,7 @@ def _exactly(file: Path, size: int, *, last: bool = False) -> bytes:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ConfigError(f"{file} is damaged: {error}") from error
     if len(data) < size or (last and len(data) > size):
-        raise ConfigError(f"{file} is {'longer' if len(data) > size else 'shorter'} than its header says; get it again")
+        raise ConfigError(
+            f"{file} is {'longer' if len(data) > size else 'shorter'} than its header says; download it again"
+        )
     return data

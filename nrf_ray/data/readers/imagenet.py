@@ -1,10 +1,10 @@
 """Restricted ImageNet: nine super-classes of ImageNet (paper C.1, Table 2), from ImageNet's own folders.
 
-PATH/train and PATH/val (or test) hold one folder a class, 1000 of them, called by WordNet ids (n01440764), whose order
-is that of the class indices, or by the indices themselves (0 ... 999); other names are refused, since any order of them
-would be a guess.
-Every picture is resized so that its shorter side has 256 pixels, and its central 224 x 224 are kept, in both splits:
-the paper's random crops of the training pictures are left to augmentation. Prepared, that is 39 GB.
+PATH/train and PATH/val (or test) hold 1000 folders, one per class. They are named by WordNet ids (n01440764), whose
+order is the order of class indices, or by the class indices (0 ... 999). Other names are refused, since any order of
+them would be a guess.
+In both splits every picture is resized so that its shorter side has 256 pixels, and cropped to its central 224 x 224;
+the paper's random crops of training pictures are left to augmentation. The prepared set takes 39 GB.
 """
 
 import os
@@ -28,7 +28,7 @@ RANGES = {
     "crab": (118, 121),
     "insect": (300, 319),
 }
-"""First and last ImageNet class of each super-class; their order is that of the labels."""
+"""First and last ImageNet class index of each super-class, in the order of the labels."""
 
 RESIZED, SIDE = 256, 224
 CLASSES = 1000
@@ -36,21 +36,21 @@ WORDNET = re.compile(r"n\d{8}")
 
 
 def by_index(form: Format, choices: Choices) -> Format:
-    """Return `form` itself, or raise ConfigError where `choices` want another order than that of class indices."""
+    """Return `form` itself. Raises ConfigError if `choices` ask for another order than that of class indices."""
     if choices.classes == TEXT:
         raise ConfigError(
-            "folders of restricted-imagenet that are called by numbers are class indices; leave [classes=text] out"
+            "folders of restricted-imagenet that are named by numbers are class indices; leave out [classes=text]"
         )
     return form
 
 
 def files(path: Path) -> Sequence[Path]:
-    """Return every picture of the nine super-classes."""
+    """Return the path of every picture of the nine super-classes."""
     return [Path(file.path) for split in ("train", "test") for file, _ in _labelled(path, split)]
 
 
 def outline(path: Path) -> Outline:
-    """Count the pictures, and look at their headers."""
+    """Return the outline, from the number of pictures; check their headers."""
     train, test = (_labelled(path, split) for split in ("train", "test"))
     missing = set(range(len(RANGES))) - {label for _, label in train}
     if missing:
@@ -93,29 +93,29 @@ def _labelled(path: Path, split: str) -> list[tuple[Member, int]]:
 
 
 def _classes(root: Path) -> list[str]:
-    """Return the names of the class folders by class index, or raise ConfigError where they do not say it."""
+    """Return the names of the class folders by class index. Raises ConfigError if the names do not show the index."""
     if not root.is_dir():
-        raise ConfigError(f"{root} is not a folder; it should hold ImageNet's {CLASSES} folders, one a class")
+        raise ConfigError(f"{root} is not a folder; it must hold ImageNet's {CLASSES} folders, one per class")
     with os.scandir(root) as entries:
         names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     if len(names) != CLASSES:
-        raise ConfigError(f"{root} has {len(names)} folders; ImageNet has {CLASSES}, one a class")
+        raise ConfigError(f"{root} has {len(names)} folders; ImageNet has {CLASSES}, one per class")
     other = [name for name in names if not WORDNET.fullmatch(name)]
     if not other:
         return names
     numbers = {int(name): name for name in names if name.isascii() and name.isdigit()}
     if numbers.keys() != set(range(CLASSES)):
         raise ConfigError(
-            f"{root} has the folders {listed(other)}; ImageNet's are called by WordNet ids (n01440764) or by class "
-            f"indices from 0 to {CLASSES - 1}: rename them, since another order would be a guess"
+            f"{root} has the folders {listed(other)}; ImageNet's are named by WordNet ids (n01440764) or by class "
+            f"indices from 0 to {CLASSES - 1}: rename them, since any other order would be a guess"
         )
     return [numbers[number] for number in range(CLASSES)]
 
 
 def _pictures(root: Path, name: str) -> list[Member]:
-    """Return the pictures of a class folder, their parts below `root`; raise ConfigError where some lie deeper."""
+    """Return the pictures of a class folder, with parts relative to `root`. Raises ConfigError if some are deeper."""
     found = tree_of(root / name, PICTURES).files
     deeper = ["/".join((name, *file.parts)) for file in found if len(file.parts) > 1]
     if deeper:
-        raise ConfigError(f"{root}: {listed(deeper)} lie deeper than in the folder of a class; move them up")
+        raise ConfigError(f"{root}: {listed(deeper)} are deeper than in the folder of a class; move them up")
     return [Member(file.path, (name, *file.parts)) for file in found]

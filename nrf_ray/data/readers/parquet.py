@@ -1,11 +1,11 @@
-"""Parquet: a column `image` or `img`, a column `label`, and perhaps a column `split` with train and test.
+"""Parquet: a column `image` or `img`, a column `label`, and optionally a column `split` with train and test.
 
-An image is PNG or JPEG bytes, alone or as Hugging Face keeps them (a struct of bytes and path), or a fixed-size list of
-uint8 in 0..255 or of floats in [0, 1], in c, h, w order; its shape stands in the metadata of nrf_ray's own shards, else
-it is square with three channels or one. Floats are rounded to 8 bits. [label=NAME] behind the path names another column
-of labels.
+An image is PNG or JPEG bytes, alone or as Hugging Face stores them (a struct of bytes and path), or a fixed-size list
+of uint8 in 0..255 or of floats in [0, 1], in c, h, w order. The shape of such a list is in the metadata of nrf_ray's
+own shards; otherwise it is square with three channels or one. Floats are rounded to 8 bits. [label=NAME] behind the
+path names another column of labels.
 
-The path is one file, or a folder whose files' names say their splits (see `members`). Files without rows count as none.
+The path is one file, or a folder whose files' names say their splits (see `members`). Files without rows are ignored.
 """
 
 import json
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 IMAGE = ("image", "img")
-"""Names of the column of images; the first that is there counts."""
+"""Possible names of the column of images; the first that exists is used."""
 
 
 class Shard(NamedTuple):
@@ -53,7 +53,7 @@ class Shard(NamedTuple):
 
 
 def format_of(choices: Choices = AS_IS) -> Format:
-    """Return how parquet files of images are read, with the choices that a name makes."""
+    """Return the format of parquet files of images, with the choices of a name."""
     return Format(
         files=files,
         outline=partial(outline, choices=choices),
@@ -66,12 +66,12 @@ def format_of(choices: Choices = AS_IS) -> Format:
 
 
 def files(path: Path) -> Sequence[Path]:
-    """Return the parquet files at `path`, by name."""
+    """Return the parquet files at `path`, sorted by name."""
     return [Path(member.path) for member in files_of(path, PARQUET)]
 
 
 def outline(path: Path, *, choices: Choices) -> Outline:
-    """Read the columns label and split, the first image, and the headers of all others."""
+    """Return the outline, from the columns of labels and splits, the first image and the headers of all others."""
     found = _shards(path, choices)
     labels: dict[Split, list[int]] = {"train": [], "test": []}
     for shard, splits in zip(found, _splits(path, found, choices), strict=True):
@@ -81,7 +81,7 @@ def outline(path: Path, *, choices: Choices) -> Outline:
     try:
         shape = _shape(found[0])
     except ConfigError:
-        _check_headers(path, found, None)  # refused with all others that cannot be read
+        _check_headers(path, found, None)  # reports this image with all others that cannot be read
         raise
     _check_headers(path, found, shape)
     names = agreed_names(path, [class_names(shard.form, shard.label) for shard in found])
@@ -117,7 +117,7 @@ def read(path: Path, split: Split, rows: Rows, *, choices: Choices) -> Iterator[
 
 
 def _shards(path: Path, choices: Choices) -> list[Shard]:
-    """Return the files at `path` that have rows, opened."""
+    """Open the files at `path`, and return those that have rows."""
     found = [_shard(file, choices) for file in files(path)]
     full = [shard for shard in found if shard.rows]
     if not full:
@@ -144,7 +144,7 @@ def _parts(path: Path, file: Path) -> tuple[str, ...]:
 
 
 def _check_headers(path: Path, found: Sequence[Shard], shape: tuple[int, int, int] | None) -> None:
-    """Raise ConfigError where the headers of encoded images say that they are not of `shape` (c, h, w)."""
+    """Raise ConfigError if the headers of encoded images show another shape than `shape` (c, h, w)."""
 
     def pictures(odd: tuple[int, int, int] | None = None) -> Iterator[Picture]:
         return (picture for shard in found for picture in _pictures(shard, odd))
@@ -153,7 +153,7 @@ def _check_headers(path: Path, found: Sequence[Shard], shape: tuple[int, int, in
 
 
 def _pictures(shard: Shard, odd: tuple[int, int, int] | None) -> Iterator[Picture]:
-    """Yield the encoded images of a file; those alone that are not plainly of the shape `odd`, if there is one."""
+    """Yield the encoded images of a file; if `odd` is a shape, leave out PNG images whose header shows that shape."""
     import numpy as np
     import pyarrow as pa
 
@@ -188,7 +188,7 @@ def _shape(shard: Shard) -> tuple[int, int, int]:
             about = json.loads((shard.form.schema_arrow.metadata or {}).get(b"nrf_ray", b"{}"))
             shape = tuple(int(size) for size in about.get("shape") or _square(kind.list_size, file))
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise ConfigError(f"{file} does not say in its metadata how large its images are: {error}") from error
+            raise ConfigError(f"{file} does not give the shape of its images in its metadata: {error}") from error
         if len(shape) != 3 or min(shape) < 1 or math.prod(shape) != kind.list_size:
             raise ConfigError(f"{file} says that its images are {shape}, but they have {kind.list_size} values")
         return shape
@@ -201,7 +201,7 @@ def _square(size: int, file: Path) -> tuple[int, int, int]:
         side = math.isqrt(size // channels)
         if channels * side * side == size:
             return (channels, side, side)
-    raise ConfigError(f"{file} has images of {size} values, which are no square of three channels or one")
+    raise ConfigError(f"{file} has images of {size} values, which is not a square of three channels or one")
 
 
 def _binary(column: Any, file: Path) -> Any:
@@ -213,7 +213,7 @@ def _binary(column: Any, file: Path) -> Any:
         column = pc.struct_field(column, "bytes")
     if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
         raise ConfigError(
-            f"{file} has images of type {column.type}; they have to be PNG or JPEG bytes, a struct of bytes and path, "
+            f"{file} has images of type {column.type}; they must be PNG or JPEG bytes, a struct of bytes and path, "
             "or a fixed-size list of uint8 or floats"
         )
     if column.null_count:
@@ -239,13 +239,13 @@ def _pixels(column: Any, file: Path, rows: Rows, shape: tuple[int, int, int]) ->
 
 
 def as_levels(values: "npt.NDArray[Any]", where: str) -> "npt.NDArray[np.uint8]":
-    """Return pixels as uint8: as they are, or floats in [0, 1] rounded to the nearest of 256 levels."""
+    """Return pixels as uint8; floats in [0, 1] are rounded to the nearest of 256 levels."""
     import numpy as np
 
     if values.dtype == np.uint8:
         return values
     if not np.issubdtype(values.dtype, np.floating):
-        raise ConfigError(f"{where} has pixels of type {values.dtype}; they have to be uint8, or floats in [0, 1]")
+        raise ConfigError(f"{where} has pixels of type {values.dtype}; they must be uint8, or floats in [0, 1]")
     if len(values) and not (values.min() >= 0 and values.max() <= 1):
-        raise ConfigError(f"{where} has pixels from {values.min()} to {values.max()}; floats have to be in [0, 1]")
+        raise ConfigError(f"{where} has pixels from {values.min()} to {values.max()}; floats must be in [0, 1]")
     return np.rint(values.astype(np.float64) * 255).astype(np.uint8)

@@ -1,9 +1,8 @@
 """PNG and JPEG as arrays.
 
-One channel where the first picture of a set is grey, else three. Colour is converted to RGB and transparency dropped,
-as torchvision's loader does; orientation tags are not followed, as there. A picture that claims more than 67 million
-pixels is refused before it is decoded. So is one with more than 8 bits a channel, grey or not, whose lower bits would
-be lost.
+They have one channel if the first picture of a set is grey, and otherwise three. As in torchvision's loader, colour is
+converted to RGB, transparency is dropped, and orientation tags are ignored. A picture is refused before it is decoded
+if its header claims more than 67 million pixels, or more than 8 bits per channel, whose lower bits would be lost.
 """
 
 import io
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 HEAD = 2**16
-"""Bytes of a file of which the header is read first."""
+"""Bytes of a file in which its header is searched first."""
 MAX_PIXELS = 2**26
 ADDRESS = re.compile(r"<[^<>]* object at 0x\w+>")
 GREY = {"1", "L", "LA"}
@@ -34,23 +33,23 @@ COLOUR = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"}
 
 
 def picture_shape(data: bytes, what: str) -> tuple[int, int, int]:
-    """Return channels, height and width of the picture in `data`, which people know as `what`."""
+    """Return channels, height and width of the picture in `data`, which errors call `what`."""
     image = _open(data, what)
     return (1 if image.mode in GREY else 3, image.height, image.width)
 
 
 def decode(data: bytes, what: str, shape: tuple[int, int, int]) -> "npt.NDArray[np.uint8]":
-    """Return the picture in `data` as an array of `shape` (c, h, w), or raise ConfigError where it has another size."""
+    """Return the picture in `data` as an array of `shape` (c, h, w). Raises ConfigError if it has another size."""
     image = open_picture(data, what, shape[0])
     if (image.height, image.width) != shape[1:]:
         raise ConfigError(
-            f"{what} {_other_size((image.height, image.width), shape)}; all pictures of a set need one size"
+            f"{what} {_other_size((image.height, image.width), shape)}; all pictures of a set need the same size"
         )
     return as_array(image)
 
 
 def open_picture(data: bytes, what: str, channels: int) -> "Image":
-    """Return the picture in `data`, decoded, in grey or RGB as `channels` say."""
+    """Return the picture in `data`, decoded, in grey (`channels` 1) or RGB (3)."""
     image = _open(data, what)
     if channels == 1 and image.mode not in GREY:
         raise ConfigError(
@@ -71,9 +70,9 @@ def as_array(image: "Image") -> "npt.NDArray[np.uint8]":
 
 
 def check_files(where: Path, files: Sequence[Member], shape: tuple[int, int, int] | None) -> None:
-    """Raise ConfigError that counts and names those of `files` in `where` that are no pictures of `shape` (c, h, w).
+    """Raise ConfigError with count and names of those `files` in `where` that are not pictures of `shape` (c, h, w).
 
-    Their headers are looked at and nothing is decoded. Without a shape, any size and any colours are as good.
+    Only headers are read; nothing is decoded. If `shape` is None, any size and any colours are accepted.
     """
 
     def pictures() -> Iterator[Picture]:
@@ -83,17 +82,17 @@ def check_files(where: Path, files: Sequence[Member], shape: tuple[int, int, int
 
 
 class Picture(NamedTuple):
-    """A picture by its header."""
+    """A picture and its header."""
 
     name: str
     data: bytes
-    """Its content; empty where the header could be read without it."""
+    """Content of the file; empty if the header was read without the rest."""
     header: Header | None
-    """None where it could not be read: then Pillow decides."""
+    """Header of the picture; None if it could not be read, so that Pillow decides."""
 
 
 def problems(pictures: Iterable[Picture], shape: tuple[int, int, int] | None, whose: str = FIRST) -> Iterator[str]:
-    """Yield name and fault of those `pictures` that are no pictures of `shape`, which is that of `whose`."""
+    """Yield name and fault of those `pictures` that are not of `shape`, the shape of `whose` (as errors name it)."""
     for picture in pictures:
         if fault := _fault(picture, shape, whose):
             yield f"{picture.name} {fault}"
@@ -106,22 +105,25 @@ def refuse(
     shape: tuple[int, int, int] | None,
     pictures: Callable[[], Iterator[Picture]],
 ) -> None:
-    """Raise ConfigError where some of `total` pictures in `where` have problems; say so of the fewer ones."""
+    """Raise ConfigError if some of `total` pictures in `where` have problems (`found`).
+
+    If more than half have another shape than `shape`, the most common shape is taken, and the minority is reported.
+    """
     if not found:
         return
     if shape and 2 * len(found) > total:
         shapes = Counter(picture.header[:3] for picture in pictures() if picture.header)
         usual = shapes.most_common(1)[0][0] if shapes else shape
         found = [*problems(pictures(), usual, "most pictures")] or found
-    one_size = "give all pictures of the set one size and 8 bits a channel, all grey or all in colour"
+    one_size = "give all pictures of the set the same size and 8 bits per channel, all grey or all in colour"
     raise ConfigError(
         f"{where}: {len(found)} of {total} pictures cannot be used: {listed(found)}; "
-        f"{one_size if shape else 'convert them'}, or take them out"
+        f"{one_size if shape else 'convert them'}, or remove them"
     )
 
 
 def _fault(picture: Picture, shape: tuple[int, int, int] | None, whose: str) -> str:
-    """Return what is wrong with a picture; empty where nothing is."""
+    """Return what is wrong with a picture; empty if it can be used."""
     header = picture.header
     if header is None:
         try:
@@ -129,7 +131,7 @@ def _fault(picture: Picture, shape: tuple[int, int, int] | None, whose: str) -> 
         except ConfigError as error:
             return str(error).removeprefix("it ")
     if header.bits > 8:
-        return f"has {header.bits} bits a channel"
+        return f"has {header.bits} bits per channel"
     if not 0 < header.width * header.height <= MAX_PIXELS:
         return f"is {header.width} x {header.height} pixels; 1 to {MAX_PIXELS} pixels are read"
     if shape and (header.height, header.width) != shape[1:]:
@@ -142,7 +144,7 @@ def _other_size(found: tuple[int, int], shape: tuple[int, int, int], whose: str 
 
 
 def _read_header(path: str) -> tuple[bytes, Header | None]:
-    """Return the header of a file, and the whole content where the header is not near the beginning of it."""
+    """Return the header of a file, and its whole content if the header is not in the first `HEAD` bytes."""
     opened = os.open(path, os.O_RDONLY)
     try:
         head = os.read(opened, HEAD)
@@ -163,18 +165,18 @@ def _open(data: bytes, what: str) -> "Image":
             image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
         raw = [tile[3] for tile in image.tile]
     except Exception as error:  # what Pillow raises for a damaged picture is not documented
-        raise ConfigError(f"{what} is no PNG or JPEG that can be read: {_line(error)}") from error
+        raise ConfigError(f"{what} is not a readable PNG or JPEG: {_line(error)}") from error
     if image.width * image.height > MAX_PIXELS:
         raise ConfigError(f"{what} is {image.width} x {image.height} pixels; at most {MAX_PIXELS} pixels are read")
     if "16" in str(raw):
         raise ConfigError(
-            f"{what} has 16 bits a channel; convert it to 8 bits first, since the lower half would be lost"
+            f"{what} has 16 bits per channel; convert it to 8 bits first, since the lower half would be lost"
         )
     if image.mode not in GREY | COLOUR:
-        raise ConfigError(f"{what} has pixels of type {image.mode}, not 8 bits a channel; convert it first")
+        raise ConfigError(f"{what} has pixels of type {image.mode}, not 8 bits per channel; convert it first")
     return image
 
 
 def _line(error: Exception) -> str:
-    """Return an error of Pillow's in one line, without the address of an object."""
+    """Return an error of Pillow in one line, without the addresses of objects."""
     return " ".join(ADDRESS.sub("", str(error)).split()) or type(error).__name__

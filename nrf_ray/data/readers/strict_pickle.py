@@ -1,8 +1,8 @@
-"""The one kind of pickle that is read: the dictionaries of CIFAR-10 and CIFAR-100, as Python 2 wrote them.
+"""The only kind of pickle that is read: the dictionaries of CIFAR-10 and CIFAR-100, as Python 2 wrote them.
 
-A pickle is a program. This reads the few operations that those files are made of and refuses every other before any is
-run; the only names that may be called are stand-ins of ours that build an array from its bytes, so nothing in the file
-can run anything else.
+A pickle is a program. Only the few operations in those files are allowed, and any other is refused before the program
+runs. The only names that may be called are our own stand-ins, which build an array from its bytes, so the file cannot
+run other code.
 """
 
 import io
@@ -23,11 +23,12 @@ OPERATIONS = {
     *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
     *("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
 }
-"""Of protocol 2. None makes more than it has bytes in the file, except LONG_BINPUT, whose numbers are checked."""
+"""Allowed operations, of protocol 2. None creates more than its bytes in the file, except LONG_BINPUT, whose numbers
+are checked."""
 
 
 class _Bytes:
-    """Stands for a type of numpy: an array of unsigned bytes, or the type of its elements."""
+    """Stand-in for a type of numpy: an array of unsigned bytes, or the type of its elements."""
 
     def __init__(self, *arguments: object) -> None:
         self.state: object = None
@@ -67,16 +68,16 @@ class _Reader(pickle.Unpickler):
 def read_dictionary(data: bytes, where: str) -> dict[bytes, Any]:
     """Return the dictionary in the pickle `data`; its array is a `uint8` array of two dimensions.
 
-    Raises ConfigError where the pickle is damaged, or is anything but a CIFAR dictionary.
+    Raises ConfigError if the pickle is damaged, or is not a CIFAR dictionary.
     """
     try:
         _check_operations(data)
         value = _Reader(io.BytesIO(data), encoding="bytes").load()
         if not isinstance(value, dict):
-            raise ConfigError("it is no dictionary")
+            raise ConfigError("it is not a dictionary")
         return {key: _array(item) if isinstance(item, _Bytes) else item for key, item in value.items()}
     except ConfigError as error:
-        raise ConfigError(f"{where} is not read, for it is no plain CIFAR file: {error}") from error
+        raise ConfigError(f"{where} is refused because it is not a plain CIFAR file: {error}") from error
     except Exception as error:  # what a damaged pickle raises is not documented
         raise ConfigError(f"{where} is damaged: {type(error).__name__}: {error}") from error
 
@@ -95,4 +96,4 @@ def _array(stand_in: _Bytes) -> "npt.NDArray[np.uint8]":
     match stand_in.state:
         case (_, (int(rows), int(columns)), _Dtype(name=b"u1"), False | 0, bytes(content)):
             return np.frombuffer(content, np.uint8).reshape(rows, columns)
-    raise ConfigError("its array is no plain array of unsigned bytes in two dimensions")
+    raise ConfigError("its array is not a plain array of unsigned bytes in two dimensions")

@@ -1,9 +1,9 @@
 """The form in which the paper's datasets were released: `CIFAR_ims` and `CIFAR_lab`, lists of tensors by torch.save.
 
-They have no test split. Floats in [0, 1] are rounded to 8 bits; the authors' own loader goes through 8 bits too
-(`robustness.tools.folder.TensorDataset`). Tensors that ask for gradients, or are bfloat16, are read as others are;
-quantised, sparse and complex ones are refused. They are read with `weights_only=True`; the first look at them, while
-planning, is the one place where a plan needs torch.
+They have no test split. Floats in [0, 1] are rounded to 8 bits, as in the authors' own loader
+(`robustness.tools.folder.TensorDataset`). Tensors that require gradients, or are bfloat16, are accepted; quantised,
+sparse and complex tensors are refused. Files are read with `weights_only=True`. Reading them the first time, while
+planning, is the only case in which a plan needs torch.
 """
 
 import warnings
@@ -22,7 +22,7 @@ MAX_BYTES = 2**34
 
 
 def files(path: Path) -> Sequence[Path]:
-    """Return both files."""
+    """Return the paths of both files."""
     found = [path / IMAGES, path / LABELS]
     missing = next((file for file in found if not file.is_file()), None)
     if missing:
@@ -32,12 +32,12 @@ def files(path: Path) -> Sequence[Path]:
 
 
 def passed_over(path: Path) -> list[str]:
-    """Return the other files in the folder, for people."""
+    """Return the names of the other files in the folder, for printing."""
     return members.passed_over(path, (IMAGES.lower(), LABELS.lower()))
 
 
 def outline(path: Path) -> Outline:
-    """Load both files."""
+    """Return the outline, from both files, which are loaded."""
     images, labels = _load(path)
     numbers = labels.tolist()
     num_classes = count_classes(numbers, path)
@@ -51,7 +51,7 @@ def outline(path: Path) -> Outline:
 
 
 def read(path: Path, split: Split, rows: Rows) -> Iterator[Batch]:
-    """Yield `rows`; there is a training split only."""
+    """Yield `rows`; there is only a training split."""
     images, labels = _load(path)
     for batch in in_batches(images.numpy(), labels.numpy(), rows):
         yield Batch(as_levels(batch.images.ravel(), str(path)).reshape(batch.images.shape), batch.labels)
@@ -79,7 +79,7 @@ def _tensor(file: Path) -> Any:
     _check_size(file)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sparse and quantised tensors, which are refused below
+            warnings.simplefilter("ignore")  # about sparse and quantised tensors, which are refused below
             value = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ConfigError(f"{file} holds no plain tensors: {str(error).splitlines()[0]}") from error
@@ -91,13 +91,13 @@ def _tensor(file: Path) -> Any:
         raise ConfigError(f"{file} holds {odd} tensors, which are not read; save them as plain floats or uint8")
     try:
         whole = torch.cat([tensor.detach() for tensor in tensors]).contiguous()
-        return whole.float() if whole.dtype == torch.bfloat16 else whole  # exact, and numpy knows no bfloat16
+        return whole.float() if whole.dtype == torch.bfloat16 else whole  # exact; numpy does not have bfloat16
     except RuntimeError as error:
         raise ConfigError(f"{file} holds tensors that do not fit together: {str(error).splitlines()[0]}") from error
 
 
 def _odd(tensor: Any) -> str:
-    """Return in one word why the numbers of `tensor` cannot be taken as they are; empty where they can."""
+    """Return a word for why the numbers of `tensor` cannot be used as they are; empty if they can."""
     import torch
 
     if tensor.is_quantized:
@@ -111,7 +111,7 @@ def _odd(tensor: Any) -> str:
 
 
 def _check_size(file: Path) -> None:
-    """Refuse a file that is too large, or an archive that is compressed, as torch.save's never are and bombs are."""
+    """Raise ConfigError if a file is too large, or compressed as zip bombs are; torch.save never compresses."""
     if file.stat().st_size > MAX_BYTES:
         raise ConfigError(f"{file} holds {file.stat().st_size} bytes; at most {MAX_BYTES} are read")
     if zipfile.is_zipfile(file):
@@ -120,7 +120,7 @@ def _check_size(file: Path) -> None:
                 members = archive.infolist()
         except zipfile.BadZipFile as error:
             raise ConfigError(f"{file} is damaged: {error}") from error
-        if any(member.external_attr & 0x10 for member in members):  # of a folder nothing is read, and nothing is said
-            raise ConfigError(f"{file} is damaged: a tensor in it is marked as a folder; get it again")
+        if any(member.external_attr & 0x10 for member in members):  # torch would read nothing of it, without an error
+            raise ConfigError(f"{file} is damaged: a tensor in it is marked as a folder; write it again")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ConfigError(f"{file} is compressed, as no file of torch.save is; write it with torch.save")

@@ -1,11 +1,11 @@
-"""Texts: a column `text`, a column `label`, and perhaps a column `split` with train and test; as parquet or as CSV.
+"""Texts: a column `text`, a column `label`, and optionally a column `split` with train and test; as parquet or CSV.
 
 The path is one file, or a folder whose files' names say their splits (see `members`). CSV is UTF-8, compressed by gzip
-or not, with the names of its columns in the first line. [label=NAME] behind the path names another column of labels.
+or not, with the column names in the first line. [label=NAME] behind the path names another column of labels.
 
-A text is cut where 19 of 20 training texts are at their end. Length and classes are those of the training texts, also
-where one row in six is for testing because neither a column nor another set says which are: nothing of a test text is
-known beforehand.
+Texts are cut at a length that 19 of 20 training texts do not exceed. Length and classes come from the training texts
+alone, also if one row in six is drawn for testing because neither a column nor another set gives the test rows: nothing
+is taken from test texts.
 """
 
 import csv
@@ -51,9 +51,9 @@ from nrf_ray.errors import ConfigError
 MAX_BYTES = 2**30
 MAX_ROWS = 2**22
 MAX_LENGTH = 128
-"""Tokens of a text that are read at most."""
+"""Largest number of tokens of a text that are read."""
 MOST_DIGITS = 9
-"""Of a label."""
+"""Largest number of digits of a label."""
 CUT = 0.95
 """Share of the training texts that are not cut."""
 csv.field_size_limit(2**24)
@@ -67,25 +67,25 @@ class Texts(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What a file holds."""
+    """The rows of a file."""
 
     texts: list[Any]
     labels: list[int]
     splits: list[Any] | None
-    """Of the column `split`; None without one."""
+    """Values of the column `split`; None if there is no such column."""
     classes: tuple[str, ...] = ()
-    """Names of the classes, where the file says them."""
+    """Names of the classes, if the file has them."""
 
 
 class Parsed(NamedTuple):
-    """What all files of a set hold."""
+    """The rows of all files of a set."""
 
     rows: dict[Split, Texts]
     classes: tuple[str, ...]
 
 
 def format_of(ending: str, embedding: Embedding = LEARNT, choices: Choices = AS_IS) -> Format:
-    """Return how files of this kind, parquet or csv, are read as a name says, and their texts embedded."""
+    """Return the format of files of texts (parquet or csv), with an embedding and the choices of a name."""
     outlined = partial(outline, ending=ending, choices=choices, embedding=embedding)
     return Format(
         files=partial(files, ending=ending),
@@ -103,12 +103,12 @@ def format_of(ending: str, embedding: Embedding = LEARNT, choices: Choices = AS_
 
 
 def files(path: Path, *, ending: str) -> Sequence[Path]:
-    """Return the file at `path`, or the files in it, by name."""
+    """Return the file `path`, or the files in the folder `path`, sorted by name."""
     return [Path(member.path) for member in files_of(path, ENDINGS[ending])]
 
 
 def outline(path: Path, *, ending: str, choices: Choices, embedding: Embedding, whole: bool = False) -> Outline:
-    """Read everything: the longest training texts, all rows without a split if `whole`, decide how long texts are."""
+    """Return the outline from all rows. Training texts give length and classes; with `whole`, no row is for testing."""
     rows, names = parsed(path, ending=ending, choices=choices)
     train, test = rows["train"], rows["test"]
     lengths = list(_lengths(train.texts, embedding, path))
@@ -150,7 +150,7 @@ def parsed(path: Path, *, ending: str, choices: Choices) -> Parsed:
 
 @lru_cache(maxsize=2)
 def _parsed(path: Path, ending: str, choices: Choices, stamp: object) -> Parsed:
-    """Return the rows of all files, by split; `stamp` says which state of the files they are."""
+    """Return the rows of all files, by split; `stamp` changes with the files, so that the cache is not used then."""
     del stamp
     rows: dict[Split, Texts] = {"train": Texts([], []), "test": Texts([], [])}
     members = files_of(path, ENDINGS[ending])
@@ -159,7 +159,7 @@ def _parsed(path: Path, ending: str, choices: Choices, stamp: object) -> Parsed:
     for member, table, splits in zip(members, tables, splits_of(path, members, columns, counts, choices), strict=True):
         for number, (text, label, split) in enumerate(zip(table.texts, table.labels, splits, strict=True)):
             if not text or text.isspace():
-                raise ConfigError(f"row {number} of {member.path} is an empty text; leave it out")
+                raise ConfigError(f"row {number} of {member.path} is an empty text; remove it")
             rows[split].texts.append(text)
             rows[split].labels.append(label)
     return Parsed(rows, agreed_names(path, [table.classes for table in tables]))
@@ -167,7 +167,7 @@ def _parsed(path: Path, ending: str, choices: Choices, stamp: object) -> Parsed:
 
 def _table(file: Path, ending: str, choices: Choices) -> Table:
     if file.stat().st_size > MAX_BYTES:
-        raise ConfigError(f"{file} is larger than the {MAX_BYTES} bytes that are read; write smaller files")
+        raise ConfigError(f"{file} is larger than {MAX_BYTES} bytes, the most that is read; write smaller files")
     return COLUMNS[ending](file, choices)
 
 
@@ -175,7 +175,7 @@ def _lengths(texts: Sequence[str], embedding: Embedding, path: Path) -> Iterator
     for text in texts:
         length = len(embedding.tokenise(text))
         if not length:
-            raise ConfigError(f"{path} has a text without a word: {text[:40]!r}; leave it out")
+            raise ConfigError(f"{path} has a text without words: {text[:40]!r}; remove it")
         yield length
 
 
@@ -193,8 +193,8 @@ def _parquet(file: Path, choices: Choices) -> Table:
     kind = form.schema_arrow.field("text").type
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not any(is_so(value) for is_so in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
-        raise ConfigError(f"{file} has texts of type {kind}; they have to be strings")
-    # As a dictionary, since a few bytes can stand for any number of equal texts.
+        raise ConfigError(f"{file} has texts of type {kind}; they must be strings")
+    # Read as a dictionary, since a few bytes can encode any number of equal texts.
     found = column(file, "text", read_dictionary=["text"])
     size = sum(pc.sum(pc.binary_length(part.dictionary).take(part.indices)).as_py() or 0 for part in found.chunks)
     if size > MAX_BYTES:
@@ -203,8 +203,8 @@ def _parquet(file: Path, choices: Choices) -> Table:
         texts = found.to_pylist()
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{file} has texts that are not UTF-8 (byte {error.start} of one: {error.reason}); write it again from "
-            "texts that were decoded by their own encoding"
+            f"{file} has texts that are not UTF-8 (byte {error.start} of a text: {error.reason}); write the file again "
+            "from texts that were decoded by their own encoding"
         ) from error
     return Table(texts, labels_of(file, label), split_column(file), class_names(form, label))
 
@@ -227,7 +227,7 @@ def _csv(file: Path, choices: Choices) -> Table:
                 found.splits.append(row.get("split", "")) if found.splits is not None else None
     except csv.Error as error:
         line = f" in line {rows.reader.line_num}" if rows else ""
-        raise ConfigError(f"{file} is no CSV file that can be read{line}: {error}") from error
+        raise ConfigError(f"{file} is not a readable CSV file{line}: {error}") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ConfigError(f"{file} is damaged: {error}") from error
     return found._replace(splits=found.splits if "split" in names else None)
@@ -236,8 +236,8 @@ def _csv(file: Path, choices: Choices) -> Table:
 def _check_values(file: Path, number: int, row: Mapping[str | None, Any], line: int, columns: int) -> None:
     if None in row or None in row.values():
         raise ConfigError(
-            f"row {number} of {file} (it ends in line {line}) has another number of values than the {columns} columns; "
-            "a text with a comma or a line break stands in quotes"
+            f"row {number} of {file} (it ends in line {line}) does not have one value for each of the {columns} "
+            "columns; put a text with a comma or a line break in quotes"
         )
 
 
@@ -250,4 +250,4 @@ def _label(file: Path, number: int, text: str) -> int:
 ENDINGS = {"parquet": PARQUET, "csv": CSV}
 """Endings of the files of each kind."""
 COLUMNS: dict[str, Callable[[Path, Choices], Table]] = {"parquet": _parquet, "csv": _csv}
-"""How files of each kind are read."""
+"""Functions that read a file of each kind."""
