@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -132,6 +131,7 @@ class Executed(NamedTuple):
 
     outputs: list[Any]
     seconds: float
+    """Of a CPU, in its kernel: how busy the machine was does not count."""
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +142,10 @@ def executed(small_store: Path) -> Iterator[Callable[[Path], Executed]]:
     def execute(path: Path) -> Executed:
         notebook = nbformat.read(path, as_version=4)
         resources = {"metadata": {"path": str(FOLDER)}}
-        began = time.monotonic()
-        done: Any = NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
-        seconds = time.monotonic() - began
+        before = os.times()
+        done: Any = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+        after = os.times()  # the kernel has ended
+        seconds = sum(after[2:4]) - sum(before[2:4])
         return Executed([output for cell in done.cells for output in cell.get("outputs", [])], seconds)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -194,7 +195,7 @@ def test_the_cost_of_a_sweep_is_that_of_its_own_stages(small_store: Path, execut
 @pytest.mark.timeout(900)
 def test_all_notebooks_together_take_less_than_five_minutes(executed: Callable[[Path], Executed]) -> None:
     seconds = {path.stem: round(executed(path).seconds, 1) for path in NOTEBOOKS}
-    assert sum(seconds.values()) < 300, seconds
+    assert 0 < sum(seconds.values()) < 300, seconds
 
 
 @pytest.mark.slow

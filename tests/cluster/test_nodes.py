@@ -44,6 +44,7 @@ def test_stages_run_where_their_kind_and_request_say(two_cpus: Cluster, store: S
     gpus = two_cpus.add_node(num_cpus=8, num_gpus=2)
     on_cpus = [place(Toy(name=f"cpu {i}")) for i in range(2)]
     on_gpus = [place_on_gpu(Toy(name=f"gpu {i}", marker=str(tmp_path / "met"), meet=4)) for i in range(8)]
+    # Twice as many as meet: an actor that is up early is given two.
     shards = wide(Toy(name="shards", num_shards=8, marker=str(tmp_path / "shards met"), meet=4))
     sweep = sweep_of(*on_cpus, *on_gpus, shards).on(Resources(cpus=1, gpus=0.5))
 

@@ -46,7 +46,9 @@ class Toy:
     meet: int = 0
     """How many stages or shards come to the folder `marker` and wait there for one another."""
     gate: str = ""
-    """File without which a shard worker makes no shard but its first."""
+    """File without which a shard worker makes no more than its first shards."""
+    before_gate: int = 1
+    """How many those are."""
 
 
 @stage(version=1, cost=lambda handle: handle.config.seconds)
@@ -111,8 +113,8 @@ class ShardToy:
         misbehave(self.stage.config)
         if self.stage.config.meet:
             meet(self.stage.config, f"shard {shard}")
-        if self.made and self.stage.config.gate:
-            wait_for(lambda: Path(self.stage.config.gate).exists(), "the gate is closed")
+        if self.stage.config.gate and self.made >= self.stage.config.before_gate:
+            wait_for(Path(self.stage.config.gate).exists, "the gate was closed")
         self.store.write(self.stage, f"{shard}.txt", where().encode())
         self.made += 1
 

@@ -126,7 +126,8 @@ def main() -> int:
     execute(cached, store)
     shown = FOLDER / "shown"
     shown.mkdir()
-    crafted = wide(Toy(name="crafted", num_shards=2, marker=str(shown), meet=3)).named("d_other l2 1.0 of Zürich")
+    to_be_seen = Toy(name="crafted", num_shards=2, gate=str(shown / "wide"), before_gate=0)
+    crafted = wide(to_be_seen).named("d_other l2 1.0 of Zürich")
     until = str(shown / "counting")
     counted = counting(Counting(name="counted", until=until), first=crafted).named("resnet_s on digits, seed 0")
     sweep = sweep_of(cached, counted, crafted)
