@@ -31,7 +31,8 @@ def load_writer() -> "type[SummaryWriter]":
     """Import and return tensorboardX's writer. It imports torch, and the driver needs neither."""
     from tensorboardX import SummaryWriter
 
-    return SummaryWriter
+    writer: type[SummaryWriter] = SummaryWriter
+    return writer
 
 
 class CurveWriter:

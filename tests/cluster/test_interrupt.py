@@ -118,7 +118,7 @@ runpy.run_path("sweeps/transfer_grid.py", run_name="__main__")
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
-        pytest.param(signal.SIGTERM, "nrf_ray.sweep.flags:lookup", id="grid"),
+        pytest.param(signal.SIGTERM, "nrf_ray.sweep.flags:check_mode", id="grid"),
         pytest.param(signal.SIGINT, "nrf_ray.run.command:make_plan", id="plan"),
         pytest.param(signal.SIGTERM, "nrf_ray.run.command:_finish", id="tables"),
     ],

@@ -146,4 +146,4 @@ def test_the_line_is_a_command_and_an_object_store_says_why_it_has_none(in_memor
 
     sweep = sweep_of(toy(Toy(name="one")))
     assert curves_line("/a store/tensorboard") == "learning curves: tensorboard --logdir '/a store/tensorboard'"
-    assert "blobs of an object store cannot" in curves_line(curves_folder(sweep, Store.open(in_memory, create=True)))
+    assert "an object store cannot append" in curves_line(curves_folder(sweep, Store.open(in_memory, create=True)))

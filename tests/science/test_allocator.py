@@ -8,7 +8,7 @@ import pytest
 
 FAULTS = """
 import resource, torch
-from nrf_ray.engine.memory import keep_freed_memory
+from nrf_ray.engine.runtime import keep_freed_memory
 block = 40 * 2**20
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from nrf_ray.data.images import as_float
-from nrf_ray.training.augmentation import _crop_and_turn, augment
+from nrf_ray.training.augmentation import _crop_and_rotate, augment
 from nrf_ray.training.recipes import Augmentation
 
 
@@ -94,7 +94,7 @@ def test_the_generator_alone_decides(augmentation):
 
 def test_a_turn_by_nothing_and_a_crop_of_all_are_the_image_itself():
     images = pictures()
-    views = _crop_and_turn(images, Augmentation(), generator())
+    views = _crop_and_rotate(images, Augmentation(), generator())
     torch.testing.assert_close(views, images, atol=1e-5, rtol=0)
 
 
