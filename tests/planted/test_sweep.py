@@ -143,7 +143,10 @@ def test_what_stands_under_neighbouring_panels_does_not_overlap(shares):
         (("--phase-share", ""), "phase_shares is empty"),
         (("--arch", "vgg_s"), "--arch vgg_s: no architecture here reads texts; add one that does"),
         (("--arch", "alexnet"), "unknown architecture 'alexnet'"),
-        (("--norm", "l2_token", "--epsilon", "0.25"), "--norm l2_token bounds the words of texts; use it with --modality text"),
+        (
+            ("--norm", "l2_token", "--epsilon", "1"),
+            "--norm l2_token bounds the words of texts; use it with --modality text",
+        ),
         (("--epsilon", "99"), "l2 epsilon 99 is beyond the box"),
         (("--seeds", "0,0"), "seeds names a value twice"),
         (("--train", "2"), "train of a planted set must be from 4"),
