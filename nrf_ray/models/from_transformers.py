@@ -59,6 +59,8 @@ def encoder_body(encoder: Path | Mapping[str, Any], length: int, width: int) -> 
         else:
             config = AutoConfig.for_model(**encoder)
             made = AutoModel.from_config(config, dtype=torch.float32, attn_implementation="eager")
+    except ConfigError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ConfigError(f"the encoder {encoder} cannot be built: {_one_line(error)}") from error
     finally:

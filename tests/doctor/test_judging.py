@@ -156,7 +156,7 @@ def test_precision(change: dict[str, object], expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        pytest.param({}, "OK s3://bucket/runs can be written", id="good"),
+        pytest.param({}, "OK s3://bucket/runs is writable", id="good"),
         pytest.param({"exists": False}, "OK s3://bucket/runs is writable; the first sweep creates it", id="new"),
         pytest.param({"problem": "access denied"}, "FAIL s3://bucket/runs: access denied", id="denied"),
         pytest.param(

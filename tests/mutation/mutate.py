@@ -75,16 +75,16 @@ ROWS = (
         ),
     ),
     Row("nrf_ray.constructions.crafted", 1.0, CONSTRUCTIONS),
-    Row("nrf_ray.constructions.targeted_pgd", 1.0, CONSTRUCTIONS),
-    Row("nrf_ray.constructions.replaced_words", 1.0, (*CONSTRUCTIONS, "results/test_text_features.py")),
+    Row("nrf_ray.constructions.targeted_pgd", 0.3, CONSTRUCTIONS),
+    Row("nrf_ray.constructions.replaced_words", 0.15, (*CONSTRUCTIONS, "results/test_text_features.py")),
     Row("nrf_ray.constructions.matching", 0.3, CONSTRUCTIONS),
     *(
         Row(
             f"nrf_ray.constructions.{name}",
-            0.6,
+            share,
             ("science/test_controls.py", "science/test_constructed_sets.py", "results/test_text_features.py"),
         )
-        for name in ("controls", "class_pattern", "class_words")
+        for name, share in (("controls", 0.3), ("class_pattern", 0.6), ("class_words", 0.6))
     ),
     Row("nrf_ray.attacks.checks", 0.2, ("science/test_trust.py", "science/test_text_models.py")),
     Row(

@@ -139,7 +139,7 @@ def test_what_stands_under_neighbouring_panels_does_not_overlap(shares):
         (("--noise", "loud"), "--noise 'loud' is not a number"),
         (("--noise", "100"), "noise=25 is out of range; the norm of the noise part of planted images is from 0 to 1"),
         (("--noise", "0", "--label", "noise"), "label=noise follows the noise part, which is missing (noise=0)"),
-        (("--phase-share", "2"), "p_noise=2 is no share"),
+        (("--phase-share", "2"), "p_noise=2 is out of range; give a number from 0 to 1"),
         (("--phase-share", ""), "phase_shares is empty"),
         (("--arch", "vgg_s"), "--arch vgg_s: no architecture here reads texts; add one that does"),
         (("--arch", "alexnet"), "unknown architecture 'alexnet'"),

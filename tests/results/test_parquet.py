@@ -105,7 +105,7 @@ def test_a_value_of_another_type_is_refused():
 
 def test_a_table_that_is_not_there_says_what_to_do(tmp_path):
     blobs = Blobs(str(tmp_path), create=True)
-    with pytest.raises(MissingArtifact, match=r"no table sweeps/x/results.parquet in .*; run the sweep") as error:
+    with pytest.raises(MissingArtifact, match=r"no table sweeps/x/results.parquet in .*; run its sweep") as error:
         read_table(blobs, "sweeps/x/results.parquet")
     assert "\n" not in str(error.value)
 

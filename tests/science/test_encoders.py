@@ -129,7 +129,7 @@ def test_other_weights_make_another_dataset(dataset, encoder, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda tensor: None, "lack 1 tensors, as encoder.layer.1"),
+        (lambda tensor: None, "lack 1 tensors, such as encoder.layer.1"),
         (lambda tensor: tensor.mul(torch.nan), "not finite in"),
     ],
     ids=["missing", "nan"],
@@ -206,7 +206,8 @@ def test_an_encoder_needs_texts_in_its_own_vectors(dataset):
 def test_longer_texts_than_it_takes_are_refused(tmp_path, dataset):
     save_encoder(tmp_path / "bert")
     config = json.loads((tmp_path / "bert" / "config.json").read_text())
-    texts = write_texts(tmp_path / "long.csv", [" ".join(["film", "dull"] * 40)] * 4 + ["film"] * 8, [0, 1] * 6)
+    long = [" ".join(["film", "dull"] * 39 + ["film", f"w{i}"]) for i in range(4)] + [f"film w{i}" for i in range(8)]
+    texts = write_texts(tmp_path / "long.csv", long, [0, 1] * 6)
     assert config["max_position_embeddings"] == 32
     info = dataset_named(f"text-csv:{texts}#hf:{tmp_path / 'bert'}")
     with pytest.raises(

@@ -325,7 +325,7 @@ def test_theorem_3_and_lemma_8_hold(dimension, seed, condition, eps):
             id="shape",
         ),
         pytest.param(
-            lambda: Gaussian(mean=np.array([math.nan]), covariance=np.eye(1)), r"finite numbers", id="not a number"
+            lambda: Gaussian(mean=np.array([math.nan]), covariance=np.eye(1)), r"must be finite", id="not a number"
         ),
         pytest.param(
             lambda: gaussian.theorem_2(FIGURE_4, 0.8), r"eps is 0\.8; .* \(0, eps0\) with eps0 = 0\.707107", id="eps0"

@@ -123,4 +123,4 @@ def _check_size(file: Path) -> None:
         if any(member.external_attr & 0x10 for member in members):  # torch would read nothing of it, without an error
             raise ConfigError(f"{file} is damaged: a tensor in it is marked as a folder; write it again")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise ConfigError(f"{file} is compressed, as no file of torch.save is; write it with torch.save")
+            raise ConfigError(f"{file} is compressed, unlike files of torch.save; write it with torch.save")
