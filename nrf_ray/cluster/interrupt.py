@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nrf_ray.errors import INTERRUPTED
 
@@ -68,22 +68,18 @@ def stop_in_time() -> Iterator[None]:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Restore the signal handlers after this context if code in it replaces them, as `ray.init` does.
+    """Keep the signal handlers in this context: code in it, such as `ray.init`, cannot replace them.
 
-    Ray's handler raises SystemExit with the number of the signal; then the earlier handler gets that signal.
+    Ray's own handler raises SystemExit in whatever code runs, and code that catches everything swallows it: then the
+    signal is lost. The handler of `stop_in_time` starts a timer, so it ends the process also in that case.
     """
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    set_handler = signal.signal
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def set_others(number: int, handler: Any) -> Any:
+        return signal.getsignal(number) if number in SIGNALS else set_handler(number, handler)
 
+    signal.signal = set_others  # type: ignore[assignment]
     try:
         yield
-    except SystemExit as end:
-        if end.code not in SIGNALS:
-            raise
-        restore()
-        signal.raise_signal(end.code)
     finally:
-        restore()
+        signal.signal = set_handler

@@ -138,7 +138,8 @@ def run_and_stop(store: Path, seconds: float) -> None:
     process = start(*command, until=b"Ctrl-C stops the run; run the same command again to resume\n")
     time.sleep(seconds)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    process.wait(timeout=60)
+    _, errors = process.communicate(timeout=200)  # Ray's agents outlive a raylet that ends early, and hold the pipe
     assert (process.returncode, errors.count(b"\n")) == (INTERRUPTED, 1), errors
     assert b"run the same command again" in errors
     left = [str(path) for path in store.rglob("*") if path.name == "lease.json" or path.parent.name == "drivers"]
@@ -155,8 +156,8 @@ def test_sigterm_while_ray_starts_ends_in_one_line(tmp_path: Path, seconds: floa
     run_and_stop(tmp_path / "store", seconds)
 
 
-def test_handlers_that_others_put_in_their_place_are_replaced_again() -> None:
-    """As `ray.init` does: its own handler ended the process without a word from then on."""
+def test_others_cannot_replace_the_handlers() -> None:
+    """Regression: Ray's own handler raised SystemExit in code that swallows it, and a run went on after SIGTERM."""
     caught: list[int] = []
     before = [signal.signal(number, lambda number, frame: caught.append(number)) for number in interrupt.SIGNALS]
     try:

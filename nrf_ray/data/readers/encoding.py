@@ -5,12 +5,9 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
 from nrf_ray.errors import ConfigError
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 HEAD = 8
 """First bytes in which UTF-16 and UTF-32 are recognised: the first column names are ASCII letters."""
@@ -28,7 +25,7 @@ class Capped(io.RawIOBase):
         """Return True."""
         return True
 
-    def readinto(self, buffer: "WriteableBuffer") -> int:
+    def readinto(self, buffer: Any) -> int:
         """Read up to `len(buffer)` bytes into `buffer`, and return their number."""
         count = self._file.readinto(buffer)
         self._left -= count
