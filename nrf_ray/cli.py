@@ -39,7 +39,7 @@ def sweep_main(build: Callable[[GridT], Sweep], flags: Flags[OptionsT, GridT]) -
     def run(options: RunOptions = defaults) -> int:
         return run_or_plan(build(flags.grid(cast(OptionsT, options))), options)
 
-    run.__annotations__["options"] = flags.options
+    run.__annotations__["options"] = flags.options  # cyclopts reads the flags from the annotation
     app.default(run)
     leave_with(lambda: _guarded(app))
 

@@ -8,7 +8,7 @@ from nrf_ray.constructions.craft import Craft
 from nrf_ray.constructions.matching import RepresentationMatching
 from nrf_ray.constructions.replaced_words import ReplacedWords
 from nrf_ray.constructions.targeted_pgd import TargetedPgd
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, lookup
 
 CRAFTS: dict[type, Craft] = {
     craft.spec: craft
@@ -27,7 +27,4 @@ def craft_of(spec: Any) -> Craft:
 
 def spec_named(name: str) -> type:
     """Return the spec class that keys and records call `name`, or raise ConfigError."""
-    found = {kind.__name__: kind for kind in CRAFTS}
-    if name not in found:
-        raise ConfigError(f"unknown crafting method {name!r}; known: {', '.join(found)}")
-    return found[name]
+    return lookup({kind.__name__: kind for kind in CRAFTS}, name, "crafting method")

@@ -132,7 +132,7 @@ def _choices(text: str) -> tuple[str, Choices]:
     while match := CHOICE.search(text):
         name, value = match.groups()
         if name not in Choices.__dataclass_fields__:
-            if Path(text.partition(":")[2]).expanduser().exists():
+            if expanded(text.partition(":")[2]).exists():
                 break
             lookup(Choices.__dataclass_fields__, name, f"choice in {whole!r}")
         if name in found:

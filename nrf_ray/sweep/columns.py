@@ -76,3 +76,9 @@ ORIGIN_COLUMNS = (
     STORAGE_COLUMN,
     CRAFT_MODE_COLUMN,
 )
+
+INTERVAL_COLUMNS = (
+    measured("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
+    measured("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
+)
+"""Interval of a share, as `row_facts.wilson` computes it."""

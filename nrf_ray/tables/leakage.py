@@ -8,7 +8,7 @@ from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.display.printing import Cell, ResultTable, over_seeds, share
 from nrf_ray.graph.stage import Stage
 from nrf_ray.stages.leakage import LinearLeakageSpec, NetworkLeakageSpec, linear_leakage, network_leakage
-from nrf_ray.sweep.columns import DATASET_COLUMN, N_COLUMN, ORIGIN_COLUMNS, SEED_COLUMN, SWEEP_COLUMN
+from nrf_ray.sweep.columns import DATASET_COLUMN, INTERVAL_COLUMNS, N_COLUMN, ORIGIN_COLUMNS, SEED_COLUMN, SWEEP_COLUMN
 from nrf_ray.sweep.models_and_sets import ConstructedSet, Model
 from nrf_ray.sweep.row_facts import origin, wilson
 from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
@@ -30,8 +30,7 @@ LEAKAGE = Table(
         Column("feature_epsilon", "float64", "radius that the features were trained against", "pixels in [0, 1]"),
         measured("units", "int64", "number of features", "features"),
         measured("accuracy", "float64", "accuracy on the test set (x, y); chance is 1 / k", "share"),
-        measured("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
-        measured("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
+        *INTERVAL_COLUMNS,
         measured("source_accuracy", "float64", "accuracy of the model whose features these are", "share"),
         Column("ball_epsilon", "float64", "radius of the certificates; null unless linear", "pixels in [0, 1]"),
         measured(
@@ -66,10 +65,10 @@ def linear_leakage_row(
 ) -> Row:
     """Return the row of a set's leakage through a linear classifier trained in `train_threat`, certified in `ball`."""
     spec = LinearLeakageSpec(dataset=dataset.ref, train_threat=train_threat, ball=ball)
-    measured = linear_leakage(spec, data=made.construct if made else None)
+    stage = linear_leakage(spec, data=made.construct if made else None)
     trained_at = f"{train_threat.norm} {train_threat.eps:g}, ball {ball.eps:g}"
     label = f"linear leakage at {trained_at}: {made.construct.label if made else dataset.ref.name}"
-    row = _leakage_row(sweep, dataset, "linear", train_threat, seed, made, measured.named(label))
+    row = _leakage_row(sweep, dataset, "linear", train_threat, seed, made, stage.named(label))
     measures = {name: Measure(row.measures["n"].stage, name) for name in CERTIFICATES}
     return replace(
         row, facts={**row.facts, "mode": None, "ball_epsilon": ball.eps}, measures={**row.measures, **measures}
@@ -79,11 +78,11 @@ def linear_leakage_row(
 def network_leakage_row(sweep: str, dataset: DatasetInfo, model: Model, made: ConstructedSet | None = None) -> Row:
     """Return the row of a set's leakage through the penultimate units of an adversarially trained `model`."""
     threat: ThreatModel = model.train.config.recipe.adversary.threat
-    measured = network_leakage(
+    stage = network_leakage(
         NetworkLeakageSpec(dataset=dataset.ref), model=model.train, data=made.construct if made else None
     )
     label = f"network leakage at {threat.norm} {threat.eps:g}: {made.construct.label if made else dataset.ref.name}"
-    row = _leakage_row(sweep, dataset, "penultimate", threat, model.seed, made, measured.named(label))
+    row = _leakage_row(sweep, dataset, "penultimate", threat, model.seed, made, stage.named(label))
     return replace(row, facts={**row.facts, "mode": model.mode, "ball_epsilon": None, **dict.fromkeys(CERTIFICATES)})
 
 
@@ -94,7 +93,7 @@ def _leakage_row(
     threat: ThreatModel,
     seed: int,
     made: ConstructedSet | None,
-    measured: Stage,
+    stage: Stage,
 ) -> Row:
     return Row(
         table=LEAKAGE,
@@ -106,9 +105,9 @@ def _leakage_row(
             "features": features,
             "feature_norm": threat.norm,
             "feature_epsilon": threat.eps,
-            "key": measured.key,
+            "key": stage.key,
         },
-        measures={name: Measure(measured, name) for name in ("accuracy", "source_accuracy", "units", "n")},
+        measures={name: Measure(stage, name) for name in ("accuracy", "source_accuracy", "units", "n")},
         derive=lambda values: wilson(values["accuracy"], values["n"]),
     )
 

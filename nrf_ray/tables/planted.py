@@ -187,7 +187,7 @@ def reliance_of(trained: PlantedModel) -> Stage:
 
 def planted_row(sweep: str, trained: PlantedModel) -> Row:
     """Return the row of one model: its predictions without a part, and if the parts contradict."""
-    measured, train, relabelled = reliance_of(trained), trained.model.train, trained.relabelled
+    stage, train, relabelled = reliance_of(trained), trained.model.train, trained.relabelled
     odds = parse_planted(trained.dataset.ref.name).odds
     facts = {
         **_about(sweep, trained),
@@ -196,7 +196,7 @@ def planted_row(sweep: str, trained: PlantedModel) -> Row:
         "bayes_noise": odds.bayes_noise,
         "chance": 1 / trained.dataset.num_classes,
     }
-    measures = {name: Measure(measured, name) for name in (*READS, "n")}
+    measures = {name: Measure(stage, name) for name in (*READS, "n")}
     measures["train_accuracy"] = Measure(train, "train_accuracy")
     if relabelled is None:
         facts["label_agreement"] = None

@@ -19,6 +19,7 @@ from nrf_ray.sweep.columns import (
     CONSTRUCTION_COLUMN,
     CRAFT_MODE_COLUMN,
     DATASET_COLUMN,
+    INTERVAL_COLUMNS,
     N_COLUMN,
     SEED_COLUMN,
     SOURCE_TRAINING_COLUMN,
@@ -69,8 +70,7 @@ ROBUSTNESS = Table(
             "images that stay correctly classified under the attack: an upper bound",
             "share",
         ),
-        measured("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
-        measured("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
+        *INTERVAL_COLUMNS,
         N_COLUMN,
         measured(
             "trust_level",
@@ -112,7 +112,7 @@ def robustness_row(
     pgd = pgd_attack(threat.norm, threat.eps, steps=preset.attack_steps, mode=preset.mode)
     attack = attack or pgd
     spec = RobustnessSpec(dataset=dataset.ref, attack=attack, examples=preset.test_examples)
-    measured = robustness(spec, model=model.train, data=tested_on.construct if tested_on else None).named(
+    stage = robustness(spec, model=model.train, data=tested_on.construct if tested_on else None).named(
         f"robustness {attack.name} {threat.norm} {threat.eps:g}: {model.train.label}"
         + (f", on {tested_on.construct.label}" if tested_on else "")
     )
@@ -129,9 +129,9 @@ def robustness_row(
             "epsilon": attack.threat.eps,
         },
         measures={
-            "clean_accuracy": Measure(measured, "clean_accuracy"),
-            "robust_accuracy": Measure(measured, "robust_accuracy"),
-            "n": Measure(measured, "n"),
+            "clean_accuracy": Measure(stage, "clean_accuracy"),
+            "robust_accuracy": Measure(stage, "robust_accuracy"),
+            "n": Measure(stage, "n"),
             "checks": Measure(checked, "checks"),
         },
         derive=lambda values: {
@@ -150,7 +150,7 @@ def substitution_row(
     to attacks that follow a gradient in a ball, so this row has none.
     """
     spec = RobustnessSpec(dataset=dataset.ref, attack=substitution, examples=examples)
-    measured = robustness(spec, model=model.train).named(f"robustness {substitution.name}: {model.train.label}")
+    stage = robustness(spec, model=model.train).named(f"robustness {substitution.name}: {model.train.label}")
     return Row(
         table=ROBUSTNESS,
         facts={
@@ -164,7 +164,7 @@ def substitution_row(
             "checks": None,
             "trust_level": trust_level(substitution, None),
         },
-        measures={name: Measure(measured, name) for name in ("clean_accuracy", "robust_accuracy", "n")},
+        measures={name: Measure(stage, name) for name in ("clean_accuracy", "robust_accuracy", "n")},
         derive=lambda values: wilson(values["robust_accuracy"], values["n"]),
     )
 

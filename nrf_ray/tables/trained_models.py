@@ -8,7 +8,15 @@ from nrf_ray.data.extra import check_same_classes, extra_test_sets
 from nrf_ray.display.printing import Cell, ResultTable, mean, over_seeds, share_text
 from nrf_ray.errors import ConfigError
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
-from nrf_ray.sweep.columns import DATASET_COLUMN, N_COLUMN, ORIGIN_COLUMNS, SEED_COLUMN, SWEEP_COLUMN, TRAINING_COLUMNS
+from nrf_ray.sweep.columns import (
+    DATASET_COLUMN,
+    INTERVAL_COLUMNS,
+    N_COLUMN,
+    ORIGIN_COLUMNS,
+    SEED_COLUMN,
+    SWEEP_COLUMN,
+    TRAINING_COLUMNS,
+)
 from nrf_ray.sweep.grid import Grid
 from nrf_ray.sweep.models_and_sets import Model
 from nrf_ray.sweep.row_facts import model_facts, wilson
@@ -75,8 +83,7 @@ EXTRA = Table(
         *TRAINING_COLUMNS,
         SEED_COLUMN,
         measured("clean_accuracy", "float64", "accuracy on the extra test set", "share"),
-        measured("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
-        measured("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
+        *INTERVAL_COLUMNS,
         N_COLUMN,
         key_of("training stage"),
     ),

@@ -7,7 +7,15 @@ from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.display.printing import ResultTable, over_seeds, share, share_text
 from nrf_ray.graph.stage import Stage
 from nrf_ray.stages.transfer import TransferSpec, transfer
-from nrf_ray.sweep.columns import ATTACK_COLUMN, DATASET_COLUMN, N_COLUMN, SEED_COLUMN, STEPS_COLUMN, SWEEP_COLUMN
+from nrf_ray.sweep.columns import (
+    ATTACK_COLUMN,
+    DATASET_COLUMN,
+    INTERVAL_COLUMNS,
+    N_COLUMN,
+    SEED_COLUMN,
+    STEPS_COLUMN,
+    SWEEP_COLUMN,
+)
 from nrf_ray.sweep.models_and_sets import Model
 from nrf_ray.sweep.row_facts import wilson
 from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
@@ -37,8 +45,7 @@ TRANSFER = Table(
             "images classified as the target, or (untargeted) not as y",
             "share",
         ),
-        measured("ci_low", "float64", "lower end of the 95% Wilson interval over test images", "share"),
-        measured("ci_high", "float64", "upper end of the 95% Wilson interval over test images", "share"),
+        *INTERVAL_COLUMNS,
         measured("source_success_rate", "float64", "success_rate on the source itself", "share"),
         N_COLUMN,
         key_of("victim's training stage"),

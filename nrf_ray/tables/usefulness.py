@@ -66,7 +66,7 @@ def usefulness_row(
 ) -> Row:
     """Return the row of one model's penultimate units in the ball of `attack`."""
     ball = attack.threat
-    measured = usefulness(
+    stage = usefulness(
         UsefulnessSpec(dataset=dataset.ref, attack=attack, useful_from=USEFUL, examples=examples), model=model.train
     ).named(f"units in {ball.norm} {ball.eps:g}: {model.train.label}")
     names = (
@@ -90,7 +90,7 @@ def usefulness_row(
             "useful_from": USEFUL,
             "key": model.train.key,
         },
-        measures={name: Measure(measured, name) for name in names},
+        measures={name: Measure(stage, name) for name in names},
     )
 
 
