@@ -38,7 +38,12 @@ TRIED = "faults tried"
 
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
-FIRST = ("analysis/test_notebooks.py", "cluster/", "docs/", "planted/", "faults/", "results/", "science/")
+pytest_plugins = ("tests.trained", "tests.tiny_run")
+
+FIRST = (
+    *("analysis/test_notebooks.py", "cluster/", "docs/", "tables/", "faults/", "inspection/", "page/", "results/"),
+    *("models/", "stages/", "attacks/", "constructions/", "gaussian/", "training/"),
+)
 """What takes longest comes first: files are handed out in order, and no process shall be busy alone at the end."""
 
 
@@ -53,7 +58,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Take what was imported and collected out of garbage collections, since it stays; collect less often."""
+    """Take what is there out of garbage collections, since it stays; collect less often. torch has one thread."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
@@ -51,7 +50,6 @@ def small_sweeps() -> list[Sweep]:
 @pytest.fixture(scope="session")
 def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the store; a minute of one core."""
-    torch.set_num_threads(1)
     home = tmp_path_factory.mktemp("small")
     store = Store.open(str(home / "runs"), create=True)
     reviews = write_texts(home / "reviews.csv", *corpus(180))

@@ -19,7 +19,7 @@ from nrf_ray.page.origin import Host
 from nrf_ray.page.serve import make_server
 from nrf_ray.page.snapshot import Standing
 from tests.chromium import WIDTHS, axe_script, launched, load_milliseconds, opened, unfold, violations
-from tests.results.page.known import fact, failed, finished, hostile, running
+from tests.page.known import fact, failed, finished, hostile, running
 
 pytestmark = pytest.mark.browser
 

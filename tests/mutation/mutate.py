@@ -54,39 +54,39 @@ class Row(NamedTuple):
 
 
 CONSTRUCTIONS = (
-    *("science/test_constructions.py", "science/test_matching.py", "science/test_controls.py"),
-    *("science/test_substitution.py", "science/test_modes.py", "science/test_constructed_sets.py"),
+    *("constructions/test_targeted_pgd.py", "constructions/test_matching.py", "constructions/test_controls.py"),
+    *("attacks/test_hotflip.py", "attacks/test_modes.py", "constructions/test_stored_set.py"),
 )
 ROWS = (
     Row(
         "nrf_ray.attacks.pgd",
         0.42,
         (
-            *("science/test_attacks.py", "science/test_restarts.py", "science/test_modes.py", "science/test_meter.py"),
-            *("science/test_evaluation.py", "science/test_unusual_networks.py", "science/test_training.py"),
+            *("attacks/test_pgd.py", "attacks/test_restarts.py", "attacks/test_modes.py", "engine/test_meter.py"),
+            *("attacks/test_robustness.py", "engine/test_unusual_networks.py", "training/test_fit.py"),
         ),
     ),
     Row(
         "nrf_ray.attacks.threat",
         0.48,
         (
-            *("science/test_specs.py", "science/test_threat.py", "science/test_controls.py"),
-            *("science/test_restarts.py", "science/test_attacks.py", "science/test_text_models.py"),
+            *("attacks/test_specs.py", "attacks/test_threat.py", "constructions/test_controls.py"),
+            *("attacks/test_restarts.py", "attacks/test_pgd.py", "models/test_texts.py"),
         ),
     ),
     Row("nrf_ray.constructions.crafted", 1.0, CONSTRUCTIONS),
     Row("nrf_ray.constructions.targeted_pgd", 0.3, CONSTRUCTIONS),
-    Row("nrf_ray.constructions.replaced_words", 0.15, (*CONSTRUCTIONS, "results/test_text_features.py")),
+    Row("nrf_ray.constructions.replaced_words", 0.15, (*CONSTRUCTIONS, "tables/test_text_features.py")),
     Row("nrf_ray.constructions.matching", 0.3, CONSTRUCTIONS),
     *(
         Row(
             f"nrf_ray.constructions.{name}",
             share,
-            ("science/test_controls.py", "science/test_constructed_sets.py", "results/test_text_features.py"),
+            ("constructions/test_controls.py", "constructions/test_stored_set.py", "tables/test_text_features.py"),
         )
         for name, share in (("controls", 0.3), ("class_pattern", 0.6), ("class_words", 0.6))
     ),
-    Row("nrf_ray.attacks.checks", 0.2, ("science/test_trust.py", "science/test_text_models.py")),
+    Row("nrf_ray.attacks.checks", 0.2, ("attacks/test_checks.py", "models/test_texts.py")),
     Row(
         "nrf_ray.graph.store",
         0.44,
@@ -94,7 +94,7 @@ ROWS = (
             *("graph/test_store.py", "graph/test_attempts.py", "graph/test_checkpoints.py", "graph/test_plan.py"),
             *("graph/test_hostile_store.py", "graph/test_execute.py", "graph/test_collecting.py"),
             *("graph/test_lease.py", "graph/test_garbage.py", "graph/test_s3.py"),
-            "science/test_unfinished_sets.py",
+            "constructions/test_unfinished_sets.py",
         ),
     ),
     Row(
@@ -103,7 +103,7 @@ ROWS = (
         (
             *("graph/test_frontier.py", "graph/test_schedule.py", "graph/test_execute.py"),
             *("cluster/test_handout.py", "cluster/test_search.py", "cluster/test_live.py"),
-            *("results/page/test_live.py", "results/test_forecast.py"),
+            *("page/test_live.py", "run/test_forecast.py"),
         ),
     ),
 )

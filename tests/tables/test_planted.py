@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-import torch
 
 from nrf_ray import cli
 from nrf_ray.display.printing import make_console
@@ -25,7 +24,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """Return the store, the tables and the printed summary of a sweep of seconds, whose numbers mean nothing."""
-    torch.set_num_threads(1)
     sweep = planted_sweep()
     store = Store.open(str(tmp_path_factory.mktemp("planted")), create=True)
     assert run_inline(sweep.goals, store).errors == {}

@@ -15,7 +15,7 @@ from nrf_ray.data.planted import LABELS, MODALITIES, Odds, naming, parse_planted
 from nrf_ray.errors import ConfigError
 from nrf_ray.sweep.flags import Options
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @settings(max_examples=60, deadline=None)

@@ -29,7 +29,7 @@ from nrf_ray.stages.trust import TrustSpec
 from nrf_ray.stages.validate import ValidateSpec
 from nrf_ray.stages.weights import FILE
 from nrf_ray.training.recipes import Recipe
-from tests.science.goals import (
+from tests.goals import (
     ATTACKED,
     CHANGED_ONLY,
     CHECKED,

@@ -6,7 +6,7 @@ training is short and its learning rate low because rounding grows with every st
 kernels (oneDNN or none, AVX2, two threads), two epochs on all digits at the usual rate by 1e-3. A change of any number
 of the recipe moves it by more than 1e-4. Where such a change is meant, write the file again from what this prints:
 
-    python -m pytest tests/science/test_training.py -k golden
+    python -m pytest tests/training/test_fit.py -k golden
 """
 
 import json

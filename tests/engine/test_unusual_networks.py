@@ -11,7 +11,7 @@ from nrf_ray.attacks.pgd import pgd
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.engine.twin import Twin
 from nrf_ray.errors import ConfigError
-from tests.science.networks import made, pictures, with_statistics
+from tests.networks import made, pictures, with_statistics
 
 
 class Odd(nn.Module):

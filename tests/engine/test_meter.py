@@ -10,7 +10,7 @@ from nrf_ray.engine.predict import predict
 from nrf_ray.stages.weights import new_model
 from nrf_ray.training.fit import fit
 from nrf_ray.training.recipes import Recipe
-from tests.science.test_training import DIGITS, weights_after
+from tests.training.test_fit import DIGITS, weights_after
 
 ADVERSARIAL = Recipe(epochs=2, lr=0.05, batch_size=64, adversary=pgd_attack("l2", 1.0, steps=3))
 

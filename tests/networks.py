@@ -1,9 +1,24 @@
-"""Networks with BatchNorm that does something, and images for them, for tests of the engine."""
+"""Networks for tests: linear ones, and ones with BatchNorm that does something, with images for them."""
+
+from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nrf_ray.models.zoo import build
+
+
+class Linear(nn.Module):
+    """Logits W x + b of images in [0, 1], with given W [k, d]: every attack on it has a closed form."""
+
+    def __init__(self, weight: Tensor, bias: Sequence[float] | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(len(weight)) if bias is None else torch.tensor(bias))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits."""
+        return images.flatten(1) @ self.weight.T + self.bias
 
 
 def with_statistics(network: nn.Module) -> nn.Module:

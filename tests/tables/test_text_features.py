@@ -26,11 +26,11 @@ from nrf_ray.stages.import_weights import ImportSpec
 from nrf_ray.tables.constructed_sets import DATASETS
 from nrf_ray.tables.robustness import ROBUSTNESS
 from nrf_ray.tables.trained_models import RESULTS
-from tests.results.conftest import Run
-from tests.results.test_recompute import with_lie
+from tests.inspection.test_verify_set import with_lie
 from tests.small import TEXT, grid_of, text_features, text_sweep
 from tests.sweeps import nonrobust_features, robust_features
 from tests.texts import corpus, write_texts
+from tests.tiny_run import Run
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from nrf_ray.display.printing import Estimate, share
 from nrf_ray.page.charts import Scale, bounds, charted, curves, dots, estimates, family, scatter
 from nrf_ray.page.flow import flow, graph_of
 from nrf_ray.page.snapshot import Curve, Scatter, Spot, Standing
-from tests.results.page.known import FACTS, FAILED, TABLE
+from tests.page.known import FACTS, FAILED, TABLE
 
 
 def test_an_interval_may_stand_in_the_next_column() -> None:

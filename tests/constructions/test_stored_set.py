@@ -11,7 +11,7 @@ from nrf_ray.constructions.stored_set import constructed_rows, shard_name
 from nrf_ray.data.images import as_float, as_uint8
 from nrf_ray.engine.predict import predict, share
 from nrf_ray.errors import ConfigError
-from tests.science.goals import (
+from tests.goals import (
     COLUMNS,
     D_OTHER,
     D_OTHER_WHOLE,

@@ -15,7 +15,7 @@ from nrf_ray.page.elements import count, listed
 from nrf_ray.page.html import Html, el, join
 from nrf_ray.page.progress import shortened
 from nrf_ray.page.snapshot import Passage, RunState, Snapshot, Standing, Start
-from tests.results.page.known import FACTS, HOSTILE, PNG, VECTORS, WORDS, fact, failed, finished, hostile, running
+from tests.page.known import FACTS, HOSTILE, PNG, VECTORS, WORDS, fact, failed, finished, hostile, running
 
 VOID = {"br", "hr", "img", "link", "meta"}
 

@@ -10,7 +10,7 @@ from nrf_ray.constructions.stored_set import shard_name
 from nrf_ray.data.shards import Shard, read_shard
 from nrf_ray.graph.execute import execute, map_here
 from nrf_ray.graph.store import RECORD, Store
-from tests.science.goals import D_OTHER, D_OTHER_WHOLE, SOURCE, metrics
+from tests.goals import D_OTHER, D_OTHER_WHOLE, SOURCE, metrics
 
 
 @pytest.fixture

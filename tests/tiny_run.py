@@ -1,59 +1,55 @@
-"""What the tests of the results share: the transfer grid, and a tiny run of it in this process."""
+"""What tests of several rooms share: the transfer grid, and a tiny run of it in this process.
 
-import importlib.util
+A plugin of `tests/conftest.py`. Heavy imports are inside functions: the process that only prints loads this too.
+"""
+
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-import torch
 
-from nrf_ray.attacks.specs import pgd_attack
-from nrf_ray.graph.execute import run_inline
-from nrf_ray.graph.store import Store
-from nrf_ray.presets import PRESETS
-from nrf_ray.sweep.grid import Grid
-from nrf_ray.sweep.sweep import Sweep
-from nrf_ray.training.recipes import Recipe
 from tests.conftest import MakeOnce
-from tests.small import grid_of
 
-SWEEP_FILE = Path(__file__).parents[2] / "sweeps" / "transfer_grid.py"
+if TYPE_CHECKING:
+    from nrf_ray.graph.store import Store
+    from nrf_ray.sweep.sweep import Sweep
 
 
 class Run(NamedTuple):
     """A finished sweep."""
 
-    sweep: Sweep
-    store: Store
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+    sweep: "Sweep"
+    store: "Store"
 
 
 @pytest.fixture(scope="session")
-def transfer_grid() -> Callable[[Grid], Sweep]:
+def transfer_grid():
     """Return the function that builds the sweep of sweeps/transfer_grid.py."""
-    spec = importlib.util.spec_from_file_location("transfer_grid_under_test", SWEEP_FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.transfer_grid
+    from tests import sweeps
+
+    return sweeps.transfer_grid.transfer_grid
 
 
 @pytest.fixture(scope="session")
-def make_grid() -> Callable[..., Grid]:
+def make_grid():
     """Return `grid_of`, with the laptop preset where none is given."""
+    from nrf_ray.presets import PRESETS
+    from tests.small import grid_of
+
     return lambda preset=PRESETS["laptop"], **changes: grid_of(preset, **changes)
 
 
 @pytest.fixture(scope="session")
-def tiny_grid() -> Grid:
+def tiny_grid():
     """Return a grid that takes seconds: one architecture, one radius, one seed, a set and its control."""
+    from nrf_ray.attacks.specs import pgd_attack
+    from nrf_ray.presets import PRESETS
+    from nrf_ray.training.recipes import Recipe
+    from tests.small import grid_of
+
     short = Recipe(epochs=1, lr=0.05)
     preset = replace(
         PRESETS["smoke"],
@@ -68,13 +64,11 @@ def tiny_grid() -> Grid:
 
 
 @pytest.fixture(scope="session")
-def tiny(
-    tiny_grid: Grid,
-    transfer_grid: Callable[[Grid], Sweep],
-    make_once: MakeOnce,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Run:
+def tiny(tiny_grid, transfer_grid, make_once: MakeOnce, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return the tiny sweep, run to its end, in a store of this process. Tests must leave its artifacts as they are."""
+    from nrf_ray.graph.execute import run_inline
+    from nrf_ray.graph.store import Store
+
     sweep = transfer_grid(tiny_grid)
 
     def run(folder: Path) -> None:

@@ -14,7 +14,7 @@ from nrf_ray.engine.predict import predict
 from nrf_ray.engine.twin import Twin, twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.stem import FewChannelConv2d, input_gradient
-from tests.science.networks import made, pictures
+from tests.networks import made, pictures
 
 FOLDED = {"vgg_s": 5, "inception_s": 22, "resnet_s": 9, "resnet_m": 15, "resnet_b": 9, "densenet_s": 0}
 """How many BatchNorms each small network has behind a convolution."""

@@ -40,7 +40,7 @@ from nrf_ray.sweep.sweep import Sweep
 from nrf_ray.tables.registry import result_tables
 from tests.cluster.toys import Toy, sweep_of, toy
 from tests.frames import results, transfers
-from tests.results.page.known import fact
+from tests.page.known import fact
 
 ARCHS = ("vgg_s", "inception_s", "resnet_s", "resnet_m", "densenet_s")
 FIRST = toy(Toy(name="first")).named("first")

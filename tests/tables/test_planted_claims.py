@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-import torch
 
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.data.planted import MODALITIES, planted
@@ -20,7 +19,6 @@ pytestmark = pytest.mark.slow
 
 def measured(rows, store):
     """Run what `rows` measure here; return them filled, each a dict."""
-    torch.set_num_threads(1)
     assert run_inline([stage for row in rows for stage in row.stages()], store).errors == {}
     return [row.fill(lambda stage: store.artifact(stage).record.metrics) for row in rows]
 
