@@ -87,15 +87,17 @@ def paired(differences: Values, over: str = "seeds") -> Paired:
 def holm(p_values: Values) -> Array:
     """Return p values adjusted for the number of tests in a table (Holm 1979); NaN is not a test and stays NaN.
 
+    statsmodels' `multipletests` gives the same numbers, and collects all garbage of the process at every call: 0.1 s
+    where torch is loaded.
+
     >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
     [0.03, 0.06, 0.06]
     """
-    from statsmodels.stats.multitest import multipletests
-
     found = np.asarray(p_values, dtype=np.float64)
-    adjusted, given = found.copy(), ~np.isnan(found)
-    if given.any():
-        adjusted[given] = multipletests(found[given], method="holm")[1]
+    adjusted, order = found.copy(), np.argsort(found)  # which puts NaN last
+    order = order[: np.count_nonzero(~np.isnan(found))]
+    tests_left = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(tests_left * found[order]), 1.0)
     return adjusted
 
 

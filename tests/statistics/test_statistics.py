@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from nrf_ray.statistics import (
     bootstrap_interval,
@@ -142,6 +143,11 @@ def test_holm_as_r_computes_it():
     assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
     assert holm([0.03, math.nan, 0.01]) == pytest.approx([0.03, math.nan, 0.02], nan_ok=True)
     assert math.isnan(holm([math.nan])[0])
+
+
+@given(st.lists(shares, min_size=1, max_size=12))
+def test_holm_as_statsmodels_computes_it(p_values):
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
 
 
 def test_correlation_of_efrons_law_schools():
