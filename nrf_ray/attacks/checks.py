@@ -14,8 +14,8 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from nrf_ray.attacks.pgd import LOSSES, ExampleStarts, input_gradient, pgd
-from nrf_ray.attacks.robustness import adversarial_images
+from nrf_ray.attacks.pgd import LOSSES, input_gradient, pgd
+from nrf_ray.attacks.run import ExampleStarts, run_attack
 from nrf_ray.attacks.specs import Attack, fgsm
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import CHECKS, Verdict
@@ -67,7 +67,7 @@ class Subject:
 
     def fooled_by(self, attack: Attack) -> Tensor:
         """Return on which examples `attack` fools the model, as booleans [n] on the CPU."""
-        found = adversarial_images(self.model, self.images, self.labels, attack, seed=self.seed, indices=self.indices)
+        found = run_attack(attack, self.model, self.images, self.labels, seed=self.seed, indices=self.indices)
         return (predict(self.model, found) != self.labels).cpu()
 
 

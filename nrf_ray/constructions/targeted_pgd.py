@@ -51,7 +51,7 @@ def craft_adversarial(
     model: "nn.Module", images: "Tensor", targets: "Tensor", attack: Attack, storage: Storage = "uint8"
 ) -> "Crafted":
     """Return `images` [b, c, h, w] moved towards `targets` [b] by the targeted `attack` on the source `model`."""
-    from nrf_ray.attacks.pgd import run_attack
+    from nrf_ray.attacks.run import run_once
     from nrf_ray.constructions.crafted import seen_by
     from nrf_ray.data.images import as_float
     from nrf_ray.engine.twin import twin
@@ -59,5 +59,5 @@ def craft_adversarial(
     assert attack.targeted, "a construction needs a targeted attack"
     originals = as_float(images)
     network = twin(model, originals, attack.mode)
-    made = run_attack(attack, network, originals, targets)
+    made = run_once(attack, network, originals, targets)
     return seen_by(network.original, originals, made, targets, storage, attack.threat.norm)

@@ -37,7 +37,7 @@ def attack(config: AttackSpec, context: Context, *, source: Artifact) -> Metrics
     """Write `adversarial.parquet`; measure the attack's success on the source itself."""
     import torch
 
-    from nrf_ray.attacks.robustness import adversarial_images
+    from nrf_ray.attacks.run import run_attack
     from nrf_ray.constructions.crafted import draw_targets
     from nrf_ray.data.images import as_uint8
     from nrf_ray.data.load import test_split
@@ -52,7 +52,7 @@ def attack(config: AttackSpec, context: Context, *, source: Artifact) -> Metrics
     targets = draw_targets("other", test.labels, num_classes, derive_seed(config.seed, "attack"))
     model = load_model(source, device)
     goal = (targets if config.attack.targeted else test.labels).to(device)
-    stored = as_uint8(adversarial_images(model, test.images.to(device), goal, config.attack, seed=config.seed))
+    stored = as_uint8(run_attack(config.attack, model, test.images.to(device), goal, seed=config.seed))
     predictions = predict(model, stored).cpu()
     columns = {"index": torch.arange(len(test)), "label": test.labels, "target": targets, "prediction": predictions}
     context.write(FILE, write_shard(Shard(stored.cpu(), columns, context.stage.key)))

@@ -118,7 +118,8 @@ def footprint(config: FootprintSpec, context: Context, *, model: Artifact, reade
     import numpy as np
     import torch
 
-    from nrf_ray.attacks.robustness import adversarial_images, right_when_clean
+    from nrf_ray.attacks.robustness import right_when_clean
+    from nrf_ray.attacks.run import run_attack
     from nrf_ray.data.load import test_split
     from nrf_ray.data.planted import swaps
     from nrf_ray.data.planted.generate import generate
@@ -135,9 +136,7 @@ def footprint(config: FootprintSpec, context: Context, *, model: Artifact, reade
     if len(right) == 0:
         return {**dict.fromkeys(names), "attacked": 0}
     attacked = tested.rows(right)
-    found = adversarial_images(
-        network, attacked.images, attacked.labels, config.attack, seed=config.seed, indices=right
-    )
+    found = run_attack(config.attack, network, attacked.images, attacked.labels, seed=config.seed, indices=right)
     clean = generate(parse_planted(config.dataset.name), "test").rows(right.cpu().numpy())
     parts = swaps.take_apart(clean, found.cpu().numpy())
     before = swaps.parts_of(clean)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray.attacks.pgd import RunStarts, run_attack
+from nrf_ray.attacks.run import RunStarts, run_once
 from nrf_ray.attacks.specs import Attack
 from nrf_ray.data.batches import batches, resident
 from nrf_ray.data.images import LabelledImages
@@ -189,7 +189,7 @@ def _perturb_by(adversary: Attack, starts: RunStarts) -> Perturb:
             network = twin(model, images, adversary.mode)
         else:
             network.refresh()
-        return run_attack(adversary, network, images, labels, starts=starts)
+        return run_once(adversary, network, images, labels, starts=starts)
 
     return perturb
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nrf_ray.attacks.autoattack import run_autoattack
-from nrf_ray.attacks.robustness import adversarial_images, robust_accuracy
+from nrf_ray.attacks.robustness import robust_accuracy
+from nrf_ray.attacks.run import run_attack
 from nrf_ray.attacks.specs import AutoAttack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel, perturbation_norm
 from nrf_ray.data.images import LabelledImages
@@ -46,7 +47,7 @@ def test_it_reaches_the_closed_form_and_touches_nothing_else(planted, norm, tmp_
     assert torch.equal(predict(model, found) != data.labels, far < eps)
     assert 0 < share(far < eps) < 1
     assert perturbation_norm(found - data.images, norm).max() <= eps * (1 + 1e-5) + 1e-6
-    assert torch.equal(adversarial_images(model, data.images, data.labels, attack, seed=1), found)
+    assert torch.equal(run_attack(attack, model, data.images, data.labels, seed=1), found)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert list(tmp_path.iterdir()) == []
     assert caplog.records == []

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nrf_ray.attacks.pgd import attack_mode, per_example_cross_entropy, pgd, run_attack
+from nrf_ray.attacks.pgd import attack_mode, per_example_cross_entropy, pgd
+from nrf_ray.attacks.run import run_once
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import NORMS, ThreatModel, perturbation_norm
 
@@ -172,14 +173,14 @@ def test_the_last_iterate_is_what_comes_back_unless_asked_otherwise(trained, dig
     attack = pgd_attack("l2", 1.0, steps=5)
     images, labels = digits[1].images[:32], digits[1].labels[:32]
     last = pgd(trained, images, labels, threat=attack.threat, steps=5, step_size=0.5, returns="last")
-    assert torch.equal(run_attack(attack, trained, images, labels), last)
+    assert torch.equal(run_once(attack, trained, images, labels), last)
 
 
 def test_a_described_targeted_attack_runs_as_one(trained, digits):
     attack = pgd_attack("linf", 0.2, steps=4, targeted=True)
     images, labels = digits[1].images[:32], (digits[1].labels[:32] + 1) % 10
     expected = pgd(trained, images, labels, threat=attack.threat, steps=4, step_size=0.125, targeted=True)
-    assert torch.equal(run_attack(attack, trained, images, labels), expected)
+    assert torch.equal(run_once(attack, trained, images, labels), expected)
 
 
 @every_norm

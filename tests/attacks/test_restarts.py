@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from nrf_ray.attacks.pgd import ExampleStarts, RunStarts, per_example_margin, pgd, run_attack, run_restarts
-from nrf_ray.attacks.robustness import adversarial_images, robust_accuracy
+from nrf_ray.attacks.pgd import per_example_margin, pgd
+from nrf_ray.attacks.robustness import robust_accuracy
+from nrf_ray.attacks.run import ExampleStarts, RunStarts, run_attack, run_once, run_restarts
 from nrf_ray.attacks.specs import fgsm_rs, n_fgsm, pgd_attack
 from nrf_ray.attacks.threat import NORMS, ThreatModel, perturbation_norm
 from nrf_ray.engine.predict import predict
@@ -34,8 +35,8 @@ def test_a_random_start_belongs_to_its_example_and_restart_alone(digits, norm):
 def test_the_images_found_do_not_depend_on_how_the_data_are_ordered(trained, digits):
     images, labels = digits[1].images[:40], digits[1].labels[:40]
     attack, order = pgd_attack("l2", 0.5, steps=4, restarts=3), torch.randperm(40, generator=torch.Generator())
-    found = adversarial_images(trained, images, labels, attack, seed=3)
-    again = adversarial_images(trained, images[order], labels[order], attack, seed=3, indices=order)
+    found = run_attack(attack, trained, images, labels, seed=3)
+    again = run_attack(attack, trained, images[order], labels[order], seed=3, indices=order)
     torch.testing.assert_close(again, found[order], rtol=0, atol=1e-5)
 
 
@@ -109,9 +110,9 @@ def test_margin_is_above_zero_exactly_where_the_label_is_not_predicted():
 
 def test_attacks_work_where_gradients_are_switched_off(trained, digits):
     images, labels, attack = digits[1].images[:16], digits[1].labels[:16], pgd_attack("l2", 0.5, steps=3)
-    expected = run_attack(attack, trained, images, labels)
+    expected = run_once(attack, trained, images, labels)
     with torch.no_grad():
-        assert torch.equal(run_attack(attack, trained, images, labels), expected)
+        assert torch.equal(run_once(attack, trained, images, labels), expected)
 
 
 @every_norm
@@ -122,11 +123,11 @@ def test_n_fgsm_starts_in_twice_the_ball_and_only_the_box_bounds_it(linear, norm
     threat = ThreatModel(norm=norm, eps=0.1)
     step = threat.ascend((weight[1] - weight[0]).view(1, 1, 2, 2))
     draws = [RunStarts(generator=torch.Generator().manual_seed(0)) for _ in range(4)]
-    wide = run_attack(n_fgsm(norm, 0.1), linear(weight), images, labels, starts=draws[0])
+    wide = run_once(n_fgsm(norm, 0.1), linear(weight), images, labels, starts=draws[0])
     noise = draws[1].draw(ThreatModel(norm=norm, eps=0.2), images, 0)
     torch.testing.assert_close(wide, noise + 0.1 * step)
     assert perturbation_norm(wide - images, norm).max() > 0.2
-    kept = run_attack(fgsm_rs(norm, 0.1), linear(weight), images, labels, starts=draws[2])
+    kept = run_once(fgsm_rs(norm, 0.1), linear(weight), images, labels, starts=draws[2])
     start = draws[3].draw(threat, images, 0)
     torch.testing.assert_close(kept, threat.project(start + 0.125 * step, images))
 
@@ -134,6 +135,6 @@ def test_n_fgsm_starts_in_twice_the_ball_and_only_the_box_bounds_it(linear, norm
 def test_what_leaves_the_ball_measures_nothing_and_what_is_random_needs_its_starts(trained, digits):
     images, labels = digits[1].images[:4], digits[1].labels[:4]
     with pytest.raises(ConfigError, match="n-fgsm leaves the ball"):
-        adversarial_images(trained, images, labels, n_fgsm("linf", 0.1))
+        run_attack(n_fgsm("linf", 0.1), trained, images, labels)
     with pytest.raises(ConfigError, match="starts at random points"):
-        run_attack(fgsm_rs("linf", 0.1), trained, images, labels)
+        run_once(fgsm_rs("linf", 0.1), trained, images, labels)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from nrf_ray.attacks.robustness import adversarial_images, robust_accuracy
+from nrf_ray.attacks.robustness import robust_accuracy
+from nrf_ray.attacks.run import run_attack
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import perturbation_norm
 from nrf_ray.data.images import LabelledImages, as_uint8
@@ -50,7 +51,7 @@ def test_robust_accuracy_equals_attacking_everything(trained, digits, norm, eps)
     data.labels[::10] = (data.labels[::10] + 1) % 10  # some that are wrong when clean
     attack = pgd_attack(norm, eps, steps=5)
     right = predict(trained, data.images) == data.labels
-    attacked = adversarial_images(trained, data.images, data.labels, attack)
+    attacked = run_attack(attack, trained, data.images, data.labels)
     by_force = int((right & (predict(trained, attacked) == data.labels)).sum()) / 200
     assert robust_accuracy(trained, data, attack) == pytest.approx(by_force, abs=1e-12)
     assert not right.all()
@@ -79,13 +80,13 @@ def test_robust_accuracy_of_images_at_eight_bits(trained, digits):
     assert robust_accuracy(trained, stored, attack) == robust_accuracy(trained, floats, attack)
 
 
-def test_adversarial_images_of_many_batches_keep_their_order(trained, digits):
+def test_images_of_many_batches_keep_their_order(trained, digits):
     data = digits[1]
     attack = pgd_attack("l2", 0.5, steps=2)
-    found = adversarial_images(trained, data.images, data.labels, attack)
+    found = run_attack(attack, trained, data.images, data.labels)
     assert found.shape == data.images.shape
     assert perturbation_norm(found - data.images, "l2").max() <= 0.5 + 1e-5
-    last = adversarial_images(trained, data.images[BATCH:], data.labels[BATCH:], attack)
+    last = run_attack(attack, trained, data.images[BATCH:], data.labels[BATCH:])
     assert torch.equal(found[BATCH:], last)
 
 

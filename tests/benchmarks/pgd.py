@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray.attacks.pgd import run_attack
+from nrf_ray.attacks.run import run_once
 from nrf_ray.attacks.specs import Attack, pgd_attack
 from nrf_ray.attacks.threat import Norm, perturbation_norm
 from nrf_ray.engine.twin import twin
@@ -81,7 +81,7 @@ class Setting:
 def ours(model: nn.Module, images: Tensor, targets: Tensor, attack: Attack) -> Craft:
     """Our PGD in the mode "faithful": fp32. The twin is made once, as for the batches of a set."""
     network = twin(model, images, attack.mode)
-    return lambda: run_attack(attack, network, images, targets)
+    return lambda: run_once(attack, network, images, targets)
 
 
 def ours_fast(model: nn.Module, images: Tensor, targets: Tensor, attack: Attack) -> Craft:

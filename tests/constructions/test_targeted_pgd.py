@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from nrf_ray.attacks.pgd import run_attack
+from nrf_ray.attacks.run import run_once
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import NORMS, perturbation_norm
 from nrf_ray.constructions.crafted import draw_targets
@@ -93,7 +93,7 @@ def test_what_is_written_of_crafted_images_is_true(trained, digits):
     images, targets = digits[0].images[:128], cycle(128)
     attack = pgd_attack("l2", 1.5, steps=5, targeted=True)
     crafted = craft_adversarial(trained, images, targets, attack)
-    found = run_attack(attack, trained, images, targets)
+    found = run_once(attack, trained, images, targets)
     with torch.no_grad():
         logits = trained(as_float(crafted.images))
         before = trained(found).argmax(1)

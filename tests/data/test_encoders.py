@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from nrf_ray.attacks.pgd import run_attack
+from nrf_ray.attacks.run import run_once
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.encoders import encoder_embedding, encoder_folder
@@ -110,7 +110,7 @@ def test_it_is_trained_attacked_saved_and_built_again_without_its_folder(dataset
     loaded = load_model(SimpleNamespace(read={FILE: data}.__getitem__), "cpu")
     images, labels = train.floats()[:8], train.labels[:8]
     torch.testing.assert_close(loaded(images), model(images))
-    moved = run_attack(pgd_attack("l2_token", 0.1, steps=3), loaded, images, labels) - images
+    moved = run_once(pgd_attack("l2_token", 0.1, steps=3), loaded, images, labels) - images
     assert moved.abs().amax() > 0
     assert not moved[images.amax(dim=3, keepdim=True).expand_as(images) == 0].any()
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nrf_ray.attacks.checks import NOISE_DRAWS, Subject, _fooled_by_noise
-from nrf_ray.attacks.pgd import ExampleStarts, RunStarts, run_attack
+from nrf_ray.attacks.run import ExampleStarts, RunStarts, run_once
 from nrf_ray.attacks.specs import AutoAttack, pgd_attack
 from nrf_ray.attacks.threat import NORMS, ThreatModel, l2_token_norm
 from nrf_ray.data.catalogue import DATASETS, DatasetInfo, DatasetRef
@@ -102,7 +102,7 @@ def test_more_padding_changes_no_answer(arch, lengths, more, seed):
 def test_an_attack_leaves_padding_alone_and_uses_its_radius(arch, norm):
     attack = pgd_attack(norm, 0.2, steps=4)
     images = texts()
-    moved = run_attack(attack, made(arch), images, torch.arange(3)) - images
+    moved = run_once(attack, made(arch), images, torch.arange(3)) - images
     assert not moved[images == 0].any()
     torch.testing.assert_close(moved.flatten(1).norm(dim=1) if norm == "l2" else l2_token_norm(moved),
                                torch.full((3,), 0.2), rtol=1e-3, atol=0)  # fmt: skip
@@ -126,7 +126,7 @@ def test_random_starts_spend_nothing_of_their_ball_on_padding(norm, kind):
     model.__class__ = Seen
     network = twin(model, images)
     seen.clear()
-    run_attack(pgd_attack(norm, 0.1, steps=1, start="uniform"), network, images, torch.zeros(len(images)).long(),
+    run_once(pgd_attack(norm, 0.1, steps=1, start="uniform"), network, images, torch.zeros(len(images)).long(),
                starts=starts)  # fmt: skip
     moved = (seen[0] - images).double()
     assert not moved[images == 0].any()

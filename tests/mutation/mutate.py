@@ -58,13 +58,16 @@ CONSTRUCTIONS = (
     *("attacks/test_hotflip.py", "attacks/test_modes.py", "constructions/test_stored_set.py"),
 )
 ROWS = (
-    Row(
-        "nrf_ray.attacks.pgd",
-        0.42,
-        (
-            *("attacks/test_pgd.py", "attacks/test_restarts.py", "attacks/test_modes.py", "engine/test_meter.py"),
-            *("attacks/test_robustness.py", "engine/test_unusual_networks.py", "training/test_fit.py"),
-        ),
+    *(
+        Row(
+            f"nrf_ray.attacks.{name}",
+            0.42,
+            (
+                *("attacks/test_pgd.py", "attacks/test_restarts.py", "attacks/test_modes.py", "engine/test_meter.py"),
+                *("attacks/test_robustness.py", "engine/test_unusual_networks.py", "training/test_fit.py"),
+            ),
+        )
+        for name in ("pgd", "run")
     ),
     Row(
         "nrf_ray.attacks.threat",

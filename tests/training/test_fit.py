@@ -18,7 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nrf_ray.attacks.pgd import run_attack
+from nrf_ray.attacks.run import run_once
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import LabelledImages, as_uint8
@@ -171,7 +171,7 @@ def test_an_attack_inside_training_leaves_no_trace_but_its_images(few):
     """Peers that call backward in the attack add its gradients to the step, or move BatchNorm's running means."""
 
     def attack_for_nothing(model, images, labels):
-        run_attack(pgd_attack("l2", 1.0, steps=2), model, images, labels)
+        run_once(pgd_attack("l2", 1.0, steps=2), model, images, labels)
         return images
 
     assert weights_after(few, perturb=attack_for_nothing) == weights_after(few)
@@ -179,7 +179,7 @@ def test_an_attack_inside_training_leaves_no_trace_but_its_images(few):
 
 def test_an_adversary_in_the_recipe_is_the_same_as_its_attack_as_perturb(few):
     plain = Recipe(epochs=1, lr=0.05, batch_size=64)
-    perturb = lambda model, images, labels: run_attack(ADVERSARIAL.adversary, model, images, labels)  # noqa: E731
+    perturb = lambda model, images, labels: run_once(ADVERSARIAL.adversary, model, images, labels)  # noqa: E731
     assert weights_after(few, ADVERSARIAL) == weights_after(few, plain, perturb=perturb)
     assert weights_after(few, ADVERSARIAL) != weights_after(few, plain)
 
