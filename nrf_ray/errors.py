@@ -75,17 +75,22 @@ def lookup(known: Mapping[str, T], name: str, what: str) -> T:
 class Registry(dict[str, T]):
     """Objects of one kind by name: those of this package, and those that users register."""
 
-    def __init__(self, kind: str, own: Mapping[str, T] | None = None) -> None:
-        """`kind` is the noun for error messages, as in "attack"."""
-        super().__init__(own or {})
+    def __init__(
+        self, kind: str, own: Mapping[str, T] | None = None, *, prepare: Callable[[T], T] = lambda thing: thing
+    ) -> None:
+        """`kind` is the noun for error messages, as in "attack"; `prepare` is applied to each object."""
+        super().__init__({name: prepare(thing) for name, thing in (own or {}).items()})
         self.kind = kind
+        self._prepare = prepare
+        self._given = dict(own or {})
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers an object as `name`; raise ConfigError if another object has that name."""
 
         def add(thing: T) -> T:
-            if self.setdefault(name, thing) != thing:
+            if self._given.setdefault(name, thing) != thing:
                 raise ConfigError(f"there is another {self.kind} called {name!r}; give this one another name")
+            self.setdefault(name, self._prepare(thing))
             return thing
 
         return add

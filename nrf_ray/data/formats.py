@@ -6,11 +6,12 @@ from nrf_ray.data.outline import Format
 from nrf_ray.data.places import data_home
 from nrf_ray.data.readers import arrays, cifar, folder, idx, imagenet, parquet, tensors, text
 from nrf_ray.data.readers.guarded import guarded
+from nrf_ray.errors import Registry
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 """Folder of the files of Debian's package dataset-fashion-mnist."""
 
-_FORMATS: dict[str, Format] = {
+_OWN: dict[str, Format] = {
     "fashion-mnist": Format(
         files=idx.files,
         outline=idx.outline,
@@ -75,5 +76,5 @@ _FORMATS: dict[str, Format] = {
     },
 }
 
-FORMATS: dict[str, Format] = {name: guarded(form) for name, form in _FORMATS.items()}
+FORMATS: Registry[Format] = Registry("dataset format", _OWN, prepare=guarded)
 """The formats by name; the readers document the files that each accepts."""

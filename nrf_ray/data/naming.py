@@ -37,7 +37,6 @@ EMBEDDING = "#"
 """Prefix of the name of an embedding in a title."""
 ENCODER_MARK = f"{EMBEDDING}{PREFIX}"
 """Prefix of the name of an encoder behind a path; any other # belongs to the path."""
-TEST = re.compile(rf"@(?=(?:{'|'.join(map(re.escape, FORMATS))})(?::|$))")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +111,7 @@ def parse_name(text: str) -> Name:
     counts = tuple(None if count is None else int(count) for count in kept.groups()) if kept else (None, None)
     if 0 in counts:
         raise ConfigError(f"dataset {text!r} selects no rows; leave out the brackets to select all")
-    ends = [*TEST.finditer(whole)]
+    ends = [*re.finditer(rf"@(?=(?:{'|'.join(map(re.escape, FORMATS))})(?::|$))", whole)]
     train, test = (whole[: ends[-1].start()], whole[ends[-1].end() :]) if ends else (whole, None)
     name = Name(train=_files(train), test=_files(test) if test else None, keep=(counts[0], counts[1]))
     if name.test and name.test.encoder:

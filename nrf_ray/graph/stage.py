@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, Registry
 from nrf_ray.graph.canonical import Key, key_of
 
 SCHEMA = 1
@@ -104,8 +104,17 @@ class StageKind:
             )
         return Stage(kind=self, config=config, inputs=dict(sorted(given.items())))
 
+    @property
+    def place(self) -> str:
+        """File and name of the function, the same when the file is loaded again."""
+        return f"{self.body.__code__.co_filename}, {self.body.__qualname__}"
+
     def __reduce__(self) -> tuple[Callable[..., "StageKind"], tuple[str, str]]:
         return _find_kind, (self.body.__module__, self.body.__name__)
+
+
+STAGES: Registry[StageKind] = Registry("stage")
+"""The kinds of stages that have been imported, by name. A name is in keys, so no two functions may have the same."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -171,7 +180,7 @@ def stage(
         config, _context, *declared = inspect.signature(body).parameters.values()
         inputs = [p for p in declared if p.kind is not p.VAR_KEYWORD]
         optional = {p.name: p.default is not inspect.Parameter.empty for p in inputs}
-        return StageKind(
+        kind = StageKind(
             name=name,
             version=version,
             body=body,
@@ -181,6 +190,14 @@ def stage(
             on_gpu=on_gpu,
             gathers=len(inputs) < len(declared),
         )
+        other = STAGES.get(name, kind)
+        if other.place != kind.place:
+            raise ConfigError(
+                f"there are two stages called {name!r}, in {other.place} and in {kind.place}: their artifacts could "
+                "have equal keys; give one of them another name"
+            )
+        STAGES[name] = kind
+        return kind
 
     return decorate
 

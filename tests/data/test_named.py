@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from nrf_ray.data.catalogue import dataset_named, info_of
+from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.load import load, normalisation
 from nrf_ray.data.naming import parse_name, split_names
+from nrf_ray.data.outline import Batch, Format, Outline
 from nrf_ray.errors import ConfigError
 from nrf_ray.sweep.flags import Options
 from tests.data.files import labels_of, pixels, write_folder, write_idx, write_parquet
@@ -49,6 +51,30 @@ def test_the_name_in_tables_has_no_path_and_the_location_has_it_all(cells, monke
 def test_a_file_that_is_called_like_a_known_set_is_told_from_it(tmp_path):
     file = write_parquet(tmp_path / "digits.parquet", pixels(12), labels_of(12))
     assert dataset_named(f"parquet:{file}").ref.name == "parquet-digits"
+
+
+def test_a_format_of_ones_own_is_read_by_its_name_and_its_errors_are_one_line(tmp_path, monkeypatch):
+    def outline(path):
+        return Outline(shape=(3, 8, 8), num_classes=3, num_train=len(np.load(path)) - 6, num_test=6)
+
+    def read(path, split, rows):
+        chosen = rows if split == "train" else rows + len(np.load(path)) - 6
+        yield Batch(images=np.load(path)[chosen], labels=labels_of(60)[chosen])
+
+    monkeypatch.setitem(FORMATS, "stack", None)  # what is registered is gone after the test
+    del FORMATS["stack"]
+    FORMATS.register("stack")(Format(files=lambda path: [path], outline=outline, read=read))
+    np.save(tmp_path / "a.npy", pixels(60))
+    (tmp_path / "b.npy").write_bytes(b"no array")
+    info = dataset_named(f"stack:{tmp_path / 'a.npy'}")
+    assert (info.num_train, info.num_test) == (54, 6)
+    assert np.array_equal(load(info.ref)[1].images.numpy(), pixels(60)[54:])
+    assert dataset_named(info.ref.location).ref == info.ref
+    assert parse_name(f"stack:{tmp_path / 'a.npy'}@stack:{tmp_path / 'b.npy'}").test.path == tmp_path / "b.npy"
+    with pytest.raises(ConfigError, match=r"b\.npy is damaged, or another kind of file \(.*\); replace it"):
+        dataset_named(f"stack:{tmp_path / 'b.npy'}")
+    with pytest.raises(ConfigError, match="there is another dataset format called 'stack'"):
+        FORMATS.register("stack")(Format(files=lambda path: [path], outline=outline, read=read))
 
 
 def test_one_row_in_six_is_for_testing_and_no_row_is_twice(cells):

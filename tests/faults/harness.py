@@ -23,7 +23,7 @@ from nrf_ray.graph.record import launch_provenance
 from nrf_ray.graph.source import source_digest
 from tests.faults.inject import error_at, signal_at
 from tests.faults.scenarios import SCENARIOS, half_committed, outcome, resume, run, without_sync
-from tests.graph.toys import toy, tree
+from tests.graph.toys import toy_text, tree
 
 NOT_REACHED = 77
 
@@ -148,7 +148,7 @@ def try_everywhere(
 def main(kind: str, work: Path, stride: int) -> None:
     """Print what every scenario shows, as JSON."""
     launch_provenance()
-    source_digest(toy.body)
+    source_digest(toy_text.body)
     without_sync()
     drivers.BEAT_SECONDS, drivers.STALE_SECONDS, drivers.LOOK_SECONDS = 0.02, 0.15, 0.01
     faults = {"kill": killed, "freeze": frozen}

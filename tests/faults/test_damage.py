@@ -41,7 +41,7 @@ def real(config: Real, context: Context) -> Metrics:
     sink = io.BytesIO()
     pq.write_table(pa.table({"image": list(values), "label": range(config.rows)}), sink, compression="zstd")
     context.write(SHARD, sink.getvalue())
-    context.write(WEIGHTS, save({"head": values}, {"about": "a toy"}))
+    context.write(WEIGHTS, save({"head": values}, {"about": "a toy_text"}))
     return {"sum": float(values.sum())}
 
 

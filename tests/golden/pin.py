@@ -14,25 +14,19 @@ from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.constructions.construct_spec import ConstructSpec
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.graph.source import source_digest
-from nrf_ray.graph.stage import StageKind
+from nrf_ray.graph.stage import STAGES
 from nrf_ray.stages.construct import construct
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.training.recipes import Augmentation, LinearSchedule, Recipe
 
 FOLDER = Path(__file__).parent
-KEYS, STAGES = FOLDER / "keys.json", FOLDER / "stages.json"
+KEYS, DIGESTS = FOLDER / "keys.json", FOLDER / "stages.json"
 FILES = sorted(Path(nrf_ray.stages.__file__).parent.glob("*.py"))
-MODULES = [import_module(f"nrf_ray.stages.{file.stem}") for file in FILES if "@stage(" in file.read_text("utf-8")]
-KINDS = sorted(
-    (
-        kind
-        for module in MODULES
-        for kind in vars(module).values()
-        if isinstance(kind, StageKind) and kind.body.__module__ == module.__name__
-    ),
-    key=lambda kind: kind.name,
-)
+MODULES = {f"nrf_ray.stages.{file.stem}" for file in FILES if "@stage(" in file.read_text("utf-8")}
+for module in sorted(MODULES):
+    import_module(module)
+KINDS = sorted((kind for kind in STAGES.values() if kind.body.__module__ in MODULES), key=lambda kind: kind.name)
 """Every kind of stage."""
 
 
@@ -69,7 +63,7 @@ def stages() -> dict[str, list[int | str]]:
 
 def pin() -> None:
     """Write both files."""
-    for path, content in ((KEYS, keys()), (STAGES, stages())):
+    for path, content in ((KEYS, keys()), (DIGESTS, stages())):
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ import nrf_ray.stages
 from nrf_ray.graph.stage import SCHEMA
 from tests.golden import pin
 
-PINNED_STAGES = json.loads(pin.STAGES.read_text(encoding="utf-8"))
+PINNED_STAGES = json.loads(pin.DIGESTS.read_text(encoding="utf-8"))
 REMEDY = "raise version= of the stage if its results can change, else re-pin with `make pin`"
 
 
@@ -55,7 +55,7 @@ def test_handles_are_built_without_torch_and_ray():
 
 def test_pinning_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pin, "KEYS", tmp_path / "keys.json")
-    monkeypatch.setattr(pin, "STAGES", tmp_path / "stages.json")
+    monkeypatch.setattr(pin, "DIGESTS", tmp_path / "stages.json")
     pin.pin()
     assert json.loads((tmp_path / "keys.json").read_text()) == pin.keys()
     assert json.loads((tmp_path / "stages.json").read_text()) == pin.stages()

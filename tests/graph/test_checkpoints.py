@@ -19,7 +19,7 @@ class Counting:
 
 
 @stage(version=1, cost=lambda handle: 1.0)
-def counting(config: Counting, context):
+def saving(config: Counting, context):
     """Count to 5; stop where the config says, once."""
     done = int(context.latest_checkpoint() or b"0")
     for step in range(done + 1, 6):
@@ -35,11 +35,11 @@ def store(tmp_path):
 
 
 def files(store, handle):
-    return sorted(path.name[:19] for path in (store.blobs.root / "counting" / handle.key).iterdir())
+    return sorted(path.name[:19] for path in (store.blobs.root / "saving" / handle.key).iterdir())
 
 
 def test_work_goes_on_where_it_was_stopped_and_leaves_nothing(store):
-    handle = counting(Counting(stop=3))
+    handle = saving(Counting(stop=3))
     with pytest.raises(KeyboardInterrupt):
         execute(handle, store)
     assert files(store, handle) == ["checkpoint-00000003"]
@@ -48,7 +48,7 @@ def test_work_goes_on_where_it_was_stopped_and_leaves_nothing(store):
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(store):
-    handle = counting(Counting(stop=0))
+    handle = saving(Counting(stop=0))
     for step in (1, 2):
         store.write(handle, f"checkpoint-{step:08d}-{checkpoints.digest(b'%d' % step)}", b"%d" % step)
     newest = store.blobs.root / place_of(handle).file(f"checkpoint-00000002-{checkpoints.digest(b'2')}")
@@ -59,11 +59,11 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(store):
 
 
 def test_nothing_kept_is_nothing_found(store):
-    assert checkpoints.latest(store, counting(Counting(stop=0))) is None
+    assert checkpoints.latest(store, saving(Counting(stop=0))) is None
 
 
 def test_a_checkpoint_of_a_stage_that_never_ended_is_garbage(store):
-    handle = counting(Counting(stop=2))
+    handle = saving(Counting(stop=2))
     with pytest.raises(KeyboardInterrupt):
         execute(handle, store)
     garbage = find(store)

@@ -201,7 +201,7 @@ def test_a_run_that_comes_second_does_not_damage_what_the_first_has_committed(st
 
 def test_execute_alone_says_which_input_is_missing(store: Store, ran: list[str]):
     a, b = chain("a", "b")
-    with pytest.raises(MissingArtifact, match=f"a .toy/{a.key}. is not in the store"):
+    with pytest.raises(MissingArtifact, match=f"a .toy_text/{a.key}. is not in the store"):
         execute(b, store)
     assert ran == []
 
@@ -277,4 +277,4 @@ def test_an_error_in_one_line(error: Exception, line: str):
 
 def test_a_place_names_stage_and_key():
     stage = node("a")
-    assert place_of(stage).file("x") == f"toy/{stage.key}/x"
+    assert place_of(stage).file("x") == f"toy_text/{stage.key}/x"

@@ -330,6 +330,6 @@ def test_counts_are_by_kind():
     frontier = Frontier([a, b, c])
     frontier.done(frontier.next_ready().key)
     assert frontier.counts() == {
-        "toy": Counter({Progress.DONE: 1, Progress.READY: 1}),
+        "toy_text": Counter({Progress.DONE: 1, Progress.READY: 1}),
         "strict": Counter({Progress.READY: 1}),
     }

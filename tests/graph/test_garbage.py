@@ -45,7 +45,7 @@ LEFTOVERS = [
     pytest.param(place_of(A).file("other.bin"), id="data that the record does not name"),
     pytest.param(place_of(A).file(LEASE), id="lease beside a record"),
     pytest.param("drivers/dead.json", id="driver"),
-    pytest.param("quarantine/20260101T000000-abc/toy/key/value.txt", id="quarantine"),
+    pytest.param("quarantine/20260101T000000-abc/toy_text/key/value.txt", id="quarantine"),
     pytest.param(f"sweeps/s/{TEMPORARY}123", id="half a table"),
     # Regression: a run that is cut off while it makes the store leaves this, and nothing ever removed it.
     pytest.param(f"{TEMPORARY}123", id="half a marker"),
@@ -111,7 +111,7 @@ def test_after_damage_a_failure_and_a_rebuild_only_artifacts_are_left(store: Sto
     with Leases(store) as leases:
         leases.take(B)
         run_inline([B], store)
-    assert [name.partition("/")[0] for name in garbage_names(store)] == ["quarantine", "toy"]
+    assert [name.partition("/")[0] for name in garbage_names(store)] == ["quarantine", "toy_text"]
     collect(store)
     assert content(store, B)["files"] == {FILE: "b(a())"}
     files = {MARKER, place_of(A).file("value~1.txt"), place_of(B).file(FILE)}
@@ -128,7 +128,7 @@ def test_after_damage_a_failure_and_a_rebuild_only_artifacts_are_left(store: Sto
         # Regression: any two folders in a store were taken for a stage and a key, and `nrf gc` deleted what was inside.
         "analysis/figures/figure-3.pdf",
         ".git/refs/heads",
-        "toy/notes/mine.txt",
+        "toy_text/notes/mine.txt",
     ],
 )
 def test_files_of_people_are_not_garbage(full: Store, name: str):

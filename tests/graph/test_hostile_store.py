@@ -68,16 +68,16 @@ def test_no_name_leads_out_of_a_store(tmp_path: Path, outside: Path, in_memory: 
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("where", ["toy", "key", "drivers", "quarantine", "sweeps", "target"])
+@pytest.mark.parametrize("where", ["toy_text", "key", "drivers", "quarantine", "sweeps", "target"])
 def test_a_link_that_leads_out_is_not_followed(store: Store, outside: Path, where: str):
     root = store.blobs.root
     assert root is not None
     place = place_of(STAGE)
-    links = {"toy": root / "toy", "key": root / "toy" / place.key, "target": path_of(store, STAGE)}
+    links = {"toy_text": root / "toy_text", "key": root / "toy_text" / place.key, "target": path_of(store, STAGE)}
     link = links.get(where, root / where)
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(outside / FILE if where == "target" else outside)
-    prefix = where if where in ("drivers", "quarantine", "sweeps") else f"toy/{place.key}"
+    prefix = where if where in ("drivers", "quarantine", "sweeps") else f"toy_text/{place.key}"
     file = f"{prefix}/{FILE}"
     calls: list[Callable[[], object]] = [lambda: store.blobs.get(file), lambda: execute(STAGE, store)]
     if where != "target":  # the link itself may be deleted, and a file be put in its place
@@ -180,7 +180,7 @@ def test_nothing_secret_is_kept(store: Store, monkeypatch: pytest.MonkeyPatch, r
     record_module.launch_provenance.cache_clear()
     try:
         run_inline([USER], store)
-        kept = Record.from_bytes(path_of(store, USER, RECORD).read_bytes(), "toy", USER.key).provenance["argv"]
+        kept = Record.from_bytes(path_of(store, USER, RECORD).read_bytes(), "toy_text", USER.key).provenance["argv"]
     finally:
         record_module.launch_provenance.cache_clear()
     assert kept == [

@@ -129,7 +129,7 @@ def test_other_code_is_said_and_does_not_make_it_run(store: Store, monkeypatch: 
     execute(a, store)
     monkeypatch.setattr(plan_module, "source_digest", lambda function: "0" * 64)
     assert states([a], store) == {
-        "a": (State.CACHED, "built with different code of toy: raise its version if results change")
+        "a": (State.CACHED, "built with different code of toy_text: raise its version if results change")
     }
     assert make_plan([a], store).todo() == []
 

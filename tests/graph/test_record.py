@@ -19,7 +19,7 @@ from nrf_ray.run.forecast import this_machine
 from tests.graph.test_canonical import VALUES
 from tests.graph.toys import node
 
-STAGE, KEY = "toy", Key("0" * 60 + "beef")
+STAGE, KEY = "toy_text", Key("0" * 60 + "beef")
 RECORD = Record(
     stage=STAGE,
     version=2,
@@ -158,7 +158,7 @@ def test_record_of_a_run_says_what_it_is_and_how_it_came_about():
     stage = replace(node("user", source), resources=Resources(cpus=2.5, gpus=1))
     files = [FileEntry(name=name, size=1, sha256="0" * 64) for name in ("b", "a", "c")]
     record = record_of(stage, files, {"n": 1}, 1.23456, "2026-01-01T00:00:00+00:00")
-    assert (record.stage, record.version, record.key) == ("toy", 1, stage.key)
+    assert (record.stage, record.version, record.key) == ("toy_text", 1, stage.key)
     assert record.inputs == {"first": source.key}
     assert record.config == {"type": "Toy", "name": "user", "seconds": 1.0}
     assert [entry.name for entry in record.files] == ["a", "b", "c"]
@@ -166,7 +166,7 @@ def test_record_of_a_run_says_what_it_is_and_how_it_came_about():
     said = {"label": "user", "device": "cuda", "threads": 2, "started": "2026-01-01T00:00:00+00:00"}
     assert said.items() <= record.provenance.items()
     assert len(record.provenance["source_digest"]) == 64
-    assert Record.from_bytes(record.to_bytes(), "toy", stage.key) == record
+    assert Record.from_bytes(record.to_bytes(), "toy_text", stage.key) == record
 
 
 def test_two_runs_differ_in_their_provenance_only():

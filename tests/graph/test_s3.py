@@ -179,9 +179,9 @@ def test_nrf_looks_into_a_bucket(new_uri: NewUri, ran: list[str], monkeypatch, c
     store = Store.open(uri, create=True)
     run_inline([MIDDLE], store)
     store.write(TOP, "left.bin", b"12345")
-    assert "toy          2 done, 1 unfinished" in call(monkeypatch, capsys, "nrf", "status", "--store", uri)[1]
+    assert "toy_text     2 done, 1 unfinished" in call(monkeypatch, capsys, "nrf", "status", "--store", uri)[1]
     assert BASE.key in call(monkeypatch, capsys, "nrf", "show", BASE.key[:9], "--store", uri)[1]
-    assert "first = toy" in call(monkeypatch, capsys, "nrf", "why", MIDDLE.key[:9], "--store", uri)[1]
+    assert "first = toy_text" in call(monkeypatch, capsys, "nrf", "why", MIDDLE.key[:9], "--store", uri)[1]
     assert call(monkeypatch, capsys, "nrf", "verify", "--store", uri)[:2] == (0, "2 artifacts read, 0 damaged\n")
     assert "1 files, 5 bytes removed" in call(monkeypatch, capsys, "nrf", "gc", "--store", uri)[1]
     store.blobs.replace(place_of(BASE).file(FILE), b"BASE()")

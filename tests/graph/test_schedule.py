@@ -108,7 +108,7 @@ def test_nothing_starts_while_a_pool_waits_for_its_slots():
     first, short, last = (node(name, seconds=s) for name, s in (("first", 30.0), ("short", 2.0), ("last", 1.0)))
     run = simulate([first, short, last, made, user], slots=2)
     begun = {s.stage.kind.name + s.stage.label: (s.start, len(s.slots)) for s in run.spans}
-    assert begun["toyfirst"] == (0, 1)
+    assert begun["toy_textfirst"] == (0, 1)
     assert begun["shards"] == (0, 1), "30 s of other work: one slot is early enough"
     alone = simulate([short, last, made, user], slots=2, takes=lambda s: s.cost())
     begun = {s.stage.kind.name + s.stage.label: (s.start, len(s.slots)) for s in alone.spans}
@@ -124,17 +124,17 @@ class Together:
 
 
 @stage(version=1, cost=lambda handle: 10.0)
-def together(config: Together, context: Context) -> Metrics:
+def replicated(config: Together, context: Context) -> Metrics:
     """Never run."""
     raise AssertionError((config, context))
 
 
 def test_a_training_by_several_workers_takes_a_slot_for_each():
     """Regression: it was planned on one, so that two of them seemed to run side by side."""
-    pair = [together(Together(num_workers=2, seed=seed)) for seed in range(2)]
+    pair = [replicated(Together(num_workers=2, seed=seed)) for seed in range(2)]
     assert [(s.slots, s.start, s.end) for s in simulate(pair, slots=2).spans] == [((0, 1), 0, 10), ((0, 1), 10, 20)]
     assert (lower_bound(pair, 2), lower_bound(pair, 4), simulate(pair, slots=4).wall) == (20, 10, 10)
-    assert simulate([together(Together(num_workers=8, seed=0))], slots=2).wall == 10, "a forecast, if no run"
+    assert simulate([replicated(Together(num_workers=8, seed=0))], slots=2).wall == 10, "a forecast, if no run"
 
 
 def test_the_bound_counts_chains_and_work():

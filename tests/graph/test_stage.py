@@ -1,6 +1,7 @@
 """What an artifact is makes its key; where it runs and what people call it never do."""
 
 import pickle
+import runpy
 from dataclasses import replace
 
 import pytest
@@ -10,14 +11,15 @@ from hypothesis import strategies as st
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import key_of
 from nrf_ray.graph.execute import Context, run_inline
-from nrf_ray.graph.stage import Metrics, Resources, Stage, StageKind, stage, walk
+from nrf_ray.graph.stage import STAGES, Metrics, Resources, Stage, StageKind, stage, walk
 from nrf_ray.graph.store import Artifact
-from tests.graph.toys import FILE, Strict, Toy, chain, node, strict, toy
+from tests.graph import toys
+from tests.graph.toys import FILE, Strict, Toy, chain, node, strict, toy_text
 
 
 def test_key_known_answer():
     source = node("source")
-    said = {"schema": 1, "stage": "toy", "version": 1}
+    said = {"schema": 1, "stage": "toy_text", "version": 1}
     config = {"type": "Toy", "name": "user", "seconds": 1.0}
     assert node("user", source).key == key_of({**said, "config": config, "inputs": {"first": source.key}})
 
@@ -29,7 +31,7 @@ def test_key_known_answer():
         pytest.param(lambda s: replace(s, resources=Resources(cpus=8, gpus=0.5)), id="resources"),
         pytest.param(lambda s: replace(s, inputs={"first": s.inputs["first"].named("x")}), id="label of an input"),
         pytest.param(lambda s: pickle.loads(pickle.dumps(s)), id="pickling"),
-        pytest.param(lambda s: toy(s.config, second=None, first=s.inputs["first"]), id="an input given as None"),
+        pytest.param(lambda s: toy_text(s.config, second=None, first=s.inputs["first"]), id="an input given as None"),
     ],
 )
 def test_key_does_not_depend_on(other):
@@ -43,10 +45,10 @@ def test_key_does_not_depend_on(other):
         pytest.param(lambda s: replace(s, config=replace(s.config, name="x")), id="config"),
         pytest.param(lambda s: replace(s, kind=replace(s.kind, version=2)), id="version"),
         pytest.param(lambda s: replace(s, kind=replace(s.kind, name="tin")), id="stage name"),
-        pytest.param(lambda s: toy(s.config, first=node("other")), id="input key"),
-        pytest.param(lambda s: toy(s.config, second=s.inputs["first"]), id="input name"),
-        pytest.param(lambda s: toy(s.config), id="input left out"),
-        pytest.param(lambda s: toy(s.config, first=s.inputs["first"], second=node("x")), id="one more input"),
+        pytest.param(lambda s: toy_text(s.config, first=node("other")), id="input key"),
+        pytest.param(lambda s: toy_text(s.config, second=s.inputs["first"]), id="input name"),
+        pytest.param(lambda s: toy_text(s.config), id="input left out"),
+        pytest.param(lambda s: toy_text(s.config, first=s.inputs["first"], second=node("x")), id="one more input"),
     ],
 )
 def test_key_depends_on(other):
@@ -67,8 +69,8 @@ def test_key_depends_on_ancestors_at_any_depth():
             lambda: strict(Strict(), model=node("m"), modle=node("m")), ["unknown: ['modle']", "'data'"], id="unknown"
         ),
         pytest.param(lambda: strict(Toy(name="x"), model=node("m")), ["strict", "Strict", "Toy"], id="other config"),
-        pytest.param(lambda: toy({"name": "x"}), ["toy", "Toy", "dict"], id="config is a dict"),
-        pytest.param(lambda: toy(Toy), ["toy", "Toy", "type"], id="config is a class"),
+        pytest.param(lambda: toy_text({"name": "x"}), ["toy_text", "Toy", "dict"], id="config is a dict"),
+        pytest.param(lambda: toy_text(Toy), ["toy_text", "Toy", "type"], id="config is a class"),
     ],
 )
 def test_wrong_calls_are_refused(call, words):
@@ -88,6 +90,23 @@ def test_stage_names_that_would_clash_in_a_store_are_refused(name):
         stage(version=1, cost=lambda handle: 0.0)(body)
 
 
+def test_two_stages_of_one_name_are_refused_since_their_keys_could_be_equal():
+    def toy_text(config: Toy, context: object) -> Metrics:
+        return {}
+
+    with pytest.raises(ConfigError, match=r"two stages called 'toy_text', in .*toys\.py.* and in .*test_stage\.py"):
+        stage(version=1, cost=lambda handle: 0.0)(toy_text)
+    assert STAGES["toy_text"].body.__module__ == "tests.graph.toys"
+
+
+def test_a_file_that_is_loaded_again_brings_its_stages_again(monkeypatch):
+    for name in ("toy_text", "pieces", "strict"):
+        monkeypatch.setitem(STAGES, name, STAGES[name])  # what is there now comes back after the test
+    again = runpy.run_path(toys.__file__)
+    assert STAGES["toy_text"] is again["toy_text"] is not toys.toy_text
+    assert again["toy_text"].name == "toy_text"
+
+
 def test_version_must_be_said():
     with pytest.raises(TypeError, match="version"):
         stage(cost=lambda handle: 0.0)
@@ -96,8 +115,8 @@ def test_version_must_be_said():
 def test_pickling_keeps_label_resources_and_kind():
     made = replace(node("user", node("source")), resources=Resources(cpus=3, gpus=1))
     back = pickle.loads(pickle.dumps(made))
-    assert back.kind is toy
-    assert back.inputs["first"].kind is toy
+    assert back.kind is toy_text
+    assert back.inputs["first"].kind is toy_text
     assert (back.label, back.resources, back.config) == (made.label, made.resources, made.config)
 
 
@@ -137,8 +156,8 @@ def test_shares_that_fill_a_gpu(gpus, sharers):
 
 
 def test_title_is_the_label_or_kind_and_key():
-    bare = toy(Toy(name="x"))
-    assert (bare.title, bare.named("mine").title) == (f"toy {bare.key[:8]}", "mine")
+    bare = toy_text(Toy(name="x"))
+    assert (bare.title, bare.named("mine").title) == (f"toy_text {bare.key[:8]}", "mine")
 
 
 def test_cost_comes_from_the_kind():

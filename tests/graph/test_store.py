@@ -111,7 +111,7 @@ def test_nothing_exists_before_the_record(store: Store):
     stage = node("x")
     entry = store.write(stage, "a.bin", b"data")
     assert not store.has(stage)
-    with pytest.raises(MissingArtifact, match=f"x .toy/{stage.key}. is not in the store"):
+    with pytest.raises(MissingArtifact, match=f"x .toy_text/{stage.key}. is not in the store"):
         store.artifact(stage)
     store.commit(record_of(stage, [entry], {}, 0, ""))
     assert store.has(stage)
@@ -139,7 +139,7 @@ def test_places_are_those_of_stages(store: Store):
     one, two = node("1"), node("2")
     build(store, one, {FILE: b"x"})
     store.write(two, FILE, b"x")
-    for name in ("sweeps/s/results.parquet", "drivers/d.json", "quarantine/q/toy/k/x", "logs/l/x"):
+    for name in ("sweeps/s/results.parquet", "drivers/d.json", "quarantine/q/toy_text/k/x", "logs/l/x"):
         store.blobs.put_new(name, b"")
     assert set(store.places()) == {place_of(one), place_of(two)}
 
@@ -178,17 +178,17 @@ def test_a_damaged_file_is_never_returned(store: Store, damage, words: str):
     assert store.has(stage), "looking for problems changes nothing"
     with pytest.raises(CorruptArtifact, match=words) as caught:
         artifact.read("a.bin")
-    assert (caught.value.stage, caught.value.key) == ("toy", stage.key)
+    assert (caught.value.stage, caught.value.key) == ("toy_text", stage.key)
     assert "Run the same sweep again" in str(caught.value)
     assert not store.has(stage)
-    assert set(quarantined(store)) == {f"toy/{stage.key}/{RECORD}"}
+    assert set(quarantined(store)) == {f"toy_text/{stage.key}/{RECORD}"}
     sound = path_of(store, stage, "b.bin").stat()
     assert build(store, stage, {"a.bin": b"0123456789", "b.bin": b"other"}), "it can be built again"
     assert store.artifact(stage).read("a.bin") == b"0123456789"
     assert path_of(store, stage, "b.bin").stat() == sound, "and what was sound is kept"
     collect(store)
     assert store.problems(store.artifact(stage).record) == []
-    assert [blob.name.rpartition("/")[2] for blob in store.blobs.under("toy")] == [
+    assert [blob.name.rpartition("/")[2] for blob in store.blobs.under("toy_text")] == [
         "a.bin" if "gone" in words else "a~1.bin", "b.bin", RECORD
     ]  # fmt: skip
 
@@ -211,7 +211,7 @@ def test_a_damaged_record_is_never_believed(store: Store, damage):
         assert store.artifact(stage).record == before
     except CorruptArtifact:
         assert not store.has(stage)
-        assert set(quarantined(store)) == {f"toy/{stage.key}/{RECORD}"}
+        assert set(quarantined(store)) == {f"toy_text/{stage.key}/{RECORD}"}
         assert store.record(place_of(stage)) is None
 
 
@@ -275,7 +275,7 @@ def test_a_file_that_was_removed_while_its_stage_was_at_work_is_not_committed(st
     stage = node("x")
     entry = store.write(stage, FILE, b"data")
     path_of(store, stage).unlink()
-    with pytest.raises(StoreFailed, match=f"{FILE} of toy/{stage.key} was removed while the stage ran"):
+    with pytest.raises(StoreFailed, match=f"{FILE} of toy_text/{stage.key} was removed while the stage ran"):
         store.commit(record_of(stage, [entry], {}, 0, ""))
     assert not store.has(stage)
 

@@ -28,7 +28,7 @@ class Toy:
 
 
 @stage(version=1, cost=lambda handle: handle.config.seconds)
-def toy(
+def toy_text(
     config: Toy,
     context: Context,
     *,
@@ -72,7 +72,7 @@ def strict(config: Strict, context: Context, *, model: Artifact, data: Artifact 
 
 def node(name: str, *inputs: Stage, seconds: float = 1.0) -> Stage:
     """Return the toy `name` with up to three inputs, labelled with its name."""
-    return toy(Toy(name=name, seconds=seconds), **dict(zip(INPUTS, inputs, strict=False))).named(name)
+    return toy_text(Toy(name=name, seconds=seconds), **dict(zip(INPUTS, inputs, strict=False))).named(name)
 
 
 def chain(*names: str) -> list[Stage]:

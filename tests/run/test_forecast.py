@@ -23,7 +23,7 @@ def test_the_forecast_of_a_chain_and_of_what_runs_beside_it(tmp_path):
     goals = [second, *(node(f"n{i}", seconds=1) for i in range(4))]
     execute(first, store)
     expected = forecast(make_plan(goals, store), Estimates(), slots=2)
-    assert expected.kinds["toy"].count == 5
+    assert expected.kinds["toy_text"].count == 5
     assert (expected.work, expected.chain, expected.bound) == (5, 1, 2.5)
     assert expected.wall == pytest.approx(START_SECONDS + 3, abs=0.2)
     lines = forecast_lines(expected, this_machine(Resources()))
@@ -45,7 +45,7 @@ def test_after_a_run_the_error_is_said_by_kind(tmp_path):
     took = {step.stage.key: step.seconds * 2 for step in plan.steps}
     whole, kinds = error_lines(plan, took, forecast(plan, Estimates(), slots=1), wall=28.0)
     assert whole == "expected 14 s from start to end on 1 slot, took 28 s: -50%"
-    assert kinds.endswith("toy -50%; half of the stages within a factor of 2.00")
+    assert kinds.endswith("toy_text -50%; half of the stages within a factor of 2.00")
     assert error_lines(plan, {}, forecast(plan, Estimates(), slots=1), wall=1.0) == []
 
 
