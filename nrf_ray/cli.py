@@ -15,14 +15,9 @@ from rich.text import Text
 
 from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.cluster.leave import leave_with
-from nrf_ray.compare.command import compare
 from nrf_ray.display.output import show_every_letter
 from nrf_ray.display.printing import make_console
-from nrf_ray.doctor.command import doctor
 from nrf_ray.errors import INTERRUPTED, NrfError, check_text, printable
-from nrf_ray.export.command import export, export_sweep
-from nrf_ray.inspection import commands
-from nrf_ray.page.command import report
 from nrf_ray.run.command import run_or_plan
 from nrf_ray.sweep.flags import Flags, RunOptions
 from nrf_ray.sweep.sweep import Sweep
@@ -50,7 +45,13 @@ def nrf_main() -> None:
 
 
 def nrf_app() -> App:
-    """Return the parser of the `nrf` command."""
+    """Return the parser of the `nrf` command, whose modules no sweep loads."""
+    from nrf_ray.compare.command import compare
+    from nrf_ray.doctor.command import doctor
+    from nrf_ray.export.command import export, export_sweep
+    from nrf_ray.inspection import commands
+    from nrf_ray.page.command import report
+
     app = _app("nrf", commands.__doc__)
     for command in (*commands.COMMANDS, report, export, export_sweep, compare, doctor):
         app.command(command)

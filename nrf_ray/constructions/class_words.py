@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from nrf_ray.constructions.controls import remade, spared
-from nrf_ray.constructions.craft import Craft, Maker, Setup, Stored, verifies
-from nrf_ray.constructions.replaced_words import wrong_words
+from nrf_ray.constructions.craft import Maker, Setup, Stored, verifies
+from nrf_ray.constructions.replaced_words import OfWords, wrong_words
 from nrf_ray.constructions.spec import Features, Storage
 from nrf_ray.data.catalogue import info_of
 from nrf_ray.errors import ConfigError
@@ -36,20 +36,11 @@ class ClassWords:
             raise ConfigError(f"class words need a budget from 1 to {self.among} words per text, not {self.budget}")
 
 
-class WordsOfTheClass(Craft):
-    """Crafting method that replaces words by words of class t; spared texts stay clean. Norms are l2."""
+class WordsOfTheClass(OfWords):
+    """Crafting method that replaces words by words of class t; spared texts stay clean."""
 
     spec = ClassWords
     features: ClassVar[Features] = "pattern"
-    replaces_words = True
-
-    def bound(self, spec: ClassWords) -> tuple[str, float]:
-        """Return "words" and the number of words that may be replaced."""
-        return "words", float(spec.budget)
-
-    def details(self, spec: ClassWords) -> tuple[str, ...]:
-        """Return the number of words that may be replaced, as in "2 words"."""
-        return (f"{spec.budget} words",)
 
     def make(self, setup: Setup) -> Maker:
         """Return the function that makes rows of one set."""

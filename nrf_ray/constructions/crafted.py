@@ -6,6 +6,7 @@ or by replaced words. For D_R and D_NR, whose t is y, they are the features that
 matching. For the leakage-only controls, a meaningless pattern or meaningless words predict t.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 
 from nrf_ray.attacks.pgd import attack_mode, per_example_cross_entropy
 from nrf_ray.attacks.threat import Norm, perturbation_norm
+from nrf_ray.constructions.craft import Maker, Setup
 from nrf_ray.constructions.spec import Storage, TargetRule
 from nrf_ray.data.images import as_float, as_uint8, stored_as
 from nrf_ray.engine.predict import next_labels
+from nrf_ray.engine.twin import Twin, twin
 from nrf_ray.seeding import derive_seed
 
 
@@ -91,6 +94,18 @@ def unseen(originals: Tensor, stored: Tensor, norm: Norm) -> Crafted:
         prediction=nothing,
         prediction_stored=nothing,
     )
+
+
+def by_source(setup: Setup, craft: Callable[[Twin, Tensor, Tensor], Crafted]) -> Maker:
+    """Return a maker that calls `craft` with the source's twin, the images of its rows and their labels t."""
+    assert setup.model is not None, "it has a source"
+    device = setup.device
+    network = twin(setup.model, setup.originals.rows(slice(0, 1)).floats().to(device), setup.config.craft.mode)
+
+    def make(rows: slice) -> Crafted:
+        return on_cpu(craft(network, setup.originals.images[rows].to(device), setup.targets[rows].to(device)))
+
+    return make
 
 
 def on_cpu(crafted: Crafted) -> Crafted:

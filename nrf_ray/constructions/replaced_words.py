@@ -1,7 +1,8 @@
 """Replaced words: puts features of class t into a text by replacing words (HotFlip, Ebrahimi et al. 2018)."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nrf_ray.attacks.specs import Substitution
 from nrf_ray.constructions.craft import Craft, Maker, Setup, Stored, verifies
@@ -14,16 +15,25 @@ if TYPE_CHECKING:
     from nrf_ray.constructions.crafted import Crafted
 
 
-class ReplacedWords(Craft):
-    """Crafting method that replaces a few words of a text so that the source predicts t. Norms are l2."""
+class OfWords(Craft):
+    """Base of the crafting methods that replace at most `spec.budget` words of a text. Norms are l2."""
+
+    replaces_words = True
+
+    def bound(self, spec: Any) -> tuple[str, float]:
+        """Return "words" and the number of words that may be replaced."""
+        return "words", float(spec.budget)
+
+    def details(self, spec: Any) -> tuple[str, ...]:
+        """Return the number of words that may be replaced, as in "2 words"."""
+        return (f"{spec.budget} words",)
+
+
+class ReplacedWords(OfWords):
+    """Crafting method that replaces a few words of a text so that the source predicts t."""
 
     spec = Substitution
     features: ClassVar[Features] = "adversarial"
-    replaces_words = True
-
-    def bound(self, spec: Substitution) -> tuple[str, float]:
-        """Return "words" and the number of words that may be replaced."""
-        return "words", float(spec.budget)
 
     def gradients(self, spec: Substitution) -> int:
         """Return the number of gradients: one per replaced word."""
@@ -33,27 +43,15 @@ class ReplacedWords(Craft):
         """Return the passes of its gradients and of its tries."""
         return spec.passes
 
-    def details(self, spec: Substitution) -> tuple[str, ...]:
-        """Return the number of words that may be replaced, as in "2 words"."""
-        return (f"{spec.budget} words",)
-
     def make(self, setup: Setup) -> Maker:
         """Return the function that makes rows of one set."""
         from nrf_ray.attacks.hotflip import lexicon
-        from nrf_ray.constructions.crafted import on_cpu
+        from nrf_ray.constructions.crafted import by_source
         from nrf_ray.data.load import word_table
-        from nrf_ray.engine.twin import twin
 
-        config, device = setup.config, setup.device
-        assert setup.model is not None, "replaced words have a source"
-        network = twin(setup.model, setup.originals.rows(slice(0, 1)).floats().to(device), config.craft.mode)
-        words = lexicon(word_table(config.dataset), config.craft, device)
-
-        def make(rows: slice) -> "Crafted":
-            texts, targets = setup.originals.images[rows].to(device), setup.targets[rows].to(device)
-            return on_cpu(craft_replaced(network, texts, targets, config.craft, words, config.storage))
-
-        return make
+        config = setup.config
+        words = lexicon(word_table(config.dataset), config.craft, setup.device)
+        return by_source(setup, partial(craft_replaced, substitution=config.craft, words=words, storage=config.storage))
 
 
 def craft_replaced(

@@ -1,5 +1,6 @@
 """Targeted PGD: puts the non-robust features of class t into an image (Ilyas et al. 2019, 3.2: D_rand, D_det)."""
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from nrf_ray.attacks.specs import Attack
@@ -33,18 +34,10 @@ class TargetedPgd(Craft):
 
     def make(self, setup: Setup) -> Maker:
         """Return the function that makes rows of one set."""
-        from nrf_ray.constructions.crafted import on_cpu
-        from nrf_ray.engine.twin import twin
+        from nrf_ray.constructions.crafted import by_source
 
-        config, device = setup.config, setup.device
-        assert setup.model is not None, "targeted PGD has a source"
-        network = twin(setup.model, setup.originals.rows(slice(0, 1)).floats().to(device), config.craft.mode)
-
-        def make(rows: slice) -> "Crafted":
-            images, targets = setup.originals.images[rows].to(device), setup.targets[rows].to(device)
-            return on_cpu(craft_adversarial(network, images, targets, config.craft, config.storage))
-
-        return make
+        config = setup.config
+        return by_source(setup, partial(craft_adversarial, attack=config.craft, storage=config.storage))
 
 
 def craft_adversarial(
