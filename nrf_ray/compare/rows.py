@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from nrf_ray.errors import ConfigError
-from nrf_ray.results.measured import ENDS, OF_OTHERS, SEED, about, measured, shares
+from nrf_ray.results.roles import ENDS, OF_OTHERS, SEED, about, measured_columns, shares
 from nrf_ray.statistics import difference_interval, holm, sign_flip_test, t_interval
 from nrf_ray.statistics.intervals import ROUNDING
 
@@ -124,7 +124,7 @@ def compare_tables(name: str, first: "pa.Table", second: "pa.Table") -> TableCom
     """
     left, right = first.to_pandas(), second.to_pandas()
     shared = [column for column in first.column_names if column in second.column_names]
-    keys, numbers = about(shared), measured(shared)
+    keys, numbers = about(shared), measured_columns(shared)
     for frame in (left, right):
         if frame.duplicated(keys).any():
             raise ConfigError(

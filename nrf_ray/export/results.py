@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nrf_ray.display.printing import share_text
 from nrf_ray.export.fresh import new_folder
-from nrf_ray.results.measured import OF_OTHERS, SEED, about, shares
+from nrf_ray.results.roles import OF_OTHERS, SEED, about, shares
 from nrf_ray.results.stored_sweep import KeptSweep
 from nrf_ray.statistics import t_interval, wilson_interval
 

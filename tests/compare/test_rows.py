@@ -12,8 +12,8 @@ from scipy import stats
 
 from nrf_ray.compare.rows import compare_tables
 from nrf_ray.errors import ConfigError
-from nrf_ray.results.measured import KEY, MEASURED, about, measured
 from nrf_ray.results.parquet import to_arrow
+from nrf_ray.results.roles import KEY, MEASURED, about, measured_columns
 from nrf_ray.statistics import wilson_interval
 from nrf_ray.sweep.sweep import Sweep
 from nrf_ray.sweep.table import Column, Table
@@ -201,5 +201,5 @@ def test_what_is_measured_is_declared_for_every_table_of_every_sweep(monkeypatch
             derived = set(columns) - set(row.facts) - set(row.measures)
             assert not derived & told_apart, row.table.name
             assert told_apart <= facts, row.table.name
-            seen |= set(measured(columns))
+            seen |= set(measured_columns(columns))
     assert seen == MEASURED

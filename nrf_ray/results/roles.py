@@ -33,7 +33,7 @@ def about(columns: Sequence[str]) -> list[str]:
     return [name for name in columns if name not in MEASURED and name != KEY]
 
 
-def measured(columns: Sequence[str]) -> list[str]:
+def measured_columns(columns: Sequence[str]) -> list[str]:
     """Return the measured ones of `columns`, in order."""
     return [name for name in columns if name in MEASURED]
 
@@ -41,4 +41,4 @@ def measured(columns: Sequence[str]) -> list[str]:
 def shares(table: "pa.Table") -> list[str]:
     """Return the columns of a table with measured shares (by their unit), without the ends of intervals."""
     units = {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in table.schema}
-    return [name for name in measured(table.column_names) if units[name] == SHARE and name not in ENDS]
+    return [name for name in measured_columns(table.column_names) if units[name] == SHARE and name not in ENDS]
