@@ -47,9 +47,8 @@ MARKS = (
 )
 """Vowel and tone marks of these scripts, which belong to the character before them."""
 LETTER = rf"[^\W{UNSPACED}]"
-TOKEN = re.compile(rf"{LETTER}+(?:'{LETTER}+)*|[{UNSPACED}][{MARKS}]*|[^\w\s]")
-"""A word with its apostrophes, a character of a script without spaces, or one sign."""
-BY_CHARACTER = re.compile(f"[{UNSPACED}]")
+TOKEN = rf"{LETTER}+(?:'{LETTER}+)*|[{UNSPACED}][{MARKS}]*|[^\w\s]"
+"""Pattern of a word with its apostrophes, a character of a script without spaces, or one sign."""
 PAIRS = (
     "word vectors are learnt from the pairs of words in a text; give texts of several words, or name a pretrained "
     "embedding with #hf:NAME behind the path"
@@ -76,7 +75,7 @@ class Embedding:
 
 def words_of(text: str) -> list[str]:
     """Return the words and punctuation marks of `text` in lower case."""
-    return TOKEN.findall(text.lower())
+    return re.findall(TOKEN, text.lower())
 
 
 def learn_words(texts: Sequence[Sequence[str]]) -> WordTable:
@@ -172,7 +171,7 @@ LEARNT = Embedding(
     width=WIDTH,
     tokenise=words_of,
     learn=learn_words,
-    by_character=lambda text: BY_CHARACTER.search(text) is not None,
+    by_character=lambda text: re.search(f"[{UNSPACED}]", text) is not None,
     needs_pairs=True,
 )
 """The default embedding."""

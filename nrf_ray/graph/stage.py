@@ -10,7 +10,7 @@ config, inputs), never on where it runs (resources) or what it is called (label)
     model = train(TrainSpec(...), data=construct(...)).named("resnet_s on d_det, seed 0")
 """
 
-import dataclasses
+import copy
 import importlib
 import inspect
 import math
@@ -153,7 +153,17 @@ class Stage:
 
     def named(self, label: str) -> "Stage":
         """Return the same stage with `label` as its name for people."""
-        return dataclasses.replace(self, label=label)
+        return self._with(label=label)
+
+    def on(self, resources: Resources, inputs: Mapping[str, "Stage"]) -> "Stage":
+        """Return the same stage with another request, and the same inputs with other requests as `inputs`."""
+        return self._with(resources=resources, inputs=inputs)
+
+    def _with(self, **changes: Any) -> "Stage":
+        """Return a copy with changes that are in no key; it keeps the key, which takes time to compute."""
+        made = copy.copy(self)
+        made.__dict__.update(changes)
+        return made
 
     def cost(self) -> float:
         """Return the expected seconds of one run, on one CPU core or, if it asks for one, on one GPU."""

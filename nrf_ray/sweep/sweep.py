@@ -47,7 +47,7 @@ class Sweep:
         moved: dict[Key, Stage] = {}
         for stage in self.stages():
             inputs = {name: moved[handle.key] for name, handle in stage.inputs.items()}
-            moved[stage.key] = replace(stage, inputs=inputs, resources=resources if stage.kind.on_gpu else on_cpus)
+            moved[stage.key] = stage.on(resources if stage.kind.on_gpu else on_cpus, inputs)
         rows = [
             replace(row, measures={name: m._replace(stage=moved[m.stage.key]) for name, m in row.measures.items()})
             for row in self.rows
