@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nrf_ray.attacks.pgd import attack_mode
 from nrf_ray.attacks.specs import AutoAttack
+from nrf_ray.engine.given import check_images, check_labels, check_outputs
 from nrf_ray.errors import ConfigError
 
 BATCH = 256
@@ -32,8 +33,10 @@ def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels:
         import pyautoattack
     except ImportError:
         raise ConfigError("AutoAttack is an extra; install it with: pip install 'nrf_ray[autoattack]'") from None
+    check_images(images)
     with attack_mode(model), torch.no_grad():
-        classes = model(images[:1]).shape[1]
+        classes = check_outputs(model(images[:1]), model, 1).shape[1]
+    check_labels(labels, len(images), classes)
     if classes < attack.fewest_classes:
         raise ConfigError(
             f"AutoAttack needs a model of at least {attack.fewest_classes} classes, not {classes}; "
@@ -59,5 +62,5 @@ def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels:
     finally:
         logger.disabled = was_disabled
     # Rounding may put the library's images slightly outside the ball, so they are projected into it.
-    projected: Tensor = attack.threat.project(found.detach(), images)
+    projected: Tensor = attack.threat.project(torch.where(found.isfinite(), found, images).detach(), images)
     return projected

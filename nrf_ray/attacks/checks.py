@@ -19,7 +19,7 @@ from nrf_ray.attacks.run import ExampleStarts, run_attack
 from nrf_ray.attacks.specs import Attack, fgsm
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import CHECKS, Verdict
-from nrf_ray.engine.predict import batches, predict
+from nrf_ray.engine.predict import batches, classes_of, evaluating, predict
 from nrf_ray.engine.twin import twin
 from nrf_ray.models.classifier import rows_read
 
@@ -75,9 +75,15 @@ def run_checks(subject: Subject) -> dict[str, Check]:
     """Return the result of every check of `CHECKS` by name, in that order; all are WARN if there are no examples."""
     if len(subject.images) == 0:
         return {name: Check(verdict="WARN") for name in CHECKS}
+    with evaluating(subject.model):
+        found = _all(subject)
+    return {name: found[name] for name in CHECKS}
+
+
+def _all(subject: Subject) -> dict[str, Check]:
     fooled = subject.fooled_by(subject.attack)
     path = _path(subject)
-    found = {
+    return {
         "logits": _logits(subject),
         "repeatable": _repeatable(subject),
         "gradients": _gradients(subject),
@@ -98,7 +104,6 @@ def run_checks(subject: Subject) -> dict[str, Check]:
         "large-eps": _large_eps(subject),
         "last-iterate": path["last-iterate"],
     }
-    return {name: found[name] for name in CHECKS}
 
 
 def _logits(subject: Subject) -> Check:
@@ -113,7 +118,7 @@ def _repeatable(subject: Subject) -> Check:
     outputs = [_outputs(subject) for _ in range(5)]
     units = [output / (output.norm(dim=1, keepdim=True) + 1e-10) for output in outputs]
     apart = max((unit - units[0]).norm(dim=1).max().item() for unit in units)
-    changed = max((output.argmax(1) != outputs[0].argmax(1)).double().mean().item() for output in outputs)
+    changed = max((classes_of(output) != classes_of(outputs[0])).double().mean().item() for output in outputs)
     return Check(
         verdict="PASS" if changed == 0 and apart <= 1e-4 else "FAIL", numbers={"changed": changed, "apart": apart}
     )
@@ -233,15 +238,13 @@ def _scaled(subject: Subject, factor: float) -> Attack:
 @torch.no_grad()
 def _losses(subject: Subject, images: Tensor) -> tuple[Tensor, Tensor]:
     """Return the loss of each of `images` and whether it fools the model, on the CPU."""
-    subject.model.eval()
     outputs = torch.cat([subject.model(images[rows]) for rows in batches(len(images))])
     losses = LOSSES[subject.attack.loss](outputs, subject.labels)
-    return losses.cpu(), (outputs.argmax(1) != subject.labels).cpu()
+    return losses.cpu(), (classes_of(outputs) != subject.labels).cpu()
 
 
 @torch.no_grad()
 def _outputs(subject: Subject) -> Tensor:
-    subject.model.eval()
     return torch.cat([subject.model(subject.images[rows]) for rows in batches(len(subject.images))]).float()
 
 

@@ -19,6 +19,8 @@ from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.data.load import word_table
 from nrf_ray.data.words import WordTable
 from nrf_ray.engine import meter
+from nrf_ray.engine.given import check_images, check_labels, check_outputs
+from nrf_ray.engine.predict import classes_of
 from nrf_ray.engine.twin import twin
 
 if TYPE_CHECKING:
@@ -80,7 +82,11 @@ def substitute(model: nn.Module, texts: Tensor, labels: Tensor, substitution: Su
     gradient predicts a gain, and then even if the true loss changes the other way, as in a step of PGD. An untargeted
     substitution stops changing a text once the model no longer predicts its label.
     """
+    check_images(texts)
     network = twin(model, texts)
+    with torch.no_grad():
+        logits = check_outputs(network(texts[:1]), network.original, len(texts[:1]))
+    check_labels(labels, len(texts), logits.shape[1])
     sign = -1.0 if substitution.targeted else 1.0
     places = words.places_of(texts)
     free = words.replaceable[places]
@@ -137,8 +143,7 @@ def _best_tried(
 
 @torch.no_grad()
 def _correct(network: nn.Module, texts: Tensor, labels: Tensor) -> Tensor:
-    correct: Tensor = network(texts).argmax(dim=1) == labels
-    return correct
+    return classes_of(network(texts)) == labels
 
 
 def lexicon_of(dataset: DatasetRef, craft: object, device: str) -> Lexicon | None:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from nrf_ray.attacks.specs import Bounds, Returns
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.engine import meter
+from nrf_ray.engine.given import check_images, check_labels, check_lengths, check_outputs
 from nrf_ray.engine.mode import Mode
-from nrf_ray.engine.twin import channels_last, twin
-from nrf_ray.errors import ConfigError, Registry
+from nrf_ray.engine.twin import channels_last, original, twin
+from nrf_ray.errors import Registry
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Function from logits [b, k] and labels [b] to one loss per example, [b]."""
@@ -68,25 +69,31 @@ def pgd(
     the adversary; another iterate may be better by the float32 loss, because bfloat16 keeps two digits of a loss. A
     caller with many batches passes the model's `engine.twin` instead of the model, so that the twin is made only once.
 
+    The result is finite and within ball and box: a pixel whose gradient is NaN does not move. Raises ConfigError for
+    images outside [0, 1], labels that the model has no class for, a model that does not return logits [b, k], and step
+    lengths that are not above 0 or not as many as steps.
+
     The result has the channels of a pixel side by side in memory (`torch.channels_last`), whatever the layout of
     `images`: call `.contiguous()` before a `.view`.
     """
-    if steps < 1:
-        raise ConfigError(f"an attack takes steps >= 1, not {steps}")
+    lengths = check_lengths(step_size, steps)
+    check_images(images)
     if len(images) == 0:
         return images.clone()
     network = twin(model, images, mode)
     images = channels_last(images)
     sign = -1.0 if targeted else 1.0
-    lengths = [step_size] * steps if isinstance(step_size, float | int) else step_size
     adversarial = images if start is None else channels_last(start)
     best, best_gain = adversarial, None
+    loss_of = _checked(loss, original(network), len(images)) if loss in LOSSES.values() else loss
     for length in lengths:
-        gradient, losses = input_gradient(network, adversarial, labels, loss)
+        gradient, losses = input_gradient(network, adversarial, labels, loss_of)
+        loss_of = loss  # the model's outputs are checked once
         with torch.no_grad():
             if returns == "worst_loss":
                 best, best_gain = _keep_best(best, best_gain, adversarial, sign * losses)
-            stepped = threat.ascend(gradient, sign * length).add_(adversarial)
+            # A NaN would spread over the whole image for good, so a pixel without a gradient does not move.
+            stepped = threat.ascend(gradient.nan_to_num_(nan=0.0), sign * length).add_(adversarial)
             adversarial = threat.project(stepped, images) if bounds == "ball" else stepped.clamp_(0.0, 1.0)
     if returns == "worst_loss":
         with torch.no_grad():
@@ -95,6 +102,16 @@ def pgd(
     meter.count("attacked", len(images))
     meter.count("pgd_steps", len(images) * len(lengths))
     return adversarial.detach()
+
+
+def _checked(loss: Loss, model: nn.Module, rows: int) -> Loss:
+    """Return `loss` with checks of its arguments: logits of `model` for `rows` images, and labels of their classes."""
+
+    def checked(outputs: Tensor, labels: Tensor) -> Tensor:
+        check_labels(labels, rows, check_outputs(outputs, model, rows).shape[1])
+        return loss(outputs, labels)
+
+    return checked
 
 
 def input_gradient(

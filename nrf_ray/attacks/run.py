@@ -15,7 +15,7 @@ from nrf_ray.attacks.pgd import LOSSES, attack_mode, pgd
 from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data.images import as_float
-from nrf_ray.engine.predict import batches
+from nrf_ray.engine.predict import batches, classes_of
 from nrf_ray.engine.twin import Twin, original, twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.classifier import rows_read
@@ -75,6 +75,8 @@ def run_attack(
     `images`. A substitution chooses from `words`. Raises ConfigError for an attack whose result may be outside its
     threat model.
     """
+    if len(images) == 0:
+        return as_float(images)
     if isinstance(attack, Substitution):
         return _substituted(attack, model, images, labels, words)
     if isinstance(attack, AutoAttack):
@@ -159,7 +161,7 @@ def _verdict(attack: Attack, network: Twin, images: Tensor, labels: Tensor) -> t
     """Return which of `images` fool the original model as `attack` intends, [b], and their losses, [b]."""
     with attack_mode(network.original):
         logits = network.original(images)
-    predicts_label = logits.argmax(1) == labels
+    predicts_label = classes_of(logits) == labels
     return predicts_label if attack.targeted else ~predicts_label, LOSSES[attack.loss](logits, labels)
 
 

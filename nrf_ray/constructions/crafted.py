@@ -17,7 +17,7 @@ from nrf_ray.attacks.threat import Norm, perturbation_norm
 from nrf_ray.constructions.craft import Maker, Setup
 from nrf_ray.constructions.spec import Storage, TargetRule
 from nrf_ray.data.images import as_float, as_uint8, stored_as
-from nrf_ray.engine.predict import next_labels
+from nrf_ray.engine.predict import classes_of, next_labels
 from nrf_ray.engine.twin import Twin, twin
 from nrf_ray.seeding import derive_seed
 
@@ -68,7 +68,7 @@ def seen_by(
     stored = stored_as(made, storage)
     with attack_mode(model), torch.no_grad():
         logits = model(as_float(stored))
-        prediction = model(made).argmax(1)
+        prediction = classes_of(model(made))
     moved_by = perturbation_norm(as_float(stored) - originals, norm)
     return Crafted(
         images=stored,
@@ -77,7 +77,7 @@ def seen_by(
         moved=differ(as_uint8(made), as_uint8(originals)),
         loss=per_example_cross_entropy(logits, targets),
         prediction=prediction,
-        prediction_stored=logits.argmax(1),
+        prediction_stored=classes_of(logits),
     )
 
 

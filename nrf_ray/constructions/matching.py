@@ -150,12 +150,13 @@ def craft_matched(
     from nrf_ray.attacks.threat import l2_norm
     from nrf_ray.constructions.crafted import Crafted, differ
     from nrf_ray.data.images import as_float, as_uint8, stored_as
+    from nrf_ray.engine.predict import classes_of
 
     originals, origins = as_float(images), as_float(starts)
     matched = match_representation(model, originals, origins, matching)
     stored = stored_as(matched, storage)
     with attack_mode(model), torch.no_grad():
-        prediction, prediction_stored = model(matched).argmax(1), model(as_float(stored)).argmax(1)
+        prediction, prediction_stored = classes_of(model(matched)), classes_of(model(as_float(stored)))
     return Crafted(
         images=stored,
         norm=l2_norm(as_float(stored) - origins),

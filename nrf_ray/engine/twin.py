@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from nrf_ray.engine.given import check_tensor
 from nrf_ray.engine.mode import Mode
 from nrf_ray.engine.precision import autocast
 from nrf_ray.errors import ConfigError
@@ -37,8 +38,8 @@ class Twin(nn.Module):
         batch size: an attack on a batch of that size works, but restarts do not, because they leave out examples that
         are already fooled.
 
-        Raises ConfigError if `network` holds something that cannot be copied, or if its device does not support
-        bfloat16 in the mode "fast".
+        Raises ConfigError if `network` holds something that cannot be copied, has parameters that are not float32, or
+        does not return one tensor, or if its device does not support bfloat16 in the mode "fast".
         """
         super().__init__()
         self.mode = mode
@@ -52,7 +53,8 @@ class Twin(nn.Module):
                 expected = self.network(example)
             except Exception:  # any error of a network that is not made for a batch of two
                 example = channels_last(images.detach())
-                expected = self.network(example)
+                expected = _passed(self.network, network, example)
+            check_tensor(expected, network)
             pairs = foldable(self.network, example)
             fold(self.network, pairs)
             if _agree(self.network(example), expected):
@@ -112,6 +114,20 @@ def original(network: nn.Module) -> nn.Module:
 def channels_last(images: Tensor) -> Tensor:
     """Return `images` [b, c, h, w] with the channels of a pixel side by side in memory."""
     return images.contiguous(memory_format=torch.channels_last)
+
+
+def _passed(copied: nn.Module, network: nn.Module, example: Tensor) -> object:
+    """Return the outputs of a copy of `network`; raise ConfigError if its parameters are of another type of numbers."""
+    try:
+        return copied(example)
+    except RuntimeError as error:
+        other = next((p.dtype for p in network.parameters() if p.dtype != example.dtype), None)
+        if other is None:
+            raise
+        raise ConfigError(
+            f"the parameters of the {type(network).__name__} are {other}, and images are {example.dtype}; call "
+            ".float() of the network"
+        ) from error
 
 
 def _copied(network: nn.Module, example: Tensor) -> nn.Module:

@@ -146,7 +146,7 @@ def _differences(stored: Stored) -> dict[str, float]:
     from nrf_ray.attacks.threat import perturbation_norm
     from nrf_ray.constructions.crafted import differ
     from nrf_ray.data.images import as_float, as_uint8
-    from nrf_ray.engine.predict import batches
+    from nrf_ray.engine.predict import batches, classes_of
 
     setup, rows, columns = stored.setup, stored.rows, stored.rows.columns
     craft, model = craft_of(setup.config.craft), setup.model
@@ -162,7 +162,7 @@ def _differences(stored: Stored) -> dict[str, float]:
             continue
         found["loss"].append(craft.loss(model, images, own, columns["label"][part]))
         with torch.no_grad():
-            found["prediction_stored"].append(model(images).argmax(1))
+            found["prediction_stored"].append(classes_of(model(images)))
     differences = {}
     for name, parts in found.items():
         if parts and name in ("moved", "prediction_stored"):

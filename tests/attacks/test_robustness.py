@@ -36,11 +36,12 @@ def test_predictions_and_accuracy_known_answers(n):
     assert accuracy(Brightest(), images, labels) == pytest.approx(1 - (n // 3) / n)
 
 
-def test_predictions_are_made_in_eval_mode_and_without_gradients():
+def test_predictions_are_made_in_eval_mode_and_without_gradients_and_the_mode_comes_back():
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9)).train()
+    model[0].eval()
     places = torch.arange(100) % 5
-    assert torch.equal(predict(model, spots(places)), places)
-    assert not model.training
+    assert torch.equal(predict(model, spots(places)), places), "dropout would move them"
+    assert [module.training for module in (model, *model)] == [True, False, True]
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nrf_ray.data import embeddings
 from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.data.embeddings import BY_CHARACTER, LEARNT, learn_words, words_of
+from nrf_ray.data.embeddings import LEARNT, learn_words, words_of
 from nrf_ray.data.load import load, word_table
 from nrf_ray.data.located import locate
 from nrf_ray.data.readers import encoding, text
@@ -50,7 +50,7 @@ def test_a_character_of_a_script_without_spaces_is_a_word(written, words):
 def test_other_scripts_are_cut_as_they_always_were(written):
     import re
 
-    if not BY_CHARACTER.search(written.lower()):
+    if not LEARNT.by_character(written.lower()):
         assert words_of(written) == re.findall(FORMER, written.lower())
 
 
@@ -62,7 +62,7 @@ def test_no_letter_is_lost(written):
 def test_the_marks_are_those_that_unicode_calls_so():
     import re
 
-    ranges = [chr(code) for code in range(0x0E00, 0x1B00) if BY_CHARACTER.match(chr(code))]
+    ranges = [chr(code) for code in range(0x0E00, 0x1B00) if LEARNT.by_character(chr(code))]
     joined = {char for char in ranges if re.match(f"[{embeddings.MARKS}]", char) and unicodedata.name(char, "")}
     marks = {char for char in ranges if unicodedata.category(char) in ("Mn", "Mc")}
     assert {unicodedata.name(char) for char in joined - marks} == set()
@@ -100,7 +100,7 @@ def test_a_set_of_texts_that_were_cut_well_keeps_its_digest(tmp_path):
     found = locate(f"text-csv:{mixed}")
     assert found.by_character == 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embeddings, "BY_CHARACTER", __import__("re").compile("(?!)"))
+        patch.setattr(embeddings, "UNSPACED", "\0")  # as before scripts without spaces were known
         patch.setattr("nrf_ray.data.facts.RULES", 0)
         assert locate(f"text-csv:{mixed}").digest != found.digest
 
