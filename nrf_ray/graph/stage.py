@@ -14,6 +14,7 @@ import copy
 import importlib
 import inspect
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -105,9 +106,10 @@ class StageKind:
         return Stage(kind=self, config=config, inputs=dict(sorted(given.items())))
 
     @property
-    def place(self) -> str:
-        """File and name of the function, the same when the file is loaded again."""
-        return f"{self.body.__code__.co_filename}, {self.body.__qualname__}"
+    def places(self) -> tuple[str, str]:
+        """The function's name in its file, and in its module; one of them stays if the file or a cell is run again."""
+        name = self.body.__qualname__
+        return f"{name} in {os.path.realpath(self.body.__code__.co_filename)}", f"{name} in {self.body.__module__}"
 
     def __reduce__(self) -> tuple[Callable[..., "StageKind"], tuple[str, str]]:
         return _find_kind, (self.body.__module__, self.body.__name__)
@@ -201,9 +203,9 @@ def stage(
             gathers=len(inputs) < len(declared),
         )
         other = STAGES.get(name, kind)
-        if other.place != kind.place:
+        if not {*other.places} & {*kind.places}:
             raise ConfigError(
-                f"there are two stages called {name!r}, in {other.place} and in {kind.place}: their artifacts could "
+                f"there are two stages called {name!r}, {other.places[0]} and {kind.places[0]}: their artifacts could "
                 "have equal keys; give one of them another name"
             )
         STAGES[name] = kind

@@ -94,7 +94,7 @@ def test_two_stages_of_one_name_are_refused_since_their_keys_could_be_equal():
     def toy_text(config: Toy, context: object) -> Metrics:
         return {}
 
-    with pytest.raises(ConfigError, match=r"two stages called 'toy_text', in .*toys\.py.* and in .*test_stage\.py"):
+    with pytest.raises(ConfigError, match=r"two stages called 'toy_text', toy_text in .*toys\.py and .*test_stage\.py"):
         stage(version=1, cost=lambda handle: 0.0)(toy_text)
     assert STAGES["toy_text"].body.__module__ == "tests.graph.toys"
 
@@ -105,6 +105,17 @@ def test_a_file_that_is_loaded_again_brings_its_stages_again(monkeypatch):
     again = runpy.run_path(toys.__file__)
     assert STAGES["toy_text"] is again["toy_text"] is not toys.toy_text
     assert again["toy_text"].name == "toy_text"
+
+
+def test_a_cell_of_a_notebook_that_is_run_again_brings_its_stage_again(monkeypatch):
+    monkeypatch.setitem(STAGES, "celled", None)
+    del STAGES["celled"]
+    cell = "@stage(version=1, cost=lambda handle: 0.0)\ndef celled(config: Toy, context: object) -> dict: return {}"
+    for number in range(2):  # each run of an edited cell has another file name, and the same module
+        exec(
+            compile(cell, f"/tmp/ipykernel_1/{number}.py", "exec"), {"stage": stage, "Toy": Toy, "__name__": "__main__"}
+        )
+    assert STAGES["celled"].places[0].endswith("1.py")
 
 
 def test_version_must_be_said():
