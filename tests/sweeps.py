@@ -2,6 +2,7 @@
 
 import importlib.util
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +35,31 @@ def planned(monkeypatch: pytest.MonkeyPatch, script: str, *flags: str) -> tuple[
         runpy.run_path(str(FOLDER.parent / script), run_name="__main__")
     assert isinstance(exit_.value.code, int)
     return exit_.value.code, built
+
+
+def heavy_imports_of_plan(store: Path, script: str, *flags: str) -> list[str]:
+    """Return which heavy libraries a new process has imported once it has planned the sweep file `script`."""
+    code = (
+        "import runpy, sys; sys.argv = sys.argv[1:]\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "heavy = {'torch', 'ray', 'pandas', 'pyarrow', 'numpy', 'scipy', 'transformers'}\n"
+        "print(*sorted(heavy & set(sys.modules)), sep=',')"
+    )
+    command = [sys.executable, "-c", code, f"sweeps/{script}", "--plan", "--store", str(store), *flags]
+    done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=True)
+    return [name for name in done.stdout.splitlines()[-1].split(",") if name]
+
+
+def mistake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, *flags: str) -> str:
+    """Return the one line with which the sweep file `name` ends because of wrong `flags`, with exit code 2."""
+    module = load(name)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *flags])
+    with pytest.raises(SystemExit) as end:
+        cli.sweep_main(getattr(module, name), module.FLAGS)
+    text = capsys.readouterr().err
+    assert (end.value.code, text.count("\n")) == (2, 1)
+    return text
 
 
 transfer_grid = load("transfer_grid")

@@ -13,7 +13,7 @@ import pytest
 from nrf_ray import cli
 from nrf_ray.attacks.specs import Attack
 from nrf_ray.sweep.sweep import Sweep
-from tests.sweeps import planned, transfer_grid
+from tests.sweeps import heavy_imports_of_plan, planned, transfer_grid
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -186,16 +186,7 @@ def test_the_plan_on_gpus_says_gpu_hours(
 
 
 def test_the_plan_imports_neither_torch_nor_ray(tmp_path: Path) -> None:
-    code = (
-        "import runpy, sys; sys.argv = ['transfer_grid.py', '--plan', '--store', sys.argv[1]]\n"
-        "try: runpy.run_path('sweeps/transfer_grid.py', run_name='__main__')\n"
-        "except SystemExit as end: assert end.code == 0, end.code\n"
-        "print(sorted({'torch', 'ray', 'pandas', 'pyarrow', 'numpy'} & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "store")], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert heavy_imports_of_plan(tmp_path / "store", "transfer_grid.py") == []
 
 
 def test_help_lists_every_flag(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

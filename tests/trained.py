@@ -49,8 +49,8 @@ def linear():
 
 
 @pytest.fixture(scope="session")
-def store_of_goals(make_once: MakeOnce):
-    """Return a store in which all of `goals.GOALS` are done. Tests must leave it as it is."""
+def store(make_once: MakeOnce):
+    """Return a store in which all of `goals.GOALS` are done. Tests must leave it as it is. Some rooms have another."""
     from nrf_ray.graph.execute import run_inline
     from nrf_ray.graph.frontier import Progress
     from nrf_ray.graph.store import Store

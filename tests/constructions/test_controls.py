@@ -1,7 +1,5 @@
 """Leakage-only controls: as far from the originals as the sets they stand beside, and with no feature of any source."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -16,18 +14,9 @@ from nrf_ray.constructions.crafted import draw_targets
 from nrf_ray.data.images import as_float, as_uint8
 from nrf_ray.data.words import Scaling, table_of
 from nrf_ray.errors import ConfigError
+from tests.constructions.rounded import cycle, rounding
 
 every_norm = pytest.mark.parametrize("norm", NORMS)
-
-
-def rounding(norm, pixels=64):
-    """Return by how much 8-bit storage may change the size of a perturbation."""
-    moved = {"l2": pixels, "l2_token": math.sqrt(pixels), "linf": 1}[norm]  # 8x8 pixels: a row is a token of 8
-    return math.sqrt(moved) / (2 * 255) + 1e-5
-
-
-def cycle(n, k=10):
-    return torch.arange(n) % k
 
 
 @every_norm

@@ -1,7 +1,5 @@
 """Constructed sets: how targets are drawn, how far images move, and what is written down of each."""
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,20 +13,11 @@ from nrf_ray.attacks.threat import NORMS, perturbation_norm
 from nrf_ray.constructions.crafted import draw_targets
 from nrf_ray.constructions.targeted_pgd import craft_adversarial
 from nrf_ray.data.images import as_float, as_uint8
+from tests.constructions.rounded import cycle, rounding
 
 RULES = ("same", "uniform", "next", "other")
 every_norm = pytest.mark.parametrize("norm", NORMS)
 every_rule = pytest.mark.parametrize("rule", RULES)
-
-
-def rounding(norm, pixels=64):
-    """Return by how much 8-bit storage may change the size of a perturbation."""
-    moved = {"l2": pixels, "l2_token": math.sqrt(pixels), "linf": 1}[norm]  # 8x8 pixels: a row is a token of 8
-    return math.sqrt(moved) / (2 * 255) + 1e-5
-
-
-def cycle(n, k=10):
-    return torch.arange(n) % k
 
 
 @every_rule

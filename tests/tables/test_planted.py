@@ -1,14 +1,10 @@
 """The sweep over planted sets: every table filled, the picture drawn, mistakes refused in one line."""
 
 import io
-import subprocess
-import sys
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 
 import pytest
 
-from nrf_ray import cli
 from nrf_ray.display.printing import make_console
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
@@ -16,9 +12,8 @@ from nrf_ray.results.summary import print_summary
 from nrf_ray.results.write import write_tables
 from nrf_ray.stages.phase import NOTE, Diagram, draw_phases
 from nrf_ray.tables.planted import FOOTPRINT, PLANTED
-from tests.small import planted_features, planted_sweep
-
-ROOT = Path(__file__).parents[2]
+from tests.small import planted_sweep
+from tests.sweeps import heavy_imports_of_plan, mistake
 
 
 @pytest.fixture(scope="module")
@@ -157,22 +152,9 @@ def test_what_stands_under_neighbouring_panels_does_not_overlap(shares):
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_mistake_is_one_line_and_exit_code_2(flags, message, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["planted_features.py", *flags, "--store", str(tmp_path / "store")])
-    with pytest.raises(SystemExit) as end:
-        cli.sweep_main(planted_features.planted_features, planted_features.FLAGS)
-    text = capsys.readouterr().err
-    assert (end.value.code, text.count("\n")) == (2, 1)
-    assert message in text
+    assert message in mistake(monkeypatch, capsys, "planted_features", *flags, "--store", str(tmp_path / "store"))
     assert not (tmp_path / "store").exists()
 
 
 def test_the_plan_imports_nothing_heavy(tmp_path):
-    code = (
-        "import runpy, sys; sys.argv = ['planted_features.py', '--plan', '--store', sys.argv[1]]\n"
-        "try: runpy.run_path('sweeps/planted_features.py', run_name='__main__')\n"
-        "except SystemExit as end: assert end.code == 0, end.code\n"
-        "print(sorted({'torch', 'ray', 'pandas', 'pyarrow', 'numpy', 'scipy', 'transformers'} & set(sys.modules)))"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "store")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert heavy_imports_of_plan(tmp_path / "store", "planted_features.py") == []

@@ -1,18 +1,14 @@
 """The sweeps of the theory and of feature usefulness: run in this process, filled into tables, drawn and printed."""
 
 import io
-import subprocess
-import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nrf_ray import cli
 from nrf_ray.attacks.named import adversary_named
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
@@ -32,9 +28,8 @@ from nrf_ray.tables.leakage import LEAKAGE
 from nrf_ray.tables.registry import result_tables
 from nrf_ray.tables.usefulness import USEFULNESS
 from nrf_ray.training.recipes import Recipe
-from tests.sweeps import load
+from tests.sweeps import heavy_imports_of_plan, load, mistake
 
-ROOT = Path(__file__).parents[2]
 gaussian_theory, feature_usefulness = load("gaussian_theory"), load("feature_usefulness")
 
 
@@ -213,23 +208,10 @@ def test_a_construction_that_the_sweep_is_not_about_is_refused(make_grid):
     ],
 )
 def test_a_mistake_in_the_theory_is_one_line_and_exit_code_2(flags, message, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["gaussian_theory.py", *flags, "--store", str(tmp_path / "store")])
-    with pytest.raises(SystemExit) as end:
-        cli.sweep_main(gaussian_theory.gaussian_theory, gaussian_theory.FLAGS)
-    text = capsys.readouterr().err
-    assert (end.value.code, text.count("\n")) == (2, 1)
-    assert message in text
+    assert message in mistake(monkeypatch, capsys, "gaussian_theory", *flags, "--store", str(tmp_path / "store"))
     assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("name", ["gaussian_theory", "feature_usefulness"])
 def test_the_plan_imports_neither_torch_nor_ray(name, tmp_path):
-    code = (
-        f"import runpy, sys; sys.argv = ['{name}.py', '--plan', '--store', sys.argv[1]]\n"
-        f"try: runpy.run_path('sweeps/{name}.py', run_name='__main__')\n"
-        "except SystemExit as end: assert end.code == 0, end.code\n"
-        "print(sorted({'torch', 'ray', 'pandas', 'pyarrow', 'numpy', 'scipy'} & set(sys.modules)))"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "store")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert heavy_imports_of_plan(tmp_path / "store", f"{name}.py") == []

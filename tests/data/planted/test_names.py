@@ -1,9 +1,6 @@
 """Planted sets by name: one name each, known odds, and one line for every mistake."""
 
 import itertools
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +11,7 @@ from nrf_ray.data.load import load, normalisation
 from nrf_ray.data.planted import LABELS, MODALITIES, Odds, naming, parse_planted, planted, planted_digest, planted_name
 from nrf_ray.errors import ConfigError
 from nrf_ray.sweep.flags import Options
-
-ROOT = Path(__file__).parents[3]
+from tests.sweeps import heavy_imports_of_plan
 
 
 @settings(max_examples=60, deadline=None)
@@ -166,13 +162,4 @@ def test_bayes_accuracies_are_those_of_the_whole_joint_distribution(classes, p_h
 
 
 def test_planning_with_planted_sets_imports_nothing_heavy(tmp_path):
-    code = (
-        "import runpy, sys\n"
-        "sys.argv = ['t.py', '--plan', '--preset', 'planted-image', '--store', sys.argv[1]]\n"
-        "try: runpy.run_path('sweeps/transfer_grid.py', run_name='__main__')\n"
-        "except SystemExit as end: assert end.code == 0, end.code\n"
-        "print(sorted({'torch', 'ray', 'pandas', 'pyarrow', 'numpy', 'scipy'} & set(sys.modules)))"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "store")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert heavy_imports_of_plan(tmp_path / "store", "transfer_grid.py", "--preset", "planted-image") == []
