@@ -61,6 +61,7 @@ def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels:
             found, _ = adversary.run_standard_evaluation(images, labels, batch_size=BATCH)
     finally:
         logger.disabled = was_disabled
-    # Rounding may put the library's images slightly outside the ball, so they are projected into it.
-    projected: Tensor = attack.threat.project(torch.where(found.isfinite(), found, images).detach(), images)
+    # Pixels that are not finite are those of the original, and rounding may put an image slightly outside the ball.
+    finite = torch.where(found.isfinite(), found, images)
+    projected: Tensor = attack.threat.project(finite.detach(), images)
     return projected

@@ -76,11 +76,11 @@ def run_checks(subject: Subject) -> dict[str, Check]:
     if len(subject.images) == 0:
         return {name: Check(verdict="WARN") for name in CHECKS}
     with evaluating(subject.model):
-        found = _all(subject)
+        found = _results(subject)
     return {name: found[name] for name in CHECKS}
 
 
-def _all(subject: Subject) -> dict[str, Check]:
+def _results(subject: Subject) -> dict[str, Check]:
     fooled = subject.fooled_by(subject.attack)
     path = _path(subject)
     return {

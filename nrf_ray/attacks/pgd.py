@@ -17,6 +17,7 @@ from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.engine import meter
 from nrf_ray.engine.given import check_images, check_labels, check_lengths, check_outputs
 from nrf_ray.engine.mode import Mode
+from nrf_ray.engine.predict import evaluating
 from nrf_ray.engine.twin import channels_last, original, twin
 from nrf_ray.errors import Registry
 
@@ -131,14 +132,12 @@ def input_gradient(
 @contextmanager
 def attack_mode(model: nn.Module) -> Iterator[None]:
     """Put `model` into eval mode with frozen parameters; restore every module's and parameter's state at the end."""
-    training = {module: module.training for module in model.modules()}
     trainable = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    model.eval().requires_grad_(False)
+    model.requires_grad_(False)
     try:
-        yield
+        with evaluating(model):
+            yield
     finally:
-        for module, was_training in training.items():
-            module.training = was_training
         for parameter, was_trainable in trainable.items():
             parameter.requires_grad_(was_trainable)
 

@@ -158,7 +158,7 @@ class Stage:
         return self._with(label=label)
 
     def on(self, resources: Resources, inputs: Mapping[str, "Stage"]) -> "Stage":
-        """Return the same stage with another request, and the same inputs with other requests as `inputs`."""
+        """Return the same stage with the request `resources`; `inputs` are its own inputs, with requests of theirs."""
         return self._with(resources=resources, inputs=inputs)
 
     def _with(self, **changes: Any) -> "Stage":
