@@ -4,9 +4,9 @@ A message is for the person at the terminal: what happened, with which values, a
 person asked for something impossible, 1 if valid work did not succeed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -72,6 +72,17 @@ def lookup(known: Mapping[str, T], name: str, what: str) -> T:
     return known[name]
 
 
+class HasName(Protocol):
+    """An object that says its own name."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
+Named = TypeVar("Named", bound=HasName)
+
+
 class Registry(dict[str, T]):
     """Objects of one kind by name: those of this package, and those that users register."""
 
@@ -83,6 +94,14 @@ class Registry(dict[str, T]):
         self.kind = kind
         self._prepare = prepare
         self._given = dict(own or {})
+
+    @staticmethod
+    def of(kind: str, things: Iterable[Named]) -> "Registry[Named]":
+        """Return a registry of `things` by their names; raise ConfigError if two of them have one name."""
+        registry: Registry[Named] = Registry(kind)
+        for thing in things:
+            registry.register(thing.name)(thing)
+        return registry
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers an object as `name`; raise ConfigError if another object has that name."""

@@ -14,7 +14,8 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from nrf_ray.attacks.pgd import LOSSES, input_gradient, pgd
+from nrf_ray.attacks.losses import LOSSES
+from nrf_ray.attacks.pgd import input_gradient, pgd
 from nrf_ray.attacks.run import ExampleStarts, run_attack
 from nrf_ray.attacks.specs import Attack, fgsm
 from nrf_ray.attacks.threat import ThreatModel

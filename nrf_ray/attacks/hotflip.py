@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.attacks.pgd import LOSSES, input_gradient
+from nrf_ray.attacks.losses import LOSSES
+from nrf_ray.attacks.pgd import input_gradient
 from nrf_ray.attacks.specs import Substitution
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.data.load import word_table

@@ -5,13 +5,13 @@ its train or eval mode and its parameters, and `param.grad` is never touched. Th
 losses, and every step is normalised per example, so an example's result does not depend on the rest of its batch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nrf_ray.attacks.losses import LOSSES, Loss, per_example_cross_entropy
 from nrf_ray.attacks.specs import Bounds, Returns
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.engine import meter
@@ -19,27 +19,6 @@ from nrf_ray.engine.given import check_images, check_labels, check_lengths, chec
 from nrf_ray.engine.mode import Mode
 from nrf_ray.engine.predict import evaluating
 from nrf_ray.engine.twin import channels_last, original, twin
-from nrf_ray.errors import Registry
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Function from logits [b, k] and labels [b] to one loss per example, [b]."""
-
-
-def per_example_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of each example, as [b]."""
-    return F.cross_entropy(logits.float(), labels, reduction="none")
-
-
-def per_example_margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the highest other logit minus the label's, as [b]: above 0 exactly if the label is not predicted."""
-    logits = logits.float()
-    own = logits.gather(1, labels.unsqueeze(1))
-    others = logits.scatter(1, labels.unsqueeze(1), -torch.inf)
-    return others.amax(dim=1) - own.squeeze(1)
-
-
-LOSSES: Registry[Loss] = Registry("loss", {"cross_entropy": per_example_cross_entropy, "margin": per_example_margin})
-"""Losses that an `Attack` can optimise, by name."""
 
 
 def pgd(

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from nrf_ray.attacks.autoattack import run_autoattack
 from nrf_ray.attacks.hotflip import Lexicon, substitute
-from nrf_ray.attacks.pgd import LOSSES, attack_mode, pgd
+from nrf_ray.attacks.losses import LOSSES
+from nrf_ray.attacks.pgd import attack_mode, pgd
 from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data.images import as_float

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
+from nrf_ray.attacks.losses import LOSSES
 from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.engine.mode import Mode, check_mode
 from nrf_ray.errors import ConfigError
@@ -16,9 +17,6 @@ from nrf_ray.errors import ConfigError
 Start = Literal["image", "uniform", "wide"]
 """Start of an attack: the image; a uniformly random point of the ball; or a uniformly random point of the ball of twice
 the radius, with steps that only the box bounds (N-FGSM, de Jorge et al. 2022)."""
-
-LossName = Literal["cross_entropy", "margin"]
-"""Loss that an attack optimises: cross-entropy, or the highest other logit minus the label's."""
 
 Bounds = Literal["ball", "box"]
 """Set that each step is projected into: the threat model, or [0, 1] alone."""
@@ -46,7 +44,7 @@ class Attack:
     """Runs from new random starts; a later run attacks only the examples that no earlier run fooled."""
     start: Start = "image"
     """Start of each run."""
-    loss: LossName = "cross_entropy"
+    loss: str = "cross_entropy"
     """Loss that it optimises."""
     returns: Returns = "last"
     """Iterate that a run returns."""
@@ -63,7 +61,7 @@ class Attack:
             )
         for value, choices, what in (
             (self.start, get_args(Start), "start"),
-            (self.loss, get_args(LossName), "loss"),
+            (self.loss, tuple(LOSSES), "loss"),
             (self.returns, get_args(Returns), "returns"),
         ):
             if value not in choices:
@@ -186,7 +184,7 @@ def pgd_attack(
     targeted: bool = False,
     restarts: int = 1,
     start: Start | None = None,
-    loss: LossName = "cross_entropy",
+    loss: str = "cross_entropy",
     mode: Mode = "faithful",
 ) -> Attack:
     """Return PGD in the usual proportions: `steps` steps of 2.5 eps / steps.

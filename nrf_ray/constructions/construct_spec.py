@@ -47,7 +47,7 @@ class ConstructSpec:
     def __post_init__(self) -> None:
         features, found = construction_named(self.construction).features, craft_of(self.craft).features
         if found != features:
-            wanted = next(spec.__name__ for spec, craft in CRAFTS.items() if craft.features == features)
+            wanted = next(name for name, craft in CRAFTS.items() if craft.features == features)
             raise ConfigError(f"{self.construction} is made with a {wanted}, not with a {type(self.craft).__name__}")
         if self.storage == "uint8" and self.threat is not None and self.threat.eps < HALF_A_LEVEL:
             raise ConfigError(

@@ -6,6 +6,7 @@ that verifies stored sets, registered by `verifies`. `registry` lists the crafti
 Nothing here imports torch before images are made.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.constructions.spec import Features
 from nrf_ray.engine.mode import Mode
+from nrf_ray.errors import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +48,7 @@ Maker = Callable[[slice], "Crafted"]
 """Function from a range of rows to their stored values, on the CPU. The values of a row depend on its index alone."""
 
 
-class Craft:
+class Craft(ABC):
     """A crafting method. The defaults of its methods are those of images that only the box bounds."""
 
     spec: ClassVar[type]
@@ -55,6 +57,11 @@ class Craft:
     """Features that predict the label t."""
     replaces_words: ClassVar[bool] = False
     """Whether its texts consist of whole words, so that people can read them."""
+
+    @property
+    def name(self) -> str:
+        """Name of the class of its spec, by which it is registered."""
+        return self.spec.__name__
 
     def threat(self, spec: Any) -> ThreatModel | None:
         """Return the ball that bounds every perturbation, or None if only the box bounds it."""
@@ -104,14 +111,14 @@ class Craft:
         """
         import torch
 
-        from nrf_ray.attacks.pgd import per_example_cross_entropy
+        from nrf_ray.attacks.losses import per_example_cross_entropy
 
         with torch.no_grad():
             return per_example_cross_entropy(model(stored), targets)
 
+    @abstractmethod
     def make(self, setup: Setup) -> Maker:
         """Return the function that makes rows of one set."""
-        raise NotImplementedError(f"{type(self).__name__} does not define make, which makes its images")
 
     def measured_in(self, spec: Any) -> Norm:
         """Return the norm of the columns `norm` and `distance`."""
@@ -132,15 +139,10 @@ class Stored:
 Verifier = Callable[[Stored], Iterator[str]]
 """Function from a stored set to its errors, one line each."""
 
-VERIFIERS: dict[type, Verifier] = {}
-"""Verifiers by spec class: checks beyond bounds, labels, starts, norms and the source's predictions."""
+VERIFIERS: Registry[Verifier] = Registry("verifier of the crafting method")
+"""Verifiers by the name of the spec class: checks beyond bounds, labels, starts, norms and the source's predictions."""
 
 
 def verifies(spec: type) -> Callable[[Verifier], Verifier]:
     """Register the decorated function as the verifier of sets whose crafting method has this spec class."""
-
-    def register(verifier: Verifier) -> Verifier:
-        VERIFIERS[spec] = verifier
-        return verifier
-
-    return register
+    return VERIFIERS.register(spec.__name__)

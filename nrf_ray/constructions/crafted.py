@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.attacks.pgd import attack_mode, per_example_cross_entropy
+from nrf_ray.attacks.losses import per_example_cross_entropy
+from nrf_ray.attacks.pgd import attack_mode
 from nrf_ray.attacks.threat import Norm, perturbation_norm
 from nrf_ray.constructions.craft import Maker, Setup
 from nrf_ray.constructions.spec import Storage, TargetRule

@@ -53,83 +53,80 @@ class Construction:
         return self.features != "pattern" or self.spares == "weak"
 
 
-CONSTRUCTIONS: Registry[Construction] = Registry(
+CONSTRUCTIONS: Registry[Construction] = Registry.of(
     "construction",
-    {
-        construction.name: construction
-        for construction in (
-            Construction(
-                name="d_robust",
-                targets="same",
-                features="matched",
-                source_training="adversarial",
-                description="images that an adversarially trained source represents like x, labelled y (paper 3.1)",
-            ),
-            Construction(
-                name="d_nonrobust",
-                targets="same",
-                features="matched",
-                source_training="standard",
-                description="the same with a standard source: its features are the non-robust ones (paper 3.1)",
-            ),
-            Construction(
-                name="d_rand",
-                targets="uniform",
-                features="adversarial",
-                control="leak_rand",
-                description="targeted PGD to a uniform class, which is y for one in k images (paper 3.2)",
-            ),
-            Construction(
-                name="d_rand_changed",
-                targets="uniform",
-                features="adversarial",
-                rows="changed",
-                made_as="d_rand",
-                also_against=("leak_other",),
-                description="ablation: d_rand without the rows that keep their label",
-            ),
-            Construction(
-                name="d_det",
-                targets="next",
-                features="adversarial",
-                control="leak_det",
-                also_against=("leak_weak",),
-                description="targeted PGD to y + 1: the robust features now predict the wrong class (paper 3.2)",
-            ),
-            Construction(
-                name="d_other",
-                targets="other",
-                features="adversarial",
-                control="leak_other",
-                description="targeted PGD to a uniform wrong class: d_rand without the rows that keep their label",
-            ),
-            Construction(
-                name="leak_rand",
-                targets="uniform",
-                features="pattern",
-                description="control for d_rand: fixed class patterns, rows with t = y left clean",
-            ),
-            Construction(
-                name="leak_det",
-                targets="next",
-                features="pattern",
-                description="control for d_det: fixed class patterns, no adversarial feature",
-            ),
-            Construction(
-                name="leak_other",
-                targets="other",
-                features="pattern",
-                description="control for d_other: fixed class patterns, no adversarial feature",
-            ),
-            Construction(
-                name="leak_weak",
-                targets="next",
-                features="pattern",
-                spares="weak",
-                description="control for d_det: class patterns, rows that a one-epoch model calls y + 1 left clean",
-            ),
-        )
-    },
+    (
+        Construction(
+            name="d_robust",
+            targets="same",
+            features="matched",
+            source_training="adversarial",
+            description="images that an adversarially trained source represents like x, labelled y (paper 3.1)",
+        ),
+        Construction(
+            name="d_nonrobust",
+            targets="same",
+            features="matched",
+            source_training="standard",
+            description="the same with a standard source: its features are the non-robust ones (paper 3.1)",
+        ),
+        Construction(
+            name="d_rand",
+            targets="uniform",
+            features="adversarial",
+            control="leak_rand",
+            description="targeted PGD to a uniform class, which is y for one in k images (paper 3.2)",
+        ),
+        Construction(
+            name="d_rand_changed",
+            targets="uniform",
+            features="adversarial",
+            rows="changed",
+            made_as="d_rand",
+            also_against=("leak_other",),
+            description="ablation: d_rand without the rows that keep their label",
+        ),
+        Construction(
+            name="d_det",
+            targets="next",
+            features="adversarial",
+            control="leak_det",
+            also_against=("leak_weak",),
+            description="targeted PGD to y + 1: the robust features now predict the wrong class (paper 3.2)",
+        ),
+        Construction(
+            name="d_other",
+            targets="other",
+            features="adversarial",
+            control="leak_other",
+            description="targeted PGD to a uniform wrong class: d_rand without the rows that keep their label",
+        ),
+        Construction(
+            name="leak_rand",
+            targets="uniform",
+            features="pattern",
+            description="control for d_rand: fixed class patterns, rows with t = y left clean",
+        ),
+        Construction(
+            name="leak_det",
+            targets="next",
+            features="pattern",
+            description="control for d_det: fixed class patterns, no adversarial feature",
+        ),
+        Construction(
+            name="leak_other",
+            targets="other",
+            features="pattern",
+            description="control for d_other: fixed class patterns, no adversarial feature",
+        ),
+        Construction(
+            name="leak_weak",
+            targets="next",
+            features="pattern",
+            spares="weak",
+            description="control for d_det: class patterns, rows that a one-epoch model calls y + 1 left clean",
+        ),
+    ),
 )
 """Every construction that a sweep can name."""
 

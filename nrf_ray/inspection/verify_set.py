@@ -75,7 +75,7 @@ def recompute(store: Store, record: Record, known: Mapping[str, DatasetRef]) -> 
         )  # fmt: skip
     stored = Stored(rows=rows, setup=_setup(spec, originals, _source(store, record)))
     differences = _differences(stored)
-    verify = VERIFIERS.get(type(spec.craft))
+    verify = VERIFIERS.get(type(spec.craft).__name__)
     problems = (
         *_wrong_labels(stored),
         *_wrong_starts(stored),

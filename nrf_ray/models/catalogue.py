@@ -54,51 +54,48 @@ class Architecture:
         return 1e6 * self.mmacs[size] * height * width / size**2
 
 
-ARCHITECTURES: Registry[Architecture] = Registry(
+ARCHITECTURES: Registry[Architecture] = Registry.of(
     "architecture",
-    {
-        architecture.name: architecture
-        for architecture in (
-            Architecture(name="vgg_s", family="VGG-16", mmacs={8: 0.46, 28: 1.33, 32: 1.89}, smallest={1: 4, 24: 7}),
-            Architecture(
-                name="inception_s",
-                family="Inception-v3",
-                mmacs={8: 0.28, 28: 0.82, 32: 1.19},
-                smallest={1: 4, 24: 7},
-                drag=3.5,
-            ),
-            Architecture(name="resnet_s", family="ResNet-18", mmacs={8: 0.76, 28: 2.55, 32: 3.13}),
-            Architecture(name="resnet_m", family="ResNet-50", mmacs={8: 1.65, 28: 5.54, 32: 6.67}),
-            Architecture(name="resnet_b", family="ResNet-18", mmacs={8: 0.76, 28: 2.55, 32: 3.13}),
-            Architecture(
-                name="densenet_s",
-                family="DenseNet",
-                mmacs={8: 1.15, 28: 3.49, 32: 4.75},
-                smallest={1: 4, 24: 7},
-                drag=1.8,
-            ),
-            Architecture(
-                name="vgg16", family="VGG-16", mmacs={28: 268, 32: 313, 224: 15466}, smallest={1: 1, IMAGENET_SIZE: 32}
-            ),
-            Architecture(
-                name="inception_v3",
-                family="Inception-v3",
-                mmacs={28: 2733, 32: 3631, 224: 2836},
-                smallest={1: 7, IMAGENET_SIZE: 75},
-            ),
-            Architecture(name="resnet18", family="ResNet-18", mmacs={28: 456, 32: 555, 224: 1814}),
-            Architecture(name="resnet50", family="ResNet-50", mmacs={28: 1047, 32: 1298, 224: 4087}),
-            Architecture(
-                name="densenet121",
-                family="DenseNet",
-                mmacs={28: 672, 32: 888, 224: 2833},
-                smallest={1: 8, IMAGENET_SIZE: 29},
-            ),
-            Architecture(name="text_cnn", family="Kim's CNN", mmacs={8: 0.052}, reads="texts"),
-            Architecture(name="text_bilstm", family="BiLSTM", mmacs={8: 0.05}, reads="texts"),
-            Architecture(name="text_transformer", family="Transformer", mmacs={8: 0.043}, reads="texts"),
-        )
-    },
+    (
+        Architecture(name="vgg_s", family="VGG-16", mmacs={8: 0.46, 28: 1.33, 32: 1.89}, smallest={1: 4, 24: 7}),
+        Architecture(
+            name="inception_s",
+            family="Inception-v3",
+            mmacs={8: 0.28, 28: 0.82, 32: 1.19},
+            smallest={1: 4, 24: 7},
+            drag=3.5,
+        ),
+        Architecture(name="resnet_s", family="ResNet-18", mmacs={8: 0.76, 28: 2.55, 32: 3.13}),
+        Architecture(name="resnet_m", family="ResNet-50", mmacs={8: 1.65, 28: 5.54, 32: 6.67}),
+        Architecture(name="resnet_b", family="ResNet-18", mmacs={8: 0.76, 28: 2.55, 32: 3.13}),
+        Architecture(
+            name="densenet_s",
+            family="DenseNet",
+            mmacs={8: 1.15, 28: 3.49, 32: 4.75},
+            smallest={1: 4, 24: 7},
+            drag=1.8,
+        ),
+        Architecture(
+            name="vgg16", family="VGG-16", mmacs={28: 268, 32: 313, 224: 15466}, smallest={1: 1, IMAGENET_SIZE: 32}
+        ),
+        Architecture(
+            name="inception_v3",
+            family="Inception-v3",
+            mmacs={28: 2733, 32: 3631, 224: 2836},
+            smallest={1: 7, IMAGENET_SIZE: 75},
+        ),
+        Architecture(name="resnet18", family="ResNet-18", mmacs={28: 456, 32: 555, 224: 1814}),
+        Architecture(name="resnet50", family="ResNet-50", mmacs={28: 1047, 32: 1298, 224: 4087}),
+        Architecture(
+            name="densenet121",
+            family="DenseNet",
+            mmacs={28: 672, 32: 888, 224: 2833},
+            smallest={1: 8, IMAGENET_SIZE: 29},
+        ),
+        Architecture(name="text_cnn", family="Kim's CNN", mmacs={8: 0.052}, reads="texts"),
+        Architecture(name="text_bilstm", family="BiLSTM", mmacs={8: 0.05}, reads="texts"),
+        Architecture(name="text_transformer", family="Transformer", mmacs={8: 0.043}, reads="texts"),
+    ),
 )
 """All architectures except timm's and the pretrained encoder: the small family and the published one, each in the
 order of the paper's Figure 3; then those for texts."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, Registry
 from nrf_ray.models import published, small, texts
 from nrf_ray.models.catalogue import ENCODER, TIMM, architecture_named
 from nrf_ray.models.classifier import Classifier, TextClassifier
@@ -19,29 +19,32 @@ Builder = Callable[[int, int], tuple[nn.Module, int]]
 """Function from the channels and the height of an image, or the length and the width of a text, to a body and the width
 of its representation."""
 
-BUILDERS: dict[str, Builder] = {
-    "vgg_s": small.vgg,
-    "inception_s": small.inception,
-    "resnet_s": partial(small.resnet, blocks=(1, 1, 1)),
-    "resnet_m": partial(small.resnet, blocks=(2, 2, 2)),
-    "resnet_b": small.bottleneck,
-    "densenet_s": small.densenet,
-    "vgg16": published.vgg16,
-    "inception_v3": published.inception_v3,
-    "resnet18": partial(published.resnet, name="resnet18"),
-    "resnet50": partial(published.resnet, name="resnet50"),
-    "densenet121": published.densenet121,
-    "text_cnn": texts.text_cnn,
-    "text_bilstm": texts.text_bilstm,
-    "text_transformer": texts.text_transformer,
-}
+BUILDERS: Registry[Builder] = Registry(
+    "builder of an architecture",
+    {
+        "vgg_s": small.vgg,
+        "inception_s": small.inception,
+        "resnet_s": partial(small.resnet, blocks=(1, 1, 1)),
+        "resnet_m": partial(small.resnet, blocks=(2, 2, 2)),
+        "resnet_b": small.bottleneck,
+        "densenet_s": small.densenet,
+        "vgg16": published.vgg16,
+        "inception_v3": published.inception_v3,
+        "resnet18": partial(published.resnet, name="resnet18"),
+        "resnet50": partial(published.resnet, name="resnet50"),
+        "densenet121": published.densenet121,
+        "text_cnn": texts.text_cnn,
+        "text_bilstm": texts.text_bilstm,
+        "text_transformer": texts.text_transformer,
+    },
+)
 """Builder of each architecture in `catalogue`."""
 
 
 def builder_of(arch: str) -> Builder:
     """Return the builder of `arch`, or raise ConfigError with the known names."""
     name = architecture_named(arch).name
-    return partial(from_timm, name.removeprefix(TIMM)) if name.startswith(TIMM) else BUILDERS[name]
+    return partial(from_timm, name.removeprefix(TIMM)) if name.startswith(TIMM) else BUILDERS.named(name)
 
 
 def build(

@@ -11,14 +11,11 @@ from nrf_ray.presets.preset import Preset as Preset
 from nrf_ray.presets.small import CIFAR10_SMALL, FASHION, LAPTOP, SMOKE
 from nrf_ray.presets.text import TEXT
 
-PRESETS: Registry[Preset] = Registry(
+PRESETS: Registry[Preset] = Registry.of(
     "preset",
-    {
-        preset.name: preset
-        for preset in (
-            *(LAPTOP, SMOKE, FASHION, CIFAR10_SMALL, TEXT, PLANTED_IMAGE, PLANTED_COLOUR, PLANTED_TEXT),
-            *(CIFAR10, RESTRICTED_IMAGENET),
-        )
-    },
+    (
+        *(LAPTOP, SMOKE, FASHION, CIFAR10_SMALL, TEXT, PLANTED_IMAGE, PLANTED_COLOUR, PLANTED_TEXT),
+        *(CIFAR10, RESTRICTED_IMAGENET),
+    ),
 )
 """Every preset; the first is the default."""

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from nrf_ray.attacks.losses import per_example_cross_entropy
 from nrf_ray.attacks.named import attack_named
-from nrf_ray.attacks.pgd import per_example_cross_entropy, pgd
+from nrf_ray.attacks.pgd import pgd
 from nrf_ray.attacks.robustness import robust_accuracy
 from nrf_ray.attacks.run import ExampleStarts, run_restarts
 from nrf_ray.attacks.specs import Attack, pgd_attack

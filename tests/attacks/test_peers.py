@@ -7,7 +7,8 @@ Both are installed by .ci/run, so these tests run there.
 import pytest
 import torch
 
-from nrf_ray.attacks.pgd import per_example_cross_entropy, pgd
+from nrf_ray.attacks.losses import per_example_cross_entropy
+from nrf_ray.attacks.pgd import pgd
 from nrf_ray.attacks.threat import ThreatModel
 
 EPS, STEPS = {"l2": 0.7, "linf": 0.1}, 20

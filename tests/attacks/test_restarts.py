@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from nrf_ray.attacks.pgd import per_example_margin, pgd
+from nrf_ray.attacks.losses import per_example_margin
+from nrf_ray.attacks.pgd import pgd
 from nrf_ray.attacks.robustness import robust_accuracy
 from nrf_ray.attacks.run import ExampleStarts, RunStarts, run_attack, run_once, run_restarts
 from nrf_ray.attacks.specs import fgsm_rs, n_fgsm, pgd_attack

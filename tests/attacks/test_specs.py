@@ -6,10 +6,12 @@ import typing
 
 import pytest
 
+from nrf_ray.attacks import specs
+from nrf_ray.attacks.losses import LOSSES
 from nrf_ray.attacks.specs import Attack, AutoAttack, fgsm, fgsm_rs, n_fgsm, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.constructions.spec import CONSTRUCTIONS, TargetRule, construction_named
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, Registry
 from nrf_ray.graph.canonical import canonical_json
 from nrf_ray.presets import PRESETS
 from nrf_ray.sweep.grid import Grid
@@ -222,3 +224,12 @@ def test_a_radius_of_mere_rounding_is_refused():
         with pytest.raises(ConfigError) as error:
             ThreatModel(norm="l2", eps=eps)
         refused(error, "32-bit")
+
+
+def test_a_registered_loss_can_be_named_by_an_attack(monkeypatch) -> None:
+    losses = Registry("loss", LOSSES)
+    monkeypatch.setattr(specs, "LOSSES", losses)
+    with pytest.raises(ConfigError, match="unknown loss 'label_logit' of an attack; known: cross_entropy, margin"):
+        pgd_attack("l2", 1.0, loss="label_logit")
+    losses.register("label_logit")(lambda logits, labels: -logits.gather(1, labels.unsqueeze(1)).squeeze(1))
+    assert pgd_attack("l2", 1.0, loss="label_logit").name == "pgd-20-label_logit"

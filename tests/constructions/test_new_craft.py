@@ -6,17 +6,19 @@ from typing import ClassVar
 
 import pytest
 
+from nrf_ray.constructions import construct_spec, craft, registry
 from nrf_ray.constructions.construct_spec import ConstructSpec
 from nrf_ray.constructions.controls import remade, spared
-from nrf_ray.constructions.craft import VERIFIERS, Craft, Maker, Setup, Stored
+from nrf_ray.constructions.craft import VERIFIERS, Craft, Maker, Setup, Stored, verifies
 from nrf_ray.constructions.crafted import Crafted, unseen
 from nrf_ray.constructions.registry import CRAFTS, craft_of, spec_named
 from nrf_ray.constructions.spec import Features
 from nrf_ray.data.catalogue import DatasetRef, dataset_named
 from nrf_ray.data.images import as_float, stored_as
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, Registry
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.store import Store
+from nrf_ray.inspection import verify_set
 from nrf_ray.inspection.verify_set import recompute
 from nrf_ray.sweep.models_and_sets import constructed
 
@@ -55,8 +57,14 @@ def wrong_stripes(stored: Stored) -> Iterator[str]:
 
 @pytest.fixture
 def registered(monkeypatch):
-    monkeypatch.setitem(CRAFTS, Stripes, BrightStripes())
-    monkeypatch.setitem(VERIFIERS, Stripes, wrong_stripes)
+    crafts, verifiers = Registry.of("crafting method", CRAFTS.values()), Registry("verifier", VERIFIERS)
+    monkeypatch.setattr(registry, "CRAFTS", crafts)
+    monkeypatch.setattr(construct_spec, "CRAFTS", crafts)
+    for module in (craft, verify_set):
+        monkeypatch.setattr(module, "VERIFIERS", verifiers)
+    crafts.register("Stripes")(BrightStripes())
+    verifies(Stripes)(wrong_stripes)
+    return verifiers
 
 
 def test_a_registered_craft_makes_sets_that_are_verified(registered, tmp_path):
@@ -71,7 +79,7 @@ def test_a_registered_craft_makes_sets_that_are_verified(registered, tmp_path):
     assert record.metrics["gradients"] == 0
     known = {digits.ref.digest: digits.ref}
     assert recompute(store, record, known).problems == ()
-    VERIFIERS[Stripes] = lambda stored: iter(["not so"])
+    registered["Stripes"] = lambda stored: iter(["not so"])
     assert recompute(store, record, known).problems == ("not so",)
 
 
@@ -83,3 +91,25 @@ def test_what_is_registered_nowhere_is_no_craft():
         spec_named("Stripes")
     with pytest.raises(ConfigError):
         craft_of(object())
+
+
+def test_a_craft_without_make_and_a_second_one_of_a_name_are_refused(registered):
+    class Half(Craft):
+        spec = Stripes
+        features: ClassVar[Features] = "pattern"
+
+    with pytest.raises(TypeError, match=r"abstract method '?make"):
+        Half()  # type: ignore[abstract]
+    with pytest.raises(ConfigError, match="there is another crafting method called 'Stripes'"):
+        registry.CRAFTS.register("Stripes")(BrightStripes())
+    with pytest.raises(ConfigError, match="there is another crafting method called 'Stripes'"):
+        Registry.of("crafting method", (BrightStripes(), BrightStripes()))
+    with pytest.raises(ConfigError, match="there is another verifier called 'Stripes'"):
+        verifies(Stripes)(lambda stored: iter(()))
+
+    @dataclass(frozen=True)
+    class Attack:
+        """Another class of the name of a registered spec."""
+
+    with pytest.raises(ConfigError, match="a Attack cannot make a constructed set"):
+        craft_of(Attack())

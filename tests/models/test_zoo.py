@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.models.catalogue import ARCHITECTURES
+from nrf_ray.errors import ConfigError, Registry
+from nrf_ray.models import catalogue, zoo
+from nrf_ray.models.catalogue import ARCHITECTURES, Architecture
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.models.zoo import BUILDERS, build
 from nrf_ray.stages.weights import FILE, load_model, new_model, save_weights
@@ -111,3 +113,17 @@ def test_saved_weights_are_safetensors_and_no_pickle():
     assert json.loads(header["__metadata__"]["nrf_ray"]) == {"arch": "vgg_s", "shape": [1, 8, 8], "num_classes": 10}
     assert data[:4] != b"PK\x03\x04"
     assert data[:1] != b"\x80"
+
+
+def test_an_architecture_of_ones_own_needs_both_entries(monkeypatch):
+    architectures, builders = Registry("architecture", ARCHITECTURES), Registry("builder of an architecture", BUILDERS)
+    monkeypatch.setattr(catalogue, "ARCHITECTURES", architectures)
+    monkeypatch.setattr(zoo, "BUILDERS", builders)
+    architectures.register("flat")(Architecture(name="flat", family="linear", mmacs={8: 0.001}))
+    with pytest.raises(ConfigError, match="unknown builder of an architecture 'flat'; known: vgg_s"):
+        build("flat", shape=(1, 8, 8), num_classes=10, mean=[0.0], std=[1.0], seed=0)
+    builders.register("flat")(lambda channels, height: (nn.Flatten(), channels * height * height))
+    model = build("flat", shape=(1, 8, 8), num_classes=10, mean=[0.0], std=[1.0], seed=0)
+    assert model(torch.rand(3, 1, 8, 8)).shape == (3, 10)
+    with pytest.raises(ConfigError, match="there is another builder of an architecture called 'flat'"):
+        builders.register("flat")(BUILDERS["vgg_s"])

@@ -67,7 +67,7 @@ ROWS = (
                 *("attacks/test_robustness.py", "engine/test_unusual_networks.py", "training/test_fit.py"),
             ),
         )
-        for name in ("pgd", "run")
+        for name in ("losses", "pgd", "run")
     ),
     Row(
         "nrf_ray.attacks.threat",
