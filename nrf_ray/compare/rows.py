@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from nrf_ray.errors import ConfigError
-from nrf_ray.results.roles import ENDS, OF_OTHERS, SEED, about, measured_columns, shares
+from nrf_ray.results.roles import ENDS, SEED, about, measured_columns, of_others, shares
 from nrf_ray.statistics import difference_interval, holm, sign_flip_test, t_interval
 from nrf_ray.statistics.intervals import ROUNDING
 
@@ -138,7 +138,7 @@ def compare_tables(name: str, first: "pa.Table", second: "pa.Table") -> TableCom
     differing = pd.Series(data=False, index=both.index)
     for column in numbers:
         differing |= ~_same(both[f"{column} first"], both[f"{column} second"])
-    counted = {*shares(first)} & {*shares(second)} - OF_OTHERS if COUNT in shared else set()
+    counted = {*shares(first)} & {*shares(second)} - of_others() if COUNT in shared else set()
     compared_numbers = [column for column in numbers if _is_number(left[column], right[column])]
     changes, compared = _changes(left, right, keys, compared_numbers, counted)
     return TableComparison(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nrf_ray.display.printing import share_text
 from nrf_ray.export.fresh import new_folder
-from nrf_ray.results.roles import OF_OTHERS, SEED, about, shares
+from nrf_ray.results.roles import SEED, about, of_others, shares
 from nrf_ray.results.stored_sweep import KeptSweep
 from nrf_ray.statistics import t_interval, wilson_interval
 
@@ -73,10 +73,10 @@ def _summed_up(name: str, table: "pa.Table", summed: list[str], preset: str) -> 
     varying = [column for column in keys if frame[column].nunique(dropna=False) > 1]
     same = tuple((c, _text(frame[c].iloc[0])) for c in keys if c not in varying and not _is_null(frame[c].iloc[0]))
     groups = frame.groupby(varying, dropna=False, sort=True) if varying else [((), frame)]
-    rows = []
+    rows, others = [], of_others()
     for keyed, cells in groups:
         n = int(cells["n"].iloc[0]) if "n" in cells else 0
-        numbers = [_number(cells[share], 0 if share in OF_OTHERS else n) for share in summed]
+        numbers = [_number(cells[share], 0 if share in others else n) for share in summed]
         rows.append((*map(_text, keyed), *numbers, str(cells[SEED].nunique()), str(n or "")))
     return ResultsTable(
         name=name,

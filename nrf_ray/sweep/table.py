@@ -8,12 +8,13 @@ A family of tables is one file of `nrf_ray.tables`, or of a user. It declares it
 function for each table, registered by `shows`, that returns what is shown of it.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nrf_ray.display.printing import ResultTable
-from nrf_ray.errors import Registry
+from nrf_ray.errors import ConfigError, Registry
 from nrf_ray.graph.stage import Metrics, Stage
 
 if TYPE_CHECKING:
@@ -57,6 +58,14 @@ class Table:
     name: str
     row: str
     columns: tuple[Column, ...]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[a-z][a-z0-9_]*", self.name):
+            raise ConfigError(f"a table cannot be called {self.name!r}; use lower-case letters, digits and _")
+        names = self.column_names()
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ConfigError(f"the table {self.name} has two columns called {twice!r}; give one another name")
 
     def column_names(self) -> list[str]:
         """Return the names of the columns, in order."""
@@ -121,10 +130,26 @@ TABLES: Registry[RegisteredTable] = Registry("table")
 
 
 def shows(table: Table, *, by_dataset: bool = True) -> Callable[[Show], Show]:
-    """Register `table` with the decorated function; raise ConfigError if another table has its name."""
+    """Register `table` with the decorated function.
+
+    Raises ConfigError if another table has its name, or a column of the same name with another role.
+    """
 
     def register(show: Show) -> Show:
+        _check_roles(table)
         TABLES.register(table.name)(RegisteredTable(table=table, show=show, by_dataset=by_dataset))
         return show
 
     return register
+
+
+def _check_roles(table: Table) -> None:
+    """Raise ConfigError if a column of `table` has another role in a registered table: rows would not be matched."""
+    for other in TABLES.values():
+        roles = {column.name: column.role for column in other.table.columns}
+        for column in table.columns:
+            if roles.get(column.name, column.role) != column.role:
+                raise ConfigError(
+                    f"the column {column.name!r} is {column.role} in the table {table.name} and {roles[column.name]} "
+                    f"in {other.table.name}; give it the same role or another name"
+                )

@@ -49,6 +49,17 @@ def test_a_name_is_taken_once(registered):
         shows(Table("brightness", "another", ()))(lambda dataset, frames: iter(()))
 
 
+def test_a_column_has_one_role_and_stands_once_in_a_table(registered):
+    no_role = Table("faded", "one set", (Column("mean", "float64", "mean pixel"),))
+    with pytest.raises(ConfigError, match=r"'mean' is axis in the table faded and measured in brightness"):
+        shows(no_role)(lambda dataset, frames: iter(()))
+    assert table_named("faded") is None
+    with pytest.raises(ConfigError, match=r"the table twice has two columns called 'a'"):
+        Table("twice", "one set", (Column("a", "float64", "a"), Column("a", "float64", "a")))
+    with pytest.raises(ConfigError, match=r"a table cannot be called '\.\./results'"):
+        Table("../results", "one set", ())
+
+
 def test_a_column_has_one_role_in_all_tables_and_every_family_is_registered():
     roles: dict[str, set[str]] = {}
     for column in declared_columns():
