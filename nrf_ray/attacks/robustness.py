@@ -1,4 +1,4 @@
-"""How robust a model is: the share of images that one named attack leaves right.
+"""Robust accuracy: the share of images that are still classified correctly after one named attack.
 
 Results are shares in [0, 1] of a stated number of examples. A robust accuracy is an upper bound found by one named
 attack; it is always reported with that attack, its radius and n.

@@ -99,7 +99,7 @@ def _plan_line(sweep: Sweep, plan: Plan) -> str:
     work = f"{plan.seconds():.0f} core-seconds"
     if on_gpus := plan.seconds("cuda"):
         work = f"{on_gpus / 3600:.{1 if on_gpus < 36_000 else 0}f} GPU-hours of an A100, to a factor of two or three"
-    return f"{sweep.name}: {len(plan.steps)} stages for {len(sweep.rows)} cells ({counts}); expected work {work}"
+    return f"{sweep.name}: {len(plan.steps)} stages for {len(sweep.rows)} table rows ({counts}); expected work {work}"
 
 
 def _run(sweep: Sweep, plan: Plan, store: Store, address: str | None, console: Console, page: "RunPage") -> "Outcome":
