@@ -4,23 +4,21 @@ from nrf_ray.sweep.table import Column, measured
 
 SWEEP_COLUMN = Column("sweep", "string", "name of the sweep")
 
-
 DATASET_COLUMN = Column("dataset", "string", "dataset that everything was made from")
-
 
 CONSTRUCTION_COLUMN = Column(
     "construction", "string", "training set: d (original data) or a construction (see nrf_ray.constructions.spec)"
 )
 
-
 START_COLUMN = Column("start", "string", "start of representation matching: image or noise; null except for D_R, D_NR")
 
+SOURCE_ARCH_COLUMN = Column(
+    "source_arch", "string", "architecture whose features the set was made with; null without a source"
+)
 
 SOURCE_TRAINING_COLUMN = Column("source_training", "string", "training of the source: standard or adversarial")
 
-
 STORAGE_COLUMN = Column("storage", "string", "how the set stores its pixels: uint8 (rounded) or float32; null for d")
-
 
 CRAFT_MODE_COLUMN = Column(
     "craft_mode",
@@ -28,9 +26,7 @@ CRAFT_MODE_COLUMN = Column(
     "how the set's images were computed: faithful (float32) or fast (bfloat16); null for d and controls",
 )
 
-
 MODE_COLUMN = Column("mode", "string", "how the training was computed: faithful or fast; null if imported")
-
 
 NORM_COLUMN = Column(
     "norm",
@@ -38,12 +34,9 @@ NORM_COLUMN = Column(
     "norm of the threat model, or words if words are replaced; null if no ball bounds the set (d, D_R, D_NR)",
 )
 
-
 SEED_COLUMN = Column("seed", "int64", "seed of the replicate: source, targets and student change with it")
 
-
 N_COLUMN = measured("n", "int64", "number of test images behind each share of this row", "images")
-
 
 ATTACK_COLUMN = Column(
     "attack",
@@ -53,9 +46,7 @@ ATTACK_COLUMN = Column(
     "they run in bfloat16; apgd-ce+t or autoattack; hotflip-WORDS replaces at most WORDS words of a text",
 )
 
-
 STEPS_COLUMN = Column("steps", "int64", "gradient steps per run", "steps")
-
 
 TRAINING_COLUMNS = (
     Column("training", "string", "standard or adversarial"),
@@ -65,13 +56,12 @@ TRAINING_COLUMNS = (
     MODE_COLUMN,
 )
 
-
 ORIGIN_COLUMNS = (
     CONSTRUCTION_COLUMN,
     NORM_COLUMN,
     Column("epsilon", "float64", "radius of the construction; null for d, D_R, D_NR", "pixels in [0, 1]"),
     START_COLUMN,
-    Column("source_arch", "string", "architecture whose features the set was made with; null without a source"),
+    SOURCE_ARCH_COLUMN,
     SOURCE_TRAINING_COLUMN,
     STORAGE_COLUMN,
     CRAFT_MODE_COLUMN,
