@@ -112,11 +112,25 @@ def parse_name(text: str) -> Name:
     if 0 in counts:
         raise ConfigError(f"dataset {text!r} selects no rows; leave out the brackets to select all")
     ends = [*re.finditer(rf"@(?=(?:{'|'.join(map(re.escape, FORMATS))})(?::|$))", whole)]
+    if kept or ends or CHOICE.search(text) or ENCODER_MARK in text:
+        _check_plain(text)
     train, test = (whole[: ends[-1].start()], whole[ends[-1].end() :]) if ends else (whole, None)
     name = Name(train=_files(train), test=_files(test) if test else None, keep=(counts[0], counts[1]))
     if name.test and name.test.encoder:
         raise ConfigError(f"dataset {text!r} embeds its test texts in another way; write #hf:NAME before the @ only")
     return name
+
+
+def _check_plain(text: str) -> None:
+    """Raise ConfigError if there are files whose path is all of `text` behind the format, brackets and @ included."""
+    kind, _, path = text.partition(":")
+    choice = CHOICE.search(path)
+    other = choice and choice[1] not in Choices.__dataclass_fields__
+    if kind in FORMATS and path and not other and expanded(path).exists():
+        raise ConfigError(
+            f"dataset {text}: the end of its path means a choice, a number of rows, another set or an encoder; give "
+            "the path another name"
+        )
 
 
 def split_names(text: str) -> list[str]:
@@ -168,10 +182,6 @@ def _files(text: str) -> Files:
     form = FORMATS.get(kind) or lookup({BUILT_IN: None, **listed, **dict.fromkeys(SETS)}, text, "dataset")
     assert form, "what is built in is handled above"
     _check_choices(whole, kind, choices)
-    if mark and Path(whole.partition(":")[2]).exists():
-        raise ConfigError(
-            f"dataset {whole}: {mark} in its path begins the name of an encoder; give the path another name"
-        )
     if mark and (form.embedding is None or not encoder):
         raise ConfigError(f"dataset {whole}: write {EMBEDDING}{PREFIX}NAME behind the path, and only for texts")
     if path:

@@ -29,6 +29,10 @@ WORDS = ("vocabulary", "vectors")
 """Arrays of the table of words of texts: a JSON list of the words as UTF-8 (a word may be any text), and vectors."""
 
 
+MOST_UNKNOWN = 0.5
+"""Largest share of the words of a split that may be unknown: with more, a text is mostly one repeated vector."""
+
+
 class Prepared(NamedTuple):
     """A prepared set, mapped into memory; writing into an array changes this process's copy only."""
 
@@ -128,6 +132,8 @@ def _write(located: Located, folder: Path) -> Facts:
             f"dataset {located.name.title} has a channel whose training pixels are all equal, so it cannot be "
             "normalised; check its images"
         )
+    if table is None:
+        _check_range(located, train.levels)
     if _stamps(located) != before:
         raise ConfigError(f"the files of dataset {located.name.title} were changed while they were read; run again")
     return {"dataset": located.name.title, "files": files, "mean": list(mean), "std": list(std)}
@@ -151,17 +157,28 @@ def _write_words(located: Located, folder: Path, files: Facts) -> WordTable:
 
 
 def _batches(located: Located, portion: Portion, table: WordTable | None) -> Iterator[Batch]:
-    """Yield the rows of one split as images, with the training split's labels; texts are embedded by `table`."""
+    """Yield the rows of one split as images, with the training split's labels; texts are embedded by `table`.
+
+    Raises ConfigError after the last row if more than `MOST_UNKNOWN` of the words are not in the table.
+    """
     import numpy as np
 
     embedding, labels = located.train.files.format.embedding, np.array(portion.relabel, np.int64)
+    words = unknown = 0
     for batch in portion.files.format.read(portion.files.path, portion.split, portion.rows()):
         own = labels[batch.labels] if portion.relabel else batch.labels
         if table is None or embedding is None:
             yield Batch(batch.images, own)
         else:
             tokenised = [embedding.tokenise(text) for text in batch.images]
+            words, unknown = words + sum(map(len, tokenised)), unknown + table.unknown(tokenised)
             yield Batch(table.embed(tokenised, located.shape[1]), own)
+    if unknown > MOST_UNKNOWN * words:
+        raise ConfigError(
+            f"dataset {located.name.title}: {unknown} of {words} words in the texts of {portion.files.path} are "
+            f"unknown to its embedding (at most {MOST_UNKNOWN:.0%} may be), so its models would read nearly nothing: "
+            "give training texts with the words of the test texts, or name an embedding with #hf:NAME behind the path"
+        )
 
 
 def _write_split(
@@ -197,6 +214,15 @@ def _write_split(
         names.write(together.astype("<i8").tobytes())
     files[f"{split}_images"], files[f"{split}_labels"] = out.entry, names.entry
     return Written(levels, np.concatenate(sums))
+
+
+def _check_range(located: Located, levels: "npt.NDArray[np.int64]") -> None:
+    """Raise ConfigError if no training pixel is above 1 of 255: such pixels were in [0, 1] and lost their values."""
+    if levels.any() and not levels[:, 2:].any():
+        raise ConfigError(
+            f"dataset {located.name.title} has no training pixel above 1 of 255: its images are black, or were divided "
+            "by 255 once too often; write whole numbers from 0 to 255, or floats from 0 to 1"
+        )
 
 
 def _mean_and_std(levels: "npt.NDArray[np.int64]") -> tuple[tuple[float, ...], tuple[float, ...]]:

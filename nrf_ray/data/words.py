@@ -22,6 +22,8 @@ BEGINS = ("Ġ", "▁")
 """Prefix of the first piece of a word, in byte-level and in sentencepiece vocabularies."""
 WORD_MEAN = 0.35
 """Smallest mean of the coordinates of a word; a model takes a vector with a far smaller mean for padding."""
+NOT_A_WORD = frozenset((UNKNOWN, "[UNK]"))
+"""Tokens that stand for an unknown word, here and in the vocabularies of encoders."""
 LEVELS = 255
 BLOCK = 256
 """Vectors whose distances to all words are computed together: 30 MB for an encoder's 30,000 words."""
@@ -58,6 +60,10 @@ class WordTable:
             assert -1 not in places, "a table without an unknown word has every token"
             embedded[row, 0, : len(places)] = self.vectors[places]
         return embedded
+
+    def unknown(self, texts: Sequence[Sequence[str]]) -> int:
+        """Return how many tokens of tokenised texts are not words of this table."""
+        return sum(token in NOT_A_WORD or token not in self._places for tokens in texts for token in tokens)
 
     def places_of(self, levels: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.int64]":
         """Return the index of the nearest word for each vector of levels [..., width]; -1 for padding (all zeros)."""

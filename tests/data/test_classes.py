@@ -58,19 +58,26 @@ def test_class_folders_called_by_numbers_are_asked_about_and_read_either_way(tmp
 
 @pytest.mark.parametrize(
     "names",
-    [("class_9", "class_10"), ("c8.old", "c08b.old", "c10.old")[::2], ("9", "010"), ("a 2 b", "a 11 b")],
+    [
+        ("class_9", "class_10"), ("c8.old", "c08b.old", "c10.old")[::2], ("9", "010"), ("a 2 b", "a 11 b"),
+        ("2_pear", "10_apple"), ("2.pear", "10.apple"), ("1-2", "10-11"), ("0.5", "2.5", "10.25"), ("-5", "-1", "5"),
+        ("class-5", "class-10"),
+    ],
     ids=lambda names: " ".join(names),
-)
+)  # fmt: skip
 def test_numbers_inside_names_are_asked_about_too(names, tmp_path):
     root = write_classes(tmp_path / "a", names)
     if sorted(names) == list(names):
         assert dataset_named(f"folder:{root}").num_classes == 2
         return
     assert "[classes=number] or [classes=text]" in refusal(f"folder:{root}")
-    assert classes_seen(load(dataset_named(f"folder:{root}[classes=number]").ref)[0]) == {0: 0, 1: 1}
+    seen = classes_seen(load(dataset_named(f"folder:{root}[classes=number]").ref)[0])
+    assert seen == {label: label for label in range(len(names))}
 
 
-@pytest.mark.parametrize("names", [("0", "1", "9"), ("00", "02", "10"), ("n01440764", "n01443537"), ("ant2", "bee10")])
+@pytest.mark.parametrize(
+    "names", [("0", "1", "9"), ("00", "02", "10"), ("n01440764", "n01443537"), ("ant2", "bee10"), ("001.b", "002.a")]
+)
 def test_where_both_orders_are_one_nothing_is_asked(names, tmp_path):
     root = write_classes(tmp_path / "a", names)
     assert classes_seen(load(dataset_named(f"folder:{root}").ref)[0]) == {place: place for place in range(len(names))}
@@ -78,9 +85,9 @@ def test_where_both_orders_are_one_nothing_is_asked(names, tmp_path):
 
 def test_the_order_of_numbers_is_refused_where_there_is_none(tmp_path):
     root = write_classes(tmp_path / "a", ("ant", "bee"))
-    assert "whose names do not differ in one number only" in refusal(f"folder:{root}[classes=number]")
+    assert "which are not one text and a different number each" in refusal(f"folder:{root}[classes=number]")
     root = write_classes(tmp_path / "b", ("1", "01", "2"))
-    assert "whose names do not differ in one number only" in refusal(f"folder:{root}[classes=number]")
+    assert "which are not one text and a different number each" in refusal(f"folder:{root}[classes=number]")
 
 
 @pytest.mark.parametrize(
@@ -109,6 +116,15 @@ def test_what_no_reader_expects_is_one_line_whatever_was_chosen(choice, tmp_path
     monkeypatch.setattr("nrf_ray.data.readers.folder.check_files", broken)
     root = write_classes(tmp_path / "a", ("ant", "bee"))
     assert "is damaged, or another kind of file (IndexError: out of range)" in refusal(f"folder:{root}{choice}")
+
+
+@pytest.mark.parametrize("end", ["[:8]", "[:8,:4]", "[classes=text]", "[label=x]", "@cifar10", "@folder:b", "#hf:b"])
+def test_a_path_that_ends_as_a_name_may_end_is_never_taken_for_another(end, tmp_path):
+    """Regression: with a[:8] and a side by side, a was read."""
+    write_classes(tmp_path / "a", ("ant", "bee"))
+    write_classes(tmp_path / f"a{end}", ("ant", "bee"))
+    assert f"a{end}: the end of its path means" in refusal(f"folder:{tmp_path / 'a'}{end}")
+    assert "give the path another name" in refusal(f"folder:{tmp_path / 'a'}{end}")
 
 
 def test_brackets_in_a_path_are_a_part_of_it(tmp_path):

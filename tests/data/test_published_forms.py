@@ -242,6 +242,24 @@ def test_tensors_as_people_save_them_are_read(change, tmp_path):
     assert torch.equal(train.images, exact)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda images: images * 255, r"pixels from 0.0 to 252.4"),
+        (lambda images: images - 0.1, "pixels from -0.1"),
+        (lambda images: images.where(images < 0.5, torch.nan), "pixels from nan to nan"),
+        (lambda images: (images * 255).long(), "pixels of type int64"),
+        (lambda images: images > 0.5, "pixels of type bool"),
+    ],
+)
+def test_tensors_whose_values_are_no_pixels_are_refused_in_the_plan(change, words, tmp_path):
+    """Regression: the plan accepted them."""
+    folder = save(tmp_path / "a", change(torch.linspace(0, 0.99, 8 * 48).reshape(8, 3, 4, 4)), torch.arange(8) % 2)
+    test = write_parquet(tmp_path / "b.parquet", IMAGES, LABELS, split=["test"] * 12)
+    with pytest.raises(ConfigError, match=words):
+        dataset_named(f"tensors:{folder}@parquet:{test}")
+
+
 def quantised(images):
     """Return images as 8-bit quantised tensors, which torch calls deprecated."""
     with warnings.catch_warnings():

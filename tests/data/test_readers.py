@@ -61,6 +61,12 @@ def test_parquet_with_wrong_columns_is_refused(change, words, tmp_path):
     assert words in refusal(f"parquet:{write_parquet(tmp_path / 'a.parquet', **arguments)}")
 
 
+def binary(dtype, high):
+    """Return 12 images of 48 values, each 0 or `high`."""
+    values = np.random.default_rng(0).integers(0, 2, 12 * 48) * high
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.astype(dtype)), 48)
+
+
 @pytest.mark.parametrize(
     ("column", "words"),
     [
@@ -75,6 +81,11 @@ def test_parquet_with_wrong_columns_is_refused(change, words, tmp_path):
         (pa.FixedSizeListArray.from_arrays(pa.array(np.full(12 * 48, np.nan)), 48), "pixels from nan"),
         (pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(12 * 48, np.int32)), 48), "pixels of type int32"),
         (pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(12 * 48, np.uint8)), 48), "training pixels are all equal"),
+        (
+            binary(np.uint8, 1),
+            "no training pixel above 1 of 255: its images are black, or were divided by 255 once too",
+        ),
+        (binary(np.float32, 1 / 255), "no training pixel above 1 of 255"),
     ],
 )
 def test_parquet_with_wrong_images_is_refused(column, words, tmp_path):

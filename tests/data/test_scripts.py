@@ -1,6 +1,8 @@
 """Texts in scripts without spaces are cut by character; files that are not UTF-8, or no CSV, are said to be so."""
 
+import bz2
 import gzip
+import lzma
 import unicodedata
 
 import numpy as np
@@ -121,6 +123,23 @@ def test_an_embedding_without_a_pair_of_words_is_refused():
     assert LEARNT.needs_pairs
 
 
+def test_texts_without_a_known_word_are_refused(tmp_path):
+    """Regression: every test text was one repeated vector, as of a script without spaces that nobody named."""
+    words = [f"word{number}" for number in range(60)]
+    train = [f"good {word} film" for word in words[:30]]
+    half = [f"good {word} unseen film {word}{word}" for word in words[:10]]
+    for test, refused in (([f"{word}. {word}x" for word in words[30:40]], True), (half, False)):
+        path = write_texts(
+            tmp_path / f"{refused}.csv", [*train, *test], [0, 1] * 20, split=["train"] * 30 + ["test"] * 10
+        )
+        ref = dataset_named(f"text-csv:{path}").ref
+        if refused:
+            with pytest.raises(ConfigError, match=r"30 of 30 words in the texts of .* are unknown to its embedding"):
+                load(ref)
+        else:
+            assert load(ref)[1].images.shape[0] == 10
+
+
 # Encodings
 
 
@@ -136,8 +155,9 @@ def test_an_embedding_without_a_pair_of_words_is_refused():
     ],
 )
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-def test_an_encoding_of_two_or_four_bytes_is_called_by_its_name(codec, named, packed, tmp_path):
-    data = "text,label\n好电影,0\ngood film,1\n".encode(codec)
+@pytest.mark.parametrize("first", ["", "编号,"], ids=["letters", "characters"])
+def test_an_encoding_of_two_or_four_bytes_is_called_by_its_name(codec, named, packed, first, tmp_path):
+    data = f"{first}text,label\n好电影,0\ngood film,1\n".encode(codec)
     path = tmp_path / ("a.csv.gz" if packed else "a.csv")
     path.write_bytes(gzip.compress(data) if packed else data)
     assert f"is {named} and not UTF-8; convert it: iconv -f {named} -t UTF-8" in refusal(f"text-csv:{path}")
@@ -154,7 +174,25 @@ def test_a_byte_that_is_no_utf_8_is_found_wherever_it_is(tmp_path):
     (tmp_path / "a.csv").write_bytes(broken)
     said = refusal(f"text-csv:{tmp_path / 'a.csv'}")
     assert f"a.csv is not UTF-8 in line 4323 (byte {place + 3}): invalid continuation byte" in said
-    assert "iconv -f LATIN1 -t UTF-8" in said
+    assert "from the encoding in which it was written: iconv -f ENCODING -t UTF-8" in said
+    (tmp_path / "a.csv").write_bytes(b"text,label\n" + "映画 1,0\n".encode("shift-jis"))
+    assert "LATIN1" not in refusal(f"text-csv:{tmp_path / 'a.csv'}"), "as Latin-1 any file is text, and the wrong one"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (gzip.compress(b"text,label\n"), "is compressed by gzip; give its name the ending .gz"),
+        (bz2.compress(b"text,label\n"), "is compressed by bzip2; unpack it"),
+        (lzma.compress(b"text,label\n"), "is compressed by xz; unpack it"),
+        (b"PK\x03\x04" + bytes(30), "is a ZIP archive or an Excel workbook"),
+        (b"PAR1" + bytes(30), "is a parquet file; give its name the ending .parquet"),
+    ],
+)
+def test_a_file_that_is_no_text_is_called_what_it_is(data, words, tmp_path):
+    """Regression: it was called text of another encoding, with advice that made it worse."""
+    (tmp_path / "a.csv").write_bytes(data)
+    assert words in refusal(f"text-csv:{tmp_path / 'a.csv'}")
 
 
 @pytest.mark.parametrize(
@@ -186,4 +224,3 @@ def test_a_compressed_csv_is_read_and_a_damaged_or_endless_one_refused(tmp_path,
     monkeypatch.setattr(text, "MAX_BYTES", 100_000)
     packed.write_bytes(gzip.compress(b"text,label\n" + b"good film,1\n" * 100_000))
     assert "unpacks to more than 100000 bytes" in refusal(f"text-csv:{packed}")
-    assert encoding.HEAD == 8

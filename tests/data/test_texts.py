@@ -227,7 +227,7 @@ def test_labels_out_of_range_and_what_is_no_text_are_refused(tmp_path):
 def test_an_unknown_encoding_is_refused_with_the_remedy(tmp_path):
     path = tmp_path / "latin.csv"
     path.write_bytes("text,label\ncafé noir,0\ngood,1\n".encode("latin-1"))
-    assert "is not UTF-8 in line 2 (byte 14): invalid continuation byte; convert it, as with iconv" in refusal(
+    assert "is not UTF-8 in line 2 (byte 14): invalid continuation byte; convert it from the encoding" in refusal(
         f"text-csv:{path}"
     )
 

@@ -9,10 +9,21 @@ from typing import Any, BinaryIO
 
 from nrf_ray.errors import ConfigError
 
-HEAD = 8
-"""First bytes in which UTF-16 and UTF-32 are recognised: the first column names are ASCII letters."""
+HEAD = 256
+"""First bytes in which UTF-16 and UTF-32 are recognised: the names of most columns are ASCII letters."""
 MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 """Byte-order marks at the start of such files."""
+OTHERS = {
+    b"\x1f\x8b": "compressed by gzip; give its name the ending .gz",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook; unpack it, or save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
+    b"PAR1": "a parquet file; give its name the ending .parquet, and read it with text-parquet:PATH",
+    b"BZh": "compressed by bzip2; unpack it",
+    b"\xfd7zXZ\0": "compressed by xz; unpack it",
+    b"(\xb5/\xfd": "compressed by zstd; unpack it",
+}
+"""Other kinds of files that are mistaken for text, by their first bytes."""
+WIDE = ("UTF-32LE", "UTF-32BE", "UTF-16LE", "UTF-16BE")
 
 
 class Capped(io.RawIOBase):
@@ -51,6 +62,9 @@ def opened_text(file: Path, limit: int) -> Iterator[io.TextIOWrapper]:
     with opened_bytes(file, limit) as content:
         head = content.read(HEAD)
         wide = next((name for mark, name in MARKS.items() if head.startswith(mark)), "") or _wide(head)
+    other = next((what for beginning, what in OTHERS.items() if head.startswith(beginning)), "")
+    if other:
+        raise ConfigError(f"{file} is {other}")
     if wide:
         raise ConfigError(f"{file} is {wide} and not UTF-8; convert it: iconv -f {wide} -t UTF-8")
     with opened_bytes(file, limit) as content:
@@ -59,21 +73,18 @@ def opened_text(file: Path, limit: int) -> Iterator[io.TextIOWrapper]:
                 yield lines
         except UnicodeDecodeError as error:
             raise ConfigError(
-                f"{file} is not UTF-8{_where(file, limit)}: {error.reason}; convert it, as with "
-                "iconv -f LATIN1 -t UTF-8"
+                f"{file} is not UTF-8{_where(file, limit)}: {error.reason}; convert it from the "
+                "encoding in which it was written: iconv -f ENCODING -t UTF-8 (WINDOWS-1252, SHIFT-JIS, ...)"
             ) from error
 
 
 def _wide(head: bytes) -> str:
-    """Return the encoding of ASCII letters in `head`, which has no mark; empty if it is not UTF-16 or UTF-32."""
-    zero = [byte == 0 for byte in head]
-    patterns = {
-        "UTF-32LE": [False, True, True, True] * 2,
-        "UTF-32BE": [True, True, True, False] * 2,
-        "UTF-16LE": [False, True] * 4,
-        "UTF-16BE": [True, False] * 4,
-    }
-    return next((name for name, pattern in patterns.items() if zero == pattern), "")
+    """Return the encoding of `head`, which has no mark; empty if it is not UTF-16 or UTF-32.
+
+    In its own encoding alone, a line of a CSV file contains a comma, and no text contains a zero.
+    """
+    texts = {name: head.decode(name, "replace") for name in WIDE if 0 in head}
+    return next((name for name, text in texts.items() if "," in text and "\0" not in text), "")
 
 
 def _where(file: Path, limit: int) -> str:

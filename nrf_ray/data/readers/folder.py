@@ -10,6 +10,7 @@ order, [classes=number] or [classes=text] must choose between the two.
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +20,8 @@ from nrf_ray.data.outline import AS_IS, BATCH_ROWS, NONE, NUMBER, Batch, Choices
 from nrf_ray.data.readers.pictures import check_files, decode, picture_shape
 from nrf_ray.errors import ConfigError
 
-NUMBERED = re.compile(r"(\D*)(\d+)(\D*)")
-"""A name with one number in it."""
+NUMBERED = re.compile(r"(\D*?)(^-?\d+(?:\.\d+)?|\d+(?:\.\d+)?)(?s:.*)")
+"""The text before the first number in a name, and that number; a minus sign counts at the start of a name only."""
 
 
 class Listed(NamedTuple):
@@ -125,7 +126,7 @@ def in_order(path: Path, names: set[str], order: str) -> list[str]:
     if order == NUMBER:
         if by_number is None:
             raise ConfigError(
-                f"{path} has class folders {listed(by_text)}, whose names do not differ in one number only; leave out "
+                f"{path} has class folders {listed(by_text)}, which are not one text and a different number each; leave out "
                 "[classes=number]"
             )
         return by_number
@@ -141,11 +142,14 @@ def in_order(path: Path, names: set[str], order: str) -> list[str]:
 
 
 def _by_number(names: Sequence[str]) -> list[str] | None:
-    """Return `names` in the order of the one number in each name; None unless they differ exactly in that number."""
+    """Return `names` in the order of the first number in each; None unless one text and different numbers begin them.
+
+    Behind the number a name may go on, as in 1_apple and 10_pear.
+    """
     found = [NUMBERED.fullmatch(name) for name in names]
-    if len({match and (match[1], match[3]) for match in found}) != 1 or found[0] is None:
+    if len({match and match[1] for match in found}) != 1 or found[0] is None:
         return None
-    numbers = {name: int(match[2]) for name, match in zip(names, found, strict=True) if match}
+    numbers = {name: Decimal(match[2]) for name, match in zip(names, found, strict=True) if match}
     return sorted(names, key=numbers.__getitem__) if len({*numbers.values()}) == len(names) else None
 
 

@@ -242,10 +242,17 @@ def as_levels(values: "npt.NDArray[Any]", where: str) -> "npt.NDArray[np.uint8]"
     """Return pixels as uint8; floats in [0, 1] are rounded to the nearest of 256 levels."""
     import numpy as np
 
+    check_pixels(values, where)
+    return values if values.dtype == np.uint8 else np.rint(values.astype(np.float64) * 255).astype(np.uint8)
+
+
+def check_pixels(values: "npt.NDArray[Any]", where: str) -> None:
+    """Raise ConfigError unless `values` are uint8, or floats in [0, 1]."""
+    import numpy as np
+
     if values.dtype == np.uint8:
-        return values
+        return
     if not np.issubdtype(values.dtype, np.floating):
         raise ConfigError(f"{where} has pixels of type {values.dtype}; they must be uint8, or floats in [0, 1]")
     if len(values) and not (values.min() >= 0 and values.max() <= 1):
         raise ConfigError(f"{where} has pixels from {values.min()} to {values.max()}; floats must be in [0, 1]")
-    return np.rint(values.astype(np.float64) * 255).astype(np.uint8)

@@ -14,7 +14,7 @@ from typing import Any
 
 from nrf_ray.data import members
 from nrf_ray.data.outline import Batch, Outline, Rows, Split, count_classes, in_batches, pack
-from nrf_ray.data.readers.parquet import as_levels
+from nrf_ray.data.readers.parquet import as_levels, check_pixels
 from nrf_ray.errors import ConfigError
 
 IMAGES, LABELS = "CIFAR_ims", "CIFAR_lab"
@@ -39,6 +39,7 @@ def passed_over(path: Path) -> list[str]:
 def outline(path: Path) -> Outline:
     """Return the outline, from both files, which are loaded."""
     images, labels = _load(path)
+    check_pixels(images.numpy(), str(path))
     numbers = labels.tolist()
     num_classes = count_classes(numbers, path)
     return Outline(
