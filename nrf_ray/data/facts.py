@@ -6,7 +6,7 @@ dataset.
 
 Both are remembered in `<data home>/facts` under the files' paths, sizes and times, so they are computed once. They are
 not remembered for files written within the last two seconds: another change so soon might not change path, size or
-time.
+time. That some of the pictures cannot be used is remembered too, so that large sets are not read again to say so.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from typing import NamedTuple
 from nrf_ray.data.naming import Files
 from nrf_ray.data.outline import Outline
 from nrf_ray.data.places import data_home
+from nrf_ray.data.readers.pictures import UnusablePictures
 from nrf_ray.errors import ConfigError
 
 SETTLED_SECONDS = 2.0
@@ -42,10 +43,10 @@ class Facts(NamedTuple):
     """Number of files."""
 
 
-RULES = 3
+RULES = 4
 """Version of the readers' checks: files that an older version accepted are checked again, and keep their digest."""
 
-_remembered: dict[str, Facts] = {}
+_remembered: dict[str, Facts | str] = {}
 
 
 def facts_of(files: Files, *, whole: bool = False) -> Facts:
@@ -61,13 +62,18 @@ def facts_of(files: Files, *, whole: bool = False) -> Facts:
         other = [*([embedding.identity] if embedding else []), *(["whole"] if outline != files.format.outline else [])]
         about = json.dumps([RULES, files.location, files.format.version, stamp, *other])
         key = hashlib.sha256(about.encode()).hexdigest()
-        facts = _remembered.get(key) or _read(key)
-        if facts is None:
-            facts = Facts(_digest(files.path, paths), outline(files.path), len(paths))
-            _write(key, facts, stamp)
+        found = _remembered.get(key) or _read(key)
+        if found is None:
+            try:
+                found = Facts(_digest(files.path, paths), outline(files.path), len(paths))
+            except UnusablePictures as error:
+                found = str(error)
+            _write(key, found, stamp)
     except OSError as error:
         raise ConfigError(f"dataset {files.location} cannot be read: {error.strerror}: {error.filename}") from error
-    return facts
+    if isinstance(found, str):
+        raise UnusablePictures(found)
+    return found
 
 
 def stamp_of(root: Path, paths: Sequence[Path]) -> Stamp:
@@ -117,23 +123,30 @@ def _path(key: str) -> Path:
     return data_home() / "facts" / f"{key}.json"
 
 
-def _read(key: str) -> Facts | None:
+def _read(key: str) -> Facts | str | None:
+    """Return what is remembered under `key`: facts, or the error that refused the files; None if there is nothing."""
     try:
         body = json.loads(_path(key).read_bytes())
+        if isinstance(refused := body.get("refused"), str):
+            return _remembered.setdefault(key, refused)
         lists = {name: tuple(body["outline"][name]) for name in ("shape", "classes", "labels")}
-        facts = Facts(body["digest"], Outline(**{**body["outline"], **lists}), body["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = Facts(body["digest"], Outline(**{**body["outline"], **lists}), body["files"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return _remembered.setdefault(key, facts)
+    return _remembered.setdefault(key, found)
 
 
-def _write(key: str, facts: Facts, stamp: Stamp) -> None:
-    """Remember `facts`; if the folder cannot be written, they are computed again next time."""
+def _write(key: str, found: Facts | str, stamp: Stamp) -> None:
+    """Remember facts, or an error; if the folder cannot be written, they are computed again next time."""
     newest = max((max(times) for _, _, *times in stamp), default=0)
     if time.time_ns() - newest < SETTLED_SECONDS * 1e9:
         return
-    _remembered[key] = facts
-    _put(_path(key), json.dumps({"digest": facts.digest, "outline": asdict(facts.outline), "files": facts.files}))
+    _remembered[key] = found
+    if isinstance(found, str):
+        body: dict[str, object] = {"refused": found}
+    else:
+        body = {"digest": found.digest, "outline": asdict(found.outline), "files": found.files}
+    _put(_path(key), json.dumps(body))
 
 
 def _put(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nrf_ray.data.facts import noted
+from nrf_ray.data.facts import known_numbers, noted
 from nrf_ray.data.located import Located
 from nrf_ray.data.portions import Portion
 from nrf_ray.data.whole import mapped
@@ -27,6 +27,12 @@ BLOCK = 1024
 def count_shared(located: Located, folder: Path) -> int:
     """Return how many test rows of `located`, prepared in `folder`, are training rows too; counted only once."""
     return noted(f"{located.digest}.shared", lambda: [_counted(located, folder)])[0]
+
+
+def known_shared(located: Located) -> int | None:
+    """Return what `count_shared` has found before, or None if the test rows of `located` were never compared."""
+    known = known_numbers(f"{located.digest}.shared")
+    return known[0] if known else None
 
 
 def check_shared(located: Located, count: int) -> None:

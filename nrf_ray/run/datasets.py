@@ -10,8 +10,9 @@ from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named, info_
 from nrf_ray.data.located import Located, locate
 from nrf_ray.data.members import listed
 from nrf_ray.data.planted import is_planted
-from nrf_ray.data.prepared import is_prepared, prepared, shared_rows
+from nrf_ray.data.prepared import is_prepared, prepared
 from nrf_ray.data.published import PREFIX
+from nrf_ray.data.shared_rows import check_shared, known_shared
 from nrf_ray.graph.stage import Stage
 
 
@@ -22,7 +23,10 @@ def datasets_of(stages: Iterable[Stage]) -> list[DatasetRef]:
 
 
 def dataset_lines(refs: Iterable[DatasetRef]) -> list[str]:
-    """Return a line for each of `refs`: files, rows by split, classes and their sizes, shape, files passed over."""
+    """Return a line for each of `refs`: files, rows by split, classes and their sizes, shape, files passed over.
+
+    Raises ConfigError if more test rows than allowed are known to be training rows too.
+    """
     return [_line(ref) for ref in refs]
 
 
@@ -31,6 +35,7 @@ def prepare(refs: Iterable[DatasetRef], say: Callable[[str], None]) -> None:
     for ref in refs:
         if ref.location and not ref.location.startswith(PREFIX):
             located = locate(ref.location)
+            check_shared(located, known_shared(located) or 0)
             if not is_prepared(located):
                 say(f"reading dataset {ref.name}: {located.train.count + located.test.count} rows")
             prepared(located)
@@ -81,10 +86,11 @@ def _remarks(located: Located) -> list[str]:
     if located.by_character:
         remarks.append(f"{located.by_character} texts in scripts without spaces are cut by character")
     if located.train.count and located.test.count:
-        known = is_prepared(located)
+        known = known_shared(located)
+        check_shared(located, known or 0)
         remarks.append(
-            f"{shared_rows(located)} test rows are training rows too"
-            if known
+            f"{known} test rows are training rows too"
+            if known is not None
             else "test rows that are training rows too are counted when it is first read"
         )
     for files in dict.fromkeys((located.train.files, located.test.files)):

@@ -1,5 +1,6 @@
 """What a plan says of every dataset, and what a run refuses before Ray starts: in one line, with exit code 2."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from nrf_ray import cli
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.load import load
-from nrf_ray.run import command
+from nrf_ray.run import command, datasets
 from nrf_ray.run.datasets import dataset_lines, datasets_of, prepare
 from tests.data.files import pixels, png, write_folder, write_parquet
 from tests.small import TEXT, grid_of
@@ -105,6 +106,11 @@ def test_test_rows_that_are_trained_on_are_refused_before_anything_starts(tmp_pa
     assert (code, err.count("\n")) == (2, 1)
     assert "dataset photos: 3 of 240 test rows are training rows too (1.2%; at most 1% may be): remove them from" in err
     assert not (tmp_path / "store").exists()
+    shutil.rmtree(tmp_path / "home" / "datasets")
+    monkeypatch.setattr(datasets, "prepared", None)  # what was counted is not counted again
+    for more in ((), ("--plan",)):
+        flags = ("--dataset", f"folder:{root}", "--store", str(tmp_path / "store"), *more)
+        assert call(monkeypatch, capsys, *flags) == (2, "", err)
 
 
 def test_sets_are_prepared_once_and_their_names_said(tmp_path):

@@ -206,3 +206,25 @@ def test_headers_are_looked_at_once_and_remembered(tmp_path, monkeypatch):
     monkeypatch.setattr(facts, "_remembered", {})
     monkeypatch.setattr(pictures, "_read_header", None)
     assert dataset_named(f"folder:{root}") == first
+
+
+def test_that_pictures_cannot_be_used_is_remembered_and_forgotten_with_a_change(tmp_path, monkeypatch):
+    """Regression: every plan read a refused set again."""
+    import os
+
+    root = write_folder(tmp_path / "a", IMAGES, LABELS)
+    odd = root / "ant" / "zz.png"
+    odd.write_bytes(png(pixels(1, (3, 9, 9))[0]))
+    for file in root.rglob("*"):
+        os.utime(file, (1, 1))
+    monkeypatch.setattr(facts, "SETTLED_SECONDS", -1.0)
+    said = planned(f"folder:{root}")
+    assert "1 of 13 pictures cannot be used" in said
+    for memory in ({}, facts._remembered):
+        with monkeypatch.context() as patch:
+            patch.setattr(facts, "_remembered", memory)
+            patch.setattr(facts, "_digest", None)
+            patch.setattr(pictures, "_read_header", None)
+            assert planned(f"folder:{root}") == said
+    odd.unlink()
+    assert dataset_named(f"folder:{root}").num_classes == 3

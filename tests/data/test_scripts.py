@@ -15,7 +15,7 @@ from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.embeddings import LEARNT, learn_words, words_of
 from nrf_ray.data.load import load, word_table
 from nrf_ray.data.located import locate
-from nrf_ray.data.readers import encoding, text
+from nrf_ray.data.readers import text
 from nrf_ray.data.words import UNKNOWN
 from nrf_ray.errors import ConfigError
 from nrf_ray.run.datasets import dataset_lines

@@ -32,6 +32,10 @@ FIRST = "the first picture"
 COLOUR = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"}
 
 
+class UnusablePictures(ConfigError):
+    """Pictures of which some cannot be used, as their bytes alone show."""
+
+
 def picture_shape(data: bytes, what: str) -> tuple[int, int, int]:
     """Return channels, height and width of the picture in `data`, which errors call `what`."""
     image = _open(data, what)
@@ -105,7 +109,7 @@ def refuse(
     shape: tuple[int, int, int] | None,
     pictures: Callable[[], Iterator[Picture]],
 ) -> None:
-    """Raise ConfigError if some of `total` pictures in `where` have problems (`found`).
+    """Raise UnusablePictures if some of `total` pictures in `where` have problems (`found`).
 
     If more than half have another shape than `shape`, the most common shape is taken, and the minority is reported.
     """
@@ -116,7 +120,7 @@ def refuse(
         usual = shapes.most_common(1)[0][0] if shapes else shape
         found = [*problems(pictures(), usual, "most pictures")] or found
     one_size = "give all pictures of the set the same size and 8 bits per channel, all grey or all in colour"
-    raise ConfigError(
+    raise UnusablePictures(
         f"{where}: {len(found)} of {total} pictures cannot be used: {listed(found)}; "
         f"{one_size if shape else 'convert them'}, or remove them"
     )
