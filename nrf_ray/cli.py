@@ -15,7 +15,7 @@ from rich.text import Text
 
 from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.cluster.leave import leave_with
-from nrf_ray.display.output import show_every_letter
+from nrf_ray.display.output import is_lost, open_standard_files, show_every_letter
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import INTERRUPTED, NrfError, check_text, printable
 from nrf_ray.run.command import run_or_plan
@@ -71,6 +71,7 @@ def _app(name: str, text: str | None) -> App:
 
 def _guarded(app: App) -> int:
     """Run `app`; turn every expected error, Ctrl-C and SIGTERM into one line and an exit code."""
+    open_standard_files()
     show_every_letter(sys.stdout, sys.stderr)
     try:
         with stop_in_time():
@@ -89,6 +90,10 @@ def _outcome(app: App) -> int:
         return _complain(" ".join(str(error).split()) + " See --help.", 2)
     except NrfError as error:
         return _complain(str(error), error.exit_code)
+    except OSError as error:
+        if not is_lost(sys.stdout):
+            raise
+        return _complain(f"what was to be printed cannot be written: {error.strerror}; free space there", 1)
     return code if isinstance(code, int) else 0
 
 

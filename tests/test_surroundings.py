@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,18 +49,30 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *f
 # What Ray needs
 
 
+def refuse_to_write(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Make `folder` one in which nothing can be made."""
+
+    def refused(path: str, *mode: int) -> None:
+        if Path(path).parent == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        make(path, *mode)
+
+    make = os.mkdir
+    patch.setattr(os, "mkdir", refused)
+
+
 def long_folder(patch: pytest.MonkeyPatch, folder: Path) -> str:
     patch.setenv("TMPDIR", "/tmp/" + "a" * 60)
     return r"its sockets below /tmp/a{60}/ray would have paths of 1\d\d bytes, more than the maximum of 107; export"
 
 
 def folder_of_another(patch: pytest.MonkeyPatch, folder: Path) -> str:
-    """Root may write everywhere, so what the system says of a folder of another user is said here."""
+    """Root may write everywhere, so what the system says to another user is said here."""
     (folder / "ray").mkdir()
     os.chown(folder / "ray", 54321, -1)
     patch.setattr(local_start, "SOCKET", "s")
     patch.setenv("RAY_TMPDIR", str(folder))
-    patch.setattr(os, "access", lambda path, mode: Path(path) != folder / "ray")
+    refuse_to_write(patch, folder / "ray")
     return (
         r"its files would be in .*/ray \(it belongs to the user 54321\), which you may not write to; export RAY_TMPDIR="
     )
@@ -70,6 +83,12 @@ def folder_that_is_a_file(patch: pytest.MonkeyPatch, folder: Path) -> str:
     patch.setattr(local_start, "SOCKET", "s")
     patch.setenv("TMPDIR", str(folder))
     return r"its folder would be in .*/ray, which is a file; export RAY_TMPDIR="
+
+
+def folder_that_takes_nothing(patch: pytest.MonkeyPatch, folder: Path) -> str:
+    patch.setattr(local_start, "SOCKET", "s")
+    patch.setenv("TMPDIR", "/proc/nowhere")
+    return r"its files would be in /proc, which you may not write to; export RAY_TMPDIR="
 
 
 def relative_folder(patch: pytest.MonkeyPatch, folder: Path) -> str:
@@ -85,18 +104,18 @@ def nobody(patch: pytest.MonkeyPatch, folder: Path) -> str:
 
 
 def home_of_another(patch: pytest.MonkeyPatch, folder: Path) -> str:
-    patch.setattr(os, "access", lambda path, mode: Path(path) != folder)
+    refuse_to_write(patch, folder)
     return r"its token file would be .*/\.ray/auth_token; you may not write to .*; set HOME to a folder"
 
 
 def home_that_is_missing(patch: pytest.MonkeyPatch, folder: Path) -> str:
+    """Regression: root is said to have the right to write to /proc and to a disk that is read-only, and has not."""
     patch.setenv("HOME", "/proc/no/such/home")
-    patch.setattr(os, "access", lambda path, mode: Path(path) != Path("/proc"))
     return r"you may not write to /proc; set HOME to a folder"
 
 
 SURROUNDINGS = (
-    long_folder, folder_of_another, folder_that_is_a_file, relative_folder, nobody, home_of_another,
+    long_folder, folder_of_another, folder_that_is_a_file, folder_that_takes_nothing, relative_folder, nobody, home_of_another,
     home_that_is_missing,
 )  # fmt: skip
 
@@ -233,6 +252,24 @@ def test_a_steady_console_goes_on_when_its_file_is_gone(gone: str) -> None:
             console.print("a line")
     with pytest.raises(OSError, match="No space left"), Path("/dev/full").open("w") as out:
         make_console(out).print("a line")
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "words"),
+    [
+        ('exec "$@" --plan > /dev/full', 1, "error: what was to be printed cannot be written: No space left on device"),
+        ('exec "$@" --help > /dev/full', 1, "error: what was to be printed cannot be written: No space left on device"),
+        ('exec "$@" --plan >&-', 0, ""),
+        ('exec "$@" --plan --epsilon x >&- 2>&-', 2, ""),
+        ('exec "$@" --plan --epsilon x <&- >&-', 2, "error: --epsilon 'x' is not a number"),
+    ],
+)
+def test_an_output_that_is_closed_or_full_is_no_traceback(shell: str, code: int, words: str, tmp_path: Path) -> None:
+    command = [sys.executable, transfer_grid.__file__, "--store", str(tmp_path / "runs")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(["sh", "-c", shell, "sh", *command], env=environment, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1 if words else 0)
+    assert done.stderr.startswith(words)
 
 
 def test_rays_output_goes_to_the_log_and_the_terminal_may_be_gone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ If these folders do not suit Ray, `ray.init` ends in a traceback, in some cases 
 import os
 import secrets
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,11 +61,20 @@ def _of_folder() -> Hindrance | None:
     place = next(path for path in (folder, *folder.parents) if path.exists())
     if not place.is_dir():
         return Hindrance(message=f"its folder would be in {place}, which is a file", remedy=remedy)
-    if not os.access(place, os.W_OK | os.X_OK):
+    if not may_write_to(place):
         owner = place.stat().st_uid
         whose = f" (it belongs to the user {owner})" if owner != os.getuid() else ""
         return Hindrance(message=f"its files would be in {place}{whose}, which you may not write to", remedy=remedy)
     return None
+
+
+def may_write_to(folder: Path) -> bool:
+    """Return whether a folder can be made in `folder`, by making one: os.access says so to root even of /proc."""
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".nrf-ray-", dir=folder))
+    except OSError:
+        return False
+    return True
 
 
 def token_file() -> Path | None:
@@ -89,7 +99,7 @@ def _of_home() -> Hindrance | None:
     place = next(path for path in (file, *file.parents) if path.exists())
     if place == file and file.is_file() and os.access(file, os.R_OK):
         return None
-    if place != file and place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+    if place != file and place.is_dir() and may_write_to(place):
         return None
     return Hindrance(
         message=f"its token file would be {file}; you may not {'read it' if place == file else f'write to {place}'}",

@@ -2,7 +2,11 @@
 
 import io
 import os
+import sys
 from typing import Any, TextIO
+
+LAST_STANDARD = 2
+"""Number of stderr, the last of the three files that every process has."""
 
 
 def show_every_letter(*files: TextIO | None) -> None:
@@ -10,6 +14,26 @@ def show_every_letter(*files: TextIO | None) -> None:
     for file in files:
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(errors="backslashreplace")
+
+
+def open_standard_files() -> None:
+    """Open /dev/null as each of stdin, stdout and stderr that is closed, so that no other file takes its number."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= LAST_STANDARD:
+        pass
+    os.close(number)
+    sys.stdin = sys.stdin or open(0, closefd=False)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)
+
+
+def is_lost(file: TextIO) -> bool:
+    """Return whether text written to `file` does not reach it, after an OSError; then discard it and all that follows."""
+    try:
+        os.write(file.fileno(), b"\n")  # a flush may succeed, since the text that could not be written is gone
+    except OSError:
+        _discard(file)
+        return True
+    return False
 
 
 class Steady:
@@ -26,7 +50,7 @@ class Steady:
         try:
             return self._file.write(text)
         except OSError:
-            self._give_up()
+            _discard(self._file)
         return len(text)
 
     def flush(self) -> None:
@@ -34,12 +58,13 @@ class Steady:
         try:
             self._file.flush()
         except OSError:
-            self._give_up()
+            _discard(self._file)
 
-    def _give_up(self) -> None:
-        """Redirect the file to os.devnull, with its buffered text: closing it would fail again."""
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, self._file.fileno())
-        finally:
-            os.close(nowhere)
+
+def _discard(file: TextIO) -> None:
+    """Redirect `file` to os.devnull, with its buffered text: closing it would fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, file.fileno())
+    finally:
+        os.close(nowhere)

@@ -1,12 +1,12 @@
 """Checks of store and data: can artifacts be stored, does the first of two writers win, which datasets are here?"""
 
-import os
 import threading
 import uuid
 from dataclasses import dataclass
 
 from obstore.exceptions import BaseError
 
+from nrf_ray.cluster.local_start import may_write_to
 from nrf_ray.data.extra import is_here
 from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.places import VARIABLE, data_home
@@ -70,7 +70,7 @@ def _try(uri: str) -> StoreSeen:
         if root is not None:
             exists = root.is_dir()
             place = next(folder for folder in (root, *root.parents) if folder.exists())
-            if not os.access(place, os.W_OK | os.X_OK):
+            if not may_write_to(place):
                 problem = f"{place} is not writable"
             check_medium(root)
         else:
@@ -106,7 +106,7 @@ def look_at_data() -> DataSeen:
     except ConfigError as error:
         return DataSeen(here=("digits",), remedies=(), problem=str(error))
     place = next(folder for folder in (home, *home.parents) if folder.exists())
-    problem = "" if os.access(place, os.W_OK | os.X_OK) else f"you may not write to {place}"
+    problem = "" if may_write_to(place) else f"you may not write to {place}"
     here, remedies = ["digits"], []
     for name, form in FORMATS.items():
         if not (form.known and form.listed):

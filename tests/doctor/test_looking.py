@@ -191,6 +191,10 @@ def test_data_are_looked_for_in_their_places(monkeypatch: pytest.MonkeyPatch, tm
     assert seen.here[0] == "digits"
     assert "cifar10: run `nrf fetch cifar10`" in seen.remedies
     assert not any("cifar10-c" in remedy for remedy in seen.remedies)
+    assert (seen.problem, list(tmp_path.iterdir())) == ("", [])
+    for nowhere, place in (("/proc/data", "/proc"), ("/etc/passwd", "/etc/passwd")):
+        monkeypatch.setenv("NRF_DATA", nowhere)
+        assert look_at_data().problem == f"you may not write to {place}", "not even root may"
 
 
 def test_a_token_is_found_where_ray_looks_and_never_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -126,8 +126,8 @@ def in_order(path: Path, names: set[str], order: str) -> list[str]:
     if order == NUMBER:
         if by_number is None:
             raise ConfigError(
-                f"{path} has class folders {listed(by_text)}, which are not one text and a different number each; leave out "
-                "[classes=number]"
+                f"{path} has class folders {listed(by_text)}, which are not one text and a different number each; "
+                "leave out [classes=number]"
             )
         return by_number
     if order or by_number in (None, by_text):
