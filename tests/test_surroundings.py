@@ -115,8 +115,8 @@ def home_that_is_missing(patch: pytest.MonkeyPatch, folder: Path) -> str:
 
 
 SURROUNDINGS = (
-    long_folder, folder_of_another, folder_that_is_a_file, folder_that_takes_nothing, relative_folder, nobody, home_of_another,
-    home_that_is_missing,
+    long_folder, folder_of_another, folder_that_is_a_file, folder_that_takes_nothing, relative_folder, nobody,
+    home_of_another, home_that_is_missing,
 )  # fmt: skip
 
 
@@ -324,7 +324,7 @@ def test_a_number_sign_in_a_path_is_part_of_it(tmp_path: Path, monkeypatch: pyte
     assert (info.ref.name, np.prod(info.shape)) == ("run-3", 192)
     write_folder(tmp_path / "a#hf:b", pixels(12), labels_of(12))
     with pytest.raises(
-        ConfigError, match="the end of its path means a choice, .* or an encoder; give the path another"
+        ConfigError, match=r"the end of its path means a choice, .* or an encoder; give the path another"
     ):
         dataset_named(f"folder:{tmp_path / 'a#hf:b'}")
     with pytest.raises(

@@ -21,13 +21,13 @@ def open_standard_files() -> None:
     while (number := os.open(os.devnull, os.O_RDWR)) <= LAST_STANDARD:
         pass
     os.close(number)
-    sys.stdin = sys.stdin or open(0, closefd=False)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)
+    sys.stdin = sys.stdin or io.TextIOWrapper(io.FileIO(0, closefd=False))
+    sys.stdout = sys.stdout or io.TextIOWrapper(io.FileIO(1, "w", closefd=False))
+    sys.stderr = sys.stderr or io.TextIOWrapper(io.FileIO(LAST_STANDARD, "w", closefd=False))
 
 
 def is_lost(file: TextIO) -> bool:
-    """Return whether text written to `file` does not reach it, after an OSError; then discard it and all that follows."""
+    """Return whether text written to `file` is lost, after an OSError; then discard all that follows."""
     try:
         os.write(file.fileno(), b"\n")  # a flush may succeed, since the text that could not be written is gone
     except OSError:

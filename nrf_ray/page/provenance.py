@@ -8,6 +8,8 @@ from nrf_ray.page.elements import command, facts, grid, moment, section
 from nrf_ray.page.html import Html, el
 from nrf_ray.page.snapshot import Snapshot, Standing
 
+SHARED = "test rows that are training rows too"
+
 
 def provenance(known: Snapshot) -> Html:
     """Return the section with settings, data, code, versions and machines, from the run and its records."""
@@ -25,7 +27,7 @@ def provenance(known: Snapshot) -> Html:
                 *origin.versions,
             )
         ),
-        *_table("Data", ("dataset", "sha256 of its content, part of every key"), origin.datasets, names=2),
+        *_table("Data", ("dataset", "sha256 of its content, part of every key", SHARED), origin.datasets, names=3),
         *_table("Machines", ("host", "processor", "device", "stages", "work"), hosts, names=3),
         *_table("Code of each kind of stage", ("kind", "source digest"), origin.digests, names=2),
     )

@@ -209,8 +209,9 @@ class Origin:
     """Commits of the code; a commit is marked if the code was changed since."""
     digests: tuple[tuple[str, str], ...]
     """Pairs of stage kind and digests of its code."""
-    datasets: tuple[tuple[str, str], ...]
-    """Pairs of dataset name and digest of the content, as in the stages' keys."""
+    datasets: tuple[tuple[str, str, str], ...]
+    """Name of each dataset, digest of its content, as in the stages' keys, and the number of its test rows that are
+    training rows too."""
     hosts: tuple[Host, ...]
 
 

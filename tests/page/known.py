@@ -153,7 +153,7 @@ def running(**changes: object) -> Snapshot:
             versions=(("torch", "2.14.1"),),
             commits=("0123456789ab",),
             digests=(("train", "abc"),),
-            datasets=(("digits", "5d" * 32),),
+            datasets=(("digits", "5d" * 32, "0 of 360"),),
             hosts=(Host(name="vm", processor="a processor", device="cpu", stages=2, seconds=9.0),),
         ),
     )
@@ -200,7 +200,7 @@ def hostile() -> Snapshot:
             versions=((HOSTILE, HOSTILE),),
             commits=(HOSTILE,),
             digests=((HOSTILE, HOSTILE),),
-            datasets=((HOSTILE, HOSTILE),),
+            datasets=((HOSTILE, HOSTILE, HOSTILE),),
             hosts=(Host(name=HOSTILE, processor=HOSTILE, device="cpu", stages=1, seconds=1.0),),
         ),
     )

@@ -15,6 +15,7 @@ from PIL import Image
 from nrf_ray.cluster.curves import CurveWriter
 from nrf_ray.data.catalogue import DATASETS
 from nrf_ray.data.digits import arrays
+from nrf_ray.data.facts import noted
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, MissingArtifact
 from nrf_ray.graph.drivers import Heart
@@ -220,8 +221,38 @@ def test_where_things_come_from_is_told_by_their_records(tiny) -> None:
     assert host.stages == len(list(tiny.sweep.stages()))
     assert host.seconds == pytest.approx(sum(record.seconds for record in records.by_key.values()))
     assert dict(origin.versions)["python"].startswith("3.")
-    assert origin.datasets == (("digits", DATASETS["digits"].ref.digest),)
+    assert origin.datasets == (("digits", DATASETS["digits"].ref.digest, "0 of 360"),)
     assert {kind for kind, _ in origin.digests} == {stage.kind.name for stage in tiny.sweep.stages()}
+
+
+@pytest.mark.parametrize(
+    ("in_record", "on_machine", "shown"),
+    [
+        (3, None, "3 of 360"),
+        (4, None, "4 of 360, more than 1%: accuracies on this test set are too high"),
+        (None, 120, "120 of 360, more than 1%: accuracies on this test set are too high"),
+        (None, 0, "0 of 360"),
+        (None, None, "not counted"),
+    ],
+)
+def test_test_rows_that_were_trained_on_are_told_also_of_older_runs(
+    in_record: int | None, on_machine: int | None, shown: str, tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: a set that was prepared before they were counted was reported as any other."""
+    monkeypatch.setenv("NRF_DATA", str(tmp_path))
+    records = Records(tiny.store)
+    records.read(map(place_of, tiny.sweep.stages()))
+    told = {} if in_record is None else {"shared_rows": in_record}
+    changed = [
+        replace(record, metrics={**{k: v for k, v in record.metrics.items() if k != "shared_rows"}, **told})
+        if record.stage == "evaluate"
+        else record
+        for record in records.by_key.values()
+    ]
+    digest = DATASETS["digits"].ref.digest
+    if on_machine is not None:
+        noted(f"{digest}.shared", lambda: [on_machine])
+    assert origin_of(changed).datasets == (("digits", digest, shown),)
 
 
 def test_curves_are_those_that_were_written(tmp_path: Path, tiny) -> None:
