@@ -45,6 +45,8 @@ class Located:
     """Number of files of the training set and, if the test set is another one, of the test set."""
     by_character: int = 0
     """Number of texts whose words are single characters."""
+    pooled: bool = False
+    """Whether the test rows are rows for validation and rows for testing, by their names."""
 
 
 def locate(text: str) -> Located:
@@ -98,6 +100,7 @@ def locate(text: str) -> Located:
         classes=train.outline.classes,
         sizes=class_sizes(own, train.outline, text, digest),
         files=(train.files, test.files) if elsewhere else (train.files,),
+        pooled=test.outline.pooled,
         by_character=train.outline.by_character + (test.outline.by_character if elsewhere else 0),
     )
 

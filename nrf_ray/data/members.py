@@ -26,6 +26,8 @@ WORDS: dict[str, Split] = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation", "validation", "valid", "val", "dev"), "test"),
 }
 """Split words of Hugging Face's loaders. Only two splits exist here, so rows for validation are test rows."""
+VALIDATION = ("validation", "valid", "val", "dev")
+"""Words for validation, which others keep apart from testing."""
 SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(WORDS)})(?![^\W\d_])", re.IGNORECASE)
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -137,7 +139,17 @@ def splits_by_name(root: Path, files: Sequence[Member], asked: Sequence[Member])
 
 def split_in(parts: Iterable[str]) -> set[Split]:
     """Return the splits that the words in the names `parts` stand for."""
-    return {WORDS[word.lower()] for part in parts for word in SPLIT_WORD.findall(part)}
+    return {WORDS[word] for word in words_in(parts)}
+
+
+def words_in(parts: Iterable[str]) -> set[str]:
+    """Return the split words in the names `parts`, in lower case."""
+    return {word.lower() for part in parts for word in SPLIT_WORD.findall(part)}
+
+
+def are_pooled(words: Iterable[str]) -> bool:
+    """Return whether split words stand for validation and for testing, whose rows are one split here."""
+    return len({word in VALIDATION for word in words if WORDS[word] == "test"}) > 1
 
 
 def listed(names: Sequence[str]) -> str:

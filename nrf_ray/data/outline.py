@@ -43,6 +43,8 @@ class Outline:
     """Labels of the training and of the test rows, encoded by `pack`; empty for a split without rows."""
     by_character: int = 0
     """Number of texts in a script without spaces, whose words are single characters."""
+    pooled: bool = False
+    """Whether the test rows are rows for validation and rows for testing, by their names."""
 
     def rows(self, split: Split) -> int:
         """Return the number of rows of `split`."""

@@ -83,6 +83,8 @@ def _remarks(located: Located) -> list[str]:
     remarks = []
     if located.test.relabel:
         remarks.append("test classes are matched by name")
+    if located.pooled:
+        remarks.append("rows for validation are test rows too")
     if located.by_character:
         remarks.append(f"{located.by_character} texts in scripts without spaces are cut by character")
     if located.train.count and located.test.count:

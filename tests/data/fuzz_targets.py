@@ -103,13 +103,16 @@ def _parquet_files(folder: Path, *forms: str) -> list[bytes]:
     return made
 
 
-SPLITS = {"train": "train", "test": "test", "validation": "test", "valid": "test", "val": "test"}
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing", "validation", "valid", "val", "dev", "eval", "evaluation"), "test"),
+}
 
 
 def _pyarrow_rows(data: bytes, name: str) -> list[tuple[str, Any, int]]:
     """Return split, value and label of every row, the training rows first."""
     table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
-    splits = [SPLITS[s] for s in table["split"].to_pylist()] if "split" in table.column_names else None
+    splits = [SPLITS[s.lower()] for s in table["split"].to_pylist()] if "split" in table.column_names else None
     rows = zip(splits or ["train"] * len(table), table[name].to_pylist(), table["label"].to_pylist(), strict=True)
     return sorted(rows, key=lambda row: row[0] == "test")
 
@@ -164,7 +167,7 @@ def _csv_files() -> list[bytes]:
 def _pandas_rows(folder: Path, data: bytes) -> Rows:
     frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     splits = frame["split"] if "split" in frame else ["train"] * len(frame)
-    rows = [(SPLITS[s], text, int(label)) for s, text, label in zip(splits, frame["text"], frame["label"], strict=True)]
+    rows = [(SPLITS[s.lower()], text, int(label)) for s, text, label in zip(splits, frame["text"], frame["label"], strict=True)]
     return sorted(rows, key=lambda row: row[0] == "test")
 
 

@@ -49,6 +49,23 @@ def test_a_plan_says_what_two_sets_and_texts_hold(tmp_path):
     assert "; texts of 1 x 9 x 192; " in line_of(f"text-csv:{path}")
 
 
+def test_a_plan_says_that_rows_for_validation_are_test_rows(tmp_path):
+    """Others keep them apart, so the test set has more rows than the published one."""
+    said, labels = "; rows for validation are test rows too; ", np.arange(60) % 3
+    names = ["train"] * 30 + ["test"] * 15
+    column = write_parquet(tmp_path / "c.parquet", pixels(60), labels, split=[*names, *["Dev"] * 15])
+    texts, opinions = corpus(60)
+    written = write_texts(tmp_path / "t.csv", texts, opinions, split=[*names, *["validation"] * 15])
+    for begin, end, split in ((0, 30, "train"), (30, 45, "val"), (45, 60, "test")):
+        write_folder(tmp_path / "f" / split, pixels(60)[begin:end], labels[begin:end])
+        write_parquet(tmp_path / "p" / f"a_{split}.parquet", pixels(60)[begin:end], labels[begin:end])
+    for name in (f"parquet:{column}", f"text-csv:{written}", f"folder:{tmp_path / 'f'}", f"parquet:{tmp_path / 'p'}"):
+        assert "30 training and 30 test rows" in line_of(name)
+        assert said in line_of(name)
+    (tmp_path / "p" / "a_test.parquet").unlink()
+    assert said not in line_of(f"parquet:{tmp_path / 'p'}")
+
+
 @pytest.mark.parametrize("name", ["digits", "planted-image", "planted-text[classes=3]", "published:cifar10"])
 def test_a_plan_says_what_sets_without_files_hold(name):
     info = dataset_named(name)

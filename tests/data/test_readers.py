@@ -52,7 +52,7 @@ def test_rows_of_mixed_splits_keep_their_order(tmp_path):
         ({"labels": LABELS.astype(float)}, "labels of type double"),
         ({"labels": [None, *LABELS[1:]]}, "1 rows without a label"),
         ({"labels": [*LABELS[:11], 7]}, "a row with label 7"),
-        ({"split": ["train"] * 11 + ["dev"]}, "a split called 'dev'"),
+        ({"split": ["train"] * 11 + ["unseen"]}, "a split called 'unseen'"),
         ({"split": ["train"] * 11 + [None]}, "1 rows without a split"),
     ],
 )

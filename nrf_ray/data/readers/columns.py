@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nrf_ray.data.members import Member, splits_by_name
+from nrf_ray.data.members import WORDS, Member, are_pooled, splits_by_name, words_in
 from nrf_ray.data.outline import NONE, Choices, Split
 from nrf_ray.errors import ConfigError
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 MAX_ROWS = 2**24
 MAX_GROUP_BYTES = 2**33
 """Largest row group: a few bytes can encode any number of equal rows, and a page any number of equal pixels."""
-
-SPLITS: dict[str, Split] = {"train": "train", "test": "test", "validation": "test", "valid": "test", "val": "test"}
-"""Split for each value of a column `split`."""
 
 
 def opened(file: Path, *needed: str) -> Any:
@@ -138,6 +135,14 @@ def splits_of(
     ]
 
 
+def pooled(files: Sequence[Member], columns: Sequence[Sequence[Any] | None], choices: Choices) -> bool:
+    """Return whether rows for validation and rows for testing are in one split, after `splits_of`."""
+    words = {str(name).lower() for names in columns for name in set(names or ())}
+    for file, names in zip(files, columns, strict=True):
+        words |= words_in(file.parts) if names is None and choices.splits != NONE else set()
+    return are_pooled(words)
+
+
 def split_column(file: Path) -> list[Any] | None:
     """Return the values of the column "split", or None if there is no such column."""
     if "split" not in opened(file).schema_arrow.names:
@@ -146,7 +151,7 @@ def split_column(file: Path) -> list[Any] | None:
 
 
 def _by_column(file: Path, names: Sequence[Any]) -> list[Split]:
-    unknown = sorted({str(name) for name in names if not isinstance(name, str) or name not in SPLITS})
+    unknown = sorted({str(name) for name in names if not isinstance(name, str) or name.lower() not in WORDS})
     if unknown:
-        raise ConfigError(f"{file} has a split called {unknown[0]!r}; splits are train and test")
-    return [SPLITS[name] for name in names]
+        raise ConfigError(f"{file} has a split called {unknown[0]!r}; splits are {', '.join(WORDS)}")
+    return [WORDS[name.lower()] for name in names]

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from nrf_ray.data.members import PICTURES, Member, Tree, listed, passed_over, split_in, tree_of
+from nrf_ray.data.members import PICTURES, Member, Tree, are_pooled, listed, passed_over, split_in, tree_of, words_in
 from nrf_ray.data.outline import AS_IS, BATCH_ROWS, NONE, NUMBER, Batch, Choices, Format, Outline, Rows, Split, pack
 from nrf_ray.data.readers.pictures import check_files, decode, picture_shape
 from nrf_ray.errors import ConfigError
@@ -31,6 +31,8 @@ class Listed(NamedTuple):
     """Names of the classes, in the order of their labels."""
     splits: dict[Split, list[tuple[Member, int]]]
     """Pictures and their labels, sorted by class and name; all are for training if the folder has no splits."""
+    pooled: bool
+    """Whether pictures for validation and pictures for testing are in one split."""
 
 
 def format_of(choices: Choices = AS_IS) -> Format:
@@ -70,6 +72,7 @@ def outline(path: Path, *, choices: Choices) -> Outline:
         num_test=len(test),
         classes=tuple(found.classes),
         labels=(pack([label for _, label in train]), pack([label for _, label in test])),
+        pooled=found.pooled,
     )
 
 
@@ -113,7 +116,7 @@ def pictures_of(path: Path, choices: Choices) -> Listed:
     for part in pictures.values():
         part.sort(key=lambda item: item[1])  # stable: by class, and by name within it
     _check_classes(path, classes, pictures["train"])
-    return Listed(classes, pictures)
+    return Listed(classes, pictures, are_pooled(words_in(splits)))
 
 
 def in_order(path: Path, names: set[str], order: str) -> list[str]:

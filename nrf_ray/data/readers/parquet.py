@@ -23,6 +23,7 @@ from nrf_ray.data.readers.columns import (
     label_column,
     labels_of,
     opened,
+    pooled,
     split_column,
     splits_of,
     whole_numbers,
@@ -74,7 +75,8 @@ def outline(path: Path, *, choices: Choices) -> Outline:
     """Return the outline, from the columns of labels and splits, the first image and the headers of all others."""
     found = _shards(path, choices)
     labels: dict[Split, list[int]] = {"train": [], "test": []}
-    for shard, splits in zip(found, _splits(path, found, choices), strict=True):
+    every, both = _splits(path, found, choices)
+    for shard, splits in zip(found, every, strict=True):
         for split, label in zip(splits, labels_of(shard.file, shard.label), strict=True):
             labels[split].append(label)
     num_classes = classes_of(labels["train"], labels["test"], path)
@@ -92,6 +94,7 @@ def outline(path: Path, *, choices: Choices) -> Outline:
         num_test=len(labels["test"]),
         classes=names[:num_classes] if len(names) >= num_classes else (),
         labels=(pack(labels["train"]), pack(labels["test"])),
+        pooled=both,
     )
 
 
@@ -101,7 +104,7 @@ def read(path: Path, split: Split, rows: Rows, *, choices: Choices) -> Iterator[
 
     found, first = _shards(path, choices), 0
     shape = _shape(found[0])
-    for shard, splits in zip(found, _splits(path, found, choices), strict=True):
+    for shard, splits in zip(found, _splits(path, found, choices)[0], strict=True):
         ours = np.array([own == split for own in splits])
         numbers = np.where(ours, np.cumsum(ours) - 1 + first, -1)
         first += int(ours.sum())
@@ -133,10 +136,12 @@ def _shard(file: Path, choices: Choices) -> Shard:
     return Shard(file, opened(file, image, label) if rows else form, image, label, rows)
 
 
-def _splits(path: Path, found: Sequence[Shard], choices: Choices) -> list[list[Split]]:
+def _splits(path: Path, found: Sequence[Shard], choices: Choices) -> tuple[list[list[Split]], bool]:
+    """Return the split of every row of each file, and whether validation and testing are one."""
     members = [Member(str(shard.file), _parts(path, shard.file)) for shard in found]
     columns = [split_column(shard.file) for shard in found]
-    return splits_of(path, members, columns, [shard.rows for shard in found], choices)
+    splits = splits_of(path, members, columns, [shard.rows for shard in found], choices)
+    return splits, pooled(members, columns, choices)
 
 
 def _parts(path: Path, file: Path) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ from nrf_ray.data.readers.columns import (
     label_column,
     labels_of,
     opened,
+    pooled,
     split_column,
     splits_of,
     whole_numbers,
@@ -82,6 +83,8 @@ class Parsed(NamedTuple):
 
     rows: dict[Split, Texts]
     classes: tuple[str, ...]
+    pooled: bool
+    """Whether rows for validation and rows for testing are in one split."""
 
 
 def format_of(ending: str, embedding: Embedding = LEARNT, choices: Choices = AS_IS) -> Format:
@@ -109,7 +112,7 @@ def files(path: Path, *, ending: str) -> Sequence[Path]:
 
 def outline(path: Path, *, ending: str, choices: Choices, embedding: Embedding, whole: bool = False) -> Outline:
     """Return the outline from all rows. Training texts give length and classes; with `whole`, no row is for testing."""
-    rows, names = parsed(path, ending=ending, choices=choices)
+    rows, names, both = parsed(path, ending=ending, choices=choices)
     train, test = rows["train"], rows["test"]
     lengths = list(_lengths(train.texts, embedding, path))
     of_test = list(_lengths(test.texts, embedding, path))
@@ -128,6 +131,7 @@ def outline(path: Path, *, ending: str, choices: Choices, embedding: Embedding, 
         classes=names[:num_classes] if len(names) >= num_classes else (),
         labels=(pack(train.labels), pack(test.labels)),
         by_character=sum(map(embedding.by_character, (*train.texts, *test.texts))),
+        pooled=both,
     )
 
 
@@ -162,7 +166,8 @@ def _parsed(path: Path, ending: str, choices: Choices, stamp: object) -> Parsed:
                 raise ConfigError(f"row {number} of {member.path} is an empty text; remove it")
             rows[split].texts.append(text)
             rows[split].labels.append(label)
-    return Parsed(rows, agreed_names(path, [table.classes for table in tables]))
+    names = agreed_names(path, [table.classes for table in tables])
+    return Parsed(rows, names, pooled(members, columns, choices))
 
 
 def _table(file: Path, ending: str, choices: Choices) -> Table:
