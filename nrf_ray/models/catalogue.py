@@ -13,6 +13,12 @@ TIMM = "timm:"
 ENCODER = "hf"
 """Architecture: the pretrained encoder whose word embeddings a dataset of texts uses, with a head."""
 
+FROM_PADDING = (
+    *("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "mpnet", "longformer"),
+    *("data2vec-text", "xmod", "ibert"),
+)
+"""Kinds of encoders whose positions are counted from behind the index of padding, so that they have fewer."""
+
 IMAGENET_SIZE = 128
 """Height in pixels from which networks have their ImageNet form; for smaller images they have their CIFAR form."""
 
@@ -99,6 +105,16 @@ ARCHITECTURES: Registry[Architecture] = Registry.of(
 )
 """All architectures except timm's and the pretrained encoder: the small family and the published one, each in the
 order of the paper's Figure 3; then those for texts."""
+
+
+def most_vectors(config: Mapping[str, object]) -> int | None:
+    """Return how many vectors an encoder with this config.json reads at most; None if the config gives no limit."""
+    limit = config.get("max_position_embeddings", config.get("n_positions"))
+    if not isinstance(limit, int):
+        return None
+    padding = config.get("pad_token_id")
+    counted = config.get("model_type") in FROM_PADDING and isinstance(padding, int)
+    return limit - padding - 1 if counted and isinstance(padding, int) else limit
 
 
 def architecture_named(name: str) -> Architecture:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nrf_ray.errors import ConfigError
-from nrf_ray.models.catalogue import ENCODER
+from nrf_ray.models.catalogue import ENCODER, most_vectors
 from nrf_ray.models.texts import average
 
 
@@ -66,7 +66,7 @@ def encoder_body(encoder: Path | Mapping[str, Any], length: int, width: int) -> 
     finally:
         logging.set_verbosity(verbosity)
     taken = made.get_input_embeddings().weight.shape[1]
-    limit = getattr(made.config, "max_position_embeddings", length)
+    limit = most_vectors(made.config.to_dict()) or length
     if taken != width or limit < length:
         raise ConfigError(
             f"the encoder takes up to {limit} vectors of {taken} numbers, but the texts have {length} of {width}"

@@ -25,8 +25,10 @@ Estimates are good to a factor of two, which is enough to order the work and to 
 from dataclasses import dataclass
 
 from nrf_ray.data.catalogue import DatasetInfo
+from nrf_ray.data.encoders import check_takes, encoder_folder
+from nrf_ray.data.naming import ENCODER_MARK, parse_name
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.models.catalogue import ARCHITECTURES, TIMM, architecture_named
+from nrf_ray.models.catalogue import ARCHITECTURES, ENCODER, TIMM, architecture_named
 from nrf_ray.stages.trial_build import check_builds
 
 OVERHEAD = 0.05
@@ -74,6 +76,8 @@ def check_reads(arch: str, info: DatasetInfo) -> None:
         )
     if arch.startswith(TIMM):
         check_builds(arch, info.shape)
+    if arch == ENCODER and ENCODER_MARK in info.ref.location:
+        check_takes(encoder_folder(parse_name(info.ref.location).train.encoder), height)
 
 
 def image_seconds(arch: str, shape: tuple[int, int, int], device: str = "cpu") -> float:

@@ -167,7 +167,10 @@ def _csv_files() -> list[bytes]:
 def _pandas_rows(folder: Path, data: bytes) -> Rows:
     frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     splits = frame["split"] if "split" in frame else ["train"] * len(frame)
-    rows = [(SPLITS[s.lower()], text, int(label)) for s, text, label in zip(splits, frame["text"], frame["label"], strict=True)]
+    rows = [
+        (SPLITS[s.lower()], text, int(label))
+        for s, text, label in zip(splits, frame["text"], frame["label"], strict=True)
+    ]
     return sorted(rows, key=lambda row: row[0] == "test")
 
 

@@ -16,6 +16,7 @@ from nrf_ray.data.encoders import encoder_embedding, encoder_folder
 from nrf_ray.data.fetch import fetch_dataset
 from nrf_ray.data.load import load, word_table
 from nrf_ray.errors import ConfigError
+from nrf_ray.models.catalogue import FROM_PADDING, most_vectors
 from nrf_ray.stages.weights import FILE, load_model, new_model, save_weights
 from nrf_ray.sweep.models_and_sets import trained
 from nrf_ray.training.fit import fit
@@ -214,6 +215,63 @@ def test_longer_texts_than_it_takes_are_refused(tmp_path, dataset):
         ConfigError, match="the encoder takes up to 32 vectors of 16 numbers, but the texts have 82 of 16"
     ):
         new_model("hf", info.ref, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "limit"),
+    [
+        ({}, 32),
+        ({"max_position_embeddings": 81}, 81),
+        ({"max_position_embeddings": 82}, None),
+        ({"max_position_embeddings": 83, "model_type": "roberta", "pad_token_id": 1}, 81),
+        ({"max_position_embeddings": 84, "model_type": "roberta", "pad_token_id": 1}, None),
+        ({"max_position_embeddings": None, "n_positions": 40, "model_type": "gpt2"}, 40),
+        ({"max_position_embeddings": None}, None),
+    ],
+)
+def test_longer_texts_than_it_takes_are_refused_in_the_plan(change, limit, tmp_path, encoder, dataset):
+    save_encoder(tmp_path / "bert")
+    config = json.loads((tmp_path / "bert" / "config.json").read_text())
+    told = {name: value for name, value in {**config, **change}.items() if value is not None}
+    (tmp_path / "bert" / "config.json").write_text(json.dumps(told))
+    long = [" ".join(["film", "dull"] * 39 + ["film", f"w{i}"]) for i in range(4)] + [f"film w{i}" for i in range(8)]
+    info = dataset_named(f"text-csv:{write_texts(tmp_path / 'a.csv', long, [0, 1] * 6)}#hf:{tmp_path / 'bert'}")
+    if limit is None:
+        trained(info, "hf", Recipe(epochs=1, lr=0.1, batch_size=2), "source", 0)
+        return
+    with pytest.raises(ConfigError, match=f"bert takes up to {limit} vectors, but the texts have 82; give shorter"):
+        trained(info, "hf", Recipe(epochs=1, lr=0.1, batch_size=2), "source", 0)
+
+
+@pytest.mark.parametrize("kind", FROM_PADDING)
+def test_the_limit_of_an_encoder_is_that_of_transformers(kind):
+    """Regression: RoBERTa and its kin count positions from behind the index of padding, and failed in the run."""
+    more = {"longformer": {"attention_window": 18}, "xmod": {"default_language": "en", "languages": ["en"]}}
+    config = transformers.AutoConfig.for_model(
+        kind, vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=20, **more.get(kind, {}),
+    )  # fmt: skip
+    made = transformers.AutoModel.from_config(config).eval()
+    limit = most_vectors(config.to_dict())
+    assert limit == 18
+    for length in (limit, limit + 1):
+        inputs = {"inputs_embeds": torch.rand(1, length, 16), "attention_mask": torch.ones(1, length).long()}
+        if length <= limit:
+            assert made(**inputs).last_hidden_state.shape[1] == length
+        else:
+            with pytest.raises((IndexError, RuntimeError)):
+                made(**inputs)
+
+
+def test_a_model_with_a_decoder_is_refused_in_the_plan(tmp_path, dataset):
+    save_encoder(tmp_path / "bart")
+    config = json.loads((tmp_path / "bart" / "config.json").read_text())
+    (tmp_path / "bart" / "config.json").write_text(
+        json.dumps({**config, "model_type": "bart", "is_encoder_decoder": True})
+    )
+    info = dataset_named(f"text-csv:{write_texts(tmp_path / 'a.csv', TEXTS, LABELS)}#hf:{tmp_path / 'bart'}")
+    with pytest.raises(ConfigError, match=r"bart \(bart\) has a decoder; name an encoder alone"):
+        trained(info, "hf", Recipe(epochs=1, lr=0.1, batch_size=2), "source", 0)
 
 
 def test_texts_of_the_hub_are_its_parquet_files(tmp_path, monkeypatch):
