@@ -21,7 +21,11 @@ def extra_test_sets(info: DatasetInfo) -> dict[str, DatasetRef]:
 
 
 def check_same_classes(info: DatasetInfo, test: DatasetInfo) -> None:
-    """Raise ConfigError if the classes of `test`, an extra test set of `info`, are in another order by their names."""
+    """Raise ConfigError if `test`, an extra test set of `info`, is `info`, or has its classes in another order."""
+    if test.ref == info.ref:
+        raise ConfigError(
+            f"extra test set {test.ref.name} is the dataset itself, which is tested on anyway; leave it out"
+        )
     if matched(info, test, f"{info.ref.name}@{test.ref.name}"):
         raise ConfigError(
             f"extra test set {test.ref.name} has the classes of {info.ref.name} in another order "

@@ -15,7 +15,7 @@ from nrf_ray.data.located import Located
 from nrf_ray.data.outline import Batch, check_labels
 from nrf_ray.data.places import data_home
 from nrf_ray.data.portions import Portion
-from nrf_ray.data.shared_rows import check_shared, count_shared, note_sums, row_sums
+from nrf_ray.data.shared_rows import check_shared, count_shared, count_trained_on, note_sums, row_sums
 from nrf_ray.data.whole import ArrayFile, Facts, mapped, read_manifest, whole
 from nrf_ray.data.words import Scaling, WordTable
 from nrf_ray.errors import ConfigError
@@ -77,6 +77,13 @@ def prepared_words(located: Located) -> WordTable:
 def shared_rows(located: Located) -> int:
     """Return how many test rows of `located`, which must be prepared, are training rows too."""
     return count_shared(located, _place(located)[0])
+
+
+def check_trained_on(train: Located, test: Located) -> None:
+    """Raise ConfigError if too many test rows of `test` are training rows of `train`; both must be prepared images."""
+    if train.shape == test.shape and train.train.count and test.test.count:
+        count = count_trained_on(train, _place(train)[0], test, _place(test)[0])
+        check_shared(test, count, train.name.title)
 
 
 def is_prepared(located: Located) -> bool:

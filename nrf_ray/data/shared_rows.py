@@ -35,12 +35,22 @@ def known_shared(located: Located) -> int | None:
     return known[0] if known else None
 
 
-def check_shared(located: Located, count: int) -> None:
-    """Raise ConfigError if more than `MOST` of the test rows are training rows too."""
+def count_trained_on(train: Located, train_folder: Path, test: Located, test_folder: Path) -> int:
+    """Return how many test rows of images `test` are training rows of `train`, both prepared; counted only once."""
+
+    def counted() -> list[int]:
+        return [shared(mapped(train_folder, "train_images"), mapped(test_folder, "test_images"))]
+
+    return noted(f"{train.digest}.{test.digest}.shared", counted)[0]
+
+
+def check_shared(located: Located, count: int, trained_on: str = "") -> None:
+    """Raise ConfigError if more than `MOST` of the test rows are training rows too, of the dataset `trained_on`."""
     total = located.test.count
     if count > MOST * total:
+        where = f" of {trained_on}" if trained_on else ""
         raise ConfigError(
-            f"dataset {located.name.title}: {count} of {total} test rows are training rows too ({count / total:.1%}; "
+            f"dataset {located.name.title}: {count} of {total} test rows are training rows{where} too ({count / total:.1%}; "
             f"at most {MOST:.0%} may be): remove them from one split or, if no file says which rows are for testing, "
             "keep only one of all equal rows"
         )

@@ -20,7 +20,7 @@ from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
-from nrf_ray.run.datasets import dataset_lines, datasets_of, prepare
+from nrf_ray.run.datasets import check_other_tests, dataset_lines, datasets_of, prepare
 from nrf_ray.run.forecast import Machine, error_lines, forecast, forecast_lines, machine_named, this_machine
 from nrf_ray.sweep.flags import RunOptions
 from nrf_ray.sweep.sweep import Sweep
@@ -56,6 +56,7 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
         check_listening(address) if address else check_can_start()
     if address is None:
         prepare(datasets_of(plan.todo()), lambda line: console.print(line, soft_wrap=True))
+        check_other_tests(plan.todo())
     if store.blobs.root is not None:
         check_medium(store.blobs.root)
     store = Store.open(options.store, create=True)

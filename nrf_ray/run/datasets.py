@@ -10,7 +10,7 @@ from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named, info_
 from nrf_ray.data.located import Located, locate
 from nrf_ray.data.members import listed
 from nrf_ray.data.planted import is_planted
-from nrf_ray.data.prepared import is_prepared, prepared
+from nrf_ray.data.prepared import check_trained_on, is_prepared, prepared
 from nrf_ray.data.published import PREFIX
 from nrf_ray.data.shared_rows import check_shared, known_shared
 from nrf_ray.graph.stage import Stage
@@ -33,7 +33,7 @@ def dataset_lines(refs: Iterable[DatasetRef]) -> list[str]:
 def prepare(refs: Iterable[DatasetRef], say: Callable[[str], None]) -> None:
     """Decode the files of `refs` that are not yet prepared. Raises ConfigError if they cannot be read."""
     for ref in refs:
-        if ref.location and not ref.location.startswith(PREFIX):
+        if _is_of_files(ref):
             located = locate(ref.location)
             check_shared(located, known_shared(located) or 0)
             if not is_prepared(located):
@@ -41,8 +41,27 @@ def prepare(refs: Iterable[DatasetRef], say: Callable[[str], None]) -> None:
             prepared(located)
 
 
+def check_other_tests(stages: Iterable[Stage]) -> None:
+    """Raise ConfigError if a model is tested on another prepared dataset than its own, with its training images."""
+    pairs = [
+        (given.config.dataset, stage.config.dataset)
+        for stage in stages
+        for given in stage.inputs.values()
+        if hasattr(stage.config, "dataset") and hasattr(given.config, "dataset")
+    ]
+    for ours, other in dict.fromkeys(pairs):
+        if ours != other and _is_of_files(ours) and _is_of_files(other):
+            train, test = locate(ours.location), locate(other.location)
+            if train.kind == test.kind == "images":
+                check_trained_on(train, test)
+
+
+def _is_of_files(ref: DatasetRef) -> bool:
+    return bool(ref.location) and not ref.location.startswith(PREFIX)
+
+
 def _line(ref: DatasetRef) -> str:
-    if ref.location and not ref.location.startswith(PREFIX):
+    if _is_of_files(ref):
         located = locate(ref.location)
         return _said(info_from(located), _files(located), _remarks(located))
     published, generated = "no files here, sizes as published", "generated"

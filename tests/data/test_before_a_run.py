@@ -13,7 +13,7 @@ from nrf_ray.run import command, datasets
 from nrf_ray.run.datasets import dataset_lines, datasets_of, prepare
 from tests.data.files import pixels, png, write_folder, write_parquet
 from tests.small import TEXT, grid_of
-from tests.sweeps import transfer_grid
+from tests.sweeps import nonrobust_features, transfer_grid
 from tests.texts import corpus, write_texts
 
 
@@ -74,12 +74,12 @@ def test_a_plan_says_what_sets_without_files_hold(name):
     assert f"{info.num_train} training and {info.num_test} test rows; {info.num_classes} classes" in line
 
 
-def call(monkeypatch, capsys, *flags):
+def call(monkeypatch, capsys, *flags, sweep=transfer_grid):
     """Return exit code and output of a sweep's command; Ray and the store are not to be touched by it."""
     monkeypatch.setattr(command, "_run", None)
     monkeypatch.setattr("sys.argv", ["transfer_grid.py", "--preset", "smoke", "--address", "local", *flags])
     with pytest.raises(SystemExit) as exit_:
-        cli.sweep_main(transfer_grid.transfer_grid, transfer_grid.FLAGS)
+        cli.sweep_main(getattr(sweep, sweep.__name__.rpartition(".")[2]), sweep.FLAGS)
     said = capsys.readouterr()
     return exit_.value.code, said.out, said.err
 
@@ -128,6 +128,27 @@ def test_test_rows_that_are_trained_on_are_refused_before_anything_starts(tmp_pa
     for more in ((), ("--plan",)):
         flags = ("--dataset", f"folder:{root}", "--store", str(tmp_path / "store"), *more)
         assert call(monkeypatch, capsys, *flags) == (2, "", err)
+
+
+def test_an_extra_test_set_is_neither_the_dataset_nor_its_training_images(tmp_path, monkeypatch, capsys):
+    """Regression: neither was noticed."""
+    images, labels = pixels(480), np.arange(480) % 3
+    own = write_parquet(tmp_path / "own.parquet", images, labels, split=["train"] * 400 + ["test"] * 80)
+    flags = ("--dataset", f"parquet:{own}", "--store", str(tmp_path / "store"), "--extra-test")
+    code, out, err = call(monkeypatch, capsys, *flags, f"parquet:{own}", sweep=nonrobust_features)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "extra test set own is the dataset itself, which is tested on anyway; leave it out" in err
+    for copies in (3, 2):
+        others = np.concatenate([images[:copies], pixels(200 - copies, seed=1)])
+        other = write_parquet(tmp_path / f"other{copies}.parquet", others, labels[:200], split=["test"] * 200)
+        if copies == 3:
+            code, _, err = call(monkeypatch, capsys, *flags, f"parquet:{other}", sweep=nonrobust_features)
+            assert (code, err.count("\n")) == (2, 1)
+            assert "dataset other3: 3 of 200 test rows are training rows of own too (1.5%; at most 1% may be)" in err
+            assert not (tmp_path / "store").exists()
+        else:
+            with pytest.raises(TypeError, match="'NoneType' object is not callable"):  # the run begins
+                call(monkeypatch, capsys, *flags, f"parquet:{other}", sweep=nonrobust_features)
 
 
 def test_sets_are_prepared_once_and_their_names_said(tmp_path):
