@@ -14,6 +14,8 @@ from nrf_ray.models.weight_files import SHOWN, WeightsError
 
 HEADS = {"fc", "classifier", "classifier.6", "linear", "last_linear", "head", "head.fc"}
 NORMALISER = {"mean", "std"}
+COLOURS = 3
+"""Largest number of channels of images; a text has as many as its vectors have coordinates."""
 
 
 def has_normaliser(state: Mapping[str, Tensor]) -> bool:
@@ -64,7 +66,17 @@ def _check(
             for name, tensor in adapted.items()
             if name not in fitting
         ],
-        "not finite numbers": [name for name, tensor in fitting.items() if not _is_sound(tensor, expected[name])],
+        "of another kind of numbers": [
+            f"{name} is {tensor.dtype}, not {expected[name].dtype}"
+            for name, tensor in fitting.items()
+            if tensor.is_floating_point() != expected[name].is_floating_point()
+        ],
+        "not finite numbers": [name for name, tensor in fitting.items() if not _is_finite(tensor, expected[name])],
+        "above 1, although pixels are from 0 to 1": [
+            name
+            for name in sorted(NORMALISER & fitting.keys())
+            if fitting[name].numel() <= COLOURS and bool((fitting[name] > 1).any())
+        ],
         "not above 0": [name for name in fitting if name == "std" and not bool((fitting[name] > 0).all())],
         "below 0, although BatchNorm's variances": [
             name for name, tensor in fitting.items() if name.endswith("running_var") and bool((tensor < 0).any())
@@ -102,10 +114,8 @@ def _our_name(name: str, expected: Mapping[str, Tensor]) -> str | None:
     return next((candidate for candidate in candidates if candidate in expected), None)
 
 
-def _is_sound(tensor: Tensor, expected: Tensor) -> bool:
-    """Return whether `tensor` has numbers of the same kind as `expected`, finite in the precision of `expected`."""
-    if tensor.is_floating_point() != expected.is_floating_point():
-        return False
+def _is_finite(tensor: Tensor, expected: Tensor) -> bool:
+    """Return whether `tensor` is finite in the precision of `expected`."""
     return bool(tensor.to(expected.dtype).isfinite().all())
 
 

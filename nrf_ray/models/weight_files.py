@@ -34,6 +34,8 @@ CODE = re.compile(r"unsupported global|is blocked|unrecognized function|can only
 
 BEGINNINGS = {
     b"\x89HDF": f"an HDF5 file, as Keras writes it; {PLAIN}",
+    b"\x93NUMPY": f"a numpy array (.npy); {PLAIN}",
+    b"GGUF": f"a GGUF file, as llama.cpp writes it; {PLAIN}",
     b"\x1f\x8b": "compressed by gzip; unpack it first",
     b"version https://git-lfs": "a pointer of Git LFS in place of the weights; run `git lfs pull` in its repository",
     b"<": "HTML or XML, perhaps the page of a failed download; download the file again",

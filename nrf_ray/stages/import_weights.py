@@ -49,6 +49,11 @@ class ImportSpec:
             raise ConfigError(
                 f"images are normalised with mean {self.mean} and std {self.std}; give finite numbers, and std above 0"
             )
+        if max(self.mean + self.std, default=0.0) > 1:
+            raise ConfigError(
+                f"images are normalised with mean {self.mean} and std {self.std}, but their pixels are from 0 to 1; "
+                "divide both by 255 if they are of pixels from 0 to 255"
+            )
 
 
 def digest_of(location: str) -> str:

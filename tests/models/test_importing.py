@@ -148,6 +148,24 @@ def test_half_a_normalisation_is_refused(foreign):
         load_state(network(), state)
 
 
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_a_normalisation_of_other_pixels_in_the_file_is_refused(name, foreign):
+    saved = madry(foreign.state_dict())
+    saved["model"][f"module.normalizer.new_{name}"] = torch.tensor([125.3, 123.0, 113.9]).view(3, 1, 1)
+    with pytest.raises(WeightsError, match=f"1 above 1, although pixels are from 0 to 1: {name}"):
+        load_state(network(), saved["model"])
+
+
+def test_numbers_of_another_kind_are_called_so(foreign):
+    """Regression: whole numbers were called not finite."""
+    state = dict(foreign.state_dict())
+    state["conv1.weight"] = state["conv1.weight"].to(torch.int8)
+    with pytest.raises(
+        WeightsError, match=r"^1 of another kind of numbers: body\.conv1\.weight is torch\.int8, not tor"
+    ):
+        load_state(network(), state)
+
+
 def test_a_normalisation_that_divides_by_zero_is_refused(foreign):
     saved = madry(foreign.state_dict())
     saved["model"]["module.normalizer.new_std"] = torch.tensor([0.2, 0.0, 0.2]).view(3, 1, 1)
@@ -263,6 +281,13 @@ def test_a_normalisation_said_twice_is_refused(tmp_path):
     taken = execute(import_weights(spec_of(path, mean=(), std=())), store)
     assert load_model(SimpleNamespace(read=store.artifact(import_weights(spec_of(path, mean=(), std=()))).read), "cpu")
     assert taken.metrics["train_accuracy"] is None
+
+
+@pytest.mark.parametrize("changes", [{"mean": (125.3,)}, {"std": (63.0,)}])
+def test_a_normalisation_of_other_pixels_is_refused(weights, changes):
+    """Regression: images in [0, 1] were normalised with the mean of pixels from 0 to 255."""
+    with pytest.raises(ConfigError, match="pixels are from 0 to 1; divide both by 255 if they are of pixels from 0 to"):
+        replace(spec_of(weights), **changes)
 
 
 @pytest.mark.parametrize("changes", [{"mean": ()}, {"mean": (0.1, 0.2), "std": (0.1, 0.2)}])

@@ -213,6 +213,8 @@ def numpy_archive():
         (numpy_archive, "is an archive of numpy arrays"),
         (lambda: gzip.compress(torch_file(WEIGHTS), mtime=0), "is compressed by gzip; unpack it first"),
         (lambda: b"\x89HDF\r\n\x1a\n" + bytes(100), "is an HDF5 file, as Keras writes it"),
+        (lambda: b"\x93NUMPY\x01\0" + bytes(100), r"is a numpy array \(\.npy\)"),
+        (lambda: b"GGUF\x03\0\0\0" + bytes(100), "is a GGUF file"),
         (lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "is a pointer of Git LFS"),
         (lambda: b"<!DOCTYPE html><title>404</title>", "is HTML or XML"),
         (
@@ -220,7 +222,7 @@ def numpy_archive():
             r"neither safetensors nor an intact file of torch\.save \(its pickle is damaged\)",
         ),
     ],
-    ids=["TorchScript", "npz", "gzip", "HDF5", "Git LFS", "HTML", "text"],
+    ids=["TorchScript", "npz", "gzip", "HDF5", "npy", "GGUF", "Git LFS", "HTML", "text"],
 )
 @pytest.mark.filterwarnings("ignore:.torch.jit")
 def test_another_kind_of_file_is_called_what_it_is(make, words):
