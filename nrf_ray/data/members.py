@@ -29,6 +29,8 @@ WORDS: dict[str, Split] = {
 VALIDATION = ("validation", "valid", "val", "dev")
 """Words for validation, which others keep apart from testing."""
 SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(WORDS)})(?![^\W\d_])", re.IGNORECASE)
+ALMOST = {"train": re.compile("train|trn", re.IGNORECASE), "test": re.compile("test|tst|val|dev", re.IGNORECASE)}
+"""Pieces of names that may stand for a split although letters touch them, as in trainset.csv and birdsTest.csv."""
 
 PICTURES = (".png", ".jpg", ".jpeg")
 PARQUET = (".parquet", ".parq", ".pq")
@@ -119,7 +121,8 @@ def check_regular(path: Path) -> None:
 def splits_by_name(root: Path, files: Sequence[Member], asked: Sequence[Member]) -> list[Split]:
     """Return the splits of `asked`, some of the `files` in `root`, by their names; "train" if no name has a split word.
 
-    Raises ConfigError if a name has words of two splits, or has no split word although the name of another file does.
+    Raises ConfigError if a name has words of two splits, or has no split word although the name of another file does,
+    or if no name has a split word but names look like those of two splits.
     """
     torn = [member for member in asked if len(split_in(member.parts)) > 1]
     if torn:
@@ -134,7 +137,21 @@ def splits_by_name(root: Path, files: Sequence[Member], asked: Sequence[Member])
             "its folder's has a split word (train, test, validation), as other files' do; remove the file, or add the "
             "column"
         )
+    if asked and len(without) == len(asked):
+        _check_almost(root, files)
     return [next(iter(split_in(member.parts)), "train") for member in asked]
+
+
+def _check_almost(root: Path, files: Sequence[Member]) -> None:
+    """Raise ConfigError if `files` without a split word have names that look like those of two splits."""
+    found = {split: {file for file in files if piece.search("/".join(file.parts))} for split, piece in ALMOST.items()}
+    train, test = sorted(found["train"] - found["test"]), sorted(found["test"] - found["train"])
+    if train and test:
+        raise ConfigError(
+            f"cannot tell whether {_names(train[:1])} and {_names(test[:1])} in {root} are splits: a split word "
+            "(train, test, validation) counts if no letter touches it, as in train_1.csv; rename the files, or write "
+            "[splits=none] behind the path if no name stands for a split"
+        )
 
 
 def split_in(parts: Iterable[str]) -> set[Split]:

@@ -160,6 +160,31 @@ def test_a_name_of_two_splits_is_refused(names, tmp_path):
     assert sum(sizes(f"text-csv:{tmp_path / 'set'}[splits=none]")) in (40, 60)
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "asked"),
+    [
+        ("trainset", "testset", True),
+        ("birdsTrain", "birdsTest", True),
+        ("trn", "tst", True),
+        ("mytrain", "myval", True),
+        ("TrainSet/a", "DevSet/a", True),
+        ("latest", "contest", False),
+        ("strain", "strain2", False),
+        ("trainer-contest", "trainer-latest", False),
+    ],
+)
+def test_names_that_look_like_two_splits_are_asked_about(train, test, asked, tmp_path):
+    """Regression: the rows of trainset.parquet and testset.parquet were pooled, and a test split was drawn."""
+    for number, name in enumerate((train, test)):
+        write_parquet(tmp_path / "a" / f"{name}.parquet", pixels(24, seed=number), np.arange(24) % 3)
+    if asked:
+        said = refusal(f"parquet:{tmp_path / 'a'}")
+        assert f"cannot tell whether {train}.parquet and {test}.parquet in" in said
+        assert "write [splits=none] behind the path if no name" in said
+    info = dataset_named(f"parquet:{tmp_path / 'a'}{'[splits=none]' if asked else ''}")
+    assert (info.num_train, info.num_test) == (40, 8)
+
+
 def test_a_column_says_more_than_names(tmp_path):
     split = ["train"] * 50 + ["test"] * 10
     write_texts(tmp_path / "set" / "train_test.csv", TEXTS, OPINIONS, split=split)
