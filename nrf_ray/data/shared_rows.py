@@ -50,9 +50,9 @@ def check_shared(located: Located, count: int, trained_on: str = "") -> None:
     if count > MOST * total:
         where = f" of {trained_on}" if trained_on else ""
         raise ConfigError(
-            f"dataset {located.name.title}: {count} of {total} test rows are training rows{where} too ({count / total:.1%}; "
-            f"at most {MOST:.0%} may be): remove them from one split or, if no file says which rows are for testing, "
-            "keep only one of all equal rows"
+            f"dataset {located.name.title}: {count} of {total} test rows are training rows{where} too "
+            f"({count / total:.1%}; at most {MOST:.0%} may be): remove them from one split or, if no file says which "
+            "rows are for testing, keep only one of all equal rows"
         )
 
 
