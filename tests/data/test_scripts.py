@@ -179,6 +179,15 @@ def test_a_byte_that_is_no_utf_8_is_found_wherever_it_is(tmp_path):
     assert "LATIN1" not in refusal(f"text-csv:{tmp_path / 'a.csv'}"), "as Latin-1 any file is text, and the wrong one"
 
 
+@pytest.mark.parametrize(("codec", "text"), [("iso2022_jp", "良い 映画"), ("iso2022_kr", "좋은 영화")])
+def test_an_encoding_of_seven_bits_is_refused(codec, text, tmp_path):
+    """Regression: its escapes and ASCII letters were read as words."""
+    lines = "".join(f"{text} {number},{number % 2}\n" for number in range(12))
+    (tmp_path / "a.csv").write_bytes(("text,label\n" + lines).encode(codec))
+    said = refusal(f"text-csv:{tmp_path / 'a.csv'}")
+    assert "is ISO-2022 and not UTF-8; convert the file: iconv -f ISO-2022-JP" in said
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

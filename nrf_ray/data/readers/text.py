@@ -57,6 +57,8 @@ MOST_DIGITS = 9
 """Largest number of digits of a label."""
 CUT = 0.95
 """Share of the training texts that are not cut."""
+ESCAPES = ("\x1b$", "\x1b(")
+"""Beginnings of the sequences with which ISO-2022 changes its alphabet; its bytes are all ASCII, and so UTF-8."""
 csv.field_size_limit(2**24)
 
 
@@ -164,6 +166,11 @@ def _parsed(path: Path, ending: str, choices: Choices, stamp: object) -> Parsed:
         for number, (text, label, split) in enumerate(zip(table.texts, table.labels, splits, strict=True)):
             if not text or text.isspace():
                 raise ConfigError(f"row {number} of {member.path} is an empty text; remove it")
+            if any(escape in text for escape in ESCAPES):
+                raise ConfigError(
+                    f"row {number} of {member.path} is ISO-2022 and not UTF-8; convert the file: iconv -f ISO-2022-JP "
+                    "(or -KR, -CN) -t UTF-8"
+                )
             rows[split].texts.append(text)
             rows[split].labels.append(label)
     names = agreed_names(path, [table.classes for table in tables])
