@@ -28,6 +28,7 @@ for _name, _value in {
 import ray  # noqa: E402  (after the variables that it reads when it is imported)
 from ray._private import ray_constants  # noqa: E402
 
+from nrf_ray.cluster import start_worker  # noqa: E402
 from nrf_ray.cluster.interrupt import handlers_kept  # noqa: E402
 from nrf_ray.cluster.local_start import check_can_start, make_token, temporary_folder  # noqa: E402
 from nrf_ray.errors import ClusterError  # noqa: E402
@@ -35,6 +36,8 @@ from nrf_ray.errors import ClusterError  # noqa: E402
 # In this process, but not in Ray's workers. Otherwise Ray's C++ core handles SIGTERM before Python does: it prints a
 # traceback, and aborts the process 3 s later unless it has ended (https://github.com/ray-project/ray/pull/64830).
 ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
+# The program that starts the processes of a Ray which this process starts.
+ray_constants.SETUP_WORKER_FILENAME = start_worker.__file__
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Only handles and manifest rows go through Ray's object store; images and weights go through ours."""

@@ -1,6 +1,7 @@
 """A real Ray on this machine runs toy graphs: placement, failure, retries, warm processes, shard pools."""
 
 import io
+import shlex
 import socket
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
+from nrf_ray.cluster import start_worker
 from nrf_ray.cluster.address import check_address, check_listening
 from nrf_ray.cluster.run import Outcome, run_sweep
 from nrf_ray.errors import ClusterError, ConfigError
@@ -74,9 +76,17 @@ def test_a_graph_with_failures_runs_all_that_can_run(two_cpus: Cluster, store: S
     leftovers = [b.name for b in store.blobs.under() if b.name.endswith("lease.json") or b.name.startswith("drivers/")]
     assert leftovers == []
     assert not list((tmp_path / "logs" / "crashes").iterdir())
+    assert started_by(two_cpus) == start_worker.__file__
     planned = {step.stage: (step.state.value, step.reason) for step in make_plan(sweep.goals, store).steps}
     assert planned[segfaults][0] == "failed before"
     assert planned[blocked] == ("blocked", f"by {raises.title}, which failed before")
+
+
+def started_by(cluster: Cluster) -> str:
+    """Return the program by which the head's raylet starts its processes."""
+    (raylet,) = cluster.head_node.all_processes["raylet"]
+    (command,) = (word for word in raylet.process.args if word.startswith("--python_worker_command="))
+    return str(shlex.split(command)[1])
 
 
 def failure(store: Store, stage: Stage) -> str:
