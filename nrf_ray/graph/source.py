@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nrf_ray.graph.canonical import digest
+from nrf_ray.graph.kept_digests import PACKAGE, kept
 
 FORM = 2
 """Form of the digests; digests of two forms cannot be compared. Form 1 hashed whole modules with their names."""
@@ -78,12 +79,20 @@ class _Definition(NamedTuple):
 
 @cache
 def source_digest(function: Callable[..., object]) -> str:
-    """Return the sha256 of a module's function together with all that it uses of its own package.
+    """Return the sha256 of a module's function together with all that it uses of its own package."""
+    module, name = function.__module__, function.__name__
+    if module.partition(".")[0] != PACKAGE:
+        return _computed(_Place(module, name))
+    return kept(lambda: _computed(_Place(module, name)), f"{module}.{name}")
+
+
+def _computed(first: _Place) -> str:
+    """Return the digest of a definition.
 
     Definitions are numbered in the order in which they are found. Each is described by its text and by what its names
     refer to: numbers of definitions, or full names of things in other packages.
     """
-    places = [_Place(function.__module__, function.__name__)]
+    places = [first]
     numbers = {places[0]: 0}
     described: list[tuple[str, list[tuple[str, int | str]]]] = []
     for place in places:
