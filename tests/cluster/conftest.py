@@ -28,12 +28,13 @@ After = Callable[[int, Callable[[], object]], threading.Thread]
 SPARING = {
     "include_dashboard": False,
     "include_log_monitor": False,
+    "no_monitor": True,
     "_system_config": {
         "prestart_worker_first_driver": False,
         "health_check_period_ms": 300,
     },
 }
-"""What all clusters have in common: no dashboard, and no processes of Ray that no test asks for.
+"""What all clusters have in common: no dashboard, no autoscaler, and no processes of Ray that no test asks for.
 
 And it is noticed within two seconds that a node is gone. A node that is slow still has ten seconds to answer.
 """
@@ -53,7 +54,7 @@ def start() -> Iterator[StartCluster]:
         cluster.shutdown()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def _head_of_two() -> Iterator[Cluster]:
     cluster = Cluster(initialize_head=True, head_node_args=SPARING | {"num_cpus": 2})
     yield cluster
@@ -62,7 +63,7 @@ def _head_of_two() -> Iterator[Cluster]:
 
 @pytest.fixture
 def two_cpus(_head_of_two: Cluster) -> Iterator[Cluster]:
-    """A cluster with two CPUs, started once for all tests of a file; nodes that a test adds are gone after it."""
+    """A cluster with two CPUs, started once for all tests of this room; nodes that a test adds are gone after it."""
     yield _head_of_two
     for node in list(_head_of_two.worker_nodes):
         _head_of_two.remove_node(node)

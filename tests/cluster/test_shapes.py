@@ -77,9 +77,10 @@ def kill_a_trial() -> None:
 
 @pytest.mark.parametrize("cpus", [1, 2, 4])
 def test_the_number_of_workers_does_not_show(
-    cpus: int, start: StartCluster, store: Store, tmp_path: Path, expected: dict[str, object]
+    cpus: int, request: pytest.FixtureRequest, store: Store, tmp_path: Path, expected: dict[str, object]
 ) -> None:
-    run_on(start(num_cpus=cpus), store, tmp_path)
+    cluster = request.getfixturevalue("two_cpus") if cpus == 2 else request.getfixturevalue("start")(num_cpus=cpus)
+    run_on(cluster, store, tmp_path)
     assert content(store, tiny_sweep()) == expected
     assert lost_attempts(store) == {}
 
