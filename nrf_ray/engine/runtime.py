@@ -23,7 +23,8 @@ def prepare(resources: Resources) -> str:
         )
     keep_freed_memory()
     torch.set_num_threads(max(1, int(resources.cpus)))
-    torch.use_deterministic_algorithms(True, warn_only=resources.device == "cuda")
+    # Not use_deterministic_algorithms, which also imports torch's compiler to set it: two seconds in every process.
+    torch.set_deterministic_debug_mode("warn" if resources.device == "cuda" else "error")
     # Otherwise every new tensor is first filled with NaN: 2 to 3% of the time of training and of PGD.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 WORD_FROM = 0.25
 """Least mean of a word's coordinates: a vector with a smaller mean is not a word. Words are placed in the box well
@@ -104,6 +103,8 @@ def forward_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     that are made. Everything else (normalisation, activations, pooling) is left out, as is usual; so is an LSTM, which
     the counter does not support. The model's state is restored.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton, where it is installed: half a second
+
     device = next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
     model.eval()
