@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.execution.controller.controller import TrainController
 from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
@@ -110,9 +111,13 @@ class _Trainer(TorchTrainer):  # type: ignore[misc]
     """A TorchTrainer whose controller puts its workers into the trial's bundles."""
 
     def _create_default_callbacks(self) -> list[Any]:
-        """Return Ray's own callbacks except the one that removes the placement group at the end."""
+        """Return Ray's own callbacks except two.
+
+        One would remove the placement group at the end. One would start a process for Ray's datasets, of which there
+        are none, before the workers start.
+        """
         made = super()._create_default_callbacks()
-        return [callback for callback in made if not isinstance(callback, PlacementGroupCleanerCallback)]
+        return [one for one in made if not isinstance(one, PlacementGroupCleanerCallback | DatasetsCallback)]
 
     def _initialize_and_run_controller(self, **settings: Any) -> Any:
         controller = ray.remote(num_cpus=0)(_Controller).remote(**settings)
