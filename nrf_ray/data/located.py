@@ -126,6 +126,7 @@ def _digest(name: Name, train: Facts, test: Facts, relabel: tuple[int, ...]) -> 
     for side, files in (("train", name.train), ("test", name.test)):
         parts += [[side, choice, value] for choice, value in _telling(files)] if files else []
     parts += [["relabel", *relabel]] if relabel else []
+    parts += [["split words"]] if train.outline.newly_split or test.outline.newly_split else []
     parts += [["by character"]] if train.outline.by_character or test.outline.by_character else []
     return hashlib.sha256(json.dumps([RULE, parts, name.keep]).encode()).hexdigest()
 

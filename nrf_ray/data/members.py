@@ -32,6 +32,9 @@ SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(WORDS)})(?![^\W\d_])", re.I
 ALMOST = {"train": re.compile("train|trn", re.IGNORECASE), "test": re.compile("test|tst|val|dev", re.IGNORECASE)}
 """Pieces of names that may stand for a split although letters touch them, as in trainset.csv and birdsTest.csv."""
 
+OLD_WORD = re.compile(r"(train|test|validation|valid|val)(?![a-z])", re.IGNORECASE)
+"""Split word that versions before `SPLIT_WORD` found, at the beginning of a name only."""
+
 PICTURES = (".png", ".jpg", ".jpeg")
 PARQUET = (".parquet", ".parq", ".pq")
 CSV = (".csv", ".csv.gz")
@@ -167,6 +170,12 @@ def words_in(parts: Iterable[str]) -> set[str]:
 def are_pooled(words: Iterable[str]) -> bool:
     """Return whether split words stand for validation and for testing, whose rows are one split here."""
     return len({word in VALIDATION for word in words if WORDS[word] == "test"}) > 1
+
+
+def old_split(parts: Sequence[str]) -> Split:
+    """Return the split in which versions before `SPLIT_WORD` put a file; "train" if they found no word."""
+    found = [OLD_WORD.match(part) for part in reversed(parts)]
+    return next((WORDS[word[1].lower()] for word in found if word), "train")
 
 
 def listed(names: Sequence[str]) -> str:

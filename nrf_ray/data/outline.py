@@ -41,6 +41,8 @@ class Outline:
     """Names of the classes, in the order of their labels; empty if labels are only numbers."""
     labels: tuple[str, str] = ("", "")
     """Labels of the training and of the test rows, encoded by `pack`; empty for a split without rows."""
+    newly_split: bool = False
+    """Whether the names of the files put rows into another split than older versions did (`members.old_split`)."""
     by_character: int = 0
     """Number of texts in a script without spaces, whose words are single characters."""
     pooled: bool = False

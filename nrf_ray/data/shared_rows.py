@@ -1,4 +1,4 @@
-"""Test rows that are training rows too: equal pixels, or equal texts.
+"""Test rows that are training rows too: equal pixels, or texts of equal words.
 
 They are counted once, when a set is prepared. Models have seen them in training, so a set in which they are more than
 `MOST` of the test rows is refused.
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nrf_ray.data.embeddings import words_of
 from nrf_ray.data.facts import known_numbers, noted
 from nrf_ray.data.located import Located
 from nrf_ray.data.portions import Portion
@@ -26,12 +27,12 @@ BLOCK = 1024
 
 def count_shared(located: Located, folder: Path) -> int:
     """Return how many test rows of `located`, prepared in `folder`, are training rows too; counted only once."""
-    return noted(f"{located.digest}.shared", lambda: [_counted(located, folder)])[0]
+    return noted(_key(located), lambda: [_counted(located, folder)])[0]
 
 
 def known_shared(located: Located) -> int | None:
     """Return what `count_shared` has found before, or None if the test rows of `located` were never compared."""
-    known = known_numbers(f"{located.digest}.shared")
+    known = known_numbers(_key(located))
     return known[0] if known else None
 
 
@@ -59,7 +60,7 @@ def check_shared(located: Located, count: int, trained_on: str = "") -> None:
 def note_sums(located: Located, train: "npt.NDArray[np.uint64]", test: "npt.NDArray[np.uint64]") -> None:
     """Remember that no row of `located` is in both splits if the `row_sums` of its images have no common value."""
     if located.kind == "images" and not _common(train, test):
-        noted(f"{located.digest}.shared", lambda: [0])
+        noted(_key(located), lambda: [0])
 
 
 def shared(train: "npt.NDArray[Any]", test: "npt.NDArray[Any]") -> int:
@@ -87,13 +88,20 @@ def row_sums(rows: "npt.NDArray[Any]") -> "npt.NDArray[np.uint64]":
 def _counted(located: Located, folder: Path) -> int:
     if located.kind == "texts":
         known = set(_texts(located.train))
-        return sum(text in known for text in _texts(located.test))
+        return sum(words in known for words in _texts(located.test))
     return shared(mapped(folder, "train_images"), mapped(folder, "test_images"))
 
 
-def _texts(portion: Portion) -> Iterator[str]:
+def _key(located: Located) -> str:
+    """Return the name under which the count is remembered; that of texts was once the count of equal strings."""
+    return f"{located.digest}.{'shared-words' if located.kind == 'texts' else 'shared'}"
+
+
+def _texts(portion: Portion) -> Iterator[bytes]:
+    """Yield a digest of the words of each text: texts that differ only in case or blanks count as equal."""
     for batch in portion.files.format.read(portion.files.path, portion.split, portion.rows()):
-        yield from batch.images
+        for text in batch.images:
+            yield hashlib.sha256(" ".join(words_of(text)).encode()).digest()
 
 
 def _common(ours: "npt.NDArray[np.uint64]", theirs: "npt.NDArray[np.uint64]") -> set[int]:

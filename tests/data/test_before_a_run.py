@@ -1,5 +1,6 @@
 """What a plan says of every dataset, and what a run refuses before Ray starts: in one line, with exit code 2."""
 
+import gzip
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from nrf_ray.data.load import load
 from nrf_ray.run import command, datasets
 from nrf_ray.run.datasets import dataset_lines, datasets_of, prepare
 from tests.data.files import pixels, png, write_folder, write_parquet
+from tests.data.reading import refusal
 from tests.small import TEXT, grid_of
 from tests.sweeps import nonrobust_features, transfer_grid
 from tests.texts import corpus, write_texts
@@ -113,6 +115,27 @@ def test_what_only_decoding_shows_is_refused_before_anything_starts(tmp_path, mo
     assert (code, err.count("\n")) == (2, 1)
     assert "train/cat/002.png is damaged" in err
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "Git LFS"),
+        (b"\n<!DOCTYPE html><html></html>", "HTML"),
+        (gzip.compress(b"text,label\na b,0\n"), "gzip"),
+        (b"PK\x03\x04" + bytes(60), "ZIP archive"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_what_it_is(head, kind, tmp_path):
+    root = write_folder(tmp_path / "birds", pixels(12), np.arange(12) % 3)
+    (root / "ant" / "000.png").write_bytes(head)
+    assert kind in refusal(f"folder:{root}")
+    (tmp_path / "a.csv").write_bytes(head)
+    said = refusal(f"text-csv:{tmp_path / 'a.csv'}")
+    assert kind in said
+    assert "iconv" not in said
+    (tmp_path / "a.parquet").write_bytes(head)
+    assert kind in refusal(f"parquet:{tmp_path / 'a.parquet'}")
 
 
 def test_test_rows_that_are_trained_on_are_refused_before_anything_starts(tmp_path, monkeypatch, capsys):

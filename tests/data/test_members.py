@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -118,6 +119,17 @@ def test_files_named_for_two_splits_are_never_pooled(train, test, tmp_path):
         found = load(dataset_named(name).ref)
         assert np.array_equal(found[0].images, pixels(60)[TRAIN])
         assert np.array_equal(found[1].images, pixels(60)[TEST])
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("name", ["Split", "SPLIT ", " split"])
+def test_a_column_that_is_nearly_called_split_is_asked_about(form, name, tmp_path):
+    table = pa.table({"text": TEXTS, "label": OPINIONS, name: ["train"] * 40 + ["test"] * 20})
+    if form == "csv":
+        pa.csv.write_csv(table, tmp_path / "a.csv")
+    else:
+        pq.write_table(table, tmp_path / "a.parquet")
+    assert f"a column called {name!r}; call it split" in refusal(f"text-{form}:{tmp_path}")
 
 
 @pytest.mark.parametrize(
@@ -348,7 +360,7 @@ def shared_of(ref):
     return shared_rows(ref)
 
 
-def test_equal_texts_are_counted_as_they_are_written_and_not_as_they_are_cut(tmp_path):
+def test_texts_of_equal_words_are_counted_and_not_texts_that_are_equal_when_cut(tmp_path):
     texts = [f"{text} {number}" for number, text in enumerate(TEXTS)]
     split = ["train"] * 40 + ["test"] * 20
     path = write_texts(tmp_path / "a.csv", texts, OPINIONS, split=split)
@@ -356,6 +368,9 @@ def test_equal_texts_are_counted_as_they_are_written_and_not_as_they_are_cut(tmp
     texts[50] = texts[3]
     path = write_texts(tmp_path / "b.csv", texts, OPINIONS, split=split)
     assert "1 of 20 test rows are training rows too" in refusal(f"text-csv:{path}")
+    texts[50] = f"  {texts[3].upper()} "
+    path = write_texts(tmp_path / "c.csv", texts, OPINIONS, split=split)
+    assert "1 of 20 test rows are training rows too" in refusal(f"text-csv:{path}"), "no model sees a difference"
 
 
 def test_rows_are_counted_by_content_alone():

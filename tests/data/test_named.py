@@ -12,6 +12,7 @@ import torch
 from nrf_ray.data.catalogue import dataset_named, info_of
 from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.load import load, normalisation
+from nrf_ray.data.located import locate
 from nrf_ray.data.naming import parse_name, split_names
 from nrf_ray.data.outline import Batch, Format, Outline
 from nrf_ray.errors import ConfigError
@@ -142,6 +143,34 @@ def test_sets_that_were_right_before_keep_their_digests(name, digest, tmp_path):
     test = (pixels(9, (1, 4, 4), seed=2), numbers[:9])
     write_idx(tmp_path / "idx", (pixels(60, (1, 4, 4)), numbers), test, packed=False)
     assert dataset_named(name.format(tmp_path)).ref.digest == digest
+
+
+@pytest.mark.parametrize(
+    ("names", "digest", "pooled"),
+    [
+        (("birds_train", "birds_test"), "30a8cc0f7129ee6ec2814fb03622c1800d8bf8015b8094c2c970873234ab22b6", True),
+        (("en.training", "en.testing"), "86e961989f73a1c74bc2b5936e19f9237a08ca083a46b8f7ec0d1d21a80c807e", True),
+        (("1_train", "2_valid"), "03b4c9ca86740dcfbc49fced06a90235109b955cdb47093ac4835e870c527d88", True),
+        (("train", "val"), "f81fc9e004156cafad2cce52bc949ff4f8b3e996f84e4ba7dc4e7a3d03a8c13d", False),
+        (("Train-0", "test"), "a8ef1d830ecb731232e2f9ac89a116ac05e4fef76460544c178bcb8f3b05a021", False),
+        (("train/a", "test/a"), "10de41a09b18dda3e6bb19ff023735c334ca1f0a618c3a3e1396efdd7bbd5bf3", False),
+    ],
+)
+def test_a_set_that_was_pooled_before_is_another_set_now(names, digest, pooled, tmp_path):
+    """These are digests of commit e1d4fc8. Models of a pooled set have seen test rows: other keys."""
+    texts, labels = corpus(60)
+    for name, part in zip(names, (slice(0, 40), slice(40, 60)), strict=True):
+        write_texts(tmp_path / "set" / f"{name}.csv", texts[part], labels[part])
+    info = dataset_named(f"text-csv:{tmp_path / 'set'}")
+    assert (info.num_train, info.num_test) == (40, 20)
+    assert (info.ref.digest != digest) is pooled
+
+
+def test_the_split_of_a_file_is_content_even_if_one_file_is_all(tmp_path):
+    file = write_texts(tmp_path / "test.csv", *corpus(60))
+    tested, pooled = (locate(f"text-csv:{file}{choice}") for choice in ("", "[splits=none]"))
+    assert (tested.test.count, pooled.test.count) == (60, 10)
+    assert tested.digest != pooled.digest
 
 
 def test_the_test_rows_of_another_set_take_the_place_of_its_own(tmp_path):

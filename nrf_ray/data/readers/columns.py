@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nrf_ray.data.members import WORDS, Member, are_pooled, splits_by_name, words_in
+from nrf_ray.data.members import WORDS, Member, are_pooled, old_split, splits_by_name, words_in
 from nrf_ray.data.outline import NONE, Choices, Split
+from nrf_ray.data.readers.beginnings import kind_of_file
 from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,6 +18,17 @@ MAX_GROUP_BYTES = 2**33
 """Largest row group: a few bytes can encode any number of equal rows, and a page any number of equal pixels."""
 
 
+class Splits(NamedTuple):
+    """The split of every row of some files."""
+
+    rows: list[list[Split]]
+    """Splits of the rows of each file."""
+    pooled: bool
+    """Whether rows for validation and rows for testing are in one split."""
+    newly: bool
+    """Whether the name of a file put its rows into another split than older versions did."""
+
+
 def opened(file: Path, *needed: str) -> Any:
     """Open a parquet file; raise ConfigError unless it has each column of `needed` once, and "split" at most once."""
     import pyarrow as pa
@@ -25,7 +37,8 @@ def opened(file: Path, *needed: str) -> Any:
     try:
         found = pq.ParquetFile(file, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{file} is not a readable parquet file: {error}") from error
+        other = kind_of_file(file)
+        raise ConfigError(f"{file} is not a readable parquet file: {f'it is {other}' if other else error}") from error
     rows = found.metadata.num_rows
     groups = range(found.metadata.num_row_groups)
     largest = max((found.metadata.row_group(group).total_byte_size for group in groups), default=0)
@@ -43,6 +56,9 @@ def check_names(file: Path, names: Sequence[str], needed: Sequence[str]) -> None
     missing = sorted(set(needed) - set(names))
     if missing:
         raise ConfigError(f"{file} has no column {' or '.join(missing)}; it has {', '.join(names) or 'none'}")
+    nearly = [name for name in names if name != "split" and name.strip().lower() == "split"]
+    if nearly:
+        raise ConfigError(f"{file} has a column called {nearly[0]!r}; call it split if it has the splits, or remove it")
     twice = [name for name in (*needed, "split") if names.count(name) > 1]
     if twice:
         raise ConfigError(f"{file} has {names.count(twice[0])} columns called {twice[0]}; keep only one")
@@ -119,7 +135,7 @@ def agreed_names(path: Path, found: Sequence[tuple[str, ...]]) -> tuple[str, ...
 
 def splits_of(
     path: Path, files: Sequence[Member], columns: Sequence[Sequence[Any] | None], rows: Sequence[int], choices: Choices
-) -> list[list[Split]]:
+) -> Splits:
     """Return the split of every row of each of `files` at `path`: from the column `split`, or else from its name.
 
     If no file and no folder below `path` is named for a split, all rows are for training. If some are named for a
@@ -129,18 +145,15 @@ def splits_of(
     by_name: dict[Member, Split] = dict.fromkeys(bare, "train")
     if choices.splits != NONE:
         by_name = dict(zip(bare, splits_by_name(path, files, bare), strict=True))
-    return [
+    every = [
         [by_name[file]] * count if names is None else _by_column(Path(file.path), names)
         for file, names, count in zip(files, columns, rows, strict=True)
     ]
-
-
-def pooled(files: Sequence[Member], columns: Sequence[Sequence[Any] | None], choices: Choices) -> bool:
-    """Return whether rows for validation and rows for testing are in one split, after `splits_of`."""
-    words = {str(name).lower() for names in columns for name in set(names or ())}
-    for file, names in zip(files, columns, strict=True):
-        words |= words_in(file.parts) if names is None and choices.splits != NONE else set()
-    return are_pooled(words)
+    words = {name.lower() for names in columns for name in set(names or ())}
+    if choices.splits != NONE:
+        words |= words_in(part for file in bare for part in file.parts)
+    newly = any(split != old_split(file.parts) for file, split in by_name.items())
+    return Splits(every, pooled=are_pooled(words), newly=newly)
 
 
 def split_column(file: Path) -> list[Any] | None:

@@ -7,22 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from nrf_ray.data.readers.beginnings import kind_of
 from nrf_ray.errors import ConfigError
 
 HEAD = 256
 """First bytes in which UTF-16 and UTF-32 are recognised: the names of most columns are ASCII letters."""
 MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 """Byte-order marks at the start of such files."""
-OTHERS = {
-    b"\x1f\x8b": "compressed by gzip; give its name the ending .gz",
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook; unpack it, or save it as CSV",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
-    b"PAR1": "a parquet file; give its name the ending .parquet, and read it with text-parquet:PATH",
-    b"BZh": "compressed by bzip2; unpack it",
-    b"\xfd7zXZ\0": "compressed by xz; unpack it",
-    b"(\xb5/\xfd": "compressed by zstd; unpack it",
-}
-"""Other kinds of files that are mistaken for text, by their first bytes."""
 WIDE = ("UTF-32LE", "UTF-32BE", "UTF-16LE", "UTF-16BE")
 
 
@@ -62,9 +53,8 @@ def opened_text(file: Path, limit: int) -> Iterator[io.TextIOWrapper]:
     with opened_bytes(file, limit) as content:
         head = content.read(HEAD)
         wide = next((name for mark, name in MARKS.items() if head.startswith(mark)), "") or _wide(head)
-    other = next((what for beginning, what in OTHERS.items() if head.startswith(beginning)), "")
-    if other:
-        raise ConfigError(f"{file} is {other}")
+    if other := kind_of(head):
+        raise ConfigError(f"{file} is not text but {other}")
     if wide:
         raise ConfigError(f"{file} is {wide} and not UTF-8; convert it: iconv -f {wide} -t UTF-8")
     with opened_bytes(file, limit) as content:

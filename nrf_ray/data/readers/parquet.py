@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nrf_ray.data.members import PARQUET, Member, files_of, passed_over
 from nrf_ray.data.outline import AS_IS, BATCH_ROWS, Batch, Choices, Format, Outline, Rows, Split, classes_of, pack
 from nrf_ray.data.readers.columns import (
+    Splits,
     agreed_names,
     class_names,
     label_column,
     labels_of,
     opened,
-    pooled,
     split_column,
     splits_of,
     whole_numbers,
@@ -75,8 +75,8 @@ def outline(path: Path, *, choices: Choices) -> Outline:
     """Return the outline, from the columns of labels and splits, the first image and the headers of all others."""
     found = _shards(path, choices)
     labels: dict[Split, list[int]] = {"train": [], "test": []}
-    every, both = _splits(path, found, choices)
-    for shard, splits in zip(found, every, strict=True):
+    told = _splits(path, found, choices)
+    for shard, splits in zip(found, told.rows, strict=True):
         for split, label in zip(splits, labels_of(shard.file, shard.label), strict=True):
             labels[split].append(label)
     num_classes = classes_of(labels["train"], labels["test"], path)
@@ -94,7 +94,8 @@ def outline(path: Path, *, choices: Choices) -> Outline:
         num_test=len(labels["test"]),
         classes=names[:num_classes] if len(names) >= num_classes else (),
         labels=(pack(labels["train"]), pack(labels["test"])),
-        pooled=both,
+        pooled=told.pooled,
+        newly_split=told.newly,
     )
 
 
@@ -104,7 +105,7 @@ def read(path: Path, split: Split, rows: Rows, *, choices: Choices) -> Iterator[
 
     found, first = _shards(path, choices), 0
     shape = _shape(found[0])
-    for shard, splits in zip(found, _splits(path, found, choices)[0], strict=True):
+    for shard, splits in zip(found, _splits(path, found, choices).rows, strict=True):
         ours = np.array([own == split for own in splits])
         numbers = np.where(ours, np.cumsum(ours) - 1 + first, -1)
         first += int(ours.sum())
@@ -136,12 +137,10 @@ def _shard(file: Path, choices: Choices) -> Shard:
     return Shard(file, opened(file, image, label) if rows else form, image, label, rows)
 
 
-def _splits(path: Path, found: Sequence[Shard], choices: Choices) -> tuple[list[list[Split]], bool]:
-    """Return the split of every row of each file, and whether validation and testing are one."""
+def _splits(path: Path, found: Sequence[Shard], choices: Choices) -> Splits:
     members = [Member(str(shard.file), _parts(path, shard.file)) for shard in found]
     columns = [split_column(shard.file) for shard in found]
-    splits = splits_of(path, members, columns, [shard.rows for shard in found], choices)
-    return splits, pooled(members, columns, choices)
+    return splits_of(path, members, columns, [shard.rows for shard in found], choices)
 
 
 def _parts(path: Path, file: Path) -> tuple[str, ...]:

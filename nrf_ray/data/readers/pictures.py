@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nrf_ray.data.members import Member, listed
+from nrf_ray.data.readers.beginnings import kind_of
 from nrf_ray.data.readers.headers import Header, header_of
 from nrf_ray.errors import ConfigError
 
@@ -169,7 +170,7 @@ def _open(data: bytes, what: str) -> "Image":
             image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
         raw = [tile[3] for tile in image.tile]
     except Exception as error:  # what Pillow raises for a damaged picture is not documented
-        raise ConfigError(f"{what} is not a readable PNG or JPEG: {_line(error)}") from error
+        raise ConfigError(f"{what} is not a readable PNG or JPEG: {kind_of(data) or _line(error)}") from error
     if image.width * image.height > MAX_PIXELS:
         raise ConfigError(f"{what} is {image.width} x {image.height} pixels; at most {MAX_PIXELS} pixels are read")
     if "16" in str(raw):

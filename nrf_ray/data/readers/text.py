@@ -40,7 +40,6 @@ from nrf_ray.data.readers.columns import (
     label_column,
     labels_of,
     opened,
-    pooled,
     split_column,
     splits_of,
     whole_numbers,
@@ -86,7 +85,9 @@ class Parsed(NamedTuple):
     rows: dict[Split, Texts]
     classes: tuple[str, ...]
     pooled: bool
-    """Whether rows for validation and rows for testing are in one split."""
+    """See `Outline`."""
+    newly_split: bool
+    """See `Outline`."""
 
 
 def format_of(ending: str, embedding: Embedding = LEARNT, choices: Choices = AS_IS) -> Format:
@@ -114,7 +115,8 @@ def files(path: Path, *, ending: str) -> Sequence[Path]:
 
 def outline(path: Path, *, ending: str, choices: Choices, embedding: Embedding, whole: bool = False) -> Outline:
     """Return the outline from all rows. Training texts give length and classes; with `whole`, no row is for testing."""
-    rows, names, both = parsed(path, ending=ending, choices=choices)
+    found = parsed(path, ending=ending, choices=choices)
+    rows, names = found.rows, found.classes
     train, test = rows["train"], rows["test"]
     lengths = list(_lengths(train.texts, embedding, path))
     of_test = list(_lengths(test.texts, embedding, path))
@@ -132,8 +134,9 @@ def outline(path: Path, *, ending: str, choices: Choices, embedding: Embedding, 
         kind="texts",
         classes=names[:num_classes] if len(names) >= num_classes else (),
         labels=(pack(train.labels), pack(test.labels)),
+        pooled=found.pooled,
+        newly_split=found.newly_split,
         by_character=sum(map(embedding.by_character, (*train.texts, *test.texts))),
-        pooled=both,
     )
 
 
@@ -162,7 +165,8 @@ def _parsed(path: Path, ending: str, choices: Choices, stamp: object) -> Parsed:
     members = files_of(path, ENDINGS[ending])
     tables = [_table(Path(member.path), ending, choices) for member in members]
     columns, counts = [table.splits for table in tables], [len(table.texts) for table in tables]
-    for member, table, splits in zip(members, tables, splits_of(path, members, columns, counts, choices), strict=True):
+    told = splits_of(path, members, columns, counts, choices)
+    for member, table, splits in zip(members, tables, told.rows, strict=True):
         for number, (text, label, split) in enumerate(zip(table.texts, table.labels, splits, strict=True)):
             if not text or text.isspace():
                 raise ConfigError(f"row {number} of {member.path} is an empty text; remove it")
@@ -173,8 +177,7 @@ def _parsed(path: Path, ending: str, choices: Choices, stamp: object) -> Parsed:
                 )
             rows[split].texts.append(text)
             rows[split].labels.append(label)
-    names = agreed_names(path, [table.classes for table in tables])
-    return Parsed(rows, names, pooled(members, columns, choices))
+    return Parsed(rows, agreed_names(path, [table.classes for table in tables]), told.pooled, told.newly)
 
 
 def _table(file: Path, ending: str, choices: Choices) -> Table:
