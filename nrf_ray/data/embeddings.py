@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     Places = npt.NDArray[np.int32]
+    Floats = npt.NDArray[np.float64]
 
 WIDTH = 192
 """Coordinates of a learnt vector."""
@@ -30,6 +31,11 @@ SMOOTHING = 0.75
 """Exponent of the contexts' frequencies: rare contexts would otherwise count too much (Levy et al. 2015)."""
 SPREAD = 0.07
 """Standard deviation of a word's coordinates in the box: every word is SPREAD * sqrt(WIDTH) = .97 from the centre."""
+TIED = 1e-9
+"""Distance of two singular values that count as equal, as a share of the largest one."""
+NOISE = 0.01
+OVERSAMPLED, ITERATIONS = 32, 8
+"""Further random vectors of subspace iteration, and number of its iterations."""
 BLOCK = 1024
 """Texts whose pairs of words are listed together before they are counted."""
 MAX_WORDS = 30_000
@@ -82,7 +88,8 @@ def learn_words(texts: Sequence[Sequence[str]]) -> WordTable:
     """Learn the table of words from tokenised training `texts`, without labels.
 
     The vector of unknown words is the mean of the vectors of words that occur once. The same texts give the same table
-    on the same machine; on another machine, rounding may move a coordinate by one of 255 levels.
+    on the same machine. On another machine, rounding may move a coordinate by one of 255 levels, and turn the vectors
+    of equal singular values in a vocabulary of up to `WIDTH` words, which changes no distance.
     """
     import numpy as np
 
@@ -139,13 +146,11 @@ def _factors(matrix: "csr_matrix", width: int) -> "npt.NDArray[np.float64]":
     coordinates of a small vocabulary over all coordinates.
     """
     import numpy as np
-    from scipy.sparse.linalg import svds
 
-    size = matrix.shape[0]
-    if size <= width + 1:
+    if matrix.shape[0] <= width + 1:
         vectors, values, _ = np.linalg.svd(matrix.toarray())
     else:
-        vectors, values, _ = svds(matrix, k=width, v0=np.ones(size), solver="arpack")
+        vectors, values = _largest(matrix, width)
     order = np.argsort(-values, kind="stable")[:width]
     vectors, values = vectors[:, order], values[order]
     peaks = vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])]
@@ -155,6 +160,47 @@ def _factors(matrix: "csr_matrix", width: int) -> "npt.NDArray[np.float64]":
     rotation = rotation * np.sign(np.diag(upper))
     turned: npt.NDArray[np.float64] = scaled @ rotation[: scaled.shape[1]]
     return turned
+
+
+def _largest(matrix: "csr_matrix", width: int) -> "tuple[Floats, Floats]":
+    """Return the left singular vectors of the `width` largest singular values of `matrix`, and these values.
+
+    Texts that follow a template have hundreds of equal singular values. ARPACK then takes vectors of its own choice,
+    other ones at each call, or fails; so equal values are told apart first.
+    """
+    import numpy as np
+    from scipy.sparse.linalg import ArpackError, svds
+
+    try:
+        vectors, values, _ = svds(matrix, k=width, v0=np.ones(matrix.shape[0]), solver="arpack")
+    except ArpackError:
+        return _told_apart(matrix, width)
+    ordered = np.sort(values)
+    if (np.diff(ordered) < TIED * ordered[-1]).any():
+        return _told_apart(matrix, width)
+    return np.asarray(vectors, np.float64), np.asarray(values, np.float64)
+
+
+def _told_apart(matrix: "csr_matrix", width: int) -> "tuple[Floats, Floats]":
+    """Return the same as `_largest`, approximately, for a matrix with equal singular values.
+
+    Each number is changed by up to `NOISE` of itself, and subspace iteration begins with fixed random vectors (Halko,
+    Martinsson and Tropp 2011, algorithm 4.4): both make the result independent of rounding.
+    """
+    import numpy as np
+    from scipy import sparse
+
+    def drawn(*shape: int) -> "Floats":
+        return np.random.Generator(np.random.PCG64(derive_seed(0, "equal singular values"))).standard_normal(shape)
+
+    found, phases = matrix.tocoo(), drawn(matrix.shape[0])
+    change = np.sin(2**10 * (phases[found.row] + phases[found.col]))
+    changed = sparse.csr_matrix((found.data * (1 + NOISE * change), (found.row, found.col)), shape=matrix.shape)
+    basis = np.linalg.qr(np.asarray(changed @ drawn(matrix.shape[0], width + OVERSAMPLED)))[0]
+    for _ in range(ITERATIONS):
+        basis = np.linalg.qr(changed @ (changed.T @ basis))[0]
+    vectors, values, _ = np.linalg.svd(basis.T @ changed, full_matrices=False)
+    return basis @ vectors[:, :width], values[:width]
 
 
 def _normalised(vectors: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":

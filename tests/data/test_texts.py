@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import sparse
 
+from nrf_ray.data import embeddings
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.embeddings import LEARNT, WIDTH, learn_words, words_of
 from nrf_ray.data.formats import FORMATS
@@ -404,3 +406,22 @@ def test_all_rows_are_for_training_where_another_set_is_tested_on(tmp_path):
     info = dataset_named(f"text-csv:{train}@text-csv:{test}")
     assert (info.num_classes, info.num_train, info.num_test) == (3, len(TEXTS), 2)
     assert info.shape[1] > 20
+
+
+def test_words_of_texts_that_follow_a_template_are_learnt_the_same_each_time():
+    """Regression: hundreds of equal singular values, of which ARPACK chose other vectors at each call."""
+    texts = [words_of(f"word{number} some other words {number % 2} number{number}") for number in range(250)]
+    once, again = learn_words(texts), learn_words(texts)
+    assert once.words == again.words
+    assert (once.vectors == again.vectors).all()
+
+
+def test_equal_singular_values_are_told_apart_at_the_price_of_a_percent():
+    draws = np.random.Generator(np.random.PCG64(0)).standard_normal((60, 60))
+    left, _ = np.linalg.qr(draws)
+    values = np.array([9.0, 7.0, *[5.0] * 8, *np.linspace(3, 0.1, 50)])
+    matrix = sparse.csr_matrix(left * values @ left.T)
+    vectors, found = embeddings._told_apart(matrix, 10)
+    assert np.allclose(found, values[:10], rtol=2 * embeddings.NOISE)
+    assert np.allclose(vectors @ vectors.T, left[:, :10] @ left[:, :10].T, atol=0.05)
+    assert np.diff(np.sort(found)).min() > embeddings.TIED * 9.0
