@@ -122,9 +122,10 @@ def test_what_only_decoding_shows_is_refused_before_anything_starts(tmp_path, mo
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "Git LFS"),
         (b"\n<!DOCTYPE html><html></html>", "HTML"),
-        (gzip.compress(b"text,label\na b,0\n"), "gzip"),
+        (gzip.compress(b"text,label\na b,0\n", mtime=0), "gzip"),
         (b"PK\x03\x04" + bytes(60), "ZIP archive"),
     ],
+    ids=["lfs", "html", "gzip", "zip"],
 )
 def test_a_file_of_another_kind_is_called_what_it_is(head, kind, tmp_path):
     root = write_folder(tmp_path / "birds", pixels(12), np.arange(12) % 3)

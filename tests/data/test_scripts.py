@@ -191,12 +191,13 @@ def test_an_encoding_of_seven_bits_is_refused(codec, text, tmp_path):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (gzip.compress(b"text,label\n"), "is not text but compressed by gzip; let its name end in .gz"),
+        (gzip.compress(b"text,label\n", mtime=0), "is not text but compressed by gzip; let its name end in .gz"),
         (bz2.compress(b"text,label\n"), "is not text but compressed by bzip2; unpack it"),
         (lzma.compress(b"text,label\n"), "is not text but compressed by xz; unpack it"),
         (b"PK\x03\x04" + bytes(30), "is not text but a ZIP archive or an Excel workbook"),
         (b"PAR1" + bytes(30), "is not text but a parquet file; let its name end in .parquet"),
     ],
+    ids=["gzip", "bzip2", "xz", "zip", "parquet"],
 )
 def test_a_file_that_is_no_text_is_called_what_it_is(data, words, tmp_path):
     """Regression: it was called text of another encoding, with advice that made it worse."""
