@@ -27,12 +27,12 @@ BLOCK = 1024
 
 def count_shared(located: Located, folder: Path) -> int:
     """Return how many test rows of `located`, prepared in `folder`, are training rows too; counted only once."""
-    return noted(_key(located), lambda: [_counted(located, folder)])[0]
+    return noted(noted_as(located.digest), lambda: [_counted(located, folder)])[0]
 
 
-def known_shared(located: Located) -> int | None:
-    """Return what `count_shared` has found before, or None if the test rows of `located` were never compared."""
-    known = known_numbers(_key(located))
+def known_shared(digest: str) -> int | None:
+    """Return what `count_shared` has found before for the dataset of this digest, or None if it was never counted."""
+    known = known_numbers(noted_as(digest))
     return known[0] if known else None
 
 
@@ -60,7 +60,7 @@ def check_shared(located: Located, count: int, trained_on: str = "") -> None:
 def note_sums(located: Located, train: "npt.NDArray[np.uint64]", test: "npt.NDArray[np.uint64]") -> None:
     """Remember that no row of `located` is in both splits if the `row_sums` of its images have no common value."""
     if located.kind == "images" and not _common(train, test):
-        noted(_key(located), lambda: [0])
+        noted(noted_as(located.digest), lambda: [0])
 
 
 def shared(train: "npt.NDArray[Any]", test: "npt.NDArray[Any]") -> int:
@@ -92,9 +92,9 @@ def _counted(located: Located, folder: Path) -> int:
     return shared(mapped(folder, "train_images"), mapped(folder, "test_images"))
 
 
-def _key(located: Located) -> str:
-    """Return the name under which the count is remembered; that of texts was once the count of equal strings."""
-    return f"{located.digest}.{'shared-words' if located.kind == 'texts' else 'shared'}"
+def noted_as(digest: str) -> str:
+    """Return the name under which the count is remembered; another name than of old, when equal strings counted."""
+    return f"{digest}.shared-rows"
 
 
 def _texts(portion: Portion) -> Iterator[bytes]:

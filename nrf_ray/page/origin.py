@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nrf_ray.data.facts import known_numbers
-from nrf_ray.data.shared_rows import MOST
+from nrf_ray.data.shared_rows import MOST, known_shared
 from nrf_ray.graph.canonical import Json, Key
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.source import digest_text
@@ -70,7 +69,7 @@ def _shared(record: Record, digest: str) -> str:
     rows = record.metrics.get("n")
     if record.stage != "evaluate" or not isinstance(rows, int):
         return ""
-    count = record.metrics.get("shared_rows", next(iter(known_numbers(f"{digest}.shared") or ()), None))
+    count = record.metrics.get("shared_rows", known_shared(digest))
     if not isinstance(count, int):
         return ""
     above = f", more than {MOST:.0%}: accuracies on this test set are too high" if count > MOST * rows else ""

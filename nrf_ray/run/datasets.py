@@ -35,7 +35,7 @@ def prepare(refs: Iterable[DatasetRef], say: Callable[[str], None]) -> None:
     for ref in refs:
         if _is_of_files(ref):
             located = locate(ref.location)
-            check_shared(located, known_shared(located) or 0)
+            check_shared(located, known_shared(located.digest) or 0)
             if not is_prepared(located):
                 say(f"reading dataset {ref.name}: {located.train.count + located.test.count} rows")
             prepared(located)
@@ -107,7 +107,7 @@ def _remarks(located: Located) -> list[str]:
     if located.by_character:
         remarks.append(f"{located.by_character} texts in scripts without spaces are cut by character")
     if located.train.count and located.test.count:
-        known = known_shared(located)
+        known = known_shared(located.digest)
         check_shared(located, known or 0)
         remarks.append(
             f"{known} test rows are training rows too"

@@ -139,6 +139,13 @@ def test_a_file_of_another_kind_is_called_what_it_is(head, kind, tmp_path):
     assert kind in refusal(f"parquet:{tmp_path / 'a.parquet'}")
 
 
+def test_a_damaged_file_of_its_own_kind_is_not_called_another(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1" + bytes(60))
+    said = refusal(f"parquet:{tmp_path / 'a.parquet'}")
+    assert "is not a readable parquet file" in said
+    assert "let its name end" not in said
+
+
 def test_test_rows_that_are_trained_on_are_refused_before_anything_starts(tmp_path, monkeypatch, capsys):
     root = write_set(tmp_path / "photos")
     for number in ("000", "003", "006"):

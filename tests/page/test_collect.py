@@ -16,6 +16,7 @@ from nrf_ray.cluster.curves import CurveWriter
 from nrf_ray.data.catalogue import DATASETS
 from nrf_ray.data.digits import arrays
 from nrf_ray.data.facts import noted
+from nrf_ray.data.shared_rows import noted_as
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, MissingArtifact
 from nrf_ray.graph.drivers import Heart
@@ -251,7 +252,7 @@ def test_test_rows_that_were_trained_on_are_told_also_of_older_runs(
     ]
     digest = DATASETS["digits"].ref.digest
     if on_machine is not None:
-        noted(f"{digest}.shared", lambda: [on_machine])
+        noted(noted_as(digest), lambda: [on_machine])
     assert origin_of(changed).datasets == (("digits", digest, shown),)
 
 

@@ -28,7 +28,8 @@ def kind_of(data: bytes) -> str:
     return next((kind for start, kind in BEGINNINGS.items() if head.startswith(start)), "")
 
 
-def kind_of_file(path: Path) -> str:
-    """Return `kind_of` for the file at `path`."""
+def other_kind(path: Path, own: bytes) -> str:
+    """Return `kind_of` for the file at `path`; empty if it begins with `own`, as files of the expected kind do."""
     with path.open("rb") as content:
-        return kind_of(content.read(LONGEST))
+        head = content.read(LONGEST)
+    return "" if head.startswith(own) else kind_of(head)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nrf_ray.data.members import WORDS, Member, are_pooled, old_split, splits_by_name, words_in
 from nrf_ray.data.outline import NONE, Choices, Split
-from nrf_ray.data.readers.beginnings import kind_of_file
+from nrf_ray.data.readers.beginnings import other_kind
 from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def opened(file: Path, *needed: str) -> Any:
     try:
         found = pq.ParquetFile(file, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        other = kind_of_file(file)
+        other = other_kind(file, b"PAR1")
         raise ConfigError(f"{file} is not a readable parquet file: {f'it is {other}' if other else error}") from error
     rows = found.metadata.num_rows
     groups = range(found.metadata.num_row_groups)
