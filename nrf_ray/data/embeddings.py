@@ -34,6 +34,7 @@ SPREAD = 0.07
 TIED = 1e-9
 """Distance of two singular values that count as equal, as a share of the largest one."""
 NOISE = 0.01
+"""Largest change of a number, as a share of it, that tells equal singular values apart."""
 OVERSAMPLED, ITERATIONS = 32, 8
 """Further random vectors of subspace iteration, and number of its iterations."""
 BLOCK = 1024
@@ -139,7 +140,7 @@ def _pairs(texts: Sequence[Sequence[str]], places: Mapping[str, int]) -> "tuple[
     return np.concatenate(left), np.concatenate(right)
 
 
-def _factors(matrix: "csr_matrix", width: int) -> "npt.NDArray[np.float64]":
+def _factors(matrix: "csr_matrix", width: int) -> "Floats":
     """Return `width` left singular vectors of `matrix` [v, v], each times the root of its singular value, as columns.
 
     Their signs are fixed. One fixed rotation is applied to them, which changes no distance and spreads the few
@@ -190,13 +191,11 @@ def _told_apart(matrix: "csr_matrix", width: int) -> "tuple[Floats, Floats]":
     import numpy as np
     from scipy import sparse
 
-    def drawn(*shape: int) -> "Floats":
-        return np.random.Generator(np.random.PCG64(derive_seed(0, "equal singular values"))).standard_normal(shape)
-
-    found, phases = matrix.tocoo(), drawn(matrix.shape[0])
+    draws = np.random.Generator(np.random.PCG64(derive_seed(0, "equal singular values")))
+    found, phases = matrix.tocoo(), draws.standard_normal(matrix.shape[0])
     change = np.sin(2**10 * (phases[found.row] + phases[found.col]))
     changed = sparse.csr_matrix((found.data * (1 + NOISE * change), (found.row, found.col)), shape=matrix.shape)
-    basis = np.linalg.qr(np.asarray(changed @ drawn(matrix.shape[0], width + OVERSAMPLED)))[0]
+    basis = np.linalg.qr(np.asarray(changed @ draws.standard_normal((matrix.shape[0], width + OVERSAMPLED))))[0]
     for _ in range(ITERATIONS):
         basis = np.linalg.qr(changed @ (changed.T @ basis))[0]
     vectors, values, _ = np.linalg.svd(basis.T @ changed, full_matrices=False)

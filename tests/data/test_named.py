@@ -146,7 +146,7 @@ def test_sets_that_were_right_before_keep_their_digests(name, digest, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "digest", "pooled"),
+    ("names", "digest", "another"),
     [
         (("birds_train", "birds_test"), "30a8cc0f7129ee6ec2814fb03622c1800d8bf8015b8094c2c970873234ab22b6", True),
         (("en.training", "en.testing"), "86e961989f73a1c74bc2b5936e19f9237a08ca083a46b8f7ec0d1d21a80c807e", True),
@@ -156,14 +156,14 @@ def test_sets_that_were_right_before_keep_their_digests(name, digest, tmp_path):
         (("train/a", "test/a"), "10de41a09b18dda3e6bb19ff023735c334ca1f0a618c3a3e1396efdd7bbd5bf3", False),
     ],
 )
-def test_a_set_that_was_pooled_before_is_another_set_now(names, digest, pooled, tmp_path):
+def test_a_set_that_was_pooled_before_is_another_set_now(names, digest, another, tmp_path):
     """These are digests of commit e1d4fc8. Models of a pooled set have seen test rows: other keys."""
     texts, labels = corpus(60)
     for name, part in zip(names, (slice(0, 40), slice(40, 60)), strict=True):
         write_texts(tmp_path / "set" / f"{name}.csv", texts[part], labels[part])
     info = dataset_named(f"text-csv:{tmp_path / 'set'}")
     assert (info.num_train, info.num_test) == (40, 20)
-    assert (info.ref.digest != digest) is pooled
+    assert (info.ref.digest != digest) is another
 
 
 def test_the_split_of_a_file_is_content_even_if_one_file_is_all(tmp_path):
