@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import views
-from nrf_ray.constructions.spec import CONSTRUCTIONS, MATCHED
+from nrf_ray.constructions.spec import CONSTRUCTIONS, matched
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.load import train_split
 from nrf_ray.errors import NrfError
@@ -79,7 +79,8 @@ class Shown:
 def one_each(datasets: pd.DataFrame, constructions: Sequence[str]) -> pd.DataFrame:
     """Return one row of `datasets` for each construction: standard source, largest radius, from images, first seed."""
     found = datasets[datasets["construction"].isin(constructions)]
-    found = found[(found["source_training"] != "adversarial") | (found["construction"] == "d_robust")]
+    of_robust = CONSTRUCTIONS.where(lambda made: made.source_training == "adversarial")
+    found = found[(found["source_training"] != "adversarial") | found["construction"].isin(of_robust)]
     first = views.one_each(found, ["construction"]).set_index("construction")
     return first.loc[[name for name in constructions if name in first.index]].reset_index()
 
@@ -146,7 +147,7 @@ def sets_side_by_side(shown: Shown, *, title: str, note: str) -> Figure:
 
 def perturbations(shown: Shown, *, title: str, note: str) -> Figure:
     """Draw what attacks and patterns added to each original, magnified so that the largest change just fits."""
-    sets = [made for made in shown.sets if made.construction not in MATCHED]
+    sets = [made for made in shown.sets if made.construction not in matched()]
     if not sets:
         return nothing(EMPTY)
     changes = [made.images - shown.images for made in sets]
@@ -160,7 +161,7 @@ def perturbations(shown: Shown, *, title: str, note: str) -> Figure:
 
 def matched_from(shown: Shown, *, title: str, note: str) -> Figure:
     """Draw each original, the image that its match in D_R and D_NR started from, and the matches."""
-    sets = [made for made in shown.sets if made.construction in MATCHED and min(made.starts) >= 0]
+    sets = [made for made in shown.sets if made.construction in matched() and min(made.starts) >= 0]
     if not sets:
         return nothing(EMPTY)
     columns = [("original", shown.images, shown.labels)]
@@ -173,7 +174,7 @@ def matched_from(shown: Shown, *, title: str, note: str) -> Figure:
 
 def norms(datasets: pd.DataFrame, *, title: str, note: str) -> Figure:
     """Draw a histogram of the norms of the stored perturbations of each set that is not matched, first seed of each."""
-    made = one_each(datasets, [name for name in CONSTRUCTIONS if name not in MATCHED])
+    made = one_each(datasets, CONSTRUCTIONS.where(lambda made: made.features != "matched"))
     if made.empty:
         return nothing(EMPTY)
     figure, (ax,) = blank(8, 4)

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 import tables
+from nrf_ray.constructions.spec import ORIGINAL, construction_named
 from nrf_ray.sweep.wording import ball_text
 from nrf_ray.tables import contrasts
 
@@ -37,8 +38,8 @@ COLUMNS = ["who", "source", "data", "arch", *KIND, "norm", "epsilon", *MEASURE, 
 def _ilyas() -> Iterator[dict[str, object]]:
     """Yield Tables 1, 7, 8, 9 and 10, Figure 12, and section D.7."""
     table_7: list[tuple[dict[str, str], float, float, float]] = [
-        ({"construction": "d"}, 0.9525, 0.0449, 0.0),
-        ({"construction": "d", "training": "adversarial"}, 0.9083, 0.8248, 0.7090),
+        ({"construction": ORIGINAL}, 0.9525, 0.0449, 0.0),
+        ({"construction": ORIGINAL, "training": "adversarial"}, 0.9083, 0.8248, 0.7090),
         ({"construction": "d_nonrobust", "start": "image"}, 0.8768, 0.0082, 0.0),
         ({"construction": "d_nonrobust", "start": "noise"}, 0.4560, 0.0150, 0.0),
         ({"construction": "d_robust", "start": "image"}, 0.8540, 0.4820, 0.2185),
@@ -53,7 +54,7 @@ def _ilyas() -> Iterator[dict[str, object]]:
         yield _number(d_rand, source=table, construction="d_rand", **made)
         yield _number(d_det, source=table, construction="d_det", **made)
         yield _number(relabelled, "relabelled_accuracy", source="Table 10", construction="d_det", **made)
-    for construction, value in (("d", 0.966), ("d_rand", 0.879), ("d_det", 0.644)):
+    for construction, value in ((ORIGINAL, 0.966), ("d_rand", 0.879), ("d_det", 0.644)):
         yield _number(value, who=ILYAS, source="Table 1", data=IMAGENET, construction=construction)
     for construction, value in (("d_rand", 0.55), ("d_det", 0.44)):
         yield _number(value, who=ILYAS, source="D.7", construction=construction, tested_on="cifar10.1")
@@ -63,8 +64,8 @@ def _ilyas() -> Iterator[dict[str, object]]:
             value, "robust_accuracy", 0.25, who=ILYAS, source="Table 8 (its .4827 is the from-noise row)", **of_set
         )
     figure_12 = (
-        ("d", "standard", 0.980, 0.185),
-        ("d", "adversarial", 0.957, 0.928),
+        (ORIGINAL, "standard", 0.980, 0.185),
+        (ORIGINAL, "adversarial", 0.957, 0.928),
         ("d_robust", "standard", 0.868, 0.706),
     )
     for construction, training, clean, robust in figure_12:
@@ -111,14 +112,16 @@ def _number(
     value: float, measure: str = "clean_accuracy", epsilon: float | None = None, /, **setting: str
 ) -> dict[str, object]:
     """Return one number; settings that are not given are those of the paper's main experiments."""
-    matched = setting["construction"] in ("d_robust", "d_nonrobust")
-    within_ball = setting["construction"] not in ("d", "d_nonrobust") or setting.get("training") == "adversarial"
+    made = None if setting["construction"] == ORIGINAL else construction_named(setting["construction"])
+    source = None
+    if made is not None and made.needs_source:
+        source = "standard" if made.source_training == "any" else made.source_training
+    perturbed = made is not None and made.features != "matched"
+    within_ball = perturbed or "adversarial" in (source, setting.get("training"))
     usual: dict[str, object] = {
         "data": CIFAR, "arch": "ResNet-50", "training": "standard", "tested_on": "test", "start": None,
-        "source_training": None if setting["construction"] in ("d", "leak_rand") else "standard",
+        "source_training": source,
     }  # fmt: skip
-    if matched:
-        usual["source_training"] = "adversarial" if setting["construction"] == "d_robust" else "standard"
     ball = {
         "norm": "l2" if within_ball else None,
         "epsilon": RADIUS[setting.get("data", CIFAR)] if within_ball else None,

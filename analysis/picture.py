@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 import pandas as pd
 
-from nrf_ray.constructions.spec import CONSTRUCTIONS
+from nrf_ray.constructions.spec import CONSTRUCTIONS, ORIGINAL
 from nrf_ray.display.printing import share_text
 from nrf_ray.errors import ConfigError
 from nrf_ray.statistics import Interval, over_seeds
@@ -41,7 +41,7 @@ def lines(results: pd.DataFrame) -> list[tuple[str, bool, Interval]]:
     for column in ("dataset", "norm", "storage", "mode"):
         if len(found := sorted(results[column].dropna().unique())) > 1:
             raise ConfigError(f"the table has more than one {column} ({', '.join(found)}); keep the rows of one")
-    victims = results[(results["construction"] == "d") & (results["role"] == "victim")]
+    victims = results[(results["construction"] == ORIGINAL) & (results["role"] == "victim")]
     found = [("the original data", False, over_seeds(victims, "clean_accuracy"))]
     students = results[results["role"] == "student"]
     for construction, rule in SETS.items():

@@ -114,6 +114,10 @@ class Registry(dict[str, T]):
 
         return add
 
+    def where(self, holds: Callable[[T], object]) -> tuple[str, ...]:
+        """Return the names of the objects for which `holds` is true now, in the order of their registration."""
+        return tuple(name for name, thing in self.items() if holds(thing))
+
     def named(self, name: str) -> T:
         """Return the object called `name`, or raise ConfigError with the known names."""
         return lookup(self, name, self.kind)

@@ -21,7 +21,7 @@ from dataclasses import replace
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cli import sweep_main
-from nrf_ray.constructions.spec import MATCHED, WITH_CONTROL, construction_named
+from nrf_ray.constructions.spec import construction_named, matched, with_control
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError
 from nrf_ray.presets import Preset
@@ -36,7 +36,6 @@ from nrf_ray.tables.usefulness import usefulness_row
 from nrf_ray.training.recipes import Recipe
 
 NAME = "feature_usefulness"
-KNOWN = (*WITH_CONTROL, *MATCHED)
 STEPS = 5
 """PGD steps that seek the infimum, separately for every unit; ten lower the mean gamma of digits by another .02."""
 
@@ -44,14 +43,19 @@ WIDER = (1.0, 2.0, 3.0)
 """Training radii of the linear classifiers, in multiples of the certified radius."""
 
 
+def known() -> tuple[str, ...]:
+    """Return the constructions that this sweep supports: those with a control, and those by matching."""
+    return tuple(dict.fromkeys((*with_control(), *matched())))
+
+
 def axes(preset: Preset) -> Axes:
     """Return the default axes: all constructions at their first radius, and one architecture."""
-    return {"constructions": KNOWN, "archs": preset.nonrobust_archs, "epsilons": preset.epsilons[:1]}
+    return {"constructions": known(), "archs": preset.nonrobust_archs, "epsilons": preset.epsilons[:1]}
 
 
 def feature_usefulness(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
-    grid.allow_constructions(NAME, KNOWN)
+    grid.allow_constructions(NAME, known())
     grid.refuse(
         NAME,
         storages="its sets are stored as uint8",
@@ -77,7 +81,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
         for model in (standard, robust, *students):
             yield result_row(NAME, dataset, model)
             yield from _units(grid, dataset, model)
-        for made in (None, *(made for made in sets if made.construction.name in WITH_CONTROL)):
+        for made in (None, *(made for made in sets if made.construction.control)):
             yield network_leakage_row(NAME, dataset, robust, made)
             for norm in grid.norms:
                 for radius in preset.radii:
@@ -97,7 +101,7 @@ def _sets(grid: Grid, dataset: DatasetInfo, standard: Model, seed: int) -> Itera
     preset = grid.preset
     for name in grid.constructions:
         construction = construction_named(name)
-        if name in MATCHED:
+        if construction.features == "matched":
             robust = construction.source_training == "adversarial"
             recipe = preset.matching_robust_source if robust else preset.matching_source
             source = trained(dataset, preset.matching_arch, recipe, "source", seed)
@@ -110,8 +114,8 @@ def _sets(grid: Grid, dataset: DatasetInfo, standard: Model, seed: int) -> Itera
 
 
 def _recipe(preset: Preset, made: ConstructedSet) -> Recipe:
-    name = made.construction.name
-    return preset.matched_student if name in MATCHED else preset.student_of(name)
+    construction = made.construction
+    return preset.matched_student if construction.features == "matched" else preset.student_of(construction.name)
 
 
 def _robust_at(grid: Grid, dataset: DatasetInfo, threat: ThreatModel, seed: int) -> Model:

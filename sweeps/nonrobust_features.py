@@ -17,7 +17,7 @@ from itertools import product
 
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cli import sweep_main
-from nrf_ray.constructions.spec import CONSTRUCTIONS, MATCHED, construction_named
+from nrf_ray.constructions.spec import CONSTRUCTIONS, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.presets import Preset
 from nrf_ray.sweep.flags import of_models
@@ -30,7 +30,6 @@ from nrf_ray.tables.robustness import robustness_rows
 from nrf_ray.tables.trained_models import extra_rows, result_row
 
 NAME = "nonrobust_features"
-KNOWN = tuple(name for name in CONSTRUCTIONS if name not in MATCHED)
 
 
 def axes(preset: Preset) -> Axes:
@@ -40,7 +39,7 @@ def axes(preset: Preset) -> Axes:
 
 def nonrobust_features(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
-    grid.allow_constructions(NAME, KNOWN)
+    grid.allow_constructions(NAME, CONSTRUCTIONS.where(lambda made: made.features != "matched"))
     return over_datasets(NAME, grid, _rows)
 
 

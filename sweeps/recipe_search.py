@@ -18,7 +18,7 @@ from itertools import product
 
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cli import sweep_main
-from nrf_ray.constructions.spec import WITH_CONTROL, construction_named
+from nrf_ray.constructions.spec import construction_named, with_control
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError
 from nrf_ray.presets import Preset
@@ -31,7 +31,6 @@ from nrf_ray.tables.recipe_search import recipe_row
 from nrf_ray.training.recipes import Augmentation, Recipe, StepSchedule
 
 NAME = "recipe_search"
-KNOWN = WITH_CONTROL
 HOLDOUT = 0.1
 LEARNING_RATES, BATCH_SIZES = (0.1, 0.05, 0.01), (128, 256)
 
@@ -43,7 +42,7 @@ def axes(preset: Preset) -> Axes:
 
 def recipe_search(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
-    grid.allow_constructions(NAME, KNOWN)
+    grid.allow_constructions(NAME, with_control())
     grid.refuse(
         NAME,
         storages="its sets are stored as uint8",

@@ -17,7 +17,7 @@ from itertools import product
 
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.cli import sweep_main
-from nrf_ray.constructions.spec import MATCHED, construction_named
+from nrf_ray.constructions.spec import construction_named, matched
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.presets import Preset
 from nrf_ray.sweep.flags import of_models
@@ -34,12 +34,12 @@ NAME = "robust_features"
 
 def axes(preset: Preset) -> Axes:
     """Return the default axes: epsilons are the radii of the attacks on the models."""
-    return {"constructions": MATCHED, "archs": preset.matched_archs, "epsilons": preset.radii}
+    return {"constructions": matched(), "archs": preset.matched_archs, "epsilons": preset.radii}
 
 
 def robust_features(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
-    grid.allow_constructions(NAME, MATCHED)
+    grid.allow_constructions(NAME, matched())
     grid.refuse(NAME, extra_tests="nonrobust_features tests on them")
     return over_datasets(NAME, grid, _rows)
 

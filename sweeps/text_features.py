@@ -40,12 +40,11 @@ from nrf_ray.tables.robustness import robustness_rows, substitution_row
 from nrf_ray.tables.trained_models import result_row
 
 NAME = "text_features"
-KNOWN = tuple(name for name, construction in CONSTRUCTIONS.items() if construction.spares != "weak")
 
 
 def text_features(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
-    grid.allow_constructions(NAME, KNOWN)
+    grid.allow_constructions(NAME, CONSTRUCTIONS.where(lambda made: made.spares != "weak"))
     grid.refuse(NAME, extra_tests="it has test texts only")
     return over_datasets(NAME, grid, _rows)
 

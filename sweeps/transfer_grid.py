@@ -35,12 +35,12 @@ from nrf_ray.tables.trained_models import result_row
 from nrf_ray.tables.transfer import transfer_row
 
 NAME = "transfer_grid"
-KNOWN = tuple(c.name for c in CONSTRUCTIONS.values() if c.features != "matched" and c.spares != "weak")
 
 
 def transfer_grid(grid: Grid) -> Sweep:
     """Return the sweep over `grid`."""
-    grid.allow_constructions(NAME, KNOWN)
+    known = CONSTRUCTIONS.where(lambda made: made.features != "matched" and made.spares != "weak")
+    grid.allow_constructions(NAME, known)
     grid.refuse(NAME, extra_tests="nonrobust_features tests on them")
     return over_datasets(NAME, grid, _rows)
 

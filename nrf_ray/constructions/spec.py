@@ -15,6 +15,8 @@ STORAGES: tuple[Storage, ...] = get_args(Storage)
 TargetRule = Literal["same", "uniform", "next", "other"]
 """The label t given to an image with label y: y itself, any class, (y + 1) mod k, or any class but y."""
 
+ORIGINAL = "d"
+"""Name of the original data in tables, in the column for the construction of the training set."""
 
 Features = Literal["matched", "adversarial", "pattern"]
 """Features that predict t: all features that a source model uses and no others (matching its representation), its
@@ -38,6 +40,8 @@ class Construction:
     """Leakage-only control that it is compared with: the same labels, without any adversarial feature."""
     also_against: tuple[str, ...] = ()
     """Further controls that it is compared with."""
+    robust_against: tuple[str, ...] = ()
+    """Constructions, or the original data, that it is compared with in robust accuracy."""
     rows: Literal["all", "changed"] = "all"
     """Rows that students are trained on: all, or those with t != y."""
     made_as: str = ""
@@ -61,6 +65,7 @@ CONSTRUCTIONS: Registry[Construction] = Registry.of(
             targets="same",
             features="matched",
             source_training="adversarial",
+            robust_against=("d_nonrobust", ORIGINAL),
             description="images that an adversarially trained source represents like x, labelled y (paper 3.1)",
         ),
         Construction(
@@ -130,11 +135,15 @@ CONSTRUCTIONS: Registry[Construction] = Registry.of(
 )
 """Every construction that a sweep can name."""
 
-MATCHED = tuple(c.name for c in CONSTRUCTIONS.values() if c.features == "matched")
-"""Constructions by representation matching: D_R and D_NR."""
 
-WITH_CONTROL = tuple(c.name for c in CONSTRUCTIONS.values() if c.control)
-"""Constructions that have a leakage-only control: D_rand, D_det and the like."""
+def matched() -> tuple[str, ...]:
+    """Return the names of the constructions by representation matching: D_R, D_NR and those that users registered."""
+    return CONSTRUCTIONS.where(lambda made: made.features == "matched")
+
+
+def with_control() -> tuple[str, ...]:
+    """Return the names of the constructions that have a leakage-only control: D_rand, D_det and the like."""
+    return CONSTRUCTIONS.where(lambda made: made.control)
 
 
 def construction_named(name: str) -> Construction:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from nrf_ray.constructions.spec import ORIGINAL
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.sweep.models_and_sets import ConstructedSet, Model
 
@@ -34,7 +35,7 @@ def origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
     source = made.source if made else None
     norm, eps = made.bound if made else (None, None)
     return {
-        "construction": made.construction.name if made else "d",
+        "construction": made.construction.name if made else ORIGINAL,
         f"{of_ball}norm": norm,
         f"{of_ball}epsilon": eps,
         "start": made.start if made else None,

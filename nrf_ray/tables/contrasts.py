@@ -9,21 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from nrf_ray.constructions.spec import CONSTRUCTIONS
+from nrf_ray.constructions.spec import CONSTRUCTIONS, ORIGINAL, with_control
 from nrf_ray.statistics import Interval, correlation, holm, over_seeds, paired, seed_means, spread, wilson_interval
 from nrf_ray.statistics.intervals import LEVEL, ROUNDING
 from nrf_ray.sweep.wording import ORIGIN, mode_text, origin_text
-
-CONTROLS = {name: made.control for name, made in CONSTRUCTIONS.items() if made.control}
-"""The control of each construction."""
-
-CONTRASTS = (
-    *CONTROLS.items(),
-    *((name, control) for name, made in CONSTRUCTIONS.items() for control in made.also_against),
-)
-"""Pairs of constructions whose difference in clean accuracy is of interest: a set, and its control for leakage.
-
-`d_rand_changed` is compared with `leak_other` because neither has rows that keep their label."""
 
 MODEL = ["role", "training", "mode", *ORIGIN]
 """Columns of `results` that say what kind of model a row is about, whatever its architecture and seed."""
@@ -37,11 +26,11 @@ ATTACKED = [{"norm": "trained_norm", "epsilon": "trained_epsilon"}.get(name, nam
 SAME = ["norm", "epsilon", "storage", "student_arch", "mode", "seed"]
 """Columns that must agree for two students to form a pair."""
 
-ROBUST_AGAINST = {"d_nonrobust": ["start", "storage"], "d": []}
-"""Constructions that D_R is compared with in robust accuracy, and columns that must agree besides `UNDER_ATTACK`."""
-
 UNDER_ATTACK = ["tested_on", "attack", "norm", "epsilon", "student_arch", "mode", "seed"]
-"""Columns that must agree for two attacked models to form a pair."""
+"""Columns that must agree for two attacked models to form a pair; if both are students, also those of `MATCHED`."""
+
+MATCHED = ["start", "storage"]
+"""Columns that say how a set was matched, besides its source."""
 
 
 def summarise(frame: pd.DataFrame, keys: Sequence[str], column: str) -> pd.DataFrame:
@@ -97,6 +86,16 @@ CONTRAST = ["role", "mode", *ORIGIN, "against"]
 """Columns that say which comparison a row of `contrasts` or `source_contrasts` is about."""
 
 
+def control_pairs() -> list[tuple[str, str]]:
+    """Return the pairs whose difference in clean accuracy is of interest: a construction, and its control for leakage.
+
+    `d_rand_changed` is compared with `leak_other` because neither has rows that keep their label.
+    """
+    named = CONSTRUCTIONS.items()
+    first = [(name, made.control) for name, made in named if made.control]
+    return [*first, *((name, control) for name, made in named for control in made.also_against)]
+
+
 def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataFrame:
     """Return one row for each set and control: their difference, and whether it is shown.
 
@@ -108,7 +107,7 @@ def contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> pd.DataF
     """
     students = results[results["role"] == "student"]
     rows = []
-    for made, control in CONTRASTS:
+    for made, control in control_pairs():
         others = students[students["construction"] == control]
         for values, cells in students[students["construction"] == made].groupby(["mode", *ORIGIN], dropna=False):
             of = dict(zip(CONTRAST, ["student", *values, control], strict=True))
@@ -121,7 +120,7 @@ def source_contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> p
 
     `against` is "a standard source"; the correction is for the number of these tests.
     """
-    students = results[(results["role"] == "student") & results["construction"].isin(list(CONTROLS))]
+    students = results[(results["role"] == "student") & results["construction"].isin(with_control())]
     standard = students[students["source_training"] == "standard"]
     robust = students[students["source_training"] == "adversarial"]
     rows = []
@@ -134,18 +133,21 @@ def source_contrasts(results: pd.DataFrame, column: str = "clean_accuracy") -> p
 def robust_contrasts(robustness: pd.DataFrame) -> pd.DataFrame:
     """Return contrasts in robust accuracy of students of D_R with those of D_NR and standard models of D (section 3.1).
 
-    One row for each D_R, attack and comparison, on the test set. The columns are those of `contrasts`, with `attack`
-    and `training`; `norm` and `epsilon` are the attack's. The correction is for the number of these tests.
+    One row for each D_R, or other construction with `robust_against`, attack and comparison, on the test set. The
+    columns are those of `contrasts`, with `attack` and `training`; `norm` and `epsilon` are the attack's. The
+    correction is for the number of these tests.
     """
     tested = robustness[(robustness["tested_on"] == "test") & (robustness["training"] == "standard")]
-    of_d_robust = tested[(tested["construction"] == "d_robust") & (tested["role"] == "student")]
     named = [*(name for name in ATTACKED if name != "tested_on"), "norm", "epsilon"]
     rows = []
-    for construction, same in ROBUST_AGAINST.items():
-        others = tested[(tested["construction"] == construction) & (tested["role"] != "judge")]
-        for values, cells in of_d_robust.groupby(named, dropna=False):
-            of = {**dict(zip(named, values, strict=True)), "against": construction}
-            rows += _contrast(of, cells, others, "robust_accuracy", [*UNDER_ATTACK, *same])
+    pairs = [(name, other) for name, made in CONSTRUCTIONS.items() for other in made.robust_against]
+    for construction, against in pairs:
+        students = tested[(tested["construction"] == construction) & (tested["role"] == "student")]
+        others = tested[(tested["construction"] == against) & (tested["role"] != "judge")]
+        same = [*UNDER_ATTACK, *(MATCHED if against != ORIGINAL else ())]
+        for values, cells in students.groupby(named, dropna=False):
+            of = {**dict(zip(named, values, strict=True)), "against": against}
+            rows += _contrast(of, cells, others, "robust_accuracy", same)
     return _judged(rows, [*named, "against"])
 
 
@@ -205,7 +207,7 @@ def learnt_and_fooled(transfer: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
     made = ["mode", "norm", "epsilon", "storage", "craft_mode", "student_arch"]
     for (mode, norm, epsilon, storage, craft_mode, arch), students in learnt.groupby(made):
         how = {"storage": str(storage), "craft_mode": f"made {craft_mode}"}
-        of_norm = (transfer["norm"] == norm) & (transfer["construction"] == "d")
+        of_norm = (transfer["norm"] == norm) & (transfer["construction"] == ORIGINAL)
         tried = transfer[of_norm & (transfer["mode"] == mode) & (transfer["source_mode"] == mode)]
         for (targeted, radius), victims in tried.groupby(["targeted", "epsilon"]):
             same = victims[victims["victim_arch"] == arch]

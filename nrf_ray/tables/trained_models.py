@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from nrf_ray.constructions.spec import CONSTRUCTIONS
 from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named
 from nrf_ray.data.extra import check_same_classes, extra_test_sets
 from nrf_ray.display.printing import Cell, ResultTable, mean, over_seeds, share_text
@@ -172,9 +173,10 @@ def show_results(dataset: str, frames: Frames) -> Iterator[ResultTable]:
 
 def _minus_control(results: "pd.DataFrame", cells: "pd.DataFrame", construction: str) -> Cell:
     """Return the paired difference between a construction and its control; empty if there are no pairs."""
-    from nrf_ray.tables.contrasts import CONTROLS, differences
+    from nrf_ray.tables.contrasts import differences
 
-    found = differences(cells, results[results["construction"] == CONTROLS.get(construction)])
+    made = CONSTRUCTIONS.get(construction)
+    found = differences(cells, results[results["construction"] == (made.control if made else "")])
     return mean(found) if len(found) else ""
 
 

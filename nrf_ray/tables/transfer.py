@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from nrf_ray.attacks.specs import Attack
+from nrf_ray.constructions.spec import ORIGINAL
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.display.printing import ResultTable, over_seeds, share, share_text
 from nrf_ray.graph.stage import Stage
@@ -66,7 +67,7 @@ def transfer_row(sweep: str, dataset: DatasetInfo, source: Model, victim: Model,
             "dataset": dataset.ref.name,
             "source_arch": source.train.config.arch,
             "victim_arch": victim.train.config.arch,
-            "construction": victim.made_from.construction.name if victim.made_from else "d",
+            "construction": victim.made_from.construction.name if victim.made_from else ORIGINAL,
             "mode": victim.mode,
             "source_mode": source.mode,
             "attack": attack.name,
@@ -94,7 +95,7 @@ def show_transfer(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     keys = ["source_arch", "source_mode", "construction", "victim_arch", "mode", "attack", "targeted"]
     for key, cells in transfer.groupby(keys, dropna=False):
         source, source_mode, construction, victim, mode, attack, targeted = key
-        trained_on = "" if construction == "d" else f" on {construction}"
+        trained_on = "" if construction == ORIGINAL else f" on {construction}"
         by_radius = (cells[(cells["norm"] == norm) & (cells["epsilon"] == epsilon)] for norm, epsilon in radii)
         rows.append(
             (
