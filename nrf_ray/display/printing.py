@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TextIO, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, cast
 
 from rich.console import Console
 from rich.table import Table as Grille
@@ -31,7 +31,20 @@ class Estimate(NamedTuple):
     """Printed text."""
 
 
-Cell = str | Estimate
+SetKind = Literal["original", "constructed", "control"]
+"""Kind of a training set: the original data, a constructed set, or a leakage-only control."""
+
+
+class SetName(NamedTuple):
+    """Name of the training set that a row is about."""
+
+    text: str
+    """Printed text."""
+    kind: SetKind
+    """Kind of the set, which sets the mark of the row in a chart."""
+
+
+Cell = str | Estimate | SetName
 """Entry of a printed table."""
 
 

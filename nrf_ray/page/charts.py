@@ -4,11 +4,10 @@ SVG elements have CSS classes instead of colours; the page's style sheet sets th
 chart has a title and a description for screen readers, and every mark has a tooltip.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nrf_ray.display.printing import Estimate, ResultTable
+from nrf_ray.display.printing import Cell, Estimate, ResultTable, SetKind, SetName
 from nrf_ray.display.svg import ticks
 from nrf_ray.graph.canonical import digest
 from nrf_ray.page.html import Html, el, join
@@ -37,11 +36,9 @@ def charted(table: ResultTable) -> list[int]:
     return (sure or decimals)[:MOST_PANELS]
 
 
-def family(name: str) -> str:
-    """Return the kind of a row, which sets its mark: original, control (no adversarial features) or constructed."""
-    if name.startswith("leak_"):
-        return "control"
-    return "original" if re.match(r"d \(|d$", name) else "constructed"
+def kind_of(row: Sequence[Cell]) -> SetKind:
+    """Return the kind of the training set that a row names, which sets its mark; constructed if it names none."""
+    return next((cell.kind for cell in row if isinstance(cell, SetName)), "constructed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +101,7 @@ def dots(table: ResultTable) -> Html | None:
         parts.append(_panel(table.columns[column], scale, top, bottom))
         for i, number in shown.items():
             words = f"{names[i]}, {table.columns[column]}: {_cell(table, rows[i], column)}"
-            parts.append(_estimate(number, scale, top + step * (i + 0.5), family(rows[i][0]), words))
+            parts.append(_estimate(number, scale, top + step * (i + 0.5), kind_of(table.rows[i]), words))
     size = left + len(columns) * (wide + gap) - gap + 14, bottom + 26
     return chart(size, table.title, _say(table, columns, rows), parts)
 

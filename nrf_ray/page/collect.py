@@ -109,7 +109,7 @@ class Known:
     ) -> Snapshot:
         """Return a snapshot of the data read so far, with the stage states of `facts`."""
         outline = self.outline
-        done = sum(all(facts[position].standing in HELD for position in cell) for cell in outline.cells)
+        done = sum(all(facts[position].standing in HELD for position in row) for row in outline.rows)
         end = end or (datetime.fromisoformat(outline.ended) if outline.ended else datetime.now(UTC))
         return Snapshot(
             sweep=outline.sweep,
@@ -122,7 +122,7 @@ class Known:
             written=end,
             expected=outline.expected,
             left=left,
-            cells=(done, len(outline.cells)),
+            rows=(done, len(outline.rows)),
             stages=tuple(facts),
             working=working,
             failures=failures_among(facts, self._store),

@@ -69,7 +69,7 @@ class Outline:
     """Identity of the driver process: host, machine, pid and start."""
     stages: tuple[Listed, ...]
     """All stages, inputs first."""
-    cells: tuple[tuple[int, ...], ...]
+    rows: tuple[tuple[int, ...], ...]
     """For each table row, the indices of the stages that it measures."""
 
     def to_bytes(self) -> bytes:
@@ -85,10 +85,10 @@ class Outline:
                 Listed(**{**part, "key": Key(part["key"]), "inputs": tuple(part["inputs"])})
                 for part in fields["stages"]
             )
-            cells = tuple(tuple(cell) for cell in fields["cells"])
+            rows = tuple(map(tuple, fields.pop("cells") if "cells" in fields else fields["rows"]))  # older: cells
             state = RunState(fields["state"])
-            found = cls(**{**fields, "stages": stages, "cells": cells, "state": state})
-            for at, positions in (*enumerate(stage.inputs for stage in stages), *((len(stages), c) for c in cells)):
+            found = cls(**{**fields, "stages": stages, "rows": rows, "state": state})
+            for at, positions in (*enumerate(stage.inputs for stage in stages), *((len(stages), row) for row in rows)):
                 assert all(0 <= position < at for position in positions)
             named = (found.sweep, found.command, found.preset, found.script_sha256)
             assert all(isinstance(text, str) for text in named)
@@ -128,7 +128,7 @@ def outline_of(
             )
             for stage in stages
         ),
-        cells=tuple(tuple(dict.fromkeys(at[stage.key] for stage in row.stages())) for row in sweep.rows),
+        rows=tuple(tuple(dict.fromkeys(at[stage.key] for stage in row.stages())) for row in sweep.rows),
     )
 
 

@@ -43,7 +43,7 @@ def heading(known: Snapshot) -> Html:
     """Return the head of the page: name, state and time."""
     counts = known.counts()
     held, total = sum(counts[standing] for standing in HELD), len(known.stages)
-    done, cells = known.cells
+    done, rows = known.rows
     before = f", {counts[Standing.KEPT]:,} from before" if counts[Standing.KEPT] else ""
     return el(
         "header",
@@ -53,7 +53,7 @@ def heading(known: Snapshot) -> Html:
         el("p", known.why, cls="why") if known.why else None,
         bar(counts, "All stages"),
         el("p", f"In the store: {held:,} of {count(total, 'stage')}{before}. ",
-           f"Complete: {done:,} of {count(cells, 'row')} of the tables.", cls="note"),
+           f"Complete: {done:,} of {count(rows, 'row')} of the tables.", cls="note"),
         el(
             "p", "Written ", el("time", moment(known.written), datetime=known.written.isoformat()), ". ",
             el("span", id="refresh"), cls="note",

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from nrf_ray.display.printing import ResultTable
-from nrf_ray.page.charts import SERIES, charted, curves, dots, family, mark, scatter
+from nrf_ray.page.charts import SERIES, charted, curves, dots, kind_of, mark, scatter
 from nrf_ray.page.elements import drawn, embedded, grid, more, note, scrolling, section
 from nrf_ray.page.html import Html, el
 from nrf_ray.page.snapshot import HELD, Curve, Gallery, RunState, Snapshot, Specimen
@@ -23,20 +23,20 @@ FAMILIES = {
 def results(known: Snapshot) -> Html:
     """Return the section with the tables, their charts, and scatter plots of transfer against learning."""
     if not known.tables:
-        done, cells = known.cells
-        none = f"{done:,} of {cells:,} rows are complete."
+        done, rows = known.rows
+        none = f"{done:,} of {rows:,} rows are complete."
         if known.state is RunState.INTERRUPTED:
             none += " Run the same command again; it writes the tables when it ends."
         return section("results", "Results", el("p", none))
     partly = not all(fact.standing in HELD for fact in known.stages)
-    done, cells = known.cells
+    done, rows = known.rows
     source = (
         "from the records so far" if known.state is RunState.RUNNING else "as in the parquet files beside this page"
     )
     return section(
         "results",
         "Results so far" if partly else "Results",
-        el("p", f"{done:,} of {cells:,} rows, {source}."),
+        el("p", f"{done:,} of {rows:,} rows, {source}."),
         *(_table(number, table) for number, table in enumerate(known.tables)),
         _scatters(known),
     )
@@ -60,7 +60,7 @@ def _table(number: int, table: ResultTable) -> Html:
 
 
 def _legend(table: ResultTable) -> Html | None:
-    present = {family(row[0]) for row in table.texts}
+    present = set(map(kind_of, table.rows))
     if len(present) < 2 or not charted(table):
         return None
     entries = [

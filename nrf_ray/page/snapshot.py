@@ -238,7 +238,7 @@ class Snapshot:
     """Estimated duration of the run in seconds, from when it began."""
     left: float | None
     """Estimated seconds until its end."""
-    cells: tuple[int, int]
+    rows: tuple[int, int]
     """Number of table rows whose stages are all done, and number of all table rows."""
     stages: tuple[StageFact, ...]
     """Every stage, inputs first."""

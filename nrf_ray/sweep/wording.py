@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from nrf_ray.constructions.spec import CONSTRUCTIONS
+from nrf_ray.constructions.spec import CONSTRUCTIONS, ORIGINAL
+from nrf_ray.display.printing import SetKind, SetName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +21,26 @@ def origin_text(construction: Any, start: Any, source_training: Any, storage: An
     text = f"{text} from {start}" if isinstance(start, str) else text
     text = f"{text}, {storage}" if storage == "float32" else text
     return f"{text}, made fast" if craft_mode == "fast" else text
+
+
+def set_name(construction: Any, *how: Any, mode: Any = "faithful") -> SetName:
+    """Return the name of a training set with its kind; `how` as in `origin_text`, `mode` as in `mode_text`."""
+    made = CONSTRUCTIONS.get(construction)
+    kind: SetKind = "original" if construction == ORIGINAL else "constructed"
+    if made is not None and made.features == "pattern":
+        kind = "control"
+    return SetName(origin_text(construction, *how) + mode_text(mode), kind)
+
+
+def trained_on(role: Any, training: Any, mode: Any, construction: Any, *how: Any) -> SetName:
+    """Return the name of a model's training set, as in "d_det of robust source" or "d (robust source)".
+
+    `how` as in `origin_text`. Every judge is adversarially trained, so its name does not say it.
+    """
+    if role == "student":
+        return set_name(construction, *how, mode=mode)
+    robust = "robust " if training == "adversarial" and role != "judge" else ""
+    return SetName(f"{ORIGINAL} ({robust}{role}){mode_text(mode)}", "original")
 
 
 def mode_text(mode: Any) -> str:

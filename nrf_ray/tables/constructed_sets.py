@@ -20,7 +20,7 @@ from nrf_ray.sweep.columns import (
 from nrf_ray.sweep.models_and_sets import ConstructedSet, Model
 from nrf_ray.sweep.row_facts import origin
 from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
-from nrf_ray.sweep.wording import ORIGIN, ball_text, modes_text, origin_text
+from nrf_ray.sweep.wording import ORIGIN, ball_text, modes_text, set_name
 
 DATASETS = Table(
     "datasets",
@@ -149,7 +149,7 @@ def show_datasets(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     for (construction, norm, epsilon, *how), cells in datasets.groupby(ORIGIN, dropna=False):
         rows.append(
             (
-                origin_text(construction, *how),
+                set_name(construction, *how),
                 ball_text(norm, epsilon),
                 share(float(cells["share_target_is_label"].mean())),
                 *over_seeds(cells, *shares),

@@ -12,7 +12,7 @@ from nrf_ray.sweep.columns import DATASET_COLUMN, INTERVAL_COLUMNS, N_COLUMN, OR
 from nrf_ray.sweep.models_and_sets import ConstructedSet, Model
 from nrf_ray.sweep.row_facts import origin, wilson
 from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
-from nrf_ray.sweep.wording import ORIGIN, ball_text, mode_text, origin_text
+from nrf_ray.sweep.wording import ORIGIN, ball_text, mode_text, set_name
 
 LEAKAGE = Table(
     "leakage",
@@ -127,7 +127,7 @@ def show_leakage(dataset: str, frames: Frames) -> Iterator[ResultTable]:
             (
                 str(features) if features == "linear" else f"{features}{mode_text(mode)}",
                 ball_text(ball, radius),
-                origin_text(construction, *how),
+                set_name(construction, *how),
                 ball_text(norm, epsilon),
                 *over_seeds(cells, "accuracy"),
                 share(float(cells["ci_low"].min())),

@@ -22,7 +22,7 @@ from nrf_ray.sweep.grid import Grid
 from nrf_ray.sweep.models_and_sets import Model
 from nrf_ray.sweep.row_facts import model_facts, wilson
 from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
-from nrf_ray.sweep.wording import ORIGIN, ball_text, mode_text, modes_text, origin_text
+from nrf_ray.sweep.wording import ORIGIN, ball_text, modes_text, trained_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,12 +144,10 @@ def show_results(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     results, rows = frames[RESULTS.name], []
     for (role, training, mode, *origin), cells in results.groupby(["role", "training", "mode", *ORIGIN], dropna=False):
         construction, norm, epsilon, *how = origin
-        robust = "robust " if training == "adversarial" and role != "judge" else ""
-        name = origin_text(construction, *how) if role == "student" else f"d ({robust}{role})"
         accuracy = cells["clean_accuracy"]
         rows.append(
             (
-                name + mode_text(mode),
+                trained_on(role, training, mode, construction, *how),
                 ball_text(norm, epsilon),
                 str(len(cells)),
                 *over_seeds(cells, "clean_accuracy", "relabelled_accuracy"),
@@ -186,8 +184,8 @@ def show_extra(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     keys, rows = ["test_set", "role", "training", "mode", *ORIGIN], []
     for (test_set, role, training, mode, *origin), cells in frames[EXTRA.name].groupby(keys, dropna=False):
         construction, norm, epsilon, *how = origin
-        name = origin_text(construction, *how) if role == "student" else f"d ({training} {role})"
-        named = (name + mode_text(mode), ball_text(norm, epsilon), str(test_set))
+        name = trained_on(role, training, mode, construction, *how)
+        named = (name, ball_text(norm, epsilon), str(test_set))
         rows.append((*named, str(cells["n"].iloc[0]), str(len(cells)), *over_seeds(cells, "clean_accuracy")))
     yield ResultTable(
         title=f"{dataset}: extra test sets",

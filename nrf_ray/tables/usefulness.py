@@ -10,7 +10,7 @@ from nrf_ray.sweep.columns import DATASET_COLUMN, MODE_COLUMN, N_COLUMN, ORIGIN_
 from nrf_ray.sweep.models_and_sets import Model
 from nrf_ray.sweep.row_facts import origin
 from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
-from nrf_ray.sweep.wording import ORIGIN, ball_text, mode_text, origin_text
+from nrf_ray.sweep.wording import ORIGIN, ball_text, trained_on
 
 USEFULNESS = Table(
     "usefulness",
@@ -101,11 +101,10 @@ def show_usefulness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     keys = ["role", "training", "mode", "ball_norm", "ball_epsilon", *ORIGIN]
     for key, cells in frame.groupby(keys, dropna=False):
         role, training, mode, ball, radius, construction, norm, epsilon, *how = key
-        name = origin_text(construction, *how) if role == "student" else f"d ({training} {role})"
         shares = {kind: cells[kind] / cells["units"] for kind in ("robust", "useful_non_robust", "useless")}
         rows.append(
             (
-                name + mode_text(mode),
+                trained_on(role, training, mode, construction, *how),
                 ball_text(norm, epsilon),
                 ball_text(ball, radius),
                 str(len(cells)),

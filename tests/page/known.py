@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from nrf_ray.display.printing import Estimate, ResultTable, share_text
+from nrf_ray.display.printing import Estimate, ResultTable, SetName, share_text
 from nrf_ray.graph.canonical import Key
 from nrf_ray.page.snapshot import (
     Curve,
@@ -42,9 +42,9 @@ TABLE = ResultTable(
     columns=("trained on", "eps", "models", "clean", "range", "- control"),
     names=2,
     rows=(
-        ("d (source)", "", "3", within(0.989, 0.002), ".98, .99", ""),
-        ("d_det", "l2 1", "15", within(0.086, 0.039), ".02, .19", within(-0.1, 0.2)),
-        ("leak_det", "l2 1", "6", within(0.016, 0.027), ".00, .03", ""),
+        (SetName("d (source)", "original"), "", "3", within(0.989, 0.002), ".98, .99", ""),
+        (SetName("d_det", "constructed"), "l2 1", "15", within(0.086, 0.039), ".02, .19", within(-0.1, 0.2)),
+        (SetName("leak_det", "control"), "l2 1", "6", within(0.016, 0.027), ".00, .03", ""),
     ),
     notes=("clean: share of (x, y) that is right.",),
 )
@@ -112,7 +112,7 @@ def running(**changes: object) -> Snapshot:
         written=BEGAN + timedelta(seconds=70),
         expected=200.0,
         left=120.0,
-        cells=(3, 9),
+        rows=(3, 9),
         stages=FACTS,
         working=(Working(fact=FACTS[2], since=12.0, expected=15.0),),
         tables=(TABLE, STATEMENTS),
@@ -163,7 +163,7 @@ def running(**changes: object) -> Snapshot:
 def finished(**changes: object) -> Snapshot:
     """Return what is known of the same run at its end."""
     held = tuple(replace(one, standing=Standing.DONE) for one in FACTS)
-    changes = {"state": RunState.FINISHED, "stages": held, "working": (), "left": None, "cells": (9, 9)} | changes
+    changes = {"state": RunState.FINISHED, "stages": held, "working": (), "left": None, "rows": (9, 9)} | changes
     return running(**changes)
 
 

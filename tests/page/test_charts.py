@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nrf_ray.display.printing import Estimate, share
-from nrf_ray.page.charts import Scale, bounds, charted, curves, dots, estimates, family, scatter
+from nrf_ray.display.printing import Estimate, SetName, share
+from nrf_ray.page.charts import Scale, bounds, charted, curves, dots, estimates, kind_of, scatter
 from nrf_ray.page.flow import flow, graph_of
 from nrf_ray.page.snapshot import Curve, Scatter, Spot, Standing
 from tests.page.known import FACTS, FAILED, TABLE
@@ -35,18 +35,10 @@ def test_columns_with_intervals_are_charted_or_else_all_decimals() -> None:
     assert charted(replace(TABLE, rows=())) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("d_det", "constructed"),
-        ("leak_det", "control"),
-        ("d (source)", "original"),
-        ("d", "original"),
-        ("rho", "constructed"),
-    ],
-)
-def test_marks_tell_controls_and_original_data_apart(name: str, expected: str) -> None:
-    assert family(name) == expected
+def test_the_mark_of_a_row_is_that_of_the_set_it_names_and_not_of_a_word() -> None:
+    assert [kind_of(row) for row in TABLE.rows] == ["original", "constructed", "control"]
+    assert kind_of(("linear", SetName("mine", "control"), share(0.5))) == "control"
+    assert kind_of(("leak_rate", share(0.5))) == kind_of(("d", "d (of freedom)")) == "constructed"
 
 
 def test_dots_lie_where_their_numbers_are() -> None:

@@ -72,13 +72,14 @@ def test_an_outline_is_the_same_after_it_was_written(store: Store) -> None:
     assert Outline.from_json(json.loads(made.to_bytes())) == made
     assert [stage.title for stage in made.stages] == ["first", "second", "broken", "behind", "further"]
     assert [stage.inputs for stage in made.stages] == [(), (0,), (), (0, 2), (3,)] or made.stages[3].inputs == (2, 0)
-    assert made.cells == ((1,), (4,))
+    assert made.rows == ((1,), (4,))
 
 
 @pytest.mark.parametrize(
     "damage",
     [
         {"stages": None},
+        {"rows": [[99]]},
         {"cells": [[99]]},
         {"state": "asleep"},
         {"began": "yesterday"},
@@ -100,7 +101,8 @@ def test_an_outline_has_the_preset_and_the_digest_of_the_sweep_file_and_older_on
     )
     assert (made.preset, made.script_sha256) == ("laptop", "ab")
     value = json.loads(made.to_bytes())
-    older = Outline.from_json({name: part for name, part in value.items() if name not in ("preset", "script_sha256")})
+    old_names = {name: part for name, part in value.items() if name not in ("preset", "script_sha256", "rows")}
+    older = Outline.from_json(old_names | {"cells": value["rows"]})
     assert older == replace(made, preset="", script_sha256="")
     with pytest.raises(ConfigError, match=r"run the sweep's command again"):
         Outline.from_json(value | {"preset": None})
@@ -161,7 +163,7 @@ def test_a_run_is_told_again_from_the_store(store: Store) -> None:
     store.blobs.replace(outline_name("toys"), about.to_bytes())
     run_inline(TOYS.goals, store)
     killed = known_from_store(store, "toys")
-    assert (killed.state, killed.why, killed.cells) == (RunState.INTERRUPTED, KILLED, (1, 2))
+    assert (killed.state, killed.why, killed.rows) == (RunState.INTERRUPTED, KILLED, (1, 2))
     with Heart(store.blobs, "run"):
         assert known_from_store(store, "toys").state is RunState.RUNNING
     store.blobs.replace(outline_name("toys"), ended(about, RunState.FAILED, "so it is").to_bytes())

@@ -243,7 +243,7 @@ def test_provenance_names_the_preset_and_the_data() -> None:
 
 
 def test_a_page_of_a_sweep_without_anything_is_a_page() -> None:
-    nothing = replace(finished(), stages=(), tables=(), scatters=(), curves=(), galleries=(), cells=(0, 0))
+    nothing = replace(finished(), stages=(), tables=(), scatters=(), curves=(), galleries=(), rows=(0, 0))
     nothing = replace(nothing, readings=(), pictures={})
     assert "0 of 0 rows are complete." in Page(document(nothing)).text("p")
     assert document(nothing) == document(nothing)

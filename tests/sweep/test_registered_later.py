@@ -133,7 +133,8 @@ def test_a_default_axis_has_what_was_registered_by_then(registered):
 def test_a_construction_with_two_reasons_is_one_default(monkeypatch):
     both = replace(MINE[2], control="leak_det")
     monkeypatch.setitem(CONSTRUCTIONS, both.name, both)
-    assert both.name in matched() and both.name in with_control()
+    assert both.name in matched()
+    assert both.name in with_control()
     assert load("feature_usefulness").known().count(both.name) == 1
 
 

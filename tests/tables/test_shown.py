@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nrf_ray.constructions.spec import CONSTRUCTIONS, Construction
 from nrf_ray.display.printing import cell_text, make_console, mean, print_results, share_text
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Progress
@@ -18,12 +19,13 @@ from nrf_ray.results.summary import print_summary
 from nrf_ray.results.write import write_tables
 from nrf_ray.statistics import correlation, seed_means
 from nrf_ray.sweep.row_facts import wilson
+from nrf_ray.sweep.wording import trained_on
 from nrf_ray.tables.constructed_sets import DATASETS
 from nrf_ray.tables.contrasts import figure_3
 from nrf_ray.tables.registry import result_tables
 from nrf_ray.tables.robustness import ROBUSTNESS
 from nrf_ray.tables.stages import STAGES, stage_rows
-from nrf_ray.tables.trained_models import EXTRA, RESULTS
+from nrf_ray.tables.trained_models import EXTRA, RESULTS, show_results
 from nrf_ray.tables.transfer import TRANSFER
 from nrf_ray.tables.usefulness import USEFULNESS
 from nrf_ray.training.recipes import Recipe
@@ -215,6 +217,34 @@ def test_models_on_the_original_data_are_told_by_role(tiny, wide):
     lines = printed(tiny.sweep, tiny.store, {"results": results(rows)}).splitlines()
     for begin in ("d (source)", "d (victim)", "d (judge)", "d_det "):
         assert sum(line.startswith(begin) for line in lines) == 1
+
+
+def test_a_set_is_a_control_by_its_construction_and_not_by_its_name(monkeypatch):
+    made = Construction(name="noise", targets="next", features="pattern", description="a control of a user")
+    monkeypatch.setitem(CONSTRUCTIONS, "noise", made)
+    original = {"construction": "d", "role": "source", "training": "adversarial"}
+    rows = [original, *({"construction": name} for name in ("noise", "leak_det", "d_det", "leak_gone"))]
+    (shown,) = show_results("digits", {"results": results(rows)})
+    assert {name.text.partition(",")[0]: name.kind for name, *_ in shown.rows} == {
+        "d (robust source)": "original",
+        "noise": "control",
+        "leak_det": "control",
+        "d_det": "constructed",
+        "leak_gone": "constructed",  # of a user's file that this process has not imported
+    }
+
+
+def test_every_table_calls_a_model_by_the_same_name():
+    named = {
+        trained_on(role, training, "fast", "d", *[None] * 4).text
+        for role in ("source", "victim", "judge")
+        for training in ("standard", "adversarial")
+    }
+    assert named == {
+        f"d ({name}), trained fast" for name in ("source", "robust source", "victim", "robust victim", "judge")
+    }
+    student = trained_on("student", "standard", "faithful", "d_det", None, "adversarial", "float32", "faithful")
+    assert student == ("d_det of robust source, float32", "constructed")
 
 
 def test_the_weakest_attack_is_shown_with_its_own_interval(tiny, wide):
