@@ -147,6 +147,6 @@ def _correct(network: nn.Module, texts: Tensor, labels: Tensor) -> Tensor:
     return classes_of(network(texts)) == labels
 
 
-def lexicon_of(dataset: DatasetRef, craft: object, device: str) -> Lexicon | None:
-    """Return the lexicon of `dataset` if `craft` is a substitution, otherwise None."""
-    return lexicon(word_table(dataset), craft, device) if isinstance(craft, Substitution) else None
+def lexicon_of(dataset: DatasetRef, substitution: Substitution, device: str) -> Lexicon:
+    """Return the lexicon of `substitution` for `dataset`, which holds texts."""
+    return lexicon(word_table(dataset), substitution, device)

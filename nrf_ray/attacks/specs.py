@@ -53,6 +53,8 @@ class Attack:
 
     fewest_classes: ClassVar[int] = 2
     """Least number of logits of a model that it can attack."""
+    replaces_words: ClassVar[Literal[False]] = False
+    """Whether it needs the words of the dataset."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not 0 < self.step_size < math.inf:
@@ -144,6 +146,8 @@ class Substitution:
     """Number of runs; there is no random start."""
     mode: ClassVar[Mode] = "faithful"
     """Mode of its gradients."""
+    replaces_words: ClassVar[Literal[True]] = True
+    """Whether it needs the words of the dataset."""
 
     def __post_init__(self) -> None:
         if min(self.budget, self.candidates, self.among, self.tries) < 1:
@@ -232,6 +236,8 @@ class AutoAttack:
     """Runs of each of its attacks per target class."""
     fewest_classes: ClassVar[int] = 4
     """Least number of classes: the targeted loss of APGD-T compares the four highest logits."""
+    replaces_words: ClassVar[Literal[False]] = False
+    """Whether it needs the words of the dataset."""
 
     def __post_init__(self) -> None:
         if self.version not in ("standard", "apgd"):

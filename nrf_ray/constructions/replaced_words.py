@@ -45,12 +45,11 @@ class ReplacedWords(OfWords):
 
     def make(self, setup: Setup) -> Maker:
         """Return the function that makes rows of one set."""
-        from nrf_ray.attacks.hotflip import lexicon
+        from nrf_ray.attacks.hotflip import lexicon_of
         from nrf_ray.constructions.crafted import by_source
-        from nrf_ray.data.load import word_table
 
         config = setup.config
-        words = lexicon(word_table(config.dataset), config.craft, setup.device)
+        words = lexicon_of(config.dataset, config.craft, setup.device)
         return by_source(setup, partial(craft_replaced, substitution=config.craft, words=words, storage=config.storage))
 
 

@@ -55,7 +55,7 @@ def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, dat
     tested = tested.to(device)
     tested = tested.rows(some(len(tested), config.examples).to(device))
     network = load_model(model, device)
-    words = lexicon_of(config.dataset, config.attack, device)
+    words = lexicon_of(config.dataset, config.attack, device) if config.attack.replaces_words else None
     return {
         "clean_accuracy": accuracy(network, tested.images, tested.labels),
         "robust_accuracy": robust_accuracy(network, tested, config.attack, seed=config.seed, words=words),
