@@ -27,7 +27,7 @@ class Hindrance:
     message: str
     """Problem, with its values."""
     remedy: str
-    """What the user can do."""
+    """Action that helps."""
 
 
 def check_can_start() -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nrf_ray.data.embeddings import Embedding
 from nrf_ray.data.words import Scaling, WordTable, table_of
 from nrf_ray.errors import ConfigError, expanded
-from nrf_ray.models.catalogue import most_vectors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,22 +101,6 @@ def read_table(folder: Path) -> WordTable:
     spread = REACH / float(np.quantile(np.abs(table - centre), 0.999))
     scaling = Scaling(tuple((0.5 - spread * centre).tolist()), (spread,) * table.shape[1])
     return table_of(words, table, scaling)
-
-
-def check_takes(folder: Path, length: int) -> None:
-    """Raise ConfigError if the encoder in `folder` cannot read texts of `length` vectors, by its config.json."""
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-        limit = most_vectors(config)
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"{folder}/config.json cannot be read: {error}") from error
-    if config.get("is_encoder_decoder"):
-        raise ConfigError(f"the model in {folder} ({config.get('model_type')}) has a decoder; name an encoder alone")
-    if limit is not None and limit < length:
-        raise ConfigError(
-            f"the encoder in {folder} takes up to {limit} vectors, but the texts have {length}; give shorter texts, or "
-            "name another encoder"
-        )
 
 
 def _checked(folder: Path) -> Path:

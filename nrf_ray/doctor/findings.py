@@ -23,7 +23,7 @@ class Finding:
     message: str
     """Result in words, with its values."""
     remedy: str = ""
-    """What the user can do; empty for OK."""
+    """Action that helps; empty for OK."""
 
 
 def ok(subject: str, message: str) -> Finding:

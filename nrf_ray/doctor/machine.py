@@ -38,7 +38,7 @@ class Room:
     warn: float
     """Free bytes below which a long run may end early."""
     remedy: str
-    """What to do if there is too little."""
+    """Action that helps if there is too little."""
 
 
 ROOMS = {

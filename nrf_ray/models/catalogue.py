@@ -1,8 +1,10 @@
 """Architectures that a sweep can name, without the code that builds them (which is in `zoo`)."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from nrf_ray.errors import ConfigError, Registry
@@ -115,6 +117,22 @@ def most_vectors(config: Mapping[str, object]) -> int | None:
     padding = config.get("pad_token_id")
     counted = config.get("model_type") in FROM_PADDING and isinstance(padding, int)
     return limit - padding - 1 if counted and isinstance(padding, int) else limit
+
+
+def check_takes(folder: Path, length: int) -> None:
+    """Raise ConfigError if the encoder in `folder` cannot read texts of `length` vectors, by its config.json."""
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        limit = most_vectors(config)
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{folder}/config.json cannot be read: {error}") from error
+    if config.get("is_encoder_decoder"):
+        raise ConfigError(f"the model in {folder} ({config.get('model_type')}) has a decoder; name an encoder alone")
+    if limit is not None and limit < length:
+        raise ConfigError(
+            f"the encoder in {folder} takes up to {limit} vectors, but the texts have {length}; give shorter texts, or "
+            "name another encoder"
+        )
 
 
 def architecture_named(name: str) -> Architecture:

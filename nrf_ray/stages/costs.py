@@ -25,10 +25,10 @@ Estimates are good to a factor of two, which is enough to order the work and to 
 from dataclasses import dataclass
 
 from nrf_ray.data.catalogue import DatasetInfo
-from nrf_ray.data.encoders import check_takes, encoder_folder
+from nrf_ray.data.encoders import encoder_folder
 from nrf_ray.data.naming import ENCODER_MARK, parse_name
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.models.catalogue import ARCHITECTURES, ENCODER, TIMM, architecture_named
+from nrf_ray.models.catalogue import ARCHITECTURES, ENCODER, TIMM, architecture_named, check_takes
 from nrf_ray.stages.trial_build import check_builds
 
 OVERHEAD = 0.05
