@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from nrf_ray.attacks.hotflip import best_flips, lexicon, substitute
+from nrf_ray.attacks.run import run_attack
 from nrf_ray.attacks.specs import Substitution, check_measures
 from nrf_ray.data.words import Scaling, table_of
+from nrf_ray.engine.predict import BATCH
 from nrf_ray.errors import ConfigError
 
 WIDTH, LENGTH = 6, 5
@@ -161,6 +163,16 @@ def test_the_batch_does_not_matter():
     together = substitute(Linear(), embedded(), labels, given, words)
     alone = [substitute(Linear(), embedded()[[row]], labels[[row]], given, words) for row in range(4)]
     assert torch.equal(together, torch.cat(alone))
+
+
+def test_texts_of_two_batches_are_attacked_in_their_order_also_at_eight_bits():
+    given, labels = spec(1), torch.tensor([0, 1, 0, 1])
+    words, many = lexicon(TABLE, given, "cpu"), BATCH // len(TEXTS) + 1
+    alone = substitute(Linear(), embedded(), labels, given, words)
+    assert sum(replaced(embedded(), alone)) > 0
+    for texts in (embedded(TEXTS * many), (embedded(TEXTS * many) * 255).to(torch.uint8)):
+        found = run_attack(given, Linear(), texts, labels.repeat(many), words=words)
+        assert torch.equal(found, alone.repeat(many, 1, 1, 1))
 
 
 @pytest.mark.parametrize("field", ["budget", "candidates", "among", "tries"])
