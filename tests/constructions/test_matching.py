@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from nrf_ray.attacks.threat import l2_norm
 from nrf_ray.constructions.matching import (
@@ -20,6 +20,7 @@ from nrf_ray.constructions.matching import (
 from nrf_ray.data.images import as_float, as_uint8
 from nrf_ray.engine.representation import Representation
 from nrf_ray.models.classifier import Classifier
+from nrf_ray.models.zoo import build
 
 SHAPE = (1, 8, 8)
 QUICK = Matching(steps=20, step_size=0.1, decay=True)
@@ -107,6 +108,96 @@ def test_only_the_last_relu_lets_the_gradient_through(body):
     torch.testing.assert_close(gradient.flatten(1), expected)
     (plain,) = torch.autograd.grad(model.representation(images).sum(), images)
     assert not torch.allclose(plain, gradient), "some unit must be off, or the test shows nothing"
+
+
+class Branches(nn.Module):
+    """Ends as an Inception block does: branches side by side, one of them with a ReLU before its last two."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.call = call
+        self.stem, self.one, self.two = nn.Linear(64, 8), nn.Linear(8, 3), nn.Linear(8, 6)
+        self.left, self.right = nn.Linear(6, 2), nn.Linear(6, 2)
+
+    def forward(self, images):
+        hidden = self.call(self.stem(images.flatten(1)))
+        inner = self.call(self.two(hidden))
+        return torch.cat([self.call(last) for last in (self.one(hidden), self.left(inner), self.right(inner))], dim=1)
+
+
+def in_place(values):
+    values.relu_()
+    return values
+
+
+@pytest.mark.parametrize(
+    "call",
+    [F.relu, torch.relu, Tensor.relu, in_place, torch.relu_, lambda x: F.relu(x, True), lambda x: F.relu(input=x)],
+    ids=["F", "torch", "method", "method in place", "torch in place", "positional", "named"],
+)
+def test_every_branch_of_the_last_block_lets_the_gradient_through(call):
+    torch.manual_seed(0)
+    body = Branches(call)
+    model = classifier(body, 7)
+    images = pictures().requires_grad_(True)
+    values = Representation(model)(images)
+    assert torch.equal(values, model.representation(images))
+    (gradient,) = torch.autograd.grad(values.sum(), images)
+    with torch.no_grad():
+        hidden = body.stem(images.flatten(1))
+        inner = body.two(hidden.relu())
+        of_inner = ((body.left.weight.sum(0) + body.right.weight.sum(0)) * (inner > 0)) @ body.two.weight
+        expected = ((of_inner + body.one.weight.sum(0)) * (hidden > 0)) @ body.stem.weight
+    torch.testing.assert_close(gradient.flatten(1), expected)
+    assert (values == 0).any(dim=0).sum() > 3, "units of every branch must be off, or the test shows nothing"
+
+
+@pytest.mark.parametrize(
+    ("arch", "shape", "last", "relus"),
+    [
+        ("resnet_m", SHAPE, 1, 13),
+        ("densenet_s", SHAPE, 1, 9),
+        ("vgg_s", SHAPE, 1, 6),
+        ("resnet_b", SHAPE, 1, 7),
+        ("inception_s", SHAPE, 4, 22),
+        ("inception_v3", (3, 32, 32), 6, 94),
+        ("resnet50", (3, 32, 32), 1, 49),
+    ],
+)
+def test_the_last_relus_of_our_networks(arch, shape, last, relus):
+    """An Inception-v3 of torchvision ends in four branches, two of which end in two ReLUs each."""
+    normalisation = [0.5] * shape[0]
+    model = build(arch, shape=shape, num_classes=3, mean=normalisation, std=normalisation, seed=0).eval()
+    represent, images = Representation(model), torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(represent(images), model.representation(images))
+    assert len(represent.last) == last
+    assert max(represent.last) == relus - 1, "the last call is among them"
+
+
+def test_of_relus_along_a_shortcut_only_the_last_is_replaced():
+    """In a pre-activation network every ReLU reaches the end by shortcuts; all but one feed another ReLU."""
+
+    class Shortcuts(nn.Module):
+        def forward(self, images):
+            values = images.flatten(1) - 0.5
+            for _ in range(3):
+                values = values + F.relu(values)
+            return values
+
+    represent = Representation(classifier(Shortcuts(), 64))
+    represent(pictures())
+    assert represent.last == {2}
+
+
+def test_a_relu_of_constants_does_no_harm():
+    class Constants(nn.Module):
+        def forward(self, images):
+            return images.flatten(1) * F.relu(torch.ones(64))
+
+    images = pictures().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(Representation(classifier(Constants(), 64))(images).sum(), images)
+    assert torch.equal(gradient, torch.ones_like(images))
 
 
 def test_a_unit_that_is_off_can_be_switched_on():
