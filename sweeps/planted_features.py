@@ -242,7 +242,7 @@ def _rows(grid: PlantedGrid, preset: Preset, dataset: DatasetInfo, label: str) -
 
 def _judge(threat: ThreatModel, preset: Preset) -> Attack:
     """Return the attack that models are evaluated with."""
-    return pgd_attack(threat.norm, threat.eps, steps=preset.attack_steps, loss="margin")
+    return replace(preset.pgd(threat), loss="margin")
 
 
 def _recipes(grid: PlantedGrid, preset: Preset) -> Iterator[Recipe]:

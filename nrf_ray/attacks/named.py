@@ -1,15 +1,15 @@
 """Attacks by the names that flags take: attacks that models are tested with, and attacks to train against."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from nrf_ray.attacks.specs import Attack, AutoAttack, fgsm, fgsm_rs, n_fgsm, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.engine.mode import Mode
 from nrf_ray.errors import Registry
 
-ATTACKS: Registry[Callable[[ThreatModel, int, Mode], Attack | AutoAttack]] = Registry("attack")
-"""Untargeted attacks on trained models, cheap ones first: functions from a threat model, the preset's number of steps
-and a mode to the attack. Cross-entropy can stall between equally likely wrong classes; the margin does not. With two
+ATTACKS: Registry[Callable[[Attack], Attack | AutoAttack]] = Registry("attack")
+"""Untargeted attacks on trained models, cheap ones first: functions from the preset's PGD, whose threat model and mode
+they keep, to the attack. Cross-entropy can stall between equally likely wrong classes; the margin does not. With two
 classes the gradients of both losses have the same direction. AutoAttack has no fast mode."""
 
 ADVERSARIES: Registry[Callable[[ThreatModel], Attack]] = Registry("adversary")
@@ -17,33 +17,33 @@ ADVERSARIES: Registry[Callable[[ThreatModel], Attack]] = Registry("adversary")
 
 
 @ATTACKS.register("pgd")
-def _pgd(threat: ThreatModel, steps: int, mode: Mode) -> Attack:
-    return pgd_attack(threat.norm, threat.eps, steps=steps, mode=mode)
+def _pgd(pgd: Attack) -> Attack:
+    return pgd
 
 
 @ATTACKS.register("pgd-margin")
-def _pgd_margin(threat: ThreatModel, steps: int, mode: Mode) -> Attack:
-    return pgd_attack(threat.norm, threat.eps, steps=steps, loss="margin", mode=mode)
+def _pgd_margin(pgd: Attack) -> Attack:
+    return replace(pgd, loss="margin")
 
 
 @ATTACKS.register("fgsm")
-def _fgsm(threat: ThreatModel, steps: int, mode: Mode) -> Attack:
-    return fgsm(threat.norm, threat.eps, mode=mode)
+def _fgsm(pgd: Attack) -> Attack:
+    return fgsm(pgd.threat.norm, pgd.threat.eps, mode=pgd.mode)
 
 
 @ATTACKS.register("pgd-50x10")
-def _pgd_50x10(threat: ThreatModel, steps: int, mode: Mode) -> Attack:
-    return pgd_attack(threat.norm, threat.eps, steps=50, restarts=10, mode=mode)
+def _pgd_50x10(pgd: Attack) -> Attack:
+    return pgd_attack(pgd.threat.norm, pgd.threat.eps, steps=50, restarts=10, mode=pgd.mode)
 
 
 @ATTACKS.register("apgd")
-def _apgd(threat: ThreatModel, steps: int, mode: Mode) -> AutoAttack:
-    return AutoAttack(threat=threat, version="apgd")
+def _apgd(pgd: Attack) -> AutoAttack:
+    return AutoAttack(threat=pgd.threat, version="apgd")
 
 
 @ATTACKS.register("autoattack")
-def _autoattack(threat: ThreatModel, steps: int, mode: Mode) -> AutoAttack:
-    return AutoAttack(threat=threat)
+def _autoattack(pgd: Attack) -> AutoAttack:
+    return AutoAttack(threat=pgd.threat)
 
 
 @ADVERSARIES.register("pgd-7")
@@ -61,9 +61,9 @@ def _n_fgsm(threat: ThreatModel) -> Attack:
     return n_fgsm(threat.norm, threat.eps)
 
 
-def attack_named(name: str, threat: ThreatModel, steps: int, mode: Mode = "faithful") -> Attack | AutoAttack:
-    """Return the untargeted attack `name` within `threat`; `steps` counts for "pgd" and "pgd-margin" only."""
-    return ATTACKS.named(name)(threat, steps, mode)
+def attack_named(name: str, pgd: Attack) -> Attack | AutoAttack:
+    """Return the untargeted attack `name` in threat model and mode of `pgd`, whose steps pgd and pgd-margin take."""
+    return ATTACKS.named(name)(pgd)
 
 
 def adversary_named(name: str, threat: ThreatModel) -> Attack:

@@ -27,7 +27,7 @@ CIFAR_D_DET = replace(CIFAR_STANDARD, augmentation=Augmentation())
 
 CIFAR10 = Preset(
     name="cifar10",
-    description="CIFAR-10 exactly as in the paper, three seeds; for GPUs",
+    description="CIFAR-10 with the paper's hyperparameters, three seeds; for GPUs",
     datasets=("cifar10",),
     archs=("vgg16", "inception_v3", "resnet18", "densenet121", "resnet50"),
     control_archs=("resnet50",),
@@ -49,7 +49,8 @@ CIFAR10 = Preset(
     judge=CIFAR_ROBUST,
     craft_steps=100,
     craft_step=0.1,
-    attack_steps=20,
+    attack_steps=7,
+    attack_step=0.2,
     search_views=CIFAR_VIEWS,
     matching_arch="resnet50",
     matching_source=CIFAR_STANDARD,
@@ -74,7 +75,7 @@ IMAGENET_D_DET = replace(IMAGENET_D_RAND, lr=0.05)
 RESTRICTED_IMAGENET = replace(
     CIFAR10,
     name="restricted-imagenet",
-    description="Restricted ImageNet exactly as in the paper, one seed; for GPUs",
+    description="Restricted ImageNet with the paper's hyperparameters, one seed; for GPUs",
     datasets=("restricted-imagenet",),
     archs=("resnet50",),
     epsilons=(3.0,),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from nrf_ray.attacks.named import adversary_named
-from nrf_ray.attacks.specs import Substitution
+from nrf_ray.attacks.specs import Attack, Substitution, pgd_attack
 from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.constructions.matching import Matching
 from nrf_ray.engine.mode import Mode
@@ -70,7 +70,9 @@ class Preset:
     craft_step: float | None = None
     """Step size of construction PGD, pixel units; None for 2.5 eps / steps."""
     attack_steps: int
-    """PGD steps for transfer and robust accuracy; the step size is 2.5 eps / steps."""
+    """PGD steps for transfer and robust accuracy."""
+    attack_step: float | None = None
+    """Step size of these steps as a share of eps; None for 2.5 / steps."""
     test_examples: int | None = None
     """Number of test images for robust accuracy, chosen by one fixed permutation; None for all."""
     check_examples: int = 128
@@ -150,6 +152,11 @@ class Preset:
         }
         students = {name: change(recipe) for name, recipe in self.students.items()}
         return replace(self, students=students, **recipes)
+
+    def pgd(self, threat: ThreatModel) -> Attack:
+        """Return the untargeted PGD within `threat` that models are attacked with."""
+        attack = pgd_attack(threat.norm, threat.eps, steps=self.attack_steps, mode=self.mode)
+        return replace(attack, step_size=self.attack_step * threat.eps) if self.attack_step else attack
 
     def student_of(self, construction: str) -> Recipe:
         """Return the training recipe of students on a construction."""

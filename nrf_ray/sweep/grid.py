@@ -60,7 +60,7 @@ class Grid:
         for norm, eps, name in product(self.norms, self.epsilons, self.attacks):
             threat = ThreatModel(norm=norm, eps=eps)
             threat.check_fits(info.shape)
-            fewest = attack_named(name, threat, self.preset.attack_steps, self.preset.mode).fewest_classes
+            fewest = attack_named(name, self.preset.pgd(threat)).fewest_classes
             if info.num_classes < fewest:
                 raise ConfigError(
                     f"{name} needs at least {fewest} classes, and {info.ref.name} has {info.num_classes}; use pgd-50x10"

@@ -231,10 +231,9 @@ def shard_rows(craft: Any) -> int:
 
 def attacked(dataset: DatasetInfo, source: Model, threat: ThreatModel, preset: Preset, *, targeted: bool) -> Stage:
     """Return the `attack` stage for the source's adversarial test images, crafted with the preset's PGD."""
-    steps, mode = preset.attack_steps, preset.mode
     spec = AttackSpec(
         dataset=dataset.ref,
-        attack=pgd_attack(threat.norm, threat.eps, steps=steps, targeted=targeted, mode=mode),
+        attack=replace(preset.pgd(threat), targeted=targeted),
         seed=derive_seed(source.seed, "attack"),
     )
     kind = "targeted" if targeted else "untargeted"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nrf_ray.attacks.named import attack_named
-from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution, pgd_attack
+from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import CHECKS, LEVELS, read_checks, trust_level
 from nrf_ray.data.catalogue import DatasetInfo
@@ -91,7 +91,7 @@ ROBUSTNESS = Table(
 def robustness_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model, threat: ThreatModel) -> Iterator[Row]:
     """Yield the row of one model under each attack of the grid."""
     for name in grid.attacks:
-        attack = attack_named(name, threat, grid.preset.attack_steps, grid.preset.mode)
+        attack = attack_named(name, grid.preset.pgd(threat))
         yield robustness_row(sweep, dataset, model, threat, grid.preset, attack=attack)
 
 
@@ -110,7 +110,7 @@ def robustness_row(
     The model is attacked on test images, or on the images of the constructed set `tested_on`. The checks are those of
     the attack itself if it is an `Attack`, and otherwise those of the preset's PGD on this model.
     """
-    pgd = pgd_attack(threat.norm, threat.eps, steps=preset.attack_steps, mode=preset.mode)
+    pgd = preset.pgd(threat)
     attack = attack or pgd
     spec = RobustnessSpec(dataset=dataset.ref, attack=attack, examples=preset.test_examples)
     stage = robustness(spec, model=model.train, data=tested_on.construct if tested_on else None).named(

@@ -111,7 +111,7 @@ def test_every_recipe_of_a_preset_is_trained_by_as_many_workers_as_are_asked_for
 
 @pytest.mark.parametrize("name", ["pgd", "fgsm", "pgd-50x10"])
 def test_attacks_by_name_take_the_mode(name):
-    attack = attack_named(name, ThreatModel(norm="l2", eps=1.0), 20, "fast")
+    attack = attack_named(name, pgd_attack("l2", 1.0, mode="fast"))
     assert isinstance(attack, Attack)
     assert attack.mode == "fast"
     assert attack.name.endswith("-fast")

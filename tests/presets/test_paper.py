@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from nrf_ray.attacks.named import attack_named
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.constructions.spec import construction_named
@@ -64,6 +65,21 @@ def test_robust_sources_are_trained_as_in_c_3(preset, eps, step_size):
         assert adversary.threat == ThreatModel(norm="l2", eps=eps)
         assert (adversary.steps, adversary.step_size, adversary.start) == (7, pytest.approx(step_size), "image")
         assert adversary.returns == "last"
+
+
+@pytest.mark.parametrize("preset", [CIFAR, IMAGENET], ids=lambda preset: preset.name)
+def test_models_are_attacked_with_seven_steps_of_a_fifth_of_eps(preset):
+    for eps in (*preset.radii, *preset.epsilons):
+        attack = preset.pgd(ThreatModel(norm="l2", eps=eps))
+        assert (attack.steps, attack.step_size, attack.start) == (7, pytest.approx(eps / 5), "image")
+        assert attack_named("pgd-margin", attack) == replace(attack, loss="margin")
+    assert preset.within("linf", (0.1,)).pgd(ThreatModel(norm="linf", eps=0.1)).step_size == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("name", ["laptop", "cifar10-small", "text"])
+def test_other_presets_take_steps_of_two_and_a_half_radii_together(name):
+    attack = PRESETS[name].pgd(ThreatModel(norm="l2", eps=0.5))
+    assert attack == pgd_attack("l2", 0.5, steps=PRESETS[name].attack_steps)
 
 
 def test_architectures_and_radii_are_those_of_the_paper():

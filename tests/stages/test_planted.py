@@ -11,7 +11,6 @@ from torch import nn
 from nrf_ray.attacks.named import attack_named
 from nrf_ray.attacks.robustness import robust_accuracy
 from nrf_ray.attacks.specs import fgsm, n_fgsm, pgd_attack
-from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.constructions.stored_set import constructed_set, shard_name
 from nrf_ray.data.catalogue import DATASETS
 from nrf_ray.data.load import load as both_splits
@@ -136,9 +135,9 @@ def test_the_best_reader_of_noise_parts_does_not_withstand_the_attack_of_the_swe
 def test_cross_entropy_stalls_between_equal_wrong_classes_where_the_margin_does_not():
     """In planted texts of nine words, a noise part of .125 a word is about what the ball can turn: no more."""
     tested = both_splits(set_of(planted("text", label="noise", noise=0.125, test=200)).ref)[1]
-    ball = ThreatModel(norm="l2", eps=0.25)
+    pgd = pgd_attack("l2", 0.25, steps=10)
     by_entropy, by_margin = (
-        robust_accuracy(SeesMarks("text"), tested, attack_named(name, ball, 10)) for name in ("pgd", "pgd-margin")
+        robust_accuracy(SeesMarks("text"), tested, attack_named(name, pgd)) for name in ("pgd", "pgd-margin")
     )
     assert by_entropy > by_margin + 0.15
 
