@@ -1,7 +1,8 @@
 """Random views of a batch, made on the batch's device: no data-loading workers, and no copies between devices.
 
-Every image of the batch gets its own view. Geometry comes first (crop and rotation in one step, shift, flip), then
-colour. The authors' library rotates last, after colour; here crop and rotation resample once. Both are bilinear.
+Every image of the batch gets its own view. The changes and their order are those of the authors' library: crop, shift,
+flip, jitter, rotation, lighting. Each does what torchvision's function does, but on floats where the library rounds to
+8 bits after every change.
 """
 
 import math
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nrf_ray.data.images import as_float
+from nrf_ray.training.crops import boxes, crop, draw
 from nrf_ray.training.recipes import Augmentation
 
 LUMA = (0.299, 0.587, 0.114)
@@ -18,24 +20,67 @@ LUMA = (0.299, 0.587, 0.114)
 PRINCIPAL_COLOURS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 """Eigenvectors (columns) of ImageNet's colour covariance, for red, green and blue (rows)."""
 PRINCIPAL_VARIANCES = (0.2175, 0.0188, 0.0045)
+BRIGHTNESS, CONTRAST, SATURATION = range(3)
+"""Numbers of the three changes of jitter."""
 
 
 def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
     """Return a random view of each of `images` [b, c, h, w], sampled with a generator on the same device.
 
-    The views are float32 in [0, 1]. Without crop and rotation, uint8 images are shifted and flipped as bytes, a quarter
-    of the work.
+    The views are float32 in [0, 1]. Without crop, uint8 images are shifted and flipped as bytes, a quarter of the work.
     """
-    if augmentation.min_area < 1 or augmentation.rotation:
-        images = _crop_and_rotate(as_float(images), augmentation, generator)
+    if augmentation.min_area < 1:
+        sizes = torch.tensor(images.shape[2:], device=images.device).expand(len(images), 2)
+        cut = boxes(sizes, augmentation.min_area, draw(len(images), generator))
+        images = crop(as_float(images), cut)
     if augmentation.pad or augmentation.flip:
         images = _shift_and_flip(images, augmentation, generator)
     images = as_float(images)
     if augmentation.jitter:
-        images = _jitter(images, augmentation.jitter, generator)
+        strength = augmentation.jitter
+        factors = torch.stack([_uniform(images, 1 - strength, 1 + strength, generator) for _ in range(3)], dim=1)
+        order = torch.rand(len(images), 3, generator=generator, device=images.device).argsort(dim=1)
+        images = jitter(images, factors, order)
+    if augmentation.rotation:
+        images = rotate(images, _uniform(images, -augmentation.rotation, augmentation.rotation, generator))
     if augmentation.lighting and images.shape[1] == 3:
         images = _light(images, augmentation.lighting, generator)
     return images
+
+
+def jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
+    """Return float `images` [b, c, h, w] with brightness, contrast and saturation multiplied by `factors` [b, 3].
+
+    `order` [b, 3] numbers the changes of each image in the order in which they are made. Contrast is changed about the
+    mean brightness of the image, saturation about the grey of each pixel.
+    """
+    for change in order.unsqueeze(2).unsqueeze(3).unsqueeze(4).unbind(dim=1):
+        factor = factors.gather(1, change.flatten(1)).view_as(change)
+        grey = _grey(images)
+        mean = grey.mean(dim=(1, 2, 3), keepdim=True)
+        about = torch.where(change == CONTRAST, mean, grey).masked_fill(change == BRIGHTNESS, 0.0)
+        images = (about + (images - about) * factor).clamp(0.0, 1.0)
+    return images
+
+
+def rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Return each of float `images` [b, c, h, w] turned counter-clockwise about its centre by its `degrees` [b].
+
+    Each pixel is the nearest of the image, zero outside. An average of the four nearest would lose a third of the
+    energy of white noise at small angles, and with it much of what D_rand teaches.
+    """
+    height, width = images.shape[2:]
+    angles = degrees.to(images.dtype).view(-1, 1, 1) * (math.pi / 180)
+    cos, sin = angles.cos(), angles.sin()
+    down, right = (
+        torch.arange(size, device=images.device, dtype=images.dtype) - (size - 1) / 2 for size in (height, width)
+    )
+    down = down.unsqueeze(1)
+    grid = torch.stack(
+        [(cos * right - sin * down) / (width / 2), (sin * right + cos * down) / (height / 2)],
+        dim=3,
+    )
+    return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
 def _shift_and_flip(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
@@ -60,36 +105,6 @@ def _shift_and_flip(images: Tensor, augmentation: Augmentation, generator: torch
     length = width * channels
     runs = pixels.as_strided((len(pixels) - length + 1, length), (1, 1))  # the run that begins at each index
     return runs.index_select(0, channels * rows.view(-1)).view(batch, height, width, channels).permute(0, 3, 1, 2)
-
-
-def _crop_and_rotate(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Crop a random part of each image, rotate it, and resize it to the image's own size; outside is zero."""
-    area = _uniform(images, augmentation.min_area, 1.0, generator)
-    aspect = _uniform(images, math.log(3 / 4), math.log(4 / 3), generator).exp()
-    if augmentation.min_area == 1:
-        aspect = torch.ones_like(aspect)
-    width, height = (area * aspect).sqrt().clamp(max=1.0), (area / aspect).sqrt().clamp(max=1.0)
-    right = (1 - width) * _uniform(images, -1.0, 1.0, generator)
-    down = (1 - height) * _uniform(images, -1.0, 1.0, generator)
-    angle = _uniform(images, -augmentation.rotation, augmentation.rotation, generator) * (math.pi / 180)
-    cos, sin = angle.cos(), angle.sin()
-    maps = torch.stack(
-        [torch.stack([width * cos, -width * sin, right], 1), torch.stack([height * sin, height * cos, down], 1)], 1
-    )
-    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-
-def _jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Change brightness, contrast (about the mean brightness) and saturation (about grey) of each image."""
-    brightness, contrast, saturation = (
-        _uniform(images, 1 - strength, 1 + strength, generator).view(-1, 1, 1, 1) for _ in range(3)
-    )
-    images = (images * brightness).clamp(0.0, 1.0)
-    mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True)
-    images = (mean + (images - mean) * contrast).clamp(0.0, 1.0)
-    grey = _grey(images)
-    return (grey + (images - grey) * saturation).clamp(0.0, 1.0)
 
 
 def _light(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:

@@ -1,11 +1,17 @@
-"""Random views: every one is a shifted or mirrored copy, and their generator decides which."""
+"""Random views: shifted and mirrored copies, and torchvision's turns and colours; their generator decides which."""
+
+from collections import Counter
+from itertools import permutations
 
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import chisquare
+from torchvision.transforms.v2 import functional as v2
 
 from nrf_ray.data.images import as_float
-from nrf_ray.training.augmentation import _crop_and_rotate, augment
+from nrf_ray.training import augmentation
+from nrf_ray.training.augmentation import BRIGHTNESS, CONTRAST, SATURATION, augment, jitter, rotate
 from nrf_ray.training.recipes import Augmentation
 
 
@@ -92,10 +98,47 @@ def test_the_generator_alone_decides(augmentation):
     assert torch.equal(images, original)
 
 
-def test_a_turn_by_nothing_and_a_crop_of_all_are_the_image_itself():
-    images = pictures()
-    views = _crop_and_rotate(images, Augmentation(), generator())
-    torch.testing.assert_close(views, images, atol=1e-5, rtol=0)
+def turned(images, degrees):
+    return rotate(images, torch.full((len(images),), degrees, dtype=images.dtype))
+
+
+def test_turns_by_right_angles_are_exact():
+    images = pictures(height=5, width=5)
+    assert torch.equal(turned(images, 0.0), images)
+    for quarters in (1, 2, 3):
+        assert torch.equal(turned(images, 90.0 * quarters), images.rot90(quarters, (2, 3)))
+    assert torch.equal(turned(pictures(), 180.0), pictures().rot90(2, (2, 3)))
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 8, 8), (3, 17, 24), (1, 28, 28)])
+@pytest.mark.parametrize("most", [2.0, 180.0])
+def test_turns_are_those_of_torchvision_to_the_pixel(shape, most):
+    """In float64, in which no coordinate is so near to the middle between two pixels that rounding decides."""
+    images = torch.rand(40, *shape, generator=generator(), dtype=torch.float64)
+    degrees = (2 * torch.rand(40, generator=generator(1), dtype=torch.float64) - 1) * most
+    expected = [v2.rotate(image, angle) for image, angle in zip(images, degrees.tolist(), strict=True)]
+    assert torch.equal(rotate(images, degrees), torch.stack(expected))
+    same = rotate(images.float(), degrees.float()) == torch.stack(expected).float()
+    assert same.double().mean() > 0.9995, "in float32 rounding decides for a pixel in some ten thousand"
+
+
+def test_turns_are_those_of_pictures_in_pillow():
+    """The authors' library turns Pillow's pictures."""
+    images = torch.randint(256, (40, 3, 32, 32), generator=generator(), dtype=torch.uint8)
+    degrees = 4 * torch.rand(40, generator=generator(1), dtype=torch.float64) - 2
+    ours = (rotate(as_float(images).double(), degrees) * 255).round().to(torch.uint8)
+    theirs = [
+        v2.pil_to_tensor(v2.rotate(v2.to_pil_image(image), angle))
+        for image, angle in zip(images, degrees.tolist(), strict=True)
+    ]
+    assert (ours == torch.stack(theirs)).double().mean() > 0.999
+
+
+def test_a_small_turn_keeps_white_noise():
+    """D_rand's signal looks like noise. The average of four neighbours keeps .69 of its energy, the nearest all."""
+    noise = torch.randn(200, 3, 32, 32, generator=generator())
+    views = augment(noise, Augmentation(rotation=2.0), generator())
+    assert float((views[:, :, 2:-2, 2:-2] ** 2).mean()) == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_turn_of_a_symmetric_disc_keeps_it_and_of_a_bar_does_not():
@@ -107,12 +150,14 @@ def test_a_turn_of_a_symmetric_disc_keeps_it_and_of_a_bar_does_not():
     assert (augment(bar, turn, generator()) - bar).abs().mean() > 0.1
 
 
-def test_small_turns_move_little_and_every_image_by_its_own_angle():
-    images = pictures(n=1).expand(50, -1, -1, -1)
-    views = augment(images, Augmentation(rotation=2.0), generator())
-    inner = (views - images)[:, :, 1:-1, 1:-1].abs()
-    assert inner.amax() < 0.25
-    assert len({float(view.sum()) for view in views}) == 50
+def test_every_image_is_turned_by_its_own_angle_up_to_the_largest():
+    ramp = torch.linspace(-1, 1, 201).expand(1, 1, 201, 201).contiguous()
+    views = augment(ramp.expand(300, -1, -1, -1), Augmentation(rotation=2.0), generator())
+    slopes = (views[:, 0, 200, 100] - views[:, 0, 0, 100]) / 2
+    degrees = slopes.asin() * 180 / torch.pi
+    assert -2.3 < degrees.min() < -1.7
+    assert 1.7 < degrees.max() < 2.3
+    assert abs(degrees.mean()) < 0.3
 
 
 def test_crops_show_a_part_of_the_image_at_its_own_size():
@@ -132,6 +177,55 @@ def test_jitter_changes_brightness_by_its_factor_at_most(channels):
     assert 0.375 <= views.min() < 0.39
     assert 0.61 < views.max() <= 0.625
     assert (views.amax((1, 2, 3)) - views.amin((1, 2, 3))).max() < 1e-6, "a grey image stays grey"
+
+
+CHANGES = {BRIGHTNESS: v2.adjust_brightness, CONTRAST: v2.adjust_contrast, SATURATION: v2.adjust_saturation}
+
+
+def jittered_by_torchvision(images, factors, order):
+    views = []
+    for image, factor, changes in zip(images, factors.tolist(), order.tolist(), strict=True):
+        for change in changes:
+            image = CHANGES[change](image, factor[change])
+        views.append(image)
+    return views
+
+
+def some_jitter(n, strength=0.25):
+    factors = 1 + strength * (2 * torch.rand(n, 3, generator=generator(2)) - 1)
+    orders = torch.tensor(list(permutations(range(3))))
+    return factors, orders[torch.arange(n) % len(orders)]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jitter_in_any_order_is_that_of_torchvision(channels, monkeypatch):
+    """With the weights of red, green and blue that torchvision has for tensors, which do not sum to 1."""
+    monkeypatch.setattr(augmentation, "LUMA", (0.2989, 0.587, 0.114))
+    images = torch.rand(60, channels, 8, 8, generator=generator())
+    factors, order = some_jitter(60)
+    expected = torch.stack(jittered_by_torchvision(images, factors, order))
+    torch.testing.assert_close(jitter(images, factors, order), expected, atol=1e-6, rtol=0)
+    another = torch.stack(jittered_by_torchvision(images, factors, order.flip(1)))
+    if channels == 3:
+        assert ((another - expected).abs().amax((1, 2, 3)) > 1e-3).double().mean() > 0.7, "the order matters"
+
+
+def test_jitter_is_that_of_pictures_in_pillow_but_for_its_rounding():
+    """The authors' library changes Pillow's pictures, which lose up to a level of 255 in each change; 4 in all."""
+    images = torch.randint(256, (60, 3, 8, 8), generator=generator(), dtype=torch.uint8)
+    factors, order = some_jitter(60)
+    theirs = jittered_by_torchvision([v2.to_pil_image(image) for image in images], factors, order)
+    expected = as_float(torch.stack([v2.pil_to_tensor(view) for view in theirs]))
+    assert (jitter(as_float(images), factors, order) - expected).abs().max() <= 4 / 255
+
+
+def test_jitter_comes_in_all_six_orders_equally_often(monkeypatch):
+    seen = []
+    monkeypatch.setattr(augmentation, "jitter", lambda images, factors, order: (seen.append(order), images)[1])
+    augment(torch.rand(6000, 3, 1, 1, generator=generator()), Augmentation(jitter=0.25), generator())
+    orders = Counter(map(tuple, seen[0].tolist()))
+    assert orders.keys() == set(permutations(range(3)))
+    assert chisquare(list(orders.values())).pvalue > 0.001
 
 
 def test_jitter_moves_colours_about_grey():
