@@ -4,8 +4,9 @@ If the images are on that device, a batch is one lookup. If they are too many fo
 pinned memory while the network processes the current one, and the copy to the device is asynchronous.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ def resident(data: LabelledImages, device: str) -> LabelledImages:
     moved = data.to(device)
     stays = moved.images.nbytes > RESIDENT_BYTES if torch.device(device).type == "cpu" else not moved.images.is_cuda
     images = moved.images if stays else moved.images.contiguous(memory_format=torch.channels_last)
-    return LabelledImages(images=images, labels=moved.labels)
+    return replace(moved, images=images)
 
 
 def batches(data: LabelledImages, rows: Sequence[Tensor]) -> Iterator[LabelledImages]:
@@ -37,13 +38,18 @@ def batches(data: LabelledImages, rows: Sequence[Tensor]) -> Iterator[LabelledIm
         yield from read_ahead(data, rows)
 
 
-def read_ahead(data: LabelledImages, rows: Sequence[Tensor]) -> Iterator[LabelledImages]:
-    """Yield the same as `batches`, for images in main memory: each batch is read while the previous one is in use."""
+def read_ahead(
+    data: LabelledImages, rows: Sequence[Tensor], images_of: Callable[[Tensor], Tensor] | None = None
+) -> Iterator[LabelledImages]:
+    """Yield the same as `batches`, for images in main memory: each batch is read while the previous one is in use.
+
+    `images_of` is called with each tensor of indices, in order, and returns the images; None looks them up in `data`.
+    """
     device = data.labels.device
 
     def read(chosen: Tensor) -> Tensor:
-        read = _lookup(data.images, chosen)
-        return read.pin_memory() if device.type == "cuda" else read
+        found = images_of(chosen) if images_of else _lookup(data.images, chosen)
+        return found.pin_memory() if device.type == "cuda" else found
 
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
         following = [reader.submit(read, rows[0])] if rows else []

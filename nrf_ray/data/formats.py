@@ -42,6 +42,7 @@ _OWN: dict[str, Format] = {
         files=imagenet.files,
         outline=imagenet.outline,
         read=imagenet.read,
+        pictures=imagenet.pictures,
         known=True,
         places=(lambda: data_home() / "imagenet",),
         remedy="put ImageNet's folders train and val there",

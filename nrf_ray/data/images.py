@@ -1,7 +1,7 @@
 """Images with labels, as two tensors."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,12 +20,15 @@ class LabelledImages:
     """[n, c, h, w]; float32 in [0, 1], or uint8 in 0..255."""
     labels: Tensor
     """[n], int64."""
+    pictures: tuple[str, ...] | None = None
+    """[n], files that the images were cut from, for random crops of the whole pictures; None to crop the images."""
 
     def __post_init__(self) -> None:
         assert self.images.dim() == 4, "images are [n, c, h, w]"
         assert self.labels.shape == self.images.shape[:1], "labels are [n]"
         assert self.images.dtype in (torch.float32, torch.uint8), "images are float32 or uint8"
         assert self.labels.dtype == torch.int64, "labels are int64"
+        assert self.pictures is None or len(self.pictures) == len(self.labels), "there is a picture for each label"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,13 +40,19 @@ class LabelledImages:
         returns batches on the labels' device in either case.
         """
         images = self.images.to(device) if fits(self.images, device) else self.images
-        return LabelledImages(images=images, labels=self.labels.to(device))
+        return replace(self, images=images, labels=self.labels.to(device))
 
     def rows(self, chosen: Tensor | slice) -> "LabelledImages":
         """Return the images and labels at the indices `chosen` (a tensor or a slice), on the device of the labels."""
         within = chosen.to(self.images.device) if isinstance(chosen, Tensor) else chosen
         images = self.images[within].to(self.labels.device, non_blocking=True)
-        return LabelledImages(images=images, labels=self.labels[chosen])
+        return LabelledImages(images=images, labels=self.labels[chosen], pictures=self._pictures(chosen))
+
+    def _pictures(self, chosen: Tensor | slice) -> tuple[str, ...] | None:
+        if self.pictures is None:
+            return None
+        rows = range(len(self))[chosen] if isinstance(chosen, slice) else chosen.tolist()
+        return tuple(self.pictures[row] for row in rows)
 
     def floats(self) -> Tensor:
         """Return the images as float32 in [0, 1]."""

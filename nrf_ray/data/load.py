@@ -60,6 +60,18 @@ def train_split(ref: DatasetRef) -> LabelledImages:
     return load(ref)[0]
 
 
+def train_pictures(ref: DatasetRef) -> tuple[str, ...] | None:
+    """Return the file that each training image of `ref` was cut from; None if the images show whole pictures."""
+    if not ref.location:
+        return None
+    portion = locate(ref.location).train
+    find = portion.files.format.pictures
+    if find is None:
+        return None
+    found = find(portion.files.path, portion.split)
+    return tuple(str(found[row]) for row in portion.rows())
+
+
 def test_split(ref: DatasetRef) -> LabelledImages:
     """Return the test split."""
     return load(ref)[1]

@@ -90,7 +90,7 @@ Rows = Any
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """Functions that find, outline and read one kind of files. All three take the path that the user gave."""
+    """Functions that find, outline and read one kind of files. They take the path that the user gave."""
 
     files: Callable[[Path], Sequence[Path]]
     """Function that returns every file that is read, in a fixed order; raises ConfigError if a file is missing."""
@@ -98,6 +98,8 @@ class Format:
     """Function that returns the outline of the files; without torch if possible."""
     read: Callable[[Path, Split, Rows], Iterator[Batch]]
     """Function that yields the chosen rows of a split."""
+    pictures: Callable[[Path, Split], Sequence[Path]] | None = None
+    """Function that returns the file that each row of a split was cut from; None if rows show whole pictures."""
     version: int = 1
     """Version of the rule by which bytes become pixels and labels; part of the content digest."""
     known: bool = False

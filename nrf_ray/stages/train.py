@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -101,7 +101,7 @@ def _fitted_by_worker(made_by: Stage, uri: str) -> Fitted:
 def _fitted(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Fitted:
     from nrf_ray.constructions.stored_set import constructed_set
     from nrf_ray.data.images import holdout
-    from nrf_ray.data.load import train_split
+    from nrf_ray.data.load import train_pictures, train_split
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.models.classifier import forward_macs, parameter_count
     from nrf_ray.stages.weights import new_model, save_weights
@@ -110,6 +110,8 @@ def _fitted(config: TrainSpec, context: Context, *, data: Artifact | None = None
     device = prepare(context.stage.resources)
     changed_only = config.rows == "changed"
     images = train_split(config.dataset) if data is None else constructed_set(data, changed_only=changed_only)
+    if data is None and config.recipe.augmentation.min_area < 1:
+        images = replace(images, pictures=train_pictures(config.dataset))
     if config.holdout:
         images = images.rows(holdout(len(images), config.holdout)[0])
     model = new_model(config.arch, config.dataset, seed=derive_seed(config.seed, "weights"))

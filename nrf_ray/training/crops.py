@@ -78,9 +78,7 @@ def crop(images: Tensor, boxes: Tensor) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def crops_of(
-    pictures: Sequence[str], shape: tuple[int, int, int], min_area: float, generator: torch.Generator
-) -> Tensor:
+def crops_of(pictures: Sequence[str], shape: Sequence[int], min_area: float, generator: torch.Generator) -> Tensor:
     """Return a random crop of each of the files `pictures`, resized to `shape` (c, h, w), as [b, c, h, w] of uint8.
 
     Each file is decoded and cut at its own size; as many threads as torch has decode. Raises ConfigError for a file
@@ -99,7 +97,7 @@ def crops_of(
     return torch.from_numpy(np.stack(views))
 
 
-def view_of(picture: "Image", box: Sequence[int], shape: tuple[int, int, int]) -> "npt.NDArray[np.uint8]":
+def view_of(picture: "Image", box: Sequence[int], shape: Sequence[int]) -> "npt.NDArray[np.uint8]":
     """Return what is in the `box` of a picture, resized to `shape` (c, h, w), bilinear, filtered if it is shrunk."""
     from PIL.Image import Resampling
 

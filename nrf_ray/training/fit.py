@@ -10,7 +10,8 @@ an epoch ends with the same bits as a training that was never interrupted.
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import safetensors.torch
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from nrf_ray.attacks.run import RunStarts, run_once
 from nrf_ray.attacks.specs import Attack
-from nrf_ray.data.batches import batches, resident
+from nrf_ray.data.batches import batches, read_ahead, resident
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.engine import meter
 from nrf_ray.engine.precision import autocast
@@ -28,6 +29,7 @@ from nrf_ray.engine.twin import Twin, twin
 from nrf_ray.errors import ConfigError
 from nrf_ray.seeding import derive_seed
 from nrf_ray.training.augmentation import augment
+from nrf_ray.training.crops import crops_of
 from nrf_ray.training.recipes import LinearSchedule, Recipe
 from nrf_ray.training.workers import Replica, device_of, replica_among
 
@@ -118,6 +120,8 @@ class _Loop:
         self.model, self.data, self.recipe, self.seed, self.replica = model, data, recipe, seed, replica
         self.perturb = perturb
         self.device = data.labels.device
+        self.cuts_pictures = data.pictures is not None and recipe.augmentation.min_area < 1
+        self.augmentation = replace(recipe.augmentation, min_area=1.0) if self.cuts_pictures else recipe.augmentation
         self.precision = autocast(recipe.mode, self.device.type)
         self.optimizer = torch.optim.SGD(
             model.parameters(),
@@ -146,8 +150,8 @@ class _Loop:
         shuffled = torch.randperm(len(self.data), generator=order)
         chosen = shuffled[: count * recipe.batch_size].view(count, recipe.batch_size)
         sums = torch.zeros(2, device=self.device)
-        for step, rows in enumerate(batches(self.data, [replica.part(batch) for batch in chosen])):
-            images = augment(rows.images, recipe.augmentation, views).contiguous(memory_format=torch.channels_last)
+        for step, rows in enumerate(self.batches([replica.part(batch) for batch in chosen], epoch)):
+            images = augment(rows.images, self.augmentation, views).contiguous(memory_format=torch.channels_last)
             if perturb is not None:
                 images = perturb(self.model, images, rows.labels)
             lr = learning_rate(recipe, epoch * count + step, recipe.epochs * count)
@@ -163,6 +167,19 @@ class _Loop:
                 f"({recipe.lr:g})"
             )
         return shown
+
+    def batches(self, chosen: list[Tensor], epoch: int) -> Iterator[LabelledImages]:
+        """Return the batches of the indices `chosen`: images, or random crops of whole pictures."""
+        pictures, shape = self.data.pictures, self.data.images.shape[1:]
+        if pictures is None or not self.cuts_pictures:
+            return batches(self.data, chosen)
+        generator = torch.Generator().manual_seed(self.replica.seed(self.seed, "crops", epoch))
+
+        def cut(rows: Tensor) -> Tensor:
+            files = [pictures[row] for row in rows.tolist()]
+            return crops_of(files, shape, self.recipe.augmentation.min_area, generator)
+
+        return read_ahead(self.data, chosen, cut)
 
     def step(self, lr: float, images: Tensor, labels: Tensor, sums: Tensor) -> None:
         """Take one step of gradient descent; add the loss and the number of correct predictions before it to `sums`."""

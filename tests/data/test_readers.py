@@ -10,9 +10,15 @@ import pytest
 from PIL import Image
 
 from nrf_ray.data.catalogue import dataset_named
-from nrf_ray.data.load import load, normalisation
+from nrf_ray.data.load import load, normalisation, train_pictures
 from nrf_ray.data.readers import pictures
 from nrf_ray.errors import ConfigError
+from nrf_ray.graph.execute import execute
+from nrf_ray.graph.store import Store
+from nrf_ray.stages.train import TrainSpec
+from nrf_ray.stages.train import train as train_stage
+from nrf_ray.training import crops, fit
+from nrf_ray.training.recipes import Augmentation, Recipe
 from tests.data.files import pixels, png, write_folder, write_parquet
 from tests.data.reading import IMAGES, LABELS, SPLIT, check, refusal
 
@@ -211,20 +217,31 @@ def test_a_picture_that_claims_to_be_huge_is_never_decoded():
 
 
 @pytest.mark.slow
-def test_restricted_imagenet_has_the_papers_nine_classes(tmp_path):
+def test_restricted_imagenet_has_the_papers_nine_classes(tmp_path, monkeypatch):
     for split, centre in (("train", 0), ("val", 255)):  # else every test row would be a training row too
         for number in range(1000):
             (tmp_path / split / f"n{number:08d}").mkdir(parents=True)
-        for number in (0, 150, 151, 268, 281, 30, 37, 80, 382, 397, 118, 319, 999):
+        for number in (0, 150, 151, 268, 281, 282, 30, 37, 80, 382, 397, 118, 319, 999):
             image = np.full((3, 300, 260), number % 256, np.uint8)
             image[:, 140:160, 120:140] = centre
             (tmp_path / split / f"n{number:08d}" / "a.JPEG").write_bytes(png(image))
     info = dataset_named(f"restricted-imagenet:{tmp_path}")
-    assert (info.shape, info.num_classes, info.num_train, info.num_test) == ((3, 224, 224), 9, 10, 10)
+    assert (info.shape, info.num_classes, info.num_train, info.num_test) == ((3, 224, 224), 9, 11, 11)
     train, _ = load(info.ref)
-    levels = [151, 268, 281, 30, 37, 80, 382, 397, 118, 319]
+    levels = [151, 268, 281, 282, 30, 37, 80, 382, 397, 118, 319]
     assert train.images[:, 0, 0, 0].tolist() == [level % 256 for level in levels]
-    assert train.labels.tolist() == [0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert train.labels.tolist() == [0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8]
     assert normalisation(info.ref)[0] == (0.4717, 0.4499, 0.3837)
+    files = [str(tmp_path / "train" / f"n{level:08d}" / "a.JPEG") for level in levels]
+    assert train_pictures(info.ref) == tuple(files)
+    fewer = dataset_named(f"restricted-imagenet:{tmp_path}[:10]").ref
+    kept = [files[levels.index(level)] for level in levels if level % 256 in load(fewer)[0].images[:, 0, 0, 0]]
+    assert train_pictures(fewer) == tuple(kept)
+    recipe = Recipe(epochs=1, lr=0.01, batch_size=11, augmentation=Augmentation(min_area=0.08))
+    seen = set()
+    monkeypatch.setattr(fit, "crops_of", lambda found, *how: (seen.update(found), crops.crops_of(found, *how))[1])
+    stage = train_stage(TrainSpec(arch="resnet_s", dataset=info.ref, recipe=recipe, seed=0))
+    execute(stage, Store.open(str(tmp_path / "store"), create=True))
+    assert seen == set(files), "training crops are cut from the files"
     (tmp_path / "train" / "n00000000").rename(tmp_path / "gone")
     assert "has 999 folders; ImageNet has 1000" in refusal(f"restricted-imagenet:{tmp_path}")

@@ -1,6 +1,6 @@
 """Errors of readers as ConfigErrors of one line: what other libraries raise for a damaged file is not documented."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +28,18 @@ def guarded(form: Format) -> Format:
         with _one_line(path):
             yield from form.read(path, split, rows)
 
+    def pictures(path: Path, split: Split) -> Sequence[Path]:
+        assert form.pictures is not None
+        with _one_line(path):
+            return form.pictures(path, split)
+
     embedded_by, chosen_by = form.embedded_by, form.chosen_by
     return replace(
         form,
         outline=outline,
         outline_whole=outline_whole if form.outline_whole else None,
         read=read,
+        pictures=pictures if form.pictures else None,
         embedded_by=(lambda embedding: guarded(embedded_by(embedding))) if embedded_by else None,
         chosen_by=(lambda choices: guarded(chosen_by(choices))) if chosen_by else None,
     )

@@ -3,8 +3,8 @@
 PATH/train and PATH/val (or test) hold 1000 folders, one per class. They are named by WordNet ids (n01440764), whose
 order is the order of class indices, or by the class indices (0 ... 999). Other names are refused, since any order of
 them would be a guess.
-In both splits every picture is resized so that its shorter side has 256 pixels, and cropped to its central 224 x 224;
-the paper's random crops of training pictures are left to augmentation. The prepared set takes 39 GB.
+In both splits every picture is resized so that its shorter side has 256 pixels, and cropped to its central 224 x 224.
+The prepared set takes 39 GB. Random crops for training are cut from the files themselves (`training.crops`).
 """
 
 import os
@@ -46,7 +46,12 @@ def by_index(form: Format, choices: Choices) -> Format:
 
 def files(path: Path) -> Sequence[Path]:
     """Return the path of every picture of the nine super-classes."""
-    return [Path(file.path) for split in ("train", "test") for file, _ in _labelled(path, split)]
+    return [*pictures(path, "train"), *pictures(path, "test")]
+
+
+def pictures(path: Path, split: Split) -> Sequence[Path]:
+    """Return the path of the picture of every row of `split`."""
+    return [Path(file.path) for file, _ in _labelled(path, split)]
 
 
 def outline(path: Path) -> Outline:
