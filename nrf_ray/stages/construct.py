@@ -30,7 +30,7 @@ def _cost(handle: Stage) -> float:
     return attack_seconds(arch, info_of(config.dataset), config.num_rows, steps, device)
 
 
-@stage(version=2, cost=_cost)
+@stage(version=3, cost=_cost)
 def construct(config: ConstructSpec, context: Context, *, source: Artifact | None = None) -> Metrics:
     """Write `part-00000.parquet` and so on, one row per image; measure how the images were changed."""
     from nrf_ray.constructions.stored_set import finished_shard, measure, refuse

@@ -64,7 +64,7 @@ def _cost(handle: Stage) -> float:
     return OVERHEAD + config.recipe.epochs * info.num_train * per_image / config.recipe.workers
 
 
-@stage(version=4, cost=_cost)
+@stage(version=5, cost=_cost)
 def train(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Metrics:
     """Write `weights.safetensors`; measure size and cost of the model, and loss and accuracy in the last epoch."""
     from nrf_ray.stages.weights import FILE
