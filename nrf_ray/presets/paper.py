@@ -1,9 +1,10 @@
-"""The paper's own settings (Ilyas et al. 2019, C.2 to C.5), for GPUs.
+"""The paper's settings (Ilyas et al. 2019, C.2 to C.5), for GPUs; `analysis/differences.md` has what differs from it.
 
-Constructions are from Tables 5 and 6, students from Table 3, adversarial training from C.3. The paper gives neither the
-optimiser settings of the two sources nor any number of epochs. Here they are the defaults of the authors' library
-(MadryLab/robustness): 150 epochs, with the learning rate divided by 10 after every 50. D_other and the controls are not
-in the paper; they use the recipe of the paper's construction that they correspond to.
+Constructions are from Tables 5 and 6, students from Table 3, adversarial training and the attack on models (7 steps of
+eps / 5) from C.3. The paper gives neither the optimiser settings of the two sources nor any number of epochs. Here they
+are the defaults of the authors' library (MadryLab/robustness): 150 epochs, with the learning rate divided by 10 after
+every 50. D_other and the controls are not in the paper; they use the recipe of the paper's construction that they
+correspond to.
 """
 
 from dataclasses import replace

@@ -101,27 +101,31 @@ def show_usefulness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     keys = ["role", "training", "mode", "ball_norm", "ball_epsilon", *ORIGIN]
     for key, cells in frame.groupby(keys, dropna=False):
         role, training, mode, ball, radius, construction, norm, epsilon, *how = key
-        shares = {kind: cells[kind] / cells["units"] for kind in ("robust", "useful_non_robust", "useless")}
+        shown = {kind: cells[kind] / cells["units"] for kind in ("robust", "useful_non_robust", "useless")}
+        shown |= {name: cells[name] for name in ("mean_rho", "mean_gamma", "gradient_alignment")}
+        shown["input_gradient"] = 1000 * cells["input_gradient"]
         rows.append(
             (
                 trained_on(role, training, mode, construction, *how),
                 ball_text(norm, epsilon),
                 ball_text(ball, radius),
                 str(len(cells)),
-                *over_seeds(cells.assign(**shares), *shares, "mean_rho", "mean_gamma", "gradient_alignment"),
+                *over_seeds(cells.assign(**shown), *shown),
             )
         )
     yield ResultTable(
         title=f"{dataset}: penultimate units",
         columns=(
             "trained on", "eps", "ball", "models", "robust", "non-robust", "useless", "rho", "gamma", "alignment",
+            "grad x input",
         ),
         names=3,
         rows=tuple(rows),
         notes=(
             "robust, non-robust (useful but not robust), useless: shares of units; useful from rho "
             f"{share_text(float(frame['useful_from'].iloc[0]))}, robust if gamma > 0. rho = E[y f(x)], gamma = "
-            "E[inf y f(x + delta)] for one class against the rest, by PGD, so an upper bound. Mean ± 95% t interval "
-            "over seeds.",
+            "E[inf y f(x + delta)] for one class against the rest, by PGD, so an upper bound. grad x input: mean over "
+            "pixels of |mean(gradient x pixel)|, thousandths of a nat; a weak measure that knows no radius. Mean ± 95% "
+            "t interval over seeds.",
         ),
     )  # fmt: skip

@@ -131,6 +131,19 @@ def test_gradient_alignment_of_two_gaussians_is_the_cosine_of_theorem_3():
     assert features.gradient_alignment(model, data, 2) == pytest.approx(float(expected), abs=1e-5)
 
 
+def test_the_input_gradient_score_of_a_linear_model_is_its_closed_form():
+    """The gradient of the cross-entropy is (softmax - one-hot) times the weights."""
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.rand(300, 1, 4, 4, generator=generator), torch.arange(300) % 2
+    weights = torch.randn(2, 16, generator=generator)
+    model = linear_model(torch.eye(16), head=weights)
+    score = features.input_gradient_score(model, LabelledImages(images=images, labels=labels))
+    pixels = images.flatten(1)
+    wrong = (pixels @ weights.T + model.head.bias.detach()).softmax(1) - torch.nn.functional.one_hot(labels, 2)
+    expected = ((wrong @ weights) * pixels).mean(0).abs()
+    torch.testing.assert_close(score, expected.view(1, 4, 4))
+
+
 def test_the_input_gradient_score_and_its_weakness():
     labels = torch.tensor([0, 1, 0, 1])
     images = torch.full((4, 1, 4, 4), 0.5)

@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 
-from nrf_ray.attacks.specs import AutoAttack, pgd_attack
+from nrf_ray.attacks.specs import Attack, AutoAttack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import CHECKS, checks_text
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.presets import PRESETS
 from nrf_ray.stages.train import TrainSpec, train
+from nrf_ray.sweep.flags import Options
 from nrf_ray.sweep.models_and_sets import Model
 from nrf_ray.tables.robustness import ROBUSTNESS, robustness_row, trust_checks
 from nrf_ray.training.recipes import Recipe
+from tests.sweeps import robust_features
 
 DIGITS = dataset_named("digits")
 THREAT = ThreatModel(norm="l2", eps=0.5)
@@ -48,6 +50,19 @@ def test_autoattack_takes_the_place_of_pgd_and_has_the_checks_of_pgd():
     row = filled(attack=AutoAttack(threat=THREAT, version="apgd"))
     assert (row["attack"], row["norm"], row["epsilon"], row["trust_level"]) == ("apgd-ce+t", "l2", 0.5, "L2")
     assert row["checks"] == PASSED
+
+
+def test_fgsm_at_linf_a_hundredth_is_one_flag_each_and_measures_every_model():
+    grid = Options(preset="laptop", norm="linf", epsilon="0.01", attack="fgsm").grid(robust_features.axes)
+    rows = [row for row in robust_features.robust_features(grid).rows if row.table == ROBUSTNESS]
+    on_tests = [row for row in rows if row.facts["tested_on"] == "test"]
+    assert {(row.facts["attack"], row.facts["norm"], row.facts["epsilon"]) for row in on_tests} == {
+        ("fgsm", "linf", 0.01)
+    }
+    specs = {row.measures["robust_accuracy"].stage.config.attack for row in on_tests}
+    assert specs == {Attack(threat=ThreatModel(norm="linf", eps=0.01), steps=1, step_size=0.01)}
+    models = [row for row in robust_features.robust_features(grid).rows if row.table.name == "results"]
+    assert [row.facts["key"] for row in on_tests] == [row.facts["key"] for row in models]
 
 
 def test_the_number_of_images_is_part_of_what_is_asked_for():

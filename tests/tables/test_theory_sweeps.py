@@ -12,7 +12,7 @@ import pytest
 from nrf_ray.attacks.named import adversary_named
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.display.printing import make_console, print_results
+from nrf_ray.display.printing import make_console, print_results, share_text
 from nrf_ray.display.svg import ticks
 from nrf_ray.errors import ConfigError
 from nrf_ray.gaussian import Gaussian, sample
@@ -161,6 +161,9 @@ def test_usefulness_and_leakage_of_every_model_and_set(usefulness):
     assert (leakage["ci_low"] < leakage["accuracy"]).all()
     assert "leakage through adversarially trained features" in text
     assert "penultimate units" in text
+    assert "grad x input" in text
+    for score in units["input_gradient"]:
+        assert share_text(1000 * score) in text, "thousandths of a nat"
     row = next(row for row in sweep.rows if row.table is USEFULNESS)
     detail = pq.read_table(pa.BufferReader(store.artifact(row.measures["units"].stage).read(UNITS_FILE)))
     assert detail.column_names == ["unit", "class", "sign", "rho", "gamma"]
