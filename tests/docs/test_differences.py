@@ -12,7 +12,6 @@ from nrf_ray.attacks.threat import FLAT, ThreatModel
 from nrf_ray.constructions.spec import construction_named
 from nrf_ray.data.published import SIZES
 from nrf_ray.data.readers.imagenet import SIDE
-from nrf_ray.models.zoo import builder_of
 from nrf_ray.presets import PRESETS, Preset
 from nrf_ray.sweep.flags import Options
 from nrf_ray.sweep.models_and_sets import crafted_by
@@ -102,15 +101,6 @@ def start_of_table_8(preset: Preset) -> str:
     return start
 
 
-def networks(preset: Preset) -> str:
-    """Return whose the networks are, and whether the first convolution is torchvision's for images of that size."""
-    shape = SIZES[preset.datasets[0]].shape
-    with torch.device("meta"):  # its weights take seconds to draw
-        body, _ = builder_of(preset.source_arch)(shape[0], shape[1])
-    assert type(body).__module__ == "torchvision.models.resnet"
-    return "torchvision's" if body.conv1.kernel_size == (7, 7) else "torchvision's with another stem"
-
-
 def further(preset: Preset) -> str:
     return ", ".join(name for name in preset.nonrobust_constructions if name not in IN_THE_PAPER)
 
@@ -156,7 +146,6 @@ HELD: dict[str, Callable[[Preset], str]] = {
     "pixels of views": pixels_of_views,
     "views outside [0, 1]": lighting,
     "arithmetic": lambda preset: preset.mode,
-    "networks": networks,
     "D_R and D_NR from noise": lambda preset: steps_of(preset.noise_matching),
     "students of D_NR": student_of_nonrobust,
     "D_R that Table 8 attacks": start_of_table_8,
@@ -173,6 +162,7 @@ HELD: dict[str, Callable[[Preset], str]] = {
 """What a preset holds of each row."""
 
 ELSEWHERE = {
+    "networks": ("tests/models/test_published.py", "test_imagenet_forms_are_those_of_torchvision"),
     "choice of recipes": ("tests/presets/test_paper.py", "test_students_are_trained_as_in_table_3"),
     "identity gradient of the last ReLU": (
         "tests/constructions/test_matching.py",
