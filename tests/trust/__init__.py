@@ -1,0 +1,1 @@
+"""The gallery: broken defences and honest models that the trust levels are tried on."""
