@@ -147,16 +147,20 @@ def drawn(shape: tuple[int, ...] | torch.Size, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-class Mean(nn.Module):
-    """The mean of the logits, or of the probabilities' logarithm, over fixed variants of each image."""
+def mean_answer(logits: Tensor) -> Tensor:
+    """Return the logarithm of the mean probabilities of `logits` [m, b, k], with the gradient of the mean loss."""
+    return put(logits.softmax(2).mean(0).clamp_min(1e-12).log(), logits.log_softmax(2).mean(0))
 
-    def __init__(self, network: nn.Module, variants: Callable[[Tensor], list[Tensor]], *, votes: bool = False) -> None:
-        """`votes` means probabilities are averaged: a smooth form of the share of variants that say a class."""
+
+class Mean(nn.Module):
+    """The mean probability over fixed variants of each image: a smooth share of the variants that say a class."""
+
+    def __init__(self, network: nn.Module, variants: Callable[[Tensor], list[Tensor]]) -> None:
         super().__init__()
-        self.network, self.variants, self.votes = network, variants, votes
+        self.network, self.variants = network, variants
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the mean over the variants."""
+        """Return the logarithm of the mean probabilities."""
         variants = self.variants(images)
         logits = self.network(torch.cat(variants)).unflatten(0, (len(variants), -1))
-        return logits.softmax(2).mean(0).clamp_min(1e-12).log() if self.votes else logits.mean(0)
+        return mean_answer(logits)

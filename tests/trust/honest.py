@@ -13,7 +13,7 @@ from nrf_ray.stages.weights import new_model
 from nrf_ray.training.recipes import Recipe
 from tests.trust.defence import Behind, put
 from tests.trust.masked import scaled
-from tests.trust.networks import PLAIN, adversarially, cnn, mlp, test_images, train
+from tests.trust.networks import PLAIN, adversarially, cnn, examples, mlp, train
 
 SEEDS = (0, 1, 2)
 """Seeds that every kind is trained with."""
@@ -36,7 +36,7 @@ class Honest:
 
     def images(self, n: int) -> LabelledImages:
         """Return n test images with this model's labels."""
-        data = test_images(n)
+        data = examples(n)
         return data if self.label is None else LabelledImages(images=data.images, labels=self.label(data.labels))
 
 

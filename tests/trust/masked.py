@@ -61,21 +61,18 @@ def error_correcting(logits: Tensor) -> Tensor:
 
 
 class Refusing(nn.Module):
-    """An eleventh class, the refusal, that is the answer if two networks disagree about an image."""
+    """An eleventh class without a gradient, the refusal, that is the answer if two networks disagree about an image."""
 
-    def __init__(self, network: nn.Module, witness: nn.Module, *, smooth: bool) -> None:
+    def __init__(self, network: nn.Module, witness: nn.Module) -> None:
         super().__init__()
-        self.network, self.witness, self.smooth = network, witness, smooth
+        self.network, self.witness = network, witness
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return eleven logits; without `smooth` the refusal has no gradient."""
-        logits, second = self.network(images), self.witness(images)
-        disagree = (logits.argmax(1) != second.argmax(1)).unsqueeze(1)
-        top = logits.amax(1, keepdim=True)
-        refusal = torch.where(disagree, top.detach() + 1, top.detach() - 30)
-        if self.smooth:
-            refusal = put(refusal, -second.gather(1, logits.argmax(1, keepdim=True)))
-        return torch.cat([logits, refusal], dim=1)
+        """Return eleven logits."""
+        logits = self.network(images)
+        disagree = (logits.argmax(1) != self.witness(images).argmax(1)).unsqueeze(1)
+        top = logits.amax(1, keepdim=True).detach()
+        return torch.cat([logits, torch.where(disagree, top + 1, top - 30)], dim=1)
 
 
 class Voting(nn.Module):
@@ -134,9 +131,9 @@ MASKED = (
     Defence(
         name="refusal-class",
         family="masked",
-        build=lambda base, other, robust: Refusing(base, other, smooth=False),
-        truth=lambda base, other, robust: Refusing(base, other, smooth=True),
-        why="a class for refused images that has no gradient (detectors; Carlini and Wagner 2017)",
+        build=lambda base, other, robust: Refusing(base, other),
+        truth=lambda base, other, robust: Refusing(base, other),
+        why="a class for refused images that has no gradient: fooled or refused, an image counts as lost",
     ),
     Defence(
         name="vote",

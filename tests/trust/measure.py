@@ -24,7 +24,7 @@ from tests.trust.answers import answers, made, true
 from tests.trust.defence import Defence
 from tests.trust.defences import DEFENCES
 from tests.trust.honest import HONEST, SEEDS, Honest
-from tests.trust.networks import networks, test_images
+from tests.trust.networks import examples, networks
 from tests.trust.truth import Target, measured
 
 TABLE = Path(__file__).with_name("gallery.jsonl")
@@ -69,7 +69,7 @@ def row_of(name: str, family: str, threat: ThreatModel, model: nn.Module, data: 
 
 def broken(defence: Defence, threat: ThreatModel, n: int) -> dict[str, Any]:
     """Return the row of a broken defence."""
-    data, nets = test_images(n), networks()
+    data, nets = examples(n), networks()
     start = time.perf_counter()
     target = Target(
         answers=lambda images: answers(defence, nets, images),

@@ -38,7 +38,7 @@ def digits() -> tuple[LabelledImages, LabelledImages]:
     return load()
 
 
-def test_images(n: int) -> LabelledImages:
+def examples(n: int) -> LabelledImages:
     """Return n test images, or all 360 if n is more, chosen by one fixed permutation."""
     test = digits()[1]
     return test.rows(some(len(test), n))

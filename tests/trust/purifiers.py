@@ -29,11 +29,8 @@ def principal(images: Tensor) -> Tensor:
 
 
 def low_rank(images: Tensor) -> Tensor:
-    """Return each image with its three largest singular values alone (ME-Net, Yang et al. 2019).
-
-    Their directions are constants for the gradient.
-    """
-    left, _, right = torch.linalg.svd(images.detach())
+    """Return each image with its three largest singular values alone (ME-Net, Yang et al. 2019)."""
+    left, _, right = torch.linalg.svd(images)
     left, right = left[..., :3], right[..., :3, :]
     return left @ left.mT @ images @ right.mT @ right
 
@@ -92,7 +89,7 @@ def _entry(name: str, before: Map, truth: Map, why: str) -> Defence:
 
 def _over_noise(base: nn.Module, other: nn.Module, robust: nn.Module) -> nn.Module:
     noise = 0.15 * drawn((10, 1, 1, 8, 8), 43)
-    return Mean(base, lambda images: [principal(images + one) for one in noise], votes=True)
+    return Mean(base, lambda images: [principal(images + one) for one in noise])
 
 
 _antiadversary: Build = lambda base, other, robust: Antiadversary(base)  # noqa: E731
@@ -101,7 +98,7 @@ PURIFIERS = (
     _entry("nearest-identity", straight(nearest), soft_nearest, "the nearest training image, identity gradient"),
     _entry("nearest-detached", lambda x: nearest(x) + 0 * x, soft_nearest, "the nearest training image, no gradient"),
     _entry("principal-identity", straight(principal), principal, "principal components, identity gradient"),
-    _entry("low-rank-identity", straight(low_rank), low_rank, "few singular values, identity gradient"),
+    _entry("low-rank-identity", straight(low_rank), straight(low_rank), "few singular values, identity gradient"),
     _entry("norm-outside", lambda x: standardised(x, tracked=False), lambda x: standardised(x, tracked=True),
            "mean and spread of each image are outside the gradient"),
     _entry("norm-detached", lambda x: standardised(x, tracked=False).detach() + 0 * x,

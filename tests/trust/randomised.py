@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nrf_ray.training.recipes import Augmentation
-from tests.trust.defence import Behind, Build, Defence, Map, Mean, behind, digest, drawn, noise_of, put
-from tests.trust.networks import PLAIN, digits, mlp, train
+from tests.trust.defence import Behind, Build, Defence, Map, Mean, behind, digest, drawn, mean_answer, noise_of, put
+from tests.trust.networks import PLAIN, cnn, digits, train
 
 DRAWS = 10
 """Fixed draws of a noise that truth averages over (expectation over transformation, Athalye et al. 2018)."""
@@ -106,7 +106,7 @@ class Together(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logarithms."""
-        return torch.stack([network(images).softmax(1) for network in self.networks]).mean(0).clamp_min(1e-12).log()
+        return mean_answer(torch.stack([network(images) for network in self.networks]))
 
 
 class Copies(nn.Module):
@@ -161,7 +161,7 @@ class Dropping(nn.Module):
 
 def over(variants: Callable[[Tensor], list[Tensor]]) -> Build:
     """Return the build of the mean probability of `base` over fixed variants of each image."""
-    return lambda base, other, robust: Mean(base, variants, votes=True)
+    return lambda base, other, robust: Mean(base, variants)
 
 
 def over_noise(scale: float, *, uniform: bool = False) -> Build:
@@ -193,7 +193,7 @@ def over_steps(images: Tensor) -> list[Tensor]:
 @cache
 def shifted() -> nn.Module:
     """Return a network that was trained on moved images."""
-    return train(mlp, replace(PLAIN, augmentation=Augmentation(pad=1)), seed=8)
+    return train(cnn, replace(PLAIN, epochs=60, augmentation=Augmentation(pad=1)), seed=8)
 
 
 def steps_of_content(images: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ def steps_of_content(images: Tensor) -> Tensor:
 
 
 def _all_steps(base: nn.Module, other: nn.Module, robust: nn.Module) -> nn.Module:
-    return Mean(shifted(), over_steps, votes=True)
+    return Mean(shifted(), over_steps)
 
 
 def _of_three(make: Callable[[tuple[nn.Module, ...]], nn.Module]) -> Build:
@@ -252,7 +252,7 @@ RANDOMISED = (
            "the surest of noisy copies answers: its gradient is of one copy"),
     _exact("maximum-of-copies", lambda logits: logits.amax(0), lambda logits: logits.mean(0),
            "the largest logits of noisy copies"),
-    _exact("smoothed-votes", votes, lambda logits: logits.softmax(2).mean(0).clamp_min(1e-12).log(),
+    _exact("smoothed-votes", votes, mean_answer,
            "votes of noisy copies have no gradient (Cohen et al. 2019, at prediction)"),
 )  # fmt: skip
 """Defences of this kind."""

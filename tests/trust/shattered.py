@@ -138,10 +138,10 @@ SHATTERED = (
     _entry("thermometer", thermometer, "switches without a gradient (Buckman et al. 2018; Athalye et al. 2018)"),
     _entry("jpeg", jpeg(0.04, torch.round), "rounded coefficients have no gradient (Guo et al. 2018)"),
     _entry("jpeg-soft", jpeg(0.04, soft_round), "coefficients rounded by a sine: slopes of 0 to 2"),
-    _entry("median", median, "a median filter (Xu et al. 2018)"),
+    _entry("median", median, "a median filter (Xu et al. 2018)", truth=median),
     _entry("median-detached", lambda images: median(images).detach() + 0 * images, "a median filter, no gradient",
            truth=median),
-    _entry("saturating-input", saturating, "black and white pixels hardly have a slope"),
+    _entry("saturating-input", saturating, "black and white pixels hardly have a slope", truth=saturating),
     _entry("clamp", lambda images: images.clamp(0, 1), "the slope of clamp at its bounds is 0 in torch 2.14"),
     _entry("contrast", contrast, "the darkest and the brightest pixels have no slope"),
     Defence(

@@ -16,7 +16,7 @@ from nrf_ray.attacks.specs import Attack, AutoAttack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.statistics.intervals import Interval, wilson_interval
-from tests.trust.networks import Networks, networks, test_images
+from tests.trust.networks import Networks, examples, networks
 
 RUNS = 6
 """Further runs of PGD through a truth whose answers are the expected ones: each run's images are tried on the defence
@@ -103,7 +103,7 @@ def gradient_attacks(threat: ThreatModel) -> tuple[Attack | AutoAttack, ...]:
 @cache
 def transferred(source: str, threat: ThreatModel, n: int) -> tuple[Tensor, ...]:
     """Return the images that each gradient attack finds for the network `source` of `Networks`, for n test images."""
-    data = test_images(n)
+    data = examples(n)
     network = getattr(networks(), source)
     return tuple(run_attack(spec, network, data.images, data.labels) for spec in gradient_attacks(threat))
 
