@@ -2,19 +2,21 @@
 
 A twin gives the same outputs as its network up to rounding. It is in eval mode, its parameters are frozen, BatchNorm is
 folded into the convolutions before it, normalisation is one multiply and add, and the memory layout is channels last.
-In the mode "fast" it computes in bfloat16 in layers for which that is safe.
+In the mode "fast" it computes in bfloat16 in layers for which that is safe. Clamps have a straight gradient (`clamps`).
 
 A twin has the weights that its network had when the twin was made; call `refresh` after they have changed.
 """
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from nrf_ray.engine.clamps import StraightClamps
 from nrf_ray.engine.given import check_tensor
 from nrf_ray.engine.mode import Mode
 from nrf_ray.engine.precision import autocast
@@ -55,6 +57,9 @@ class Twin(nn.Module):
                 example = channels_last(images.detach())
                 expected = _passed(self.network, network, example)
             check_tensor(expected, network)
+            with StraightClamps() as clamps:
+                self.network(example)
+            self.clamps = clamps.used
             pairs = foldable(self.network, example)
             fold(self.network, pairs)
             if _agree(self.network(example), expected):
@@ -70,7 +75,7 @@ class Twin(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the network's output, computed in the twin's mode."""
-        with self.precision:
+        with self.precision, StraightClamps() if self.clamps else nullcontext():
             output: Tensor = self.network(images)
         return output
 
