@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from nrf_ray.attacks.trust import CHECKS, LEVELS, read_checks
+from nrf_ray.attacks.trust import CHECKS, LEVELS, read_checks, row_checks
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import NrfError
 from nrf_ray.sweep.wording import ORIGIN, ball_text, mode_text
@@ -60,8 +60,8 @@ def one_each(datasets: pd.DataFrame, same: Sequence[str]) -> pd.DataFrame:
 def failed_checks(robustness: pd.DataFrame) -> pd.DataFrame:
     """Return the number of models by verdict for each check of an attack, and what holds if the check passes."""
     counts: dict[str, Counter[str]] = {}
-    for text in robustness["checks"].dropna():
-        for name, verdict in read_checks(text).items():
+    for row in robustness.to_dict("records"):
+        for name, verdict in read_checks(row_checks(row)).items():
             counts.setdefault(name, Counter())[verdict] += 1
     rows = [(name, CHECKS[name], *(counts[name][verdict] for verdict in ("FAIL", "WARN", "PASS"))) for name in counts]
     return pd.DataFrame(rows, columns=["check", "passes if", "FAIL", "WARN", "PASS"])

@@ -58,8 +58,9 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
         for model in (*sources, second):
             yield result_row(NAME, dataset, model)
             yield from extra_rows(NAME, grid, dataset, model)
+            other = sources[0] if model is second else second
             for threat in threats:
-                yield from robustness_rows(NAME, grid, dataset, model, threat)
+                yield from robustness_rows(NAME, grid, dataset, model, threat, other=other)
         for threat, name, storage in product(threats, grid.constructions, grid.storages):
             construction = construction_named(name)
             for source in sources if construction.features == "adversarial" else [weak]:
@@ -70,7 +71,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
                     student = trained(dataset, arch, preset.student_of(name), "student", seed, made)
                     yield result_row(NAME, dataset, student)
                     yield from extra_rows(NAME, grid, dataset, student)
-                    yield from robustness_rows(NAME, grid, dataset, student, threat)
+                    yield from robustness_rows(NAME, grid, dataset, student, threat, other=second)
 
 
 FLAGS = of_models(axes)

@@ -53,7 +53,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
         robust = trained(dataset, preset.matching_arch, preset.matching_robust_source, "source", seed)
         second = trained(dataset, preset.matching_arch, preset.matching_source, "victim", seed)
         for model in (standard, robust, second):
-            yield from _measured(grid, dataset, model)
+            yield from _measured(grid, dataset, model, standard if model is second else second)
         for name in grid.constructions:
             source = source_for(construction_named(name), standard, robust)
             for start, storage in product(preset.starts, grid.storages):
@@ -64,7 +64,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
                     trained(dataset, arch, preset.matched_student, "student", seed, made) for arch in grid.archs
                 ]
                 for student in students:
-                    yield from _measured(grid, dataset, student)
+                    yield from _measured(grid, dataset, student, second)
                 if source is robust and start == "image":
                     of_tests = constructed(dataset, name, craft, source, seed, storage=storage, split="test")
                     for own in (made, of_tests):
@@ -72,11 +72,11 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
                         yield robustness_row(NAME, dataset, students[0], threat, preset, tested_on=own)
 
 
-def _measured(grid: Grid, dataset: DatasetInfo, model: Model) -> Iterator[Row]:
+def _measured(grid: Grid, dataset: DatasetInfo, model: Model, other: Model | None = None) -> Iterator[Row]:
     """Yield the rows of one model: clean, and under the attack of every radius."""
     yield result_row(NAME, dataset, model)
     for threat in _threats(grid):
-        yield from robustness_rows(NAME, grid, dataset, model, threat)
+        yield from robustness_rows(NAME, grid, dataset, model, threat, other=other)
 
 
 def _threats(grid: Grid) -> list[ThreatModel]:

@@ -59,7 +59,7 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
         for model in (source, *victims):
             yield result_row(NAME, dataset, model)
             for threat in threats:
-                yield from robustness_rows(NAME, grid, dataset, model, threat)
+                yield from robustness_rows(NAME, grid, dataset, model, threat, other=second)
         for threat in threats:
             for targeted in (False, True):
                 adversarial = attacked(dataset, source, threat, preset, targeted=targeted)

@@ -31,7 +31,7 @@ ATTACKED = {
     **{name: value for name, value in MODEL.items() if name not in ("norm", "epsilon", "precision")},
     "trained_norm": None, "trained_epsilon": None, "tested_on": "test", "attack": "pgd-20", "steps": 20, "restarts": 1,
     "norm": "l2", "epsilon": 0.5, "robust_accuracy": 0.5, "ci_low": 0.45, "ci_high": 0.55, "trust_level": "L0",
-    "checks": "logits:PASS noise:FAIL",
+    "checks": "logits:PASS noise:FAIL", "checks_n": 100, "autoattack_checks": None,
 }  # fmt: skip
 
 LEAKED = {

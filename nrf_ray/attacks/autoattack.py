@@ -7,6 +7,7 @@ another order may not.
 """
 
 import logging
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from nrf_ray.attacks.pgd import attack_mode
 from nrf_ray.attacks.specs import AutoAttack
 from nrf_ray.engine.given import check_images, check_labels, check_outputs
+from nrf_ray.engine.predict import predict
 from nrf_ray.errors import ConfigError
 
 BATCH = 256
@@ -22,9 +24,22 @@ BATCH = 256
 TARGETS = 9
 """Target classes of the targeted attacks; all wrong classes if there are fewer."""
 
+ATTACKS = {"standard": (("apgd-ce", "apgd-t", "fab-t"), ("square",)), "apgd": (("apgd-ce", "apgd-t"),)}
+"""The library's names of the attacks of each version, in their order; those that follow gradients come first."""
 
-def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int) -> Tensor:
-    """Return the adversarial images that `attack` finds for `images` [n, c, h, w], float in [0, 1].
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What AutoAttack found."""
+
+    images: Tensor
+    """[n, c, h, w], adversarial images; an image that nothing fooled is unchanged."""
+    by_square: Tensor
+    """[n], booleans: Square, which sees no gradient, fooled what all attacks by gradients had left."""
+
+
+def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int) -> Found:
+    """Return what `attack` finds for `images` [n, c, h, w], float in [0, 1].
 
     The model must classify all `images` correctly. Raises ConfigError if the extra is not installed or the model has
     too few classes.
@@ -54,14 +69,21 @@ def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels:
                 seed=seed % 2**32,
                 device=str(images.device),
             )
-            if attack.version == "apgd":
-                adversary.attacks_to_run = ["apgd-ce", "apgd-t"]
             for targeted in (adversary.apgd_targeted, adversary.fab):
                 targeted.n_target_classes = min(TARGETS, classes - 1)
-            found, _ = adversary.run_standard_evaluation(images, labels, batch_size=BATCH)
+            found, by_square = images, torch.zeros_like(labels, dtype=torch.bool)
+            for attacks in ATTACKS[attack.version]:
+                # As the library does by itself, later attacks get the images that are still classified correctly.
+                left = (predict(model, found) == labels).nonzero().squeeze(1)
+                if len(left) == 0:
+                    break
+                adversary.attacks_to_run = list(attacks)
+                more, _ = adversary.run_standard_evaluation(images[left], labels[left], batch_size=BATCH)
+                # Pixels that are not finite are the original's, and rounding may put an image just outside the ball.
+                more = attack.threat.project(torch.where(more.isfinite(), more, images[left]).detach(), images[left])
+                found = found.index_copy(0, left, more)
+                if "square" in attacks:
+                    by_square[left] = predict(model, more) != labels[left]
     finally:
         logger.disabled = was_disabled
-    # Pixels that are not finite are those of the original, and rounding may put an image slightly outside the ball.
-    finite = torch.where(found.isfinite(), found, images)
-    projected: Tensor = attack.threat.project(finite.detach(), images)
-    return projected
+    return Found(images=found, by_square=by_square)

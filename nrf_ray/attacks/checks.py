@@ -1,259 +1,285 @@
 """Attack checks: does the attack work on this model?
 
-Each check states something that holds for a working attack on a model without obfuscated gradients. Checks that compare
-two attacks do so example by example. With n examples a share of 0.5 points may be less than one image, so one image is
-always tolerated. If a weaker attack beats a stronger one by more, a sign test over the images on which they differ
-decides between WARN and FAIL. Sources: Carlini et al. 2019 (arXiv 1902.06705), the flags of AutoAttack (Croce and Hein
-2020), the indicators of attack failure of Pintor et al. 2022 (arXiv 2106.09947).
+Each check states something that holds for a working attack on a model without obfuscated gradients. Most compare the
+attack with another one, image by image: on images that the attack leaves correctly classified, the other one should
+fool hardly any (`comparison`). Attacks that follow the same gradient prove little, so from trust level L1 on there are
+attacks that do not: random search, and adversarial images of other models and of a surrogate. Sources: Carlini et al.
+2019 (arXiv 1902.06705), the flags of AutoAttack (Croce and Hein 2020), the indicators of attack failure of Pintor et
+al. 2022 (arXiv 2106.09947), Zimmermann et al. 2022 (arXiv 2206.13991), Tramer et al. 2020 (arXiv 2002.08347).
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from nrf_ray.attacks.losses import LOSSES
-from nrf_ray.attacks.pgd import input_gradient, pgd
-from nrf_ray.attacks.run import ExampleStarts, run_attack
-from nrf_ray.attacks.specs import Attack, fgsm
-from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.attacks.trust import CHECKS, Verdict
+from nrf_ray.attacks import probes
+from nrf_ray.attacks.binarization import binarization
+from nrf_ray.attacks.comparison import beaten
+from nrf_ray.attacks.losses import LOSSES, per_example_margin
+from nrf_ray.attacks.pgd import pgd
+from nrf_ray.attacks.random_search import random_search
+from nrf_ray.attacks.run import ExampleStarts
+from nrf_ray.attacks.specs import Attack, fgsm, pgd_attack
+from nrf_ray.attacks.subject import Check, Subject
+from nrf_ray.attacks.surrogate import distilled
+from nrf_ray.attacks.threat import ThreatModel, perturbation_norm
+from nrf_ray.attacks.trust import ENOUGH, Battery, Verdict, checks_of
 from nrf_ray.engine.predict import batches, classes_of, evaluating, predict
 from nrf_ray.engine.twin import twin
 from nrf_ray.models.classifier import rows_read
 
-TOLERATED = 0.005
-"""Share of the images, beyond one image, on which two attacks may differ and still agree."""
-ALARMING = 0.05
-"""Share of the images from which a check is FAIL and not WARN: images that only the stronger attack fools, that have a
-zero gradient, or that the last iterate no longer fools."""
-SIGNIFICANT = 0.05
-"""Significance level of the sign test for a weaker attack that beats a stronger one."""
 NOISE_DRAWS = 200
 """Random points tried per image."""
 NOISE_ROWS = 128
 """Noisy images per forward pass if there are few images: a pass of 8 takes half as long as one of 128."""
 EXTRA_RESTARTS = 5
-"""Random restarts tried in addition to the attack's own."""
+"""Further random starts that are tried on images that the attack left."""
+QUERIES = 500
+"""Forward passes of random search per image."""
+SURROGATE_STEPS = 20
+"""Steps of the attack on other models and on the surrogate."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """Result of one check."""
-
-    verdict: Verdict
-    """PASS, WARN (look at the numbers) or FAIL (the robust accuracy means nothing yet)."""
-    numbers: dict[str, float] = field(default_factory=dict)
-    """Numbers that the verdict rests on: shares of the examples, unless their name says otherwise."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A model, an attack on it, and the examples that the checks use."""
-
-    model: nn.Module
-    """Network from images in [0, 1] to logits."""
-    images: Tensor
-    """[n, c, h, w], float; all classified correctly when clean."""
-    labels: Tensor
-    """[n], the true labels."""
-    indices: Tensor
-    """[n], the images' indices in their dataset."""
-    attack: Attack
-    """The untargeted attack that is checked."""
-    seed: int
-    """Base seed of all random starts and noise."""
-
-    def fooled_by(self, attack: Attack) -> Tensor:
-        """Return on which examples `attack` fools the model, as booleans [n] on the CPU."""
-        found = run_attack(attack, self.model, self.images, self.labels, seed=self.seed, indices=self.indices)
-        return (predict(self.model, found) != self.labels).cpu()
-
-
-def run_checks(subject: Subject) -> dict[str, Check]:
-    """Return the result of every check of `CHECKS` by name, in that order; all are WARN if there are no examples."""
+def run_checks(subject: Subject, battery: Battery = "full") -> dict[str, Check]:
+    """Return the result of every check of `battery` by name; all are WARN if there are no examples."""
+    names = checks_of(battery)
     if len(subject.images) == 0:
-        return {name: Check(verdict="WARN") for name in CHECKS}
+        return {name: Check(verdict="WARN") for name in names}
     with evaluating(subject.model):
-        found = _results(subject)
-    return {name: found[name] for name in CHECKS}
+        run = _attacked(subject)
+        return {name: _CHECKS[name](run) for name in names}
 
 
-def _results(subject: Subject) -> dict[str, Check]:
-    fooled = subject.fooled_by(subject.attack)
-    path = _path(subject)
-    return {
-        "logits": _logits(subject),
-        "repeatable": _repeatable(subject),
-        "gradients": _gradients(subject),
-        "loss-rises": path["loss-rises"],
-        "more-steps": _stronger(fooled, subject.fooled_by(replace(subject.attack, steps=2 * subject.attack.steps))),
-        "restarts": _stronger(
-            fooled,
-            subject.fooled_by(
-                replace(subject.attack, start="uniform", restarts=subject.attack.restarts + EXTRA_RESTARTS)
-            ),
-        ),
-        "one-step": _weaker(
-            fooled,
-            subject.fooled_by(fgsm(subject.attack.threat.norm, subject.attack.threat.eps, mode=subject.attack.mode)),
-        ),
-        "noise": _weaker(fooled, _fooled_by_noise(subject)),
-        "monotone": _monotone(subject, fooled),
-        "large-eps": _large_eps(subject),
-        "last-iterate": path["last-iterate"],
-    }
+@dataclass(kw_only=True)
+class _Run:
+    """One run of the attack on all examples, and what came of it."""
+
+    subject: Subject
+    found: Tensor
+    """[n, c, h, w], the images that it found."""
+    fooled: Tensor
+    """[n], booleans on the CPU."""
+    rises: float
+    """Share of the images whose margin it raised."""
+    lost: float
+    """Share of the images that were fooled on the way and are correctly classified at the end."""
+
+    @cached_property
+    def left(self) -> Tensor:
+        """Indices of the examples that it left correctly classified."""
+        return (~self.fooled).nonzero().squeeze(1).to(self.subject.images.device)
+
+    @cached_property
+    def surrogate(self) -> nn.Module:
+        """Network that learnt the model's answers."""
+        subject = self.subject
+        pool = subject.images if subject.pool is None else subject.pool
+        return distilled(subject.model, pool, subject.attack.threat, seed=subject.seed)
+
+    def compared(self, by_other: Tensor, *, more_effort: bool = False) -> Check:
+        """Return the verdict if another attack fools `by_other` [n] of the examples; see `beaten`."""
+        only_other, n = int((by_other & ~self.fooled).sum()), len(self.fooled)
+        verdict = beaten(only_other, n, more_effort=more_effort)
+        return Check(verdict=verdict, numbers={"only_other": only_other / n})
 
 
-def _logits(subject: Subject) -> Check:
-    outputs = _outputs(subject)
-    sums = (outputs.sum(1) - 1).abs().max().item()
-    is_distribution = sums < 1e-5 and outputs.min().item() > -1e-5 and outputs.max().item() < 1 + 1e-5
-    return Check(verdict="FAIL" if is_distribution else "PASS", numbers={"sum_minus_1": sums})
-
-
-def _repeatable(subject: Subject) -> Check:
-    """Compare five passes as AutoAttack does: predictions, and normalised outputs to 1e-4."""
-    outputs = [_outputs(subject) for _ in range(5)]
-    units = [output / (output.norm(dim=1, keepdim=True) + 1e-10) for output in outputs]
-    apart = max((unit - units[0]).norm(dim=1).max().item() for unit in units)
-    changed = max((classes_of(output) != classes_of(outputs[0])).double().mean().item() for output in outputs)
-    return Check(
-        verdict="PASS" if changed == 0 and apart <= 1e-4 else "FAIL", numbers={"changed": changed, "apart": apart}
-    )
-
-
-def _gradients(subject: Subject) -> Check:
-    loss = LOSSES[subject.attack.loss]
-    found = [
-        input_gradient(subject.model, subject.images[rows], subject.labels[rows], loss)[0].flatten(1)
-        for rows in batches(len(subject.images))
-    ]
-    gradients = torch.cat(found)
-    zero = (gradients == 0).all(dim=1).double().mean().item()
-    broken = (~gradients.isfinite()).any(dim=1).double().mean().item()
-    verdict: Verdict = "FAIL" if broken > 0 or zero >= ALARMING else "WARN" if zero > 0 else "PASS"
-    return Check(verdict=verdict, numbers={"zero": zero, "not_finite": broken})
-
-
-def _path(subject: Subject) -> dict[str, Check]:
-    """Follow one run step by step: does the loss rise, and is the last iterate as good as the best?"""
+def _attacked(subject: Subject) -> _Run:
+    """Follow one run step by step; if the attack has restarts or keeps its best iterate, run it as it is too."""
     attack, loss = subject.attack, LOSSES[subject.attack.loss]
-    current = subject.images
+    current, labels = subject.images, subject.labels
     if attack.start != "image":
         starts = ExampleStarts(seed=subject.seed, indices=subject.indices)
         current = starts.draw(attack.start_threat, subject.images, 0, rows_read(subject.model, subject.images))
-    first, fooled = _losses(subject, current)
-    ever = fooled
-    network = twin(subject.model, current, attack.mode)
+    first, fooled = _margins(subject, current)
+    ever, network = fooled, twin(subject.model, current, attack.mode)
     for _ in range(attack.steps):
-        current = torch.cat(
-            [
-                pgd(
-                    network,
-                    subject.images[rows],
-                    subject.labels[rows],
-                    threat=attack.threat,
-                    steps=1,
-                    step_size=attack.step_size,
-                    loss=loss,
-                    start=current[rows],
-                    mode=attack.mode,
-                )
-                for rows in batches(len(current))
-            ]
-        )
-        last, fooled = _losses(subject, current)
+        parts = [
+            pgd(
+                network,
+                subject.images[rows],
+                labels[rows],
+                threat=attack.threat,
+                steps=1,
+                step_size=attack.step_size,
+                loss=loss,
+                start=current[rows],
+                mode=attack.mode,
+            )
+            for rows in batches(len(current))
+        ]
+        current = torch.cat(parts)
+        last, fooled = _margins(subject, current)
         ever = ever | fooled
-    rises = (last > first).double().mean().item()
-    lost = 0.0 if attack.returns == "worst_loss" else (ever & ~fooled).double().mean().item()
-    return {
-        "loss-rises": Check(
-            verdict="PASS" if rises >= 0.95 else "WARN" if rises >= 0.75 else "FAIL", numbers={"rises": rises}
-        ),
-        "last-iterate": Check(verdict=_small(lost, len(current)), numbers={"lost": lost}),
-    }
+    rises = float((last > first).double().mean())
+    lost = 0.0 if attack.returns == "worst_loss" else float((ever & ~fooled).double().mean())
+    if attack.restarts > 1 or attack.returns == "worst_loss":
+        every = torch.arange(len(labels), device=labels.device)
+        current = subject.found_by(attack, every)
+        fooled = subject.fooled(current, every)
+    return _Run(subject=subject, found=current, fooled=fooled, rises=rises, lost=lost)
 
 
-def _stronger(fooled: Tensor, by_stronger: Tensor) -> Check:
-    """Check that an attack that must be at least as strong fools hardly any example that is not in `fooled`."""
-    more = (by_stronger & ~fooled).double().mean().item()
-    return Check(verdict=_small(more, len(fooled)), numbers={"more": more})
+def _images(run: _Run) -> Check:
+    n = len(run.fooled)
+    fooled = float(run.fooled.double().mean())
+    return Check(verdict="PASS" if n >= ENOUGH else "WARN", numbers={"images": float(n), "fooled": fooled})
 
 
-def _weaker(fooled: Tensor, by_weaker: Tensor) -> Check:
-    """Check that an attack that must be weaker fools no more examples than `fooled`."""
-    only_weaker, only_stronger = int((by_weaker & ~fooled).sum()), int((fooled & ~by_weaker).sum())
-    excess = (only_weaker - only_stronger) / len(fooled)
-    numbers = {"fooled": _share(fooled), "fooled_by_weaker": _share(by_weaker)}
-    if excess <= TOLERATED + 1 / len(fooled):
-        return Check(verdict="PASS", numbers=numbers)
-    p = binomtest(only_weaker, only_weaker + only_stronger, alternative="greater").pvalue
-    return Check(verdict="FAIL" if p < SIGNIFICANT else "WARN", numbers={**numbers, "p_value": float(p)})
+def _inside(run: _Run) -> Check:
+    """Look at the images that the attack found: finite, in the box, in the ball."""
+    threat, found, images = run.subject.attack.threat, run.found.double(), run.subject.images.double()
+    finite = bool(found.isfinite().all())
+    size = perturbation_norm(found - images, threat.norm).max().item()
+    inside = finite and found.min().item() >= 0 and found.max().item() <= 1 and size <= threat.eps * (1 + 1e-4)
+    return Check(verdict="PASS" if inside else "FAIL", numbers={"largest": size})
 
 
-def _monotone(subject: Subject, fooled: Tensor) -> Check:
-    """Compare half the radius, the radius and twice the radius; the verdict is the worse of the two comparisons."""
-    half, double = (subject.fooled_by(_scaled(subject, factor)) for factor in (0.5, 2.0))
-    verdicts = {_weaker(fooled, half).verdict, _weaker(double, fooled).verdict}
-    worst: Verdict = "FAIL" if "FAIL" in verdicts else "WARN" if "WARN" in verdicts else "PASS"
+def _loss_rises(run: _Run) -> Check:
+    verdict: Verdict = "PASS" if run.rises >= 0.95 else "WARN" if run.rises >= 0.75 else "FAIL"
+    return Check(verdict=verdict, numbers={"rises": run.rises})
+
+
+def _last_iterate(run: _Run) -> Check:
+    n = len(run.fooled)
+    return Check(verdict=beaten(round(run.lost * n), n), numbers={"lost": run.lost})
+
+
+def _more_steps(run: _Run) -> Check:
+    longer = replace(_once(run), steps=2 * run.subject.attack.steps)
+    return run.compared(run.subject.fooled_by(longer, run.left), more_effort=True)
+
+
+def _restarts(run: _Run) -> Check:
+    again = replace(run.subject.attack, start="uniform", restarts=EXTRA_RESTARTS)
+    return run.compared(run.subject.fooled_by(again, run.left, salt="restarts"), more_effort=True)
+
+
+def _other_loss(run: _Run) -> Check:
+    other = "cross_entropy" if run.subject.attack.loss == "margin" else "margin"
+    return run.compared(run.subject.fooled_by(replace(_once(run), loss=other), run.left), more_effort=True)
+
+
+def _one_step(run: _Run) -> Check:
+    attack = run.subject.attack
+    one = fgsm(attack.threat.norm, attack.threat.eps, mode=attack.mode)
+    return run.compared(run.subject.fooled_by(one, run.left))
+
+
+def _noise(run: _Run) -> Check:
+    """Try random points of the ball on the images that the attack left."""
+    subject, left = run.subject, run.left
+    threat, images, labels = subject.attack.threat, subject.images[left], subject.labels[left]
+    generator = torch.Generator(images.device).manual_seed(subject.seed % 2**63)
+    rows = rows_read(subject.model, images) if len(left) else None
+    fooled = torch.zeros(len(subject.images), dtype=torch.bool)
+    together = max(1, NOISE_ROWS // max(len(left), 1))
+    for first in range(0, NOISE_DRAWS if len(left) else 0, together):
+        draws = min(together, NOISE_DRAWS - first)
+        noisy = torch.cat([threat.random_start(images, generator, rows) for _ in range(draws)])
+        wrong = predict(subject.model, noisy) != labels.repeat(draws)
+        fooled[left.cpu()] |= wrong.view(draws, -1).any(dim=0).cpu()
+    return run.compared(fooled)
+
+
+def _monotone(run: _Run) -> Check:
+    """Try half the radius on the images that the attack left, and twice the radius on those that it fooled."""
+    subject, n = run.subject, len(run.fooled)
+    half = subject.fooled_by(_scaled(_once(run), 0.5), run.left)
+    fooled = run.fooled.nonzero().squeeze(1).to(subject.images.device)
+    double = subject.fooled_by(_scaled(subject.attack, 2.0), fooled)
+    only_half, right_again = int(half.sum()), int((run.fooled & ~double).sum())
     return Check(
-        verdict=worst,
-        numbers={"fooled_at_half": _share(half), "fooled": _share(fooled), "fooled_at_double": _share(double)},
+        verdict=beaten(max(only_half, right_again), n),
+        numbers={"only_at_half": only_half / n, "right_again_at_double": right_again / n},
     )
 
 
-def _large_eps(subject: Subject) -> Check:
+def _large_eps(run: _Run) -> Check:
     """Attack with a radius that lets every image become the grey image, on which no model can tell classes apart."""
+    subject, n = run.subject, len(run.fooled)
     image = subject.images[0]
     reach = {"l2": image.numel(), "l2_token": image.shape[-1], "linf": 1}[subject.attack.threat.norm]
     eps = 0.5 * math.sqrt(reach)
-    robust = 1 - _share(subject.fooled_by(_scaled(subject, eps / subject.attack.threat.eps)))
-    chance = 1 / _outputs(subject).shape[1]
-    slack = 2 * math.sqrt(chance * (1 - chance) / len(subject.images))
+    fooled = subject.fooled_by(_scaled(_once(run), eps / subject.attack.threat.eps), run.left)
+    robust = float((~(fooled | run.fooled)).double().mean())
+    chance = 1 / subject.outputs(subject.images[:1]).shape[1]
+    slack = 2 * math.sqrt(chance * (1 - chance) / n)
     return Check(verdict="PASS" if robust <= chance + slack else "FAIL", numbers={"epsilon": eps, "robust": robust})
 
 
-def _fooled_by_noise(subject: Subject) -> Tensor:
+def _black_box(run: _Run) -> Check:
+    subject, left = run.subject, run.left
+    found = random_search(
+        subject.model,
+        subject.images[left],
+        subject.labels[left],
+        threat=subject.attack.threat,
+        queries=QUERIES,
+        seed=subject.seed,
+        indices=subject.indices[left.to(subject.indices.device)],
+    )
+    return run.compared(subject.fooled(found, left))
+
+
+def _transfer(run: _Run) -> Check:
+    """Try adversarial images of the other models; without any, of a surrogate."""
+    fooled = [_transferred(run, other) for other in run.subject.others or (run.surrogate,)]
+    return run.compared(torch.stack(fooled).any(dim=0))
+
+
+def _surrogate(run: _Run) -> Check:
+    return run.compared(_transferred(run, run.surrogate))
+
+
+def _transferred(run: _Run, other: nn.Module) -> Tensor:
+    subject = run.subject
     threat = subject.attack.threat
-    generator = torch.Generator(subject.images.device).manual_seed(subject.seed % 2**63)
-    rows = rows_read(subject.model, subject.images)
-    fooled = torch.zeros(len(subject.images), dtype=torch.bool)
-    together = max(1, NOISE_ROWS // len(subject.images))
-    for first in range(0, NOISE_DRAWS, together):
-        draws = min(together, NOISE_DRAWS - first)
-        noisy = torch.cat([threat.random_start(subject.images, generator, rows) for _ in range(draws)])
-        wrong = predict(subject.model, noisy) != subject.labels.repeat(draws)
-        fooled |= wrong.view(draws, -1).any(dim=0).cpu()
-    return fooled
+    attack = pgd_attack(threat.norm, threat.eps, steps=SURROGATE_STEPS, loss="margin")
+    return subject.fooled_by(attack, run.left, model=other)
 
 
-def _scaled(subject: Subject, factor: float) -> Attack:
-    attack = subject.attack
+def _once(run: _Run) -> Attack:
+    """Return the attack without its restarts, which have failed on the images that it left."""
+    return replace(run.subject.attack, restarts=1)
+
+
+def _scaled(attack: Attack, factor: float) -> Attack:
     threat = ThreatModel(norm=attack.threat.norm, eps=attack.threat.eps * factor)
     return replace(attack, threat=threat, step_size=attack.step_size * factor)
 
 
-@torch.no_grad()
-def _losses(subject: Subject, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the loss of each of `images` and whether it fools the model, on the CPU."""
-    outputs = torch.cat([subject.model(images[rows]) for rows in batches(len(images))])
-    losses = LOSSES[subject.attack.loss](outputs, subject.labels)
-    return losses.cpu(), (classes_of(outputs) != subject.labels).cpu()
+def _margins(subject: Subject, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the margin of each of `images` and whether it fools the model, on the CPU.
+
+    The margin tells where the loss cannot: for large logits the cross-entropy of a right image is rounded to 0.
+    """
+    outputs = subject.outputs(images)
+    return per_example_margin(outputs, subject.labels).cpu(), (classes_of(outputs) != subject.labels).cpu()
 
 
-@torch.no_grad()
-def _outputs(subject: Subject) -> Tensor:
-    return torch.cat([subject.model(subject.images[rows]) for rows in batches(len(subject.images))]).float()
-
-
-def _small(share: float, n: int) -> Verdict:
-    if share <= TOLERATED + 1 / n:
-        return "PASS"
-    return "FAIL" if share >= ALARMING else "WARN"
-
-
-def _share(hits: Tensor) -> float:
-    return hits.double().mean().item()
+_CHECKS: dict[str, Callable[[_Run], Check]] = {
+    "images": _images,
+    "logits": lambda run: probes.logits(run.subject),
+    "repeatable": lambda run: probes.repeatable(run.subject),
+    "gradients": lambda run: probes.gradients(run.subject),
+    "slope": lambda run: probes.slope(run.subject),
+    "clamp": lambda run: probes.clamp(run.subject),
+    "inside": _inside,
+    "loss-rises": _loss_rises,
+    "more-steps": _more_steps,
+    "restarts": _restarts,
+    "other-loss": _other_loss,
+    "one-step": _one_step,
+    "noise": _noise,
+    "monotone": _monotone,
+    "large-eps": _large_eps,
+    "last-iterate": _last_iterate,
+    "black-box": _black_box,
+    "transfer": _transfer,
+    "surrogate": _surrogate,
+    "binarization": lambda run: binarization(run.subject),
+}

@@ -4,13 +4,22 @@ Results are shares in [0, 1] of a stated number of examples. A robust accuracy i
 attack; it is always reported with that attack, its radius and n.
 """
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
+from nrf_ray.attacks.autoattack import run_autoattack
 from nrf_ray.attacks.hotflip import Lexicon
 from nrf_ray.attacks.run import run_attack
-from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
+from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution, pgd_attack
+from nrf_ray.attacks.trust import Verdict
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.engine.predict import predict
+
+GAP_STEPS = 20
+"""Steps of the PGD that AutoAttack is compared with."""
+GAP = 0.06
+"""Robust accuracy by which PGD may exceed AutoAttack; more suggests obfuscated gradients (catastrophic overfitting)."""
 
 
 def robust_accuracy(
@@ -32,6 +41,44 @@ def robust_accuracy(
     attacked = data.rows(right)
     adversarial = run_attack(attack, model, attacked.images, attacked.labels, seed=seed, indices=right, words=words)
     return int((predict(model, adversarial) == attacked.labels).sum()) / len(data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgainstAutoAttack:
+    """Robust accuracy under AutoAttack, and what tells whether gradients misled it."""
+
+    robust_accuracy: float
+    """Share of the images that stay correctly classified under AutoAttack."""
+    under_pgd: float
+    """The same under PGD with `GAP_STEPS` steps."""
+    by_square: float
+    """Share of the images that Square alone fooled: no attack by gradients did."""
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """The checks `gap` and `square`."""
+        return {
+            "gap": "WARN" if self.under_pgd - self.robust_accuracy > GAP else "PASS",
+            "square": "WARN" if self.by_square > 0 else "PASS",
+        }
+
+
+def against_autoattack(
+    model: nn.Module, data: LabelledImages, attack: AutoAttack, *, seed: int = 0
+) -> AgainstAutoAttack:
+    """Run AutoAttack and PGD on the same images of `data`, n >= 1."""
+    right = right_when_clean(model, data)
+    attacked, n, threat = data.rows(right), len(data), attack.threat
+    if len(right) == 0:
+        return AgainstAutoAttack(robust_accuracy=0.0, under_pgd=0.0, by_square=0.0)
+    found = run_autoattack(attack, model, attacked.floats(), attacked.labels, seed=seed)
+    pgd = pgd_attack(threat.norm, threat.eps, steps=GAP_STEPS)
+    by_pgd = run_attack(pgd, model, attacked.images, attacked.labels, seed=seed, indices=right)
+    return AgainstAutoAttack(
+        robust_accuracy=int((predict(model, found.images) == attacked.labels).sum()) / n,
+        under_pgd=int((predict(model, by_pgd) == attacked.labels).sum()) / n,
+        by_square=int(found.by_square.sum()) / n,
+    )
 
 
 def right_when_clean(model: nn.Module, data: LabelledImages) -> Tensor:

@@ -81,7 +81,7 @@ def run_attack(
     if isinstance(attack, Substitution):
         return _substituted(attack, model, images, labels, words)
     if isinstance(attack, AutoAttack):
-        return run_autoattack(attack, model, as_float(images), labels, seed=seed)
+        return run_autoattack(attack, model, as_float(images), labels, seed=seed).images
     if attack.bounds != "ball":
         raise ConfigError(f"{attack.name} leaves the ball of radius {attack.threat.eps:g}: it is for training only")
     starts = ExampleStarts(seed=seed, indices=torch.arange(len(images)) if indices is None else indices.cpu())

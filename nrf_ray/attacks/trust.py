@@ -6,35 +6,76 @@ whether the attack worked at all on this model (Carlini et al. 2019; Pintor et a
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
 
 Verdict = Literal["PASS", "WARN", "FAIL"]
 Level = Literal["L0", "L1", "L2", "L3"]
+Battery = Literal["cheap", "required", "full"]
+"""Checks of a single attack; those without which there is no trust level; all of them."""
+
+ENOUGH = 100
+"""Least number of images on which checks can earn a trust level."""
 
 LEVELS: dict[Level, str] = {
-    "L0": "a single attack, or one whose checks did not all pass",
-    "L1": "PGD with 50 steps and 10 restarts or more, and every check passed",
-    "L2": "APGD-CE and APGD-T, and no check failed",
-    "L3": "the whole of AutoAttack, and no check failed",
+    "L0": f"a single attack, or checks that did not all pass, or were made on fewer than {ENOUGH} images",
+    "L1": "PGD with 50 steps and 10 restarts or more; every check passed, random search and transfer among them",
+    "L2": "APGD-CE and APGD-T; no check failed, a surrogate and the binarization test among them",
+    "L3": "the whole of AutoAttack; no check failed, a surrogate and the binarization test among them",
 }
 """Meaning of each trust level."""
 
 CHECKS: dict[str, str] = {
+    "images": f"the checks are made on {ENOUGH} images or more",
     "logits": "the output is not a probability distribution, which would flatten the loss",
     "repeatable": "five passes over the same images agree",
     "gradients": "no gradient is zero or not finite",
-    "loss-rises": "the attack ends at a higher loss than it began",
+    "slope": "the margin changes along its gradient as the gradient says",
+    "clamp": "pixels at 0 and 1 have a gradient as often as others",
+    "inside": "the images that the attack found are finite, in the box and in the ball",
+    "loss-rises": "the attack ends at a higher margin of a wrong class than it began",
     "more-steps": "twice the steps fool hardly any image more",
     "restarts": "random restarts fool hardly any image more",
-    "one-step": "one step (FGSM) is weaker than the attack",
-    "noise": "random noise of the same size is weaker than the attack",
-    "monotone": "a larger radius never leaves more images correctly classified",
+    "other-loss": "the same attack by another loss (margin or cross-entropy) fools hardly any image more",
+    "one-step": "one step (FGSM) fools hardly any image that the attack left",
+    "noise": "random noise of the same size fools hardly any image that the attack left",
+    "monotone": "half the radius fools hardly any image more, and twice the radius hardly any image fewer",
     "large-eps": "a radius that reaches the grey image leaves no more than chance",
-    "last-iterate": "no image was fooled on the way and correctly classified again at the end",
+    "last-iterate": "hardly any image was fooled on the way and correctly classified again at the end",
+    "gap": "PGD leaves at most six points more than AutoAttack",
+    "square": "Square, which follows no gradient, fools no image that AutoAttack's other attacks left",
+    "black-box": "random search, which follows no gradient, fools hardly any image that the attack left",
+    "transfer": "adversarial images of other models (or of a surrogate) fool hardly any image that the attack left",
+    "surrogate": "adversarial images of a network that learnt the model's answers fool hardly any image more",
+    "binarization": "the attack finds images beyond a random readout's threshold, which are there by construction",
 }
 """Every check, with the statement that is true if it passes."""
+
+BY_AUTOATTACK = ("gap", "square")
+"""Checks that are made while AutoAttack runs, on its own images."""
+_FROM: dict[str, Battery] = {
+    "black-box": "required",
+    "transfer": "required",
+    "surrogate": "full",
+    "binarization": "full",
+}
+"""First battery of the checks that are not in all of them."""
+_BATTERIES: tuple[Battery, ...] = ("cheap", "required", "full")
+
+
+def checks_of(battery: Battery) -> list[str]:
+    """Return the names of the checks of `battery`, in the order of `CHECKS`."""
+    reach = _BATTERIES.index(battery)
+    made = [name for name in CHECKS if name not in BY_AUTOATTACK]
+    return [name for name in made if _BATTERIES.index(_FROM.get(name, "cheap")) <= reach]
+
+
+def battery_for(attack: Attack | AutoAttack) -> Battery:
+    """Return the checks that a robust accuracy under `attack` needs for the level that it can earn."""
+    if isinstance(attack, AutoAttack):
+        return "full"
+    return "required" if _is_strong(attack) else "cheap"
 
 
 def checks_text(verdicts: Mapping[str, Verdict]) -> str:
@@ -47,13 +88,28 @@ def read_checks(text: str) -> dict[str, str]:
     return dict(part.rsplit(":", 1) for part in text.split())
 
 
-def trust_level(attack: Attack | AutoAttack | Substitution, checks: str | None) -> Level:
-    """Return the trust level of a robust accuracy from its attack and its checks' text (None: no checks were made)."""
-    verdicts = read_checks(checks or "")
-    if "FAIL" in verdicts.values():
+def row_checks(row: Mapping[Any, Any]) -> str:
+    """Return all verdicts of a row of the table `robustness` as one text; empty if no checks were made."""
+    texts = (row.get(name) for name in ("checks", "autoattack_checks"))
+    return " ".join(text for text in texts if isinstance(text, str))
+
+
+def trust_level(attack: Attack | AutoAttack | Substitution, checks: str) -> Level:
+    """Return the trust level of a robust accuracy from its attack and its checks' text, empty if there were none.
+
+    A level above L0 needs every check of its battery, on `ENOUGH` images, and none that failed; L1 needs all to pass.
+    """
+    if isinstance(attack, Substitution):
+        return "L0"
+    verdicts = read_checks(checks)
+    needed = {*checks_of(battery_for(attack)), *(BY_AUTOATTACK if isinstance(attack, AutoAttack) else ())}
+    made = needed <= set(verdicts)
+    if not made or "FAIL" in verdicts.values() or verdicts["images"] != "PASS":
         return "L0"
     if isinstance(attack, AutoAttack):
         return "L3" if attack.version == "standard" else "L2"
-    strong = attack.steps >= 50 and attack.restarts >= 10
-    all_passed = set(verdicts) == set(CHECKS) and set(verdicts.values()) == {"PASS"}
-    return "L1" if strong and all_passed else "L0"
+    return "L1" if _is_strong(attack) and set(verdicts.values()) == {"PASS"} else "L0"
+
+
+def _is_strong(attack: Attack) -> bool:
+    return attack.steps >= 50 and attack.restarts >= 10

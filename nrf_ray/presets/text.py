@@ -44,7 +44,7 @@ TEXT = Preset(
     craft_steps=10,
     attack_steps=10,
     test_examples=500,
-    check_examples=32,
+    check_examples=100,
     substitution=Substitution(budget=2, tries=4),
     search_views=Augmentation(),
     matching_arch="text_cnn",

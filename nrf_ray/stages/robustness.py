@@ -1,8 +1,9 @@
 """Robust accuracy of a model on the test set, under one named attack."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution, check_measures
+from nrf_ray.attacks.trust import checks_text
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
@@ -38,11 +39,11 @@ def _cost(handle: Stage) -> float:
     return attack_seconds(arch, info, images, config.attack.passes, device)
 
 
-@stage(version=3, cost=_cost)
+@stage(version=4, cost=_cost)
 def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, data: Artifact | None = None) -> Metrics:
     """Measure the share of test images, or images of a constructed set, that stay correctly classified under attack."""
     from nrf_ray.attacks.hotflip import lexicon_of
-    from nrf_ray.attacks.robustness import robust_accuracy
+    from nrf_ray.attacks.robustness import against_autoattack, robust_accuracy
     from nrf_ray.constructions.stored_set import constructed_set
     from nrf_ray.data.images import some
     from nrf_ray.data.load import test_split
@@ -55,9 +56,12 @@ def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, dat
     tested = tested.to(device)
     tested = tested.rows(some(len(tested), config.examples).to(device))
     network = load_model(model, device)
+    clean = {"clean_accuracy": accuracy(network, tested.images, tested.labels), "n": len(tested)}
+    if isinstance(config.attack, AutoAttack):
+        found = against_autoattack(network, tested, config.attack, seed=config.seed)
+        return {**clean, **asdict(found), "checks": checks_text(found.verdicts)}
     words = lexicon_of(config.dataset, config.attack, device) if config.attack.replaces_words else None
     return {
-        "clean_accuracy": accuracy(network, tested.images, tested.labels),
+        **clean,
         "robust_accuracy": robust_accuracy(network, tested, config.attack, seed=config.seed, words=words),
-        "n": len(tested),
     }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from nrf_ray.attacks.specs import Attack, check_measures
-from nrf_ray.attacks.trust import checks_text
+from nrf_ray.attacks.trust import Battery, checks_text
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
@@ -22,8 +22,10 @@ class TrustSpec:
     """Untargeted attack whose strength is in question."""
     examples: int = 128
     """Number of correctly classified test images, chosen by one fixed permutation."""
+    battery: Battery = "cheap"
+    """Checks that are made: those of a single attack, those that trust level L1 needs, or all."""
     seed: int = 0
-    """Seed of random starts and noise."""
+    """Seed of random starts, noise, random search and the surrogate."""
 
     def __post_init__(self) -> None:
         check_measures(self.attack)
@@ -34,16 +36,25 @@ class TrustSpec:
 def _cost(handle: Stage) -> float:
     config: TrustSpec = handle.config
     info = info_of(config.dataset)
-    # The attack runs in a dozen variants; then there is the noise.
     arch, device = handle.inputs["model"].config.arch, handle.resources.device
-    return attack_seconds(arch, info, config.examples, 12 * config.attack.passes + 100, device)
+    # The attack as it is, twice; eight times without restarts, on what it left; then noise, and queries.
+    passes = (
+        2 * config.attack.passes
+        + 8 * config.attack.steps
+        + {"cheap": 100, "required": 700, "full": 900}[config.battery]
+    )
+    return attack_seconds(arch, info, config.examples, passes, device)
 
 
-@stage(version=2, cost=_cost)
-def trust(config: TrustSpec, context: Context, *, model: Artifact) -> Metrics:
-    """Return the verdicts as one text, and the numbers of every check."""
-    from nrf_ray.attacks.checks import Subject, run_checks
+@stage(version=3, cost=_cost)
+def trust(config: TrustSpec, context: Context, *, model: Artifact, other: Artifact | None = None) -> Metrics:
+    """Return the verdicts as one text, and the numbers of every check.
+
+    Adversarial images of the model `other` are tried on `model`; without it, those of a surrogate.
+    """
+    from nrf_ray.attacks.checks import run_checks
     from nrf_ray.attacks.robustness import right_when_clean
+    from nrf_ray.attacks.subject import Subject
     from nrf_ray.data.images import some
     from nrf_ray.data.load import test_split
     from nrf_ray.engine.runtime import prepare
@@ -63,7 +74,10 @@ def trust(config: TrustSpec, context: Context, *, model: Artifact) -> Metrics:
             indices=right,
             attack=config.attack,
             seed=config.seed,
-        )
+            others=(load_model(other, device),) if other else (),
+            pool=test.images,
+        ),
+        config.battery,
     )
     verdicts = {name: check.verdict for name, check in found.items()}
     return {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nrf_ray.attacks.named import attack_named
 from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.attacks.trust import CHECKS, LEVELS, read_checks, trust_level
+from nrf_ray.attacks.trust import CHECKS, LEVELS, battery_for, read_checks, row_checks, trust_level
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.display.printing import ResultTable, over_seeds, share, share_text
 from nrf_ray.graph.stage import Stage
@@ -83,16 +83,26 @@ ROBUSTNESS = Table(
             "string",
             "verdicts of the automatic checks (see attacks/trust.py); null if there are no checks",
         ),
+        measured(
+            "checks_n", "int64", "number of test images that the checks are made on; null if there are none", "images"
+        ),
+        measured(
+            "autoattack_checks",
+            "string",
+            "verdicts of the checks that AutoAttack makes on its own images; null for other attacks",
+        ),
         key_of("training stage"),
     ),
 )
 
 
-def robustness_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model, threat: ThreatModel) -> Iterator[Row]:
-    """Yield the row of one model under each attack of the grid."""
+def robustness_rows(
+    sweep: str, grid: Grid, dataset: DatasetInfo, model: Model, threat: ThreatModel, *, other: Model | None = None
+) -> Iterator[Row]:
+    """Yield the row of one model under each attack of the grid; see `robustness_row` for `other`."""
     for name in grid.attacks:
         attack = attack_named(name, grid.preset.pgd(threat))
-        yield robustness_row(sweep, dataset, model, threat, grid.preset, attack=attack)
+        yield robustness_row(sweep, dataset, model, threat, grid.preset, attack=attack, other=other)
 
 
 def robustness_row(
@@ -104,11 +114,13 @@ def robustness_row(
     *,
     attack: Attack | AutoAttack | None = None,
     tested_on: ConstructedSet | None = None,
+    other: Model | None = None,
 ) -> Row:
     """Return the row of one model under an untargeted attack, by default one run of the preset's PGD.
 
     The model is attacked on test images, or on the images of the constructed set `tested_on`. The checks are those of
-    the attack itself if it is an `Attack`, and otherwise those of the preset's PGD on this model.
+    the attack itself if it is an `Attack`, and otherwise those of the preset's PGD on this model. Adversarial images of
+    `other` are tried on the model if its level needs that; without it, those of a surrogate.
     """
     pgd = preset.pgd(threat)
     attack = attack or pgd
@@ -117,7 +129,8 @@ def robustness_row(
         f"robustness {attack.name} {threat.norm} {threat.eps:g}: {model.train.label}"
         + (f", on {tested_on.construct.label}" if tested_on else "")
     )
-    checked = trust_checks(dataset, model, attack if isinstance(attack, Attack) else pgd, preset.check_examples)
+    checked = trust_checks(dataset, model, attack, pgd, preset.check_examples, other)
+    by_itself = {"autoattack_checks": Measure(stage, "checks")} if isinstance(attack, AutoAttack) else {}
     return Row(
         table=ROBUSTNESS,
         facts={
@@ -128,16 +141,19 @@ def robustness_row(
             "restarts": attack.restarts,
             "norm": attack.threat.norm,
             "epsilon": attack.threat.eps,
+            **({} if by_itself else {"autoattack_checks": None}),
         },
         measures={
+            **by_itself,
             "clean_accuracy": Measure(stage, "clean_accuracy"),
             "robust_accuracy": Measure(stage, "robust_accuracy"),
             "n": Measure(stage, "n"),
             "checks": Measure(checked, "checks"),
+            "checks_n": Measure(checked, "n"),
         },
         derive=lambda values: {
             **wilson(values["robust_accuracy"], values["n"]),
-            "trust_level": trust_level(attack, values["checks"]),
+            "trust_level": trust_level(attack, row_checks(values)),
         },
     )
 
@@ -163,18 +179,32 @@ def substitution_row(
             "norm": "words",
             "epsilon": float(substitution.budget),
             "checks": None,
-            "trust_level": trust_level(substitution, None),
+            "checks_n": None,
+            "autoattack_checks": None,
+            "trust_level": trust_level(substitution, ""),
         },
         measures={name: Measure(stage, name) for name in ("clean_accuracy", "robust_accuracy", "n")},
         derive=lambda values: wilson(values["robust_accuracy"], values["n"]),
     )
 
 
-def trust_checks(dataset: DatasetInfo, model: Model, attack: Attack, examples: int) -> Stage:
-    """Return the stage that checks `attack` on `model`, on `examples` test images that it classifies correctly."""
-    threat = attack.threat
-    return trust(TrustSpec(dataset=dataset.ref, attack=attack, examples=examples), model=model.train).named(
-        f"trust {attack.name} {threat.norm} {threat.eps:g}: {model.train.label}"
+def trust_checks(
+    dataset: DatasetInfo,
+    model: Model,
+    attack: Attack | AutoAttack,
+    pgd: Attack,
+    examples: int,
+    other: Model | None = None,
+) -> Stage:
+    """Return the stage that checks `attack` on `model`, on `examples` test images that it classifies correctly.
+
+    It makes the checks that `attack` needs for its trust level, on the attack itself or, for AutoAttack, on `pgd`.
+    """
+    checked, battery = pgd if isinstance(attack, AutoAttack) else attack, battery_for(attack)
+    spec = TrustSpec(dataset=dataset.ref, attack=checked, examples=examples, battery=battery)
+    tried = other.train if other and battery != "cheap" and other.train.key != model.train.key else None
+    return trust(spec, model=model.train, other=tried).named(
+        f"trust {checked.name} {checked.threat.norm} {checked.threat.eps:g} ({battery}): {model.train.label}"
     )
 
 
@@ -197,7 +227,7 @@ def show_robustness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
             (
                 model if tested_on == "test" else f"{model}, tested on {tested_on}",
                 f"{attack} {norm} {epsilon:g}",
-                str(level),
+                str(level) if cells["checks_n"].isna().all() else f"{level} ({int(cells['checks_n'].min())})",
                 str(len(cells)),
                 *over_seeds(cells, "robust_accuracy"),
                 share(float(cells["robust_accuracy"].max()), low, high),
@@ -207,12 +237,12 @@ def show_robustness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     n = ", ".join(map(str, sorted(set(robustness["n"]))))
     yield ResultTable(
         title=f"{dataset}: robust accuracy",
-        columns=("model", "attack", "trust", "models", "robust", "highest", "its 95% Wilson"),
+        columns=("model", "attack", "trust (checked)", "models", "robust", "highest", "its 95% Wilson"),
         names=3,
         rows=tuple(rows),
         notes=(
             f"share of n = {n} images that stay correctly classified: upper bounds by the untargeted attack named. "
-            f"{modes_text(robustness['mode'])} {_levels(robustness)}",
+            f"{modes_text(robustness['mode'])} {_levels(robustness)} In brackets: n of its checks.",
         ),
     )
     yield from _failed_checks(robustness)
@@ -227,10 +257,10 @@ def _levels(robustness: "pd.DataFrame") -> str:
 def _failed_checks(robustness: "pd.DataFrame") -> Iterator[ResultTable]:
     """Yield a table of the checks that did not pass: numbers of models by verdict, per kind of model and attack."""
     found: dict[tuple[str, ...], Counter[str]] = {}
-    for row in robustness.dropna(subset="checks").to_dict("records"):
+    for row in robustness.to_dict("records"):
         kind = f"{row['training']} {row['role']} on {row['construction']}{mode_text(row['mode'])}"
         attack = f"{row['attack']} {row['norm']} {row['epsilon']:g}"
-        for name, verdict in read_checks(row["checks"]).items():
+        for name, verdict in read_checks(row_checks(row)).items():
             found.setdefault((name, kind, attack), Counter())[verdict] += 1
     doubtful = {key: counts for key, counts in found.items() if counts["PASS"] < counts.total()}
     if not doubtful:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nrf_ray.attacks.autoattack import run_autoattack
-from nrf_ray.attacks.robustness import robust_accuracy
+from nrf_ray.attacks.robustness import AgainstAutoAttack, against_autoattack, robust_accuracy
 from nrf_ray.attacks.run import run_attack
 from nrf_ray.attacks.specs import AutoAttack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel, perturbation_norm
@@ -43,7 +43,7 @@ def test_it_reaches_the_closed_form_and_touches_nothing_else(planted, norm, tmp_
     far = distances(model, data, norm)
     eps = float(far.median()) * 1.01
     attack, state = AutoAttack(threat=ThreatModel(norm=norm, eps=eps), version="apgd"), torch.random.get_rng_state()
-    found = run_autoattack(attack, model, data.images, data.labels, seed=1)
+    found = run_autoattack(attack, model, data.images, data.labels, seed=1).images
     assert torch.equal(predict(model, found) != data.labels, far < eps)
     assert 0 < share(far < eps) < 1
     assert perturbation_norm(found - data.images, norm).max() <= eps * (1 + 1e-5) + 1e-6
@@ -76,7 +76,51 @@ def test_standard_runs_all_four_attacks(planted, monkeypatch):
     run_autoattack(
         AutoAttack(threat=ThreatModel(norm="l2", eps=0.5)), planted[0], planted[1].images, planted[1].labels, seed=0
     )
-    assert ran == [(["apgd-ce", "apgd-t", "fab-t", "square"], 0.5, "L2", 5000, 100)]
+    assert ran == [
+        (["apgd-ce", "apgd-t", "fab-t"], 0.5, "L2", 5000, 100),
+        (["square"], 0.5, "L2", 5000, 100),
+    ]
+
+
+@pytest.mark.parametrize("who", ["gradients", "square", "nobody"])
+def test_what_square_alone_fools_is_counted(who, planted, monkeypatch):
+    """The library is replaced: one of its parts fools the first three images it is given."""
+    library = pytest.importorskip("pyautoattack")
+    model, data = planted
+    far = distances(model, data, "linf") < 0.4
+
+    def evaluation(self, images, labels, /, *, batch_size):
+        parts = {"gradients": "apgd-t", "square": "square", "nobody": ""}
+        if parts[who] not in self.attacks_to_run:
+            return images, labels
+        pgd = pgd_attack("linf", 0.4, steps=20, loss="margin")
+        return run_attack(pgd, model, images, labels, seed=0), labels
+
+    monkeypatch.setattr(library.AutoAttack, "run_standard_evaluation", evaluation)
+    attack = AutoAttack(threat=ThreatModel(norm="linf", eps=0.4))
+    found = against_autoattack(model, data, attack)
+    assert found.by_square == (share(far) if who == "square" else 0.0)
+    assert found.robust_accuracy == (1.0 if who == "nobody" else share(~far))
+    assert found.under_pgd == pytest.approx(share(~far), abs=1 / 16)
+    assert found.verdicts == {"gap": "PASS", "square": "WARN" if who == "square" else "PASS"}
+
+
+def test_a_gap_to_pgd_of_more_than_six_points_is_said():
+    near = AgainstAutoAttack(robust_accuracy=0.44, under_pgd=0.49, by_square=0.0)
+    apart = AgainstAutoAttack(robust_accuracy=0.44, under_pgd=0.51, by_square=0.0)
+    assert (near.verdicts["gap"], apart.verdicts["gap"]) == ("PASS", "WARN")
+
+
+def test_both_parts_run_by_the_real_library_find_what_one_call_finds(planted):
+    """The library gives Square the images that are left, and so do we."""
+    library = pytest.importorskip("pyautoattack")
+    model, data = planted
+    eps = float(distances(model, data, "linf").median())
+    attack = AutoAttack(threat=ThreatModel(norm="linf", eps=eps))
+    ours = run_autoattack(attack, model, data.images, data.labels, seed=3).images
+    whole = library.AutoAttack(model, norm="Linf", eps=eps, seed=3, device="cpu")
+    theirs, _ = whole.run_standard_evaluation(data.images, data.labels, batch_size=256)
+    assert torch.equal(predict(model, ours), predict(model, theirs))
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(planted, monkeypatch):

@@ -1,18 +1,26 @@
 """The ladder of trust as a table, and every check on an honest network and on planted frauds that it must catch."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from nrf_ray.attacks.checks import Subject, run_checks
+from nrf_ray.attacks import checks
+from nrf_ray.attacks.checks import run_checks
+from nrf_ray.attacks.comparison import beaten
 from nrf_ray.attacks.robustness import right_when_clean
-from nrf_ray.attacks.specs import AutoAttack, pgd_attack
+from nrf_ray.attacks.specs import AutoAttack, Substitution, pgd_attack
+from nrf_ray.attacks.subject import Subject
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.attacks.trust import CHECKS, checks_text, read_checks, trust_level
+from nrf_ray.attacks.trust import CHECKS, checks_of, checks_text, read_checks, trust_level
+from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.stages.weights import new_model
 
 THREAT = ThreatModel(norm="l2", eps=1.0)
 STRONG, WEAK = pgd_attack("l2", 1.0, steps=50, restarts=10), pgd_attack("l2", 1.0, steps=20)
-ALL = dict.fromkeys(CHECKS, "PASS")
+ALL = dict.fromkeys(checks_of("full"), "PASS")
+ENSEMBLE = dict.fromkeys(CHECKS, "PASS")
 
 
 @pytest.mark.parametrize(
@@ -24,18 +32,24 @@ ALL = dict.fromkeys(CHECKS, "PASS")
         (STRONG, ALL, "L1"),
         (STRONG, ALL | {"noise": "WARN"}, "L0"),
         (STRONG, ALL | {"noise": "FAIL"}, "L0"),
-        (STRONG, {name: "PASS" for name in list(CHECKS)[1:]}, "L0"),
+        (STRONG, dict.fromkeys(checks_of("required"), "PASS"), "L1"),
+        (STRONG, dict.fromkeys(checks_of("cheap"), "PASS"), "L0"),
+        (STRONG, {name: "PASS" for name in checks_of("required")[1:]}, "L0"),
+        (STRONG, ALL | {"images": "WARN"}, "L0"),
         (pgd_attack("l2", 1.0, steps=49, restarts=10), ALL, "L0"),
         (pgd_attack("l2", 1.0, steps=50, restarts=9), ALL, "L0"),
-        (AutoAttack(threat=THREAT, version="apgd"), None, "L2"),
-        (AutoAttack(threat=THREAT, version="apgd"), ALL | {"noise": "WARN"}, "L2"),
-        (AutoAttack(threat=THREAT, version="apgd"), ALL | {"noise": "FAIL"}, "L0"),
-        (AutoAttack(threat=THREAT), None, "L3"),
-        (AutoAttack(threat=THREAT), ALL | {"gradients": "FAIL"}, "L0"),
+        (AutoAttack(threat=THREAT, version="apgd"), None, "L0"),
+        (AutoAttack(threat=THREAT, version="apgd"), ALL, "L0"),
+        (AutoAttack(threat=THREAT, version="apgd"), ENSEMBLE | {"noise": "WARN", "gap": "WARN"}, "L2"),
+        (AutoAttack(threat=THREAT, version="apgd"), ENSEMBLE | {"noise": "FAIL"}, "L0"),
+        (AutoAttack(threat=THREAT, version="apgd"), ENSEMBLE | {"images": "WARN"}, "L0"),
+        (AutoAttack(threat=THREAT), ENSEMBLE, "L3"),
+        (AutoAttack(threat=THREAT), ENSEMBLE | {"surrogate": "FAIL"}, "L0"),
+        (Substitution(budget=2), None, "L0"),
     ],
 )
 def test_the_level_follows_from_the_attack_and_its_checks(attack, verdicts, level):
-    assert trust_level(attack, None if verdicts is None else checks_text(verdicts)) == level
+    assert trust_level(attack, checks_text(verdicts or {})) == level
 
 
 def test_verdicts_are_read_as_they_were_written():
@@ -103,6 +117,44 @@ class Misleading(Wrapped):
         return self.model(Backwards.apply(images))
 
 
+class Put(torch.autograd.Function):
+    """The first argument with the gradient of the second."""
+
+    @staticmethod
+    def forward(ctx, value, path):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return None, gradient
+
+
+class Grafted(Wrapped):
+    """Answers of the network, and gradients of another one, which are those of a network and lead elsewhere."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.other = new_model("resnet_s", dataset_named("digits").ref, seed=5)
+
+    def forward(self, images):
+        return Put.apply(self.model(images).detach(), self.other(images))
+
+
+class Shattered(Wrapped):
+    """A fast sine on the input, which turns the gradient everywhere."""
+
+    def forward(self, images):
+        return self.model(images + 0.02 * torch.sin(1000 * images))
+
+
+class CutOff(Wrapped):
+    """No gradient for one image in eight, by content."""
+
+    def forward(self, images):
+        cut = (images.flatten(1).sum(dim=1) * 1000).long() % 8 == 0
+        return self.model(torch.where(cut.view(-1, 1, 1, 1), images.detach(), images))
+
+
 class Broken(Wrapped):
     """Gradients that are not numbers, by the derivative of a root at zero."""
 
@@ -110,7 +162,7 @@ class Broken(Wrapped):
         return self.model(images + 0 * images.sum() + (images * 0).sqrt())
 
 
-def checks_of(model, clean_model, digits, attack, n=40):
+def checked(model, clean_model, digits, attack, n=40):
     test = digits[1]
     right = right_when_clean(clean_model, test)[:n]
     subject = Subject(
@@ -131,11 +183,12 @@ def regression(linear, digits):
 @pytest.mark.parametrize(("which", "norm", "eps"), [("trained", "l2", 0.4), ("regression", "linf", 0.05)])
 def test_an_honest_network_passes_every_check(which, norm, eps, digits, request):
     model = request.getfixturevalue(which)
-    found = checks_of(model, model, digits, pgd_attack(norm, eps, steps=20, restarts=2), n=40)
-    assert list(found) == list(CHECKS)
-    assert {name: check.verdict for name, check in found.items()} == ALL, found
-    fooled = found["one-step"].numbers["fooled"]
-    assert 0.1 < fooled < 0.9, "the attack does nothing, or everything: the checks show nothing"
+    found = checked(model, model, digits, pgd_attack(norm, eps, steps=20, restarts=2), n=40)
+    assert list(found) == checks_of("full")
+    assert {name: check.verdict for name, check in found.items()} == ALL | {"images": "WARN"}, found
+    assert 0.1 < found["images"].numbers["fooled"] < 0.9, (
+        "the attack does nothing, or everything: the checks show nothing"
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,18 +198,74 @@ def test_an_honest_network_passes_every_check(which, norm, eps, digits, request)
         (Stepped, {"gradients", "loss-rises", "noise", "large-eps"}),
         (Softmax, {"logits"}),
         (Random, {"repeatable"}),
-        (Misleading, {"loss-rises", "noise", "large-eps"}),
+        (Misleading, {"slope", "loss-rises", "noise", "large-eps", "black-box", "surrogate", "binarization"}),
+        (Grafted, {"slope", "black-box", "transfer", "surrogate"}),
+        (Shattered, {"slope"}),
+        (CutOff, {"gradients"}),
         (Broken, {"gradients"}),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
 def test_a_planted_fraud_fails_the_checks_that_are_there_for_it(trained, digits, fraud, caught_by):
-    found = checks_of(fraud(trained), trained, digits, pgd_attack("l2", 1.0, steps=7))
+    found = checked(fraud(trained), trained, digits, pgd_attack("l2", 1.0, steps=7))
     assert caught_by <= {name for name, check in found.items() if check.verdict == "FAIL"}, found
 
 
+@pytest.mark.parametrize(
+    ("only_other", "n", "more_effort", "verdict"),
+    [
+        (0, 100, False, "PASS"),
+        (1, 100, False, "PASS"),
+        (2, 100, False, "WARN"),
+        (3, 100, False, "WARN"),  # .079 by the binomial distribution
+        (4, 100, False, "FAIL"),  # .018
+        (4, 100, True, "WARN"),
+        (5, 100, True, "FAIL"),
+        (10, 1000, False, "PASS"),
+        (15, 1000, False, "WARN"),
+        (16, 1000, False, "FAIL"),
+        (1, 5, False, "PASS"),
+        (2, 5, False, "FAIL"),
+        (2, 40, False, "WARN"),
+    ],
+)
+def test_the_test_on_images_that_another_attack_alone_fools_is_exact(only_other, n, more_effort, verdict):
+    p = 1 - sum(math.comb(n, k) * 0.01**k * 0.99 ** (n - k) for k in range(only_other))
+    assert (p < 0.05 and only_other > max(1, 0.01 * n)) == (verdict == "FAIL" or more_effort)
+    assert beaten(only_other, n, more_effort=more_effort) == verdict
+
+
+def test_images_of_another_model_are_tried_instead_of_a_surrogates(trained, digits):
+    """The other model is the one behind the fraud: its images fool at once what its own gradients do not."""
+    right = right_when_clean(trained, digits[1])[:40]
+    subject = Subject(
+        model=Stepped(trained),
+        images=digits[1].images[right],
+        labels=digits[1].labels[right],
+        indices=right,
+        attack=pgd_attack("l2", 1.0, steps=7),
+        seed=0,
+        others=(trained,),
+    )
+    found = run_checks(subject, "required")
+    assert list(found) == checks_of("required")
+    assert found["transfer"].verdict == "FAIL"
+    assert found["transfer"].numbers["only_other"] > 0.5
+
+
+@pytest.mark.parametrize("spoil", ["nan", "box", "ball"])
+def test_images_that_break_the_rules_are_seen_whatever_found_them(spoil, trained, digits, monkeypatch):
+    """An independent look: the attack is replaced by one that breaks its promise."""
+
+    def broken(network, images, labels, **more):
+        return {"nan": images * torch.nan, "box": images - 0.5, "ball": 1 - images}[spoil]
+
+    monkeypatch.setattr(checks, "pgd", broken)
+    assert checked(trained, trained, digits, pgd_attack("l2", 1.0, steps=1))["inside"].verdict == "FAIL"
+
+
 def failed(trained, digits, attack):
-    return {name for name, check in checks_of(trained, trained, digits, attack).items() if check.verdict == "FAIL"}
+    return {name for name, check in checked(trained, trained, digits, attack).items() if check.verdict == "FAIL"}
 
 
 def test_too_few_and_too_short_steps_fail(trained, digits):
@@ -178,10 +287,10 @@ def test_robust_accuracy_that_rises_with_the_radius_fails(trained, digits):
     right = right_when_clean(trained, digits[1])[:40]
     guarded = Guarded(trained)
     guarded.clean, guarded.labels = digits[1].images[right], digits[1].labels[right]
-    found = checks_of(guarded, trained, digits, pgd_attack("l2", 1.5, steps=10))
+    found = checked(guarded, trained, digits, pgd_attack("l2", 1.5, steps=10))
     assert {found[name].verdict for name in ("monotone", "large-eps", "last-iterate")} == {"FAIL"}
 
 
 def test_checks_without_a_single_right_image_warn(trained, digits):
-    found = checks_of(trained, trained, digits, WEAK, n=0)
+    found = checked(trained, trained, digits, WEAK, n=0)
     assert {check.verdict for check in found.values()} == {"WARN"}

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nrf_ray.attacks.checks import Subject, run_checks
+from nrf_ray.attacks.checks import run_checks
 from nrf_ray.attacks.pgd import pgd
 from nrf_ray.attacks.robustness import robust_accuracy
 from nrf_ray.attacks.run import run_attack, run_once
 from nrf_ray.attacks.specs import pgd_attack
+from nrf_ray.attacks.subject import Subject
 from nrf_ray.attacks.threat import ThreatModel, perturbation_norm
 from nrf_ray.constructions.targeted_pgd import craft_adversarial
 from nrf_ray.data.images import LabelledImages, as_float

@@ -34,6 +34,7 @@ MAY_BE_NULL = {
         "source_training",
         "storage",
         "craft_mode",
+        "autoattack_checks",
         *ADVERSARY,
     },
     "transfer": set(),
@@ -98,7 +99,7 @@ def test_results_have_the_columns_that_others_rely_on():
 
 
 def test_a_robust_accuracy_never_stands_alone():
-    needed = "attack steps restarts norm epsilon n ci_low ci_high trust_level checks construction source_arch"
+    needed = "attack steps restarts norm epsilon n ci_low ci_high trust_level checks checks_n construction source_arch"
     assert set(needed.split()) <= set(ROBUSTNESS.column_names())
 
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from nrf_ray.attacks.specs import Attack, AutoAttack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.attacks.trust import CHECKS, checks_text
+from nrf_ray.attacks.trust import checks_of, checks_text
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.presets import PRESETS
+from nrf_ray.stages.robustness import robustness
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.sweep.flags import Options
 from nrf_ray.sweep.models_and_sets import Model
@@ -23,12 +24,19 @@ MODEL = Model(
     role="victim",
     seed=0,
 )
-PASSED = checks_text(dict.fromkeys(CHECKS, "PASS"))
+PASSED = checks_text(dict.fromkeys(checks_of("full"), "PASS"))
+BY_ITSELF = "gap:PASS square:WARN"
 METRICS = {"robust_accuracy": 0.5, "clean_accuracy": 0.9, "n": 100, "checks": PASSED}
 
 
+def metrics_of(stage):
+    if stage.kind is robustness and isinstance(stage.config.attack, AutoAttack):
+        return METRICS | {"checks": BY_ITSELF}
+    return METRICS
+
+
 def filled(preset=LAPTOP, **more):
-    values = robustness_row("s", DIGITS, MODEL, THREAT, preset, **more).fill(lambda stage: METRICS)
+    values = robustness_row("s", DIGITS, MODEL, THREAT, preset, **more).fill(metrics_of)
     assert set(values) == set(ROBUSTNESS.column_names())
     return values
 
@@ -41,7 +49,7 @@ def test_a_row_without_more_is_one_run_of_the_presets_pgd_at_the_lowest_level():
 
 
 def test_the_level_rises_with_the_attack_where_checks_pass():
-    assert trust_checks(DIGITS, MODEL, STRONG, 64).config.examples == 64
+    assert trust_checks(DIGITS, MODEL, STRONG, STRONG, 64).config.examples == 64
     row = filled(attack=STRONG)
     assert (row["attack"], row["restarts"], row["trust_level"], row["checks"]) == ("pgd-50x10", 10, "L1", PASSED)
 
@@ -49,7 +57,18 @@ def test_the_level_rises_with_the_attack_where_checks_pass():
 def test_autoattack_takes_the_place_of_pgd_and_has_the_checks_of_pgd():
     row = filled(attack=AutoAttack(threat=THREAT, version="apgd"))
     assert (row["attack"], row["norm"], row["epsilon"], row["trust_level"]) == ("apgd-ce+t", "l2", 0.5, "L2")
-    assert row["checks"] == PASSED
+    assert (row["checks"], row["checks_n"], row["autoattack_checks"]) == (PASSED, 100, BY_ITSELF)
+
+
+def test_a_level_asks_for_its_checks_and_another_model_only_where_it_counts():
+    other = replace(MODEL, train=train(replace(MODEL.train.config, seed=1)), seed=1)
+    weak, pgd = pgd_attack("l2", 0.5, steps=20), pgd_attack("l2", 0.5, steps=20)
+    for attack, battery in ((weak, "cheap"), (STRONG, "required"), (AutoAttack(threat=THREAT), "full")):
+        stage = trust_checks(DIGITS, MODEL, attack, pgd, 100, other)
+        assert stage.config.battery == battery
+        assert stage.inputs.get("other") is (None if battery == "cheap" else other.train)
+        assert stage.config.attack == (pgd if battery == "full" else attack)
+        assert "other" not in trust_checks(DIGITS, MODEL, attack, pgd, 100, MODEL).inputs
 
 
 def test_fgsm_at_linf_a_hundredth_is_one_flag_each_and_measures_every_model():

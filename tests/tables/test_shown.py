@@ -249,7 +249,15 @@ def test_every_table_calls_a_model_by_the_same_name():
 
 def test_the_weakest_attack_is_shown_with_its_own_interval(tiny, wide):
     base = {column.name: "x" if column.type == "string" else None for column in ROBUSTNESS.columns}
-    base |= {"epsilon": 1.0, "n": 100, "steps": 20, "construction": "d", "trust_level": "L0", "checks": None}
+    base |= {
+        "epsilon": 1.0,
+        "n": 100,
+        "steps": 20,
+        "construction": "d",
+        "trust_level": "L0",
+        "checks": None,
+        "autoattack_checks": None,
+    }
     rows = [
         base | {"seed": seed, "robust_accuracy": share, **wilson(share, 100)} for seed, share in ((0, 0.02), (1, 0.1))
     ]
@@ -262,10 +270,10 @@ def test_a_robust_accuracy_is_shown_with_its_trust_and_the_checks_that_did_not_p
     base = {column.name: "x" if column.type == "string" else None for column in ROBUSTNESS.columns} | {
         "construction": "d", "tested_on": "test", "seed": 0, "mode": "faithful",
         "epsilon": 1.0, "n": 100, "steps": 50, "restarts": 10,
-        "clean_accuracy": 0.9, "robust_accuracy": 0.5, **wilson(0.5, 100),
+        "clean_accuracy": 0.9, "robust_accuracy": 0.5, **wilson(0.5, 100), "autoattack_checks": None,
     }  # fmt: skip
     rows = [
-        base | {"training": "adversarial", "trust_level": "L1", "checks": "logits:PASS noise:PASS"},
+        base | {"training": "adversarial", "trust_level": "L1", "checks": "logits:PASS noise:PASS", "checks_n": 128},
         base | {"training": "standard", "trust_level": "L0", "checks": "logits:PASS noise:FAIL"},
         base | {"training": "plain", "trust_level": "L0", "checks": None},
     ]
@@ -273,6 +281,7 @@ def test_a_robust_accuracy_is_shown_with_its_trust_and_the_checks_that_did_not_p
     (line,) = [line for line in text.splitlines() if line.startswith("noise")]
     assert line.split() == ["noise", "standard", "x", "on", "d", "x", "x", "1", "1", "0", "0"], "1 FAIL, 0 WARN, 0 PASS"
     assert not any(line.startswith("logits") for line in text.splitlines()), "what passed everywhere is not shown"
+    assert "L1 (128)" in text
     assert "Trust L0: a single attack" in " ".join(text.split())
     assert "Trust L1: PGD with 50 steps" in " ".join(text.split())
     assert "Trust L2" not in text
@@ -283,7 +292,15 @@ def test_networks_of_two_modes_are_never_averaged(tiny, wide, table):
     """Regression: bfloat16 and float32, and networks trained elsewhere, came out as one mean without a word."""
     text = dict.fromkeys((column.name for column in table.columns if column.type == "string"), "x")
     base = {column.name: True if column.type == "bool" else 1 for column in table.columns} | text
-    base |= {"construction": "d", "start": None, "seed": 0, "checks": None, "tested_on": "test", "trust_level": "L0"}
+    base |= {
+        "construction": "d",
+        "start": None,
+        "seed": 0,
+        "checks": None,
+        "autoattack_checks": None,
+        "tested_on": "test",
+        "trust_level": "L0",
+    }
     base = {name: value for name, value in base.items() if name in table.column_names()}
     rows = [base | {"mode": mode, "craft_mode": None, "source_mode": "faithful"} for mode in ("faithful", "fast", None)]
     rows = [{name: row[name] for name in table.column_names()} for row in rows]

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.attacks.checks import Subject, run_checks
+from nrf_ray.attacks.checks import run_checks
 from nrf_ray.attacks.robustness import right_when_clean, robust_accuracy
 from nrf_ray.attacks.specs import Attack, pgd_attack
+from nrf_ray.attacks.subject import Subject
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import checks_text, trust_level
 from nrf_ray.data.images import LabelledImages
@@ -44,7 +45,15 @@ def judged(model: nn.Module, images: Tensor, labels: Tensor, attack: Attack) -> 
     data = LabelledImages(images=images, labels=labels)
     number = robust_accuracy(model, data, attack)
     right = right_when_clean(model, data)[:CHECKED]
-    subject = Subject(model=model, images=images[right], labels=labels[right], indices=right, attack=attack, seed=0)
+    subject = Subject(
+        model=model,
+        images=images[right],
+        labels=labels[right],
+        indices=right,
+        attack=attack,
+        seed=0,
+        pool=images,
+    )
     verdicts = {name: check.verdict for name, check in run_checks(subject).items()}
     return number, trust_level(attack, checks_text(verdicts)), dict(verdicts)
 
