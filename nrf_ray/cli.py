@@ -50,10 +50,11 @@ def nrf_app() -> App:
     from nrf_ray.doctor.command import doctor
     from nrf_ray.export.command import export, export_sweep
     from nrf_ray.inspection import commands
+    from nrf_ray.inspection.trust import trust
     from nrf_ray.page.command import report
 
     app = _app("nrf", commands.__doc__)
-    for command in (*commands.COMMANDS, report, export, export_sweep, compare, doctor):
+    for command in (*commands.COMMANDS, report, export, export_sweep, compare, doctor, trust):
         app.command(command)
     return app
 

@@ -1,0 +1,120 @@
+"""MODEL: how people name a model that is not in a grid, and the network that it stands for.
+
+- `KEY`: a prefix of the key of a trained model in the store;
+- `file:PATH` or `file:PATH#arch=NAME`: weights; those that nrf_ray wrote say their architecture themselves;
+- `PATH.py:FUNCTION`: a function without arguments that returns an `nn.Module`, which takes images in [0, 1] and returns
+  logits. The file is code, and it is run.
+"""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nrf_ray.data.catalogue import DatasetInfo
+from nrf_ray.errors import ConfigError
+from nrf_ray.graph.store import Artifact
+from nrf_ray.results.stored_sweep import committed, find_place, open_store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FILE = "file:"
+ARCH = "#arch="
+FORMS = "KEY, file:PATH#arch=NAME or PATH.py:FUNCTION"
+TRAINED = ("train", "import_weights")
+"""Stages whose artifacts are models."""
+
+
+def given_model(name: str, info: DatasetInfo, store: str) -> "nn.Module":
+    """Return the network called `name`, for the images of `info`, in eval mode; keys are looked up in `store`.
+
+    Raises ConfigError if there is no such model, or if it does not fit the dataset.
+    """
+    if name.startswith(FILE):
+        return _of_weights(name, info)
+    path, colon, function = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _of_code(Path(path).expanduser(), function)
+    return _of_key(name, store)
+
+
+def _of_key(name: str, store: str) -> "nn.Module":
+    if not name or set(name.lower()) - set("0123456789abcdef"):
+        raise ConfigError(f"{name!r} is no model; write {FORMS}")
+    opened = open_store(store)
+    place = find_place(opened, name)
+    if place.stage not in TRAINED:
+        raise ConfigError(f"{place.stage}/{place.key[:12]} is no trained model; `nrf show` says what a key stands for")
+    from nrf_ray.stages.weights import load_model
+
+    return load_model(Artifact(opened, committed(opened, place)), "cpu")
+
+
+def _of_weights(name: str, info: DatasetInfo) -> "nn.Module":
+    """Return the network of a file of weights."""
+    from nrf_ray.models.importing import has_normaliser, load_state
+    from nrf_ray.models.weight_files import WeightsError, read_state
+    from nrf_ray.stages.weights import new_model
+
+    text, mark, arch = name.removeprefix(FILE).partition(ARCH)
+    path = Path(text).expanduser()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"the weights at {path} cannot be read: {error.strerror}") from error
+    arch = arch if mark else _own_arch(data)
+    if not arch:
+        raise ConfigError(f"the file {path} does not say its architecture; write {FILE}{path}{ARCH}NAME")
+    network = new_model(arch, info.ref, seed=0)
+    try:
+        state = read_state(data)
+        if not has_normaliser(state):
+            raise ConfigError(
+                f"the weights at {path} do not include the normalisation of images; write a function that returns the "
+                "network with its normalisation in it, and name it as PATH.py:FUNCTION"
+            )
+        load_state(network, state)
+    except WeightsError as error:
+        raise ConfigError(f"{path} does not fit {arch} for {info.ref.name}: {error}") from error
+    return network.eval()
+
+
+def _own_arch(data: bytes) -> str:
+    """Return the architecture that the safetensors file `data` states, if nrf_ray wrote it; otherwise empty."""
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        arch = json.loads(header["__metadata__"]["nrf_ray"])["arch"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return arch if isinstance(arch, str) else ""
+
+
+def _of_code(path: Path, function: str) -> "nn.Module":
+    """Run the file at `path`, and return what its function returns."""
+    from torch import nn
+
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}; write PATH.py:FUNCTION")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None, "the name ends in .py"
+    assert spec.loader is not None, "so there is a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))  # it may import its neighbours, as it may when it is run
+    try:
+        spec.loader.exec_module(module)
+        make = getattr(module, function, None)
+        if not callable(make):
+            known = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+            raise ConfigError(f"{path} has no function {function!r}; it has {', '.join(known) or 'none'}")
+        made = make()
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{path}:{function} failed: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    if not isinstance(made, nn.Module):
+        raise ConfigError(f"{path}:{function} returned a {type(made).__name__}; it must return an nn.Module")
+    return made.eval()

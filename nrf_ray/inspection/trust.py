@@ -1,0 +1,185 @@
+"""The command `nrf trust`: every check of a robust accuracy, on anybody's model."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from rich.markup import escape
+
+from nrf_ray.attacks.named import attack_named
+from nrf_ray.attacks.specs import Attack, AutoAttack, pgd_attack
+from nrf_ray.attacks.threat import Norm, ThreatModel
+from nrf_ray.attacks.trust import CHECKS, ENOUGH, LEVELS, checks_text, trust_level
+from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.display.printing import ResultTable, interval_text, make_console, print_results, share, share_text
+from nrf_ray.errors import ConfigError
+from nrf_ray.inspection.given_model import given_model
+from nrf_ray.results.stored_sweep import StoreUri
+
+if TYPE_CHECKING:
+    from nrf_ray.attacks.subject import Check
+
+STRONG = "pgd-50x10"
+"""Attack whose checks are made, whatever attack gives the number."""
+POOL = 4096
+"""Most test images that the surrogate learns from."""
+ADVICE: dict[str, str] = {
+    "logits": "let the model return logits; a softmax flattens the loss",
+    "repeatable": "the answers are random or depend on the batch: attack their mean over many passes (EOT)",
+    "gradients": "attack through a smooth stand-in of what has no gradient (BPDA)",
+    "slope": "the gradient is not that of the answers: attack through the true one, or a smooth stand-in (BPDA)",
+    "clamp": "pixels at 0 or 1 cannot move: take the function of pixels at the input out of the model",
+    "inside": "the attack broke its own rules; this is a fault of nrf_ray, please report it",
+    "large-eps": "even a grey image is not mistaken: no gradient reaches the input",
+    "black-box": "random search beats the gradient: the gradient is masked",
+    "transfer": "images of another network beat the gradient: the gradient is masked",
+    "surrogate": "images of a network that learnt the answers beat the gradient: the gradient is masked",
+    "binarization": "images that exist by construction are not found: the attack is too weak here, or masked",
+    "square": "Square beats AutoAttack's gradients: they are masked",
+}
+"""What to try if a check does not pass."""
+
+
+def trust(
+    model: str,
+    *,
+    data: str,
+    epsilon: float,
+    norm: Norm = "l2",
+    attack: str = STRONG,
+    examples: Annotated[int, Parameter(help="Images that are attacked, chosen by one fixed permutation.")] = 128,
+    json_file: Annotated[Path | None, Parameter(name="--json", help="File for the numbers of every check.")] = None,
+    store: StoreUri = "./runs",
+) -> None:
+    """Attack MODEL on the test images of --data, and print whether its robust accuracy is real.
+
+    MODEL is the key of a model in the store, file:PATH#arch=NAME, or PATH.py:FUNCTION, a function of yours that returns
+    an nn.Module, which takes images in [0, 1] and returns logits. The file is code, and it is run.
+
+        nrf trust 3f9a --data digits --epsilon 0.5
+        nrf trust mine.py:defended --data digits --norm linf --epsilon 0.1 --attack autoattack --json trust.json
+    """
+    info, threat = dataset_named(data), ThreatModel(norm=norm, eps=epsilon)
+    if examples < 1:
+        raise ConfigError(f"--examples must be 1 or more, not {examples}")
+    threat.check_fits(info.shape)
+    named = attack_named(attack, threat, 20)
+    if json_file and not json_file.parent.is_dir():
+        raise ConfigError(f"there is no folder {json_file.parent} for {json_file}")
+    console = make_console()
+    console.print(f"{model} on {info.ref.name}: {named.name}, {norm} {epsilon:g}, then its checks", soft_wrap=True)
+    found = _measured(given_model(model, info, store), info, named, examples)
+    print_results(console, [_numbers(model, found), _checks(found)])
+    console.print(f"Trust level {found['level']}: {LEVELS[found['level']]}.", soft_wrap=True)
+    for name, verdict in found["verdicts"].items():
+        if verdict != "PASS" and name in ADVICE:
+            console.print(f"{verdict} {name}: {ADVICE[name]}", soft_wrap=True)
+    if json_file:
+        json_file.write_text(json.dumps({"model": model, **found}, indent=2) + "\n", encoding="utf-8")
+        console.print(f"written: {escape(os.fspath(json_file))}", soft_wrap=True)
+    sys.stdout.flush()
+
+
+def _measured(network: Any, info: DatasetInfo, attack: Attack | AutoAttack, examples: int) -> dict[str, Any]:
+    """Return clean and robust accuracy on `examples` test images, the least that anything found, and all checks."""
+    from nrf_ray.attacks.checks import run_checks
+    from nrf_ray.attacks.robustness import against_autoattack, right_when_clean
+    from nrf_ray.attacks.subject import Subject
+    from nrf_ray.data.images import some
+    from nrf_ray.data.load import test_split
+
+    test = test_split(info.ref)
+    chosen = some(len(test), examples)
+    data = test.rows(chosen)
+    right = right_when_clean(network, data)
+    threat = attack.threat
+    checked = attack if isinstance(attack, Attack) else pgd_attack(threat.norm, threat.eps, steps=50, restarts=10)
+    subject = Subject(
+        model=network,
+        images=data.rows(right).floats(),
+        labels=data.labels[right],
+        indices=chosen[right],
+        attack=checked,
+        seed=0,
+        pool=test.images[:POOL],
+    )
+    checks = run_checks(subject)
+    robust = len(right) / len(data) * (1 - checks["images"].numbers.get("fooled", 0.0))
+    verdicts: dict[str, Any] = {name: check.verdict for name, check in checks.items()}
+    if isinstance(attack, AutoAttack):
+        against = against_autoattack(network, data, attack)
+        robust = against.robust_accuracy
+        verdicts |= against.verdicts
+    lowest, by = _lowest(checks, robust, len(right), len(data), attack.name)
+    return {
+        "n": len(data),
+        "clean": len(right) / len(data),
+        "attack": attack.name,
+        "norm": threat.norm,
+        "epsilon": threat.eps,
+        "robust": robust,
+        "lowest": lowest,
+        "lowest_by": by,
+        "checks_n": len(right),
+        "verdicts": verdicts,
+        "numbers": {name: check.numbers for name, check in checks.items()},
+        "level": trust_level(attack, checks_text(verdicts)),
+    }
+
+
+def _lowest(checks: Mapping[str, "Check"], robust: float, right: int, n: int, attack: str) -> tuple[float, str]:
+    """Return the least robust accuracy that the attack, or it and one other attack together, found; and which."""
+    fooled = checks["images"].numbers.get("fooled", 0.0)
+    least, by = robust, attack
+    for name, check in checks.items():
+        if "only_other" in check.numbers:
+            left = (1 - fooled - check.numbers["only_other"]) * right / n
+            if left < least - 1e-9:
+                least, by = max(left, 0.0), f"with {name}"
+    return least, by
+
+
+def _numbers(model: str, found: Mapping[str, Any]) -> ResultTable:
+    from nrf_ray.statistics import wilson_interval
+
+    rows = []
+    for what, value in (
+        ("clean", found["clean"]),
+        (found["attack"], found["robust"]),
+        (found["lowest_by"], found["lowest"]),
+    ):
+        interval = wilson_interval(value, found["n"])
+        rows.append((what, share(value, interval.low, interval.high), interval_text(interval.low, interval.high)))
+    return ResultTable(
+        title=f"{model}: accuracy",
+        columns=("under", "accuracy", "95% Wilson"),
+        names=1,
+        rows=tuple(rows),
+        notes=(
+            f"share of n = {found['n']} test images that stay correctly classified within {found['norm']} "
+            f"{found['epsilon']:g}; the last row is the least that anything found, and still an upper bound.",
+        ),
+    )
+
+
+def _checks(found: Mapping[str, Any]) -> ResultTable:
+    rows = []
+    for name, verdict in found["verdicts"].items():
+        numbers = found["numbers"].get(name, {})
+        text = ", ".join(f"{what.replace('_', ' ')} {_number(value)}" for what, value in numbers.items())
+        rows.append((name, verdict, text, CHECKS[name]))
+    return ResultTable(
+        title="Checks",
+        columns=("check", "verdict", "numbers", "passes if"),
+        names=4,
+        rows=tuple(rows),
+        notes=(f"on n = {found['checks_n']} correctly classified images; {ENOUGH} are needed for a trust level.",),
+    )
+
+
+def _number(value: float) -> str:
+    return share_text(value) if value < 1 else f"{value:.3g}"
