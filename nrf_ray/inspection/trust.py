@@ -67,7 +67,7 @@ def trust(
     if examples < 1:
         raise ConfigError(f"--examples must be 1 or more, not {examples}")
     threat.check_fits(info.shape)
-    named = attack_named(attack, threat, 20)
+    named = attack_named(attack, pgd_attack(norm, epsilon))
     if json_file and not json_file.parent.is_dir():
         raise ConfigError(f"there is no folder {json_file.parent} for {json_file}")
     console = make_console()
