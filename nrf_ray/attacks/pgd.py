@@ -3,6 +3,11 @@
 The loop takes an `nn.Module` that maps images in [0, 1] to logits, and works on its twin (`engine`): the model keeps
 its train or eval mode and its parameters, and `param.grad` is never touched. The gradient is of the sum of per-example
 losses, and every step is normalised per example, so an example's result does not depend on the rest of its batch.
+A caller with many batches passes the model's `engine.twin` instead of the model, so that the twin is made only once.
+
+`mode="fast"` computes gradients and losses in bfloat16. The path differs and its end is as good, so evaluate the result
+with the model in float32. `returns="worst_loss"` then gives the iterate with the best bfloat16 loss for the adversary;
+another iterate may be better by the float32 loss, because bfloat16 keeps two digits of a loss.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,12 +47,7 @@ def pgd(
     `step_size` is one length for all steps, or a list with one length per step. The loop begins at `start` [b, c, h, w]
     or, without it, at the images themselves. `returns="last"` gives the iterate after all steps; `returns="worst_loss"`
     gives, per example, the iterate that is best for the adversary, the start included, as MadryLab's robustness library
-    does by default. With `bounds="box"`, only [0, 1] bounds a step.
-
-    `mode="fast"` computes gradients and losses in bfloat16. The path differs and its end is as good, so evaluate the
-    result with the model in float32. `returns="worst_loss"` then gives the iterate with the best bfloat16 loss for
-    the adversary; another iterate may be better by the float32 loss, because bfloat16 keeps two digits of a loss. A
-    caller with many batches passes the model's `engine.twin` instead of the model, so that the twin is made only once.
+    does by default. With `bounds="box"`, only [0, 1] bounds a step. For `mode="fast"` see the module.
 
     The result is finite and within ball and box: a pixel whose gradient is NaN does not move. Raises ConfigError for
     images outside [0, 1], labels that the model has no class for, a model that does not return logits [b, k], and step
