@@ -24,6 +24,7 @@ from nrf_ray.engine.given import check_images, check_labels, check_lengths, chec
 from nrf_ray.engine.mode import Mode
 from nrf_ray.engine.predict import evaluating
 from nrf_ray.engine.twin import channels_last, original, twin
+from nrf_ray.errors import ConfigError
 
 
 def pgd(
@@ -99,11 +100,17 @@ def input_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Return the gradient of each example's loss with respect to its image, [b, c, h, w], and the losses, [b].
 
-    Works inside `torch.no_grad()` too.
+    Works inside `torch.no_grad()` too. Raises ConfigError if the outputs do not depend on the images by operations that
+    have a gradient.
     """
     with torch.enable_grad():
         tracked = images.detach().requires_grad_(True)
         losses = loss(model(tracked), labels)
+        if not losses.requires_grad:
+            raise ConfigError(
+                f"the outputs of the {type(original(model)).__name__} have no gradient with respect to its images; attack "
+                "a smooth stand-in of it"
+            )
         (gradient,) = torch.autograd.grad(losses.sum(), tracked)
     return gradient, losses.detach()
 

@@ -189,3 +189,15 @@ def test_a_model_is_left_in_the_mode_that_it_was_in(whole, norm):
     run_checks(subject)
     assert (model.training, model.norm.training, model.linear.training) == (whole, norm, whole)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_model_without_any_gradient_is_refused_in_one_line(digits):
+    """Regression: torch's own RuntimeError came out."""
+
+    class Told(nn.Module):
+        def forward(self, images):
+            return nn.functional.one_hot((images.flatten(1).sum(dim=1) * 7).long() % 10, 10).float()
+
+    images, labels = digits[1].images[:4], digits[1].labels[:4]
+    with pytest.raises(ConfigError, match="the outputs of the Told have no gradient with respect to its images"):
+        run_once(pgd_attack("l2", 0.5, steps=2), Told(), images, labels)

@@ -49,17 +49,6 @@ def without_decoy(logits: Tensor) -> Tensor:
     return torch.cat([logits, logits.amin(1, keepdim=True).detach() - 50], dim=1)
 
 
-def codes() -> Tensor:
-    """Return the words of an error-correcting code: one of 32 bits for each of ten classes, as [10, 32]."""
-    return torch.randint(0, 2, (10, 32), generator=torch.Generator().manual_seed(3)).float().mul(2).sub(1)
-
-
-def error_correcting(logits: Tensor) -> Tensor:
-    """Return the logarithm of how well saturated bits agree with each class's word (Verma and Swami 2019)."""
-    bits = torch.tanh(6 * logits.softmax(1) @ codes())
-    return (bits @ codes().T / 32).clamp_min(1e-9).log()
-
-
 class Refusing(nn.Module):
     """An eleventh class without a gradient, the refusal, that is the answer if two networks disagree about an image."""
 
@@ -126,8 +115,6 @@ MASKED = (
     _same("margin-ladder", ladder, "the margin lies to attacks that climb it (AAA, Chen et al. 2022)"),
     _same("decoy-class", decoy, "a class without a gradient is always second: the margin's other logit is constant",
           truth=behind(after=without_decoy)),
-    _same("error-correcting", error_correcting, "saturated output bits (Verma and Swami 2019; Tramer et al. 2020)",
-          truth=behind(after=lambda logits: put(error_correcting(logits), logits))),
     Defence(
         name="refusal-class",
         family="masked",

@@ -6,6 +6,7 @@ import torch
 from nrf_ray.attacks.run import run_attack
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.errors import ConfigError
 from tests.trust.answers import answers, made, true, true_answers
 from tests.trust.defence import GRAIN, digest, noise_of, put, turned
 from tests.trust.defences import DEFENCES
@@ -50,7 +51,12 @@ def test_an_attack_through_the_truth_fools_no_fewer_images(name, nets):
     right = answers(defence, nets, data.images) == data.labels
     robust = {}
     for way, module in {"truth": true(defence, nets), "defence": made(defence, nets)}.items():
-        found = run_attack(spec, module, data.images, data.labels)
+        try:
+            found = run_attack(spec, module, data.images, data.labels)
+        except ConfigError as error:  # the outputs of some defences have no gradient at all
+            if way == "truth" or "have no gradient" not in str(error):
+                raise
+            found = data.images
         robust[way] = int((right & (answers(defence, nets, found) == data.labels)).sum())
     assert robust["truth"] <= robust["defence"] + 4, robust
 
