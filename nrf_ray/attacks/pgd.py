@@ -108,8 +108,8 @@ def input_gradient(
         losses = loss(model(tracked), labels)
         if not losses.requires_grad:
             raise ConfigError(
-                f"the outputs of the {type(original(model)).__name__} have no gradient with respect to its images; attack "
-                "a smooth stand-in of it"
+                f"the outputs of the {type(original(model)).__name__} have no gradient with respect to its images; "
+                "attack a smooth stand-in of it"
             )
         (gradient,) = torch.autograd.grad(losses.sum(), tracked)
     return gradient, losses.detach()
