@@ -1,6 +1,5 @@
 """How the gallery is measured: truth by a closed form, honest kinds, the command's rows and the committed table."""
 
-
 import pytest
 import torch
 
