@@ -48,7 +48,7 @@ for made in (
 ):
     CONSTRUCTIONS.register(made.name)(made)
 ARCHITECTURES.register("tiny")(Architecture(name="tiny", family="mine", mmacs={8: 0.001}))
-ATTACKS.register("pgd-3")(lambda threat, steps, mode: pgd_attack(threat.norm, threat.eps, steps=3, mode=mode))
+ATTACKS.register("pgd-3")(lambda pgd: pgd_attack(pgd.threat.norm, pgd.threat.eps, steps=3, mode=pgd.mode))
 
 try:
     sweep_main(sweep.nonrobust_features, sweep.FLAGS)
