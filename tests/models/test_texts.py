@@ -11,9 +11,10 @@ from scipy.stats import kstest
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nrf_ray.attacks.checks import NOISE_DRAWS, Subject, _fooled_by_noise
+from nrf_ray.attacks import checks
 from nrf_ray.attacks.run import ExampleStarts, RunStarts, run_once
 from nrf_ray.attacks.specs import AutoAttack, pgd_attack
+from nrf_ray.attacks.subject import Subject
 from nrf_ray.attacks.threat import NORMS, ThreatModel, l2_token_norm
 from nrf_ray.data.catalogue import DATASETS, DatasetInfo, DatasetRef
 from nrf_ray.engine.runtime import prepare
@@ -149,8 +150,9 @@ def test_noise_that_an_attack_is_compared_with_is_all_on_words(monkeypatch):
     monkeypatch.setattr("nrf_ray.attacks.checks.predict", predict)
     subject = Subject(model=model, images=images, labels=torch.zeros(3).long(), indices=torch.arange(3),
                       attack=pgd_attack("l2", 0.1), seed=0)  # fmt: skip
-    _fooled_by_noise(subject)
-    noisy = torch.cat(drawn).unflatten(0, (NOISE_DRAWS, 3))
+    left = torch.zeros(3, dtype=torch.bool)
+    checks._noise(checks._Run(subject=subject, found=images, fooled=left, rises=1.0, lost=0.0))
+    noisy = torch.cat(drawn).unflatten(0, (checks.NOISE_DRAWS, 3))
     assert not noisy[:, images == 0].any()
     assert noisy[:, images > 0].std(dim=0).min() > 0
 
