@@ -8,7 +8,7 @@
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from nrf_ray.attacks.checks import run_checks
-from nrf_ray.attacks.robustness import right_when_clean, robust_accuracy
-from nrf_ray.attacks.specs import Attack, pgd_attack
+from nrf_ray.attacks.robustness import against_autoattack, right_when_clean, robust_accuracy
+from nrf_ray.attacks.specs import Attack, AutoAttack, pgd_attack
 from nrf_ray.attacks.subject import Subject
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.attacks.trust import checks_text, trust_level
+from nrf_ray.attacks.trust import checks_of, checks_text, trust_level
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.errors import ConfigError
 from tests.trust.answers import answers, made, true
@@ -89,6 +89,22 @@ def product_of(model: nn.Module, data: LabelledImages, threat: ThreatModel) -> d
     }
 
 
+def autoattack_of(
+    model: nn.Module, data: LabelledImages, threat: ThreatModel, alarms: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the part of a row that AutoAttack decides; nothing if a check failed, since the level is L0 then."""
+    if not set(alarms.values()) <= {"PASS", "WARN"}:
+        return {}
+    attack = AutoAttack(threat=threat)
+    against = against_autoattack(model, data, attack)
+    verdicts = {**dict.fromkeys(checks_of("full"), "PASS"), **alarms, **against.verdicts}
+    return {
+        "autoattack": round(against.robust_accuracy, 4),
+        "autoattack_level": trust_level(attack, checks_text(verdicts)),
+        "autoattack_alarms": {check: verdict for check, verdict in against.verdicts.items() if verdict != "PASS"},
+    }
+
+
 def truth_of(defence: Defence, data: LabelledImages, threat: ThreatModel) -> dict[str, Any]:
     """Return the part of a row that the attacks decide which know how the defence is broken."""
     start, nets = time.perf_counter(), networks()
@@ -116,7 +132,9 @@ def broken(defence: Defence, threat: ThreatModel, n: int, parts: Sequence[str] =
     if "truth" in parts:
         row |= truth_of(defence, data, threat)
     if "product" in parts:
-        row |= product_of(made(defence, networks()), data, threat)
+        model = made(defence, networks())
+        row |= product_of(model, data, threat)
+        row |= autoattack_of(model, data, threat, row["alarms"])
     return row
 
 
@@ -144,7 +162,10 @@ def trained(kind: str, seed: int) -> nn.Module:
 
 def bought(row: dict[str, Any]) -> bool:
     """Return whether a broken defence has a level above L0 for a number above its truth's interval."""
-    return {"level", "high"} <= set(row) and row["level"] != "L0" and row["product"] > row["high"]
+    numbers = (("level", "product"), ("autoattack_level", "autoattack"))
+    return "high" in row and any(
+        row.get(level, "L0") != "L0" and row[number] > row["high"] for level, number in numbers
+    )
 
 
 def line(row: dict[str, Any]) -> str:
@@ -155,6 +176,9 @@ def line(row: dict[str, Any]) -> str:
     if "product" in row:
         text += f" product {row['product']:.3f} {row['level']} {row['product_seconds']:.0f} s "
         text += " ".join(f"{name}:{verdict}" for name, verdict in row["alarms"].items())
+    if "autoattack" in row:
+        text += f" AutoAttack {row['autoattack']:.3f} {row['autoattack_level']} "
+        text += " ".join(f"{name}:{verdict}" for name, verdict in row["autoattack_alarms"].items())
     return text + ("  << bought" if bought(row) else "")
 
 

@@ -54,6 +54,18 @@ def test_a_row_says_truth_and_what_the_product_says(alone):
     assert row["product"] >= row["truth"]
     assert (row["level"], row["alarms"]["gradients"]) == ("L0", "FAIL")
     assert "dead-stem" in measure.line(row)
+    assert "autoattack" not in row
+
+
+def test_autoattack_is_run_where_no_check_failed():
+    data, threat = measure.examples(6), ThreatModel(norm="l2", eps=0.6)
+    model = measure.networks().base
+    assert measure.autoattack_of(model, data, threat, {"slope": "FAIL"}) == {}
+    assert measure.autoattack_of(model, data, threat, {"refused": "no gradient"}) == {}
+    row = measure.autoattack_of(model, data, threat, {"restarts": "WARN"})
+    assert 0 <= row["autoattack"] <= 1
+    assert row["autoattack_level"] == "L3"
+    assert measure.autoattack_of(model, data, threat, {"images": "WARN"})["autoattack_level"] == "L0"
 
 
 def test_parts_of_a_row_are_kept_beside_each_other(tmp_path, monkeypatch):
@@ -74,6 +86,10 @@ def test_a_level_is_bought_by_a_number_above_the_interval_alone():
     assert not measure.bought(row | {"product": 0.6})
     assert not measure.bought(row | {"level": "L0"})
     assert not measure.bought({"family": "honest", "level": "L1", "product": 0.7})
+    below = row | {"level": "L0", "autoattack_level": "L3", "autoattack": 0.6}
+    assert not measure.bought(below)
+    assert measure.bought(below | {"autoattack": 0.7})
+    assert not measure.bought(below | {"autoattack": 0.7, "autoattack_level": "L0"})
 
 
 def test_twelve_honest_kinds_make_72_runs():
