@@ -1,20 +1,20 @@
 """MODEL: how people name a model that is not in a grid, and the network that it stands for.
 
-- `KEY`: a prefix of the key of a trained model in the store;
-- `file:PATH` or `file:PATH#arch=NAME`: weights; those that nrf_ray wrote say their architecture themselves;
-- `PATH.py:FUNCTION`: a function without arguments that returns an `nn.Module`, which takes images in [0, 1] and returns
-  logits. The file is code, and it is run.
+`FORMS` has the grammar. What another command calls MODEL has the type `ModelName`, whose help text is made from it.
 """
 
 import importlib.util
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.store import Artifact
+from nrf_ray.models.catalogue import TIMM, TORCHVISION
 from nrf_ray.results.stored_sweep import committed, find_place, open_store
 
 if TYPE_CHECKING:
@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
 FILE = "file:"
 ARCH = "#arch="
-FORMS = "KEY, file:PATH#arch=NAME or PATH.py:FUNCTION"
+FORMS: dict[str, str] = {
+    "KEY": "a model of the store, by a prefix of its key",
+    f"{FILE}PATH{ARCH}NAME": "weights; those that nrf_ray wrote say their architecture themselves",
+    f"{TIMM}NAME": "a pretrained network of timm, whose weights are on this machine",
+    f"{TORCHVISION}NAME": "a pretrained network of torchvision, likewise",
+    "PATH.py:FUNCTION": "a function of yours without arguments, which returns an nn.Module that takes images in [0, 1] "
+    "and returns logits; the file is code, and it is run",
+}
+"""Every form of a model's name, with its meaning."""
+ModelName = Annotated[str, Parameter(help="; ".join(f"{form}: {meaning}" for form, meaning in FORMS.items()) + ".")]
+"""Argument of every command that takes a model of anybody."""
 TRAINED = ("train", "import_weights")
 """Stages whose artifacts are models."""
 
@@ -32,21 +42,57 @@ def given_model(name: str, info: DatasetInfo, store: str) -> "nn.Module":
 
     Raises ConfigError if there is no such model, or if it does not fit the dataset.
     """
-    if name.startswith(FILE):
-        return _of_weights(name, info)
     path, colon, function = name.rpartition(":")
     if colon and path.endswith(".py"):
-        return _of_code(Path(path).expanduser(), function)
-    return _of_key(name, store)
+        network, is_code = _of_code(Path(path).expanduser(), function), True
+    else:
+        network, is_code = _of_name(name, info, store), False
+    _check_fits(network, name, info, is_code=is_code)
+    return network
+
+
+def _of_name(name: str, info: DatasetInfo, store: str) -> "nn.Module":
+    if name.startswith((TIMM, TORCHVISION)):
+        from nrf_ray.models.pretrained import pretrained_timm, pretrained_torchvision
+
+        kind, _, network = name.partition(":")
+        return pretrained_timm(network) if f"{kind}:" == TIMM else pretrained_torchvision(network)
+    return _of_weights(name, info) if name.startswith(FILE) else _of_key(name, store)
+
+
+def _check_fits(network: "nn.Module", name: str, info: DatasetInfo, *, is_code: bool) -> None:
+    """Pass one grey image through `network`: raise ConfigError unless it returns a logit for every class of `info`.
+
+    A function of the user's may return more logits, such as that of a class for refused images.
+    """
+    import torch
+
+    from nrf_ray.engine.given import check_outputs
+
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    try:
+        with torch.no_grad():
+            outputs = network(torch.full((1, *info.shape), 0.5, device=device))
+    except Exception as error:  # a network may raise anything for images that it is not made for
+        shape, said = " x ".join(map(str, info.shape)), " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"{name} does not take the images of {info.ref.name}, {shape}: {type(error).__name__}: {said}"
+        ) from error
+    classes = check_outputs(outputs, network, 1).shape[1]
+    if classes < info.num_classes or (classes > info.num_classes and not is_code):
+        raise ConfigError(
+            f"{name} tells {classes} classes apart, and {info.ref.name} has {info.num_classes}; give --data with the "
+            "classes that it was trained on, in the same order"
+        )
 
 
 def _of_key(name: str, store: str) -> "nn.Module":
     if not name or set(name.lower()) - set("0123456789abcdef"):
-        raise ConfigError(f"{name!r} is no model; write {FORMS}")
+        raise ConfigError(f"{name!r} is not a model; write {', '.join(list(FORMS)[:-1])} or {list(FORMS)[-1]}")
     opened = open_store(store)
     place = find_place(opened, name)
     if place.stage not in TRAINED:
-        raise ConfigError(f"{place.stage}/{place.key[:12]} is no trained model; `nrf show` says what a key stands for")
+        raise ConfigError(f"{place.stage}/{place.key[:12]} is not a model; `nrf show` says what a key stands for")
     from nrf_ray.stages.weights import load_model
 
     return load_model(Artifact(opened, committed(opened, place)), "cpu")

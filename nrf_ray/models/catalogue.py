@@ -12,6 +12,9 @@ from nrf_ray.errors import ConfigError, Registry
 TIMM = "timm:"
 """Prefix of the names of architectures from the timm library."""
 
+TORCHVISION = "torchvision:"
+"""Prefix of the names of pretrained networks from torchvision."""
+
 ENCODER = "hf"
 """Architecture: the pretrained encoder whose word embeddings a dataset of texts uses, with a head."""
 

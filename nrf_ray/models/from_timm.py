@@ -2,12 +2,25 @@
 
 import difflib
 import importlib.util
+from typing import Any
 
 import torch
 from torch import nn
 
 from nrf_ray.errors import ConfigError
 from nrf_ray.models.catalogue import TIMM
+
+
+def timm_with(name: str) -> Any:
+    """Return the module timm, which has a model `name`; raise ConfigError if it is not installed or has none."""
+    if importlib.util.find_spec("timm") is None:
+        raise ConfigError(f"{TIMM}{name} needs the timm library: pip install 'nrf_ray[timm]'")
+    import timm
+
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
+        raise ConfigError(f"timm {timm.__version__} has no model {name!r}; close: {', '.join(close) or 'none'}")
+    return timm
 
 
 def from_timm(name: str, channels: int, size: int) -> tuple[nn.Module, int]:
@@ -18,13 +31,7 @@ def from_timm(name: str, channels: int, size: int) -> tuple[nn.Module, int]:
     Raises:
         ConfigError: timm is not installed, has no model of that name, or cannot build it for such images.
     """
-    if importlib.util.find_spec("timm") is None:
-        raise ConfigError(f"{TIMM}{name} needs the timm library: pip install 'nrf_ray[timm]'")
-    import timm
-
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
-        raise ConfigError(f"timm {timm.__version__} has no model {name!r}; close: {', '.join(close) or 'none'}")
+    timm = timm_with(name)
     pretrained = timm.get_pretrained_cfg(name)
     sized = {"img_size": size} if pretrained is not None and pretrained.fixed_input_size else {}
     try:

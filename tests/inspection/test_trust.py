@@ -51,6 +51,15 @@ def reversed_gradient():
 def number():
     return 3
 
+def of_colours():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(10))
+
+def of_nine():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 9))
+
+def refusing():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 11))
+
 def failing():
     raise ValueError("no such file")
 """
@@ -95,8 +104,13 @@ def test_a_model_of_the_store_is_found_by_its_key(store, digits):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("resnet18", "'resnet18' is no model; write KEY, file:PATH#arch=NAME or PATH.py:FUNCTION"),
-        ("", "is no model"),
+        (
+            "resnet18",
+            "'resnet18' is not a model; write KEY, file:PATH#arch=NAME, timm:NAME, torchvision:NAME or PATH.py:FUNC",
+        ),
+        ("", "is not a model"),
+        ("torchvision:resnet", "torchvision has no classifier 'resnet'"),
+        ("timm:resnet_of_mars", "has no model 'resnet_of_mars'"),
         ("file:nowhere.pt#arch=resnet_s", "cannot be read: No such file"),
         ("file:mine.py", "does not say its architecture; write file:mine.py#arch=NAME"),
         ("file:weights.safetensors#arch=vgg_s", "does not fit vgg_s for digits"),
@@ -105,6 +119,8 @@ def test_a_model_of_the_store_is_found_by_its_key(store, digits):
         ("mine.py:other", "has no function 'other'; it has"),
         ("mine.py:number", "returned a int; it must return an nn.Module"),
         ("mine.py:failing", "failed: ValueError: no such file"),
+        ("mine.py:of_colours", "does not take the images of digits, 1 x 8 x 8: RuntimeError: "),
+        ("mine.py:of_nine", "mine.py:of_nine tells 9 classes apart, and digits has 10"),
     ],
 )
 def test_what_is_no_model_is_refused_in_one_line(name, said, folder):
@@ -112,6 +128,14 @@ def test_what_is_no_model_is_refused_in_one_line(name, said, folder):
         given_model(name, DIGITS, "./runs")
     assert said in str(told.value)
     assert "\n" not in str(told.value)
+
+
+def test_a_function_may_return_logits_of_further_classes_and_a_pretrained_network_may_not(folder, monkeypatch):
+    assert given_model("mine.py:refusing", DIGITS, "./runs")(torch.zeros(1, 1, 8, 8)).shape == (1, 11)
+    network = given_model("mine.py:refusing", DIGITS, "./runs")
+    monkeypatch.setattr("nrf_ray.models.pretrained.pretrained_timm", lambda name: network)
+    with pytest.raises(ConfigError, match="timm:any tells 11 classes apart, and digits has 10; give --data with the"):
+        given_model("timm:any", DIGITS, "./runs")
 
 
 def test_a_broken_defence_is_told_and_an_honest_model_is_not(folder, monkeypatch, capsys):
