@@ -9,9 +9,10 @@ al. 2022 (arXiv 2106.09947), Zimmermann et al. 2022 (arXiv 2206.13991), Tramer e
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,15 +20,15 @@ from torch import Tensor, nn
 from nrf_ray.attacks import probes
 from nrf_ray.attacks.binarization import binarization
 from nrf_ray.attacks.comparison import beaten
-from nrf_ray.attacks.losses import LOSSES, per_example_margin
+from nrf_ray.attacks.losses import LOSSES, per_example_cross_entropy, per_example_margin
 from nrf_ray.attacks.pgd import pgd
 from nrf_ray.attacks.random_search import random_search
-from nrf_ray.attacks.run import ExampleStarts
+from nrf_ray.attacks.run import ExampleStarts, run_restarts
 from nrf_ray.attacks.specs import Attack, fgsm, pgd_attack
 from nrf_ray.attacks.subject import Check, Subject
 from nrf_ray.attacks.surrogate import distilled
 from nrf_ray.attacks.threat import ThreatModel, perturbation_norm
-from nrf_ray.attacks.trust import ENOUGH, Battery, Verdict, checks_of
+from nrf_ray.attacks.trust import ENOUGH, Battery, Curve, Verdict, checks_of
 from nrf_ray.engine.predict import batches, classes_of, evaluating, predict
 from nrf_ray.engine.twin import twin
 from nrf_ray.models.classifier import rows_read
@@ -40,6 +41,8 @@ EXTRA_RESTARTS = 5
 """Further random starts that are tried on images that the attack left."""
 QUERIES = 500
 """Forward passes of random search per image."""
+QUERIES_APART = 25
+"""Queries between two points of the curve of random search."""
 SURROGATE_STEPS = 20
 """Steps of the attack on other models and on the surrogate."""
 
@@ -52,6 +55,16 @@ def run_checks(subject: Subject, battery: Battery = "full") -> dict[str, Check]:
     with evaluating(subject.model):
         run = _attacked(subject)
         return {name: _CHECKS[name](run) for name in names}
+
+
+class _Seen(NamedTuple):
+    """The model's answers for one image of each example, all [n] and on the CPU."""
+
+    margin: Tensor
+    """The margin, which tells where the loss cannot: of large logits, a right image's cross-entropy is rounded to 0."""
+    cross_entropy: Tensor
+    fooled: Tensor
+    """Booleans."""
 
 
 @dataclass(kw_only=True)
@@ -67,11 +80,20 @@ class _Run:
     """Share of the images whose margin it raised."""
     lost: float
     """Share of the images that were fooled on the way and are correctly classified at the end."""
+    steps: list[_Seen]
+    """The start, and what every step of the first run came to."""
+    scaled: dict[float, Tensor] = field(default_factory=dict)
+    """Examples that the attack, without restarts, fools of all, [n], by the factor of its radius; see `within`."""
+
+    @property
+    def every(self) -> Tensor:
+        """Indices of all examples."""
+        return torch.arange(len(self.fooled), device=self.subject.images.device)
 
     @cached_property
     def left(self) -> Tensor:
         """Indices of the examples that it left correctly classified."""
-        return (~self.fooled).nonzero().squeeze(1).to(self.subject.images.device)
+        return _indices(self, ~self.fooled)
 
     @cached_property
     def surrogate(self) -> nn.Module:
@@ -80,22 +102,40 @@ class _Run:
         pool = subject.images if subject.pool is None else subject.pool
         return distilled(subject.model, pool, subject.attack.threat, seed=subject.seed)
 
-    def compared(self, by_other: Tensor, *, more_effort: bool = False) -> Check:
+    @cached_property
+    def by_surrogate(self) -> Tensor:
+        """Examples that adversarial images of the surrogate fool, [n], of those that the attack left."""
+        return _transferred(self, self.surrogate)
+
+    def within(self, factor: float, rows: Tensor) -> Tensor:
+        """Return which examples of `rows` [r] the attack, without restarts, fools within `factor` times its radius.
+
+        The result is [n], booleans, as that of `Subject.fooled_by`. For curves, all examples are attacked.
+        """
+        attack = _scaled(_once(self), factor)
+        if not self.subject.curves:
+            return self.subject.fooled_by(attack, rows)
+        if factor not in self.scaled:
+            self.scaled[factor] = self.subject.fooled_by(attack, self.every)
+        asked = torch.zeros_like(self.fooled)
+        asked[rows.cpu()] = True
+        return self.scaled[factor] & asked
+
+    def compared(self, by_other: Tensor, *, more_effort: bool = False, curves: tuple[Curve, ...] = ()) -> Check:
         """Return the verdict if another attack fools `by_other` [n] of the examples; see `beaten`."""
         only_other, n = int((by_other & ~self.fooled).sum()), len(self.fooled)
         verdict = beaten(only_other, n, more_effort=more_effort)
-        return Check(verdict=verdict, numbers={"only_other": only_other / n})
+        return Check(verdict=verdict, numbers={"only_other": only_other / n}, curves=curves)
 
 
 def _attacked(subject: Subject) -> _Run:
-    """Follow one run step by step; if the attack has restarts or keeps its best iterate, run it as it is too."""
+    """Follow one run step by step; then make the restarts of the attack, or run it for its best iterate."""
     attack, loss = subject.attack, LOSSES[subject.attack.loss]
     current, labels = subject.images, subject.labels
+    starts = ExampleStarts(seed=subject.seed, indices=subject.indices.cpu())
     if attack.start != "image":
-        starts = ExampleStarts(seed=subject.seed, indices=subject.indices)
         current = starts.draw(attack.start_threat, subject.images, 0, rows_read(subject.model, subject.images))
-    first, fooled = _margins(subject, current)
-    ever, network = fooled, twin(subject.model, current, attack.mode)
+    steps, network = [_seen(subject, current)], twin(subject.model, current, attack.mode)
     for _ in range(attack.steps):
         parts = [
             pgd(
@@ -112,15 +152,24 @@ def _attacked(subject: Subject) -> _Run:
             for rows in batches(len(current))
         ]
         current = torch.cat(parts)
-        last, fooled = _margins(subject, current)
-        ever = ever | fooled
-    rises = float((last > first).double().mean())
-    lost = 0.0 if attack.returns == "worst_loss" else float((ever & ~fooled).double().mean())
-    if attack.restarts > 1 or attack.returns == "worst_loss":
-        every = torch.arange(len(labels), device=labels.device)
+        steps.append(_seen(subject, current))
+    rises = float((steps[-1].margin > steps[0].margin).double().mean())
+    ever = torch.stack([seen.fooled for seen in steps]).any(dim=0)
+    lost = 0.0 if attack.returns == "worst_loss" else float((ever & ~steps[-1].fooled).double().mean())
+    every, fooled = torch.arange(len(labels), device=labels.device), steps[-1].fooled
+    if attack.returns == "worst_loss":
         current = subject.found_by(attack, every)
         fooled = subject.fooled(current, every)
-    return _Run(subject=subject, found=current, fooled=fooled, rises=rises, lost=lost)
+    elif attack.restarts > 1:
+        parts = [
+            run_restarts(
+                attack, network, subject.images[rows], labels[rows], starts=starts.of(rows), first=current[rows]
+            )
+            for rows in batches(len(current))
+        ]
+        current = torch.cat(parts)
+        fooled = subject.fooled(current, every)
+    return _Run(subject=subject, found=current, fooled=fooled, rises=rises, lost=lost, steps=steps)
 
 
 def _images(run: _Run) -> Check:
@@ -140,7 +189,8 @@ def _inside(run: _Run) -> Check:
 
 def _loss_rises(run: _Run) -> Check:
     verdict: Verdict = "PASS" if run.rises >= 0.95 else "WARN" if run.rises >= 0.75 else "FAIL"
-    return Check(verdict=verdict, numbers={"rises": run.rises})
+    curves = tuple(_over_steps(run, quantity) for quantity in ("accuracy", "margin", "cross-entropy"))
+    return Check(verdict=verdict, numbers={"rises": run.rises}, curves=curves)
 
 
 def _last_iterate(run: _Run) -> Check:
@@ -188,9 +238,10 @@ def _noise(run: _Run) -> Check:
 def _monotone(run: _Run) -> Check:
     """Try half the radius on the images that the attack left, and twice the radius on those that it fooled."""
     subject, n = run.subject, len(run.fooled)
-    half = subject.fooled_by(_scaled(_once(run), 0.5), run.left)
-    fooled = run.fooled.nonzero().squeeze(1).to(subject.images.device)
-    double = subject.fooled_by(_scaled(subject.attack, 2.0), fooled)
+    half = run.within(0.5, run.left)
+    double = run.within(2.0, _indices(run, run.fooled))
+    if subject.attack.restarts > 1:
+        double = double | subject.fooled_by(_scaled(subject.attack, 2.0), _indices(run, run.fooled & ~double))
     only_half, right_again = int(half.sum()), int((run.fooled & ~double).sum())
     return Check(
         verdict=beaten(max(only_half, right_again), n),
@@ -201,19 +252,21 @@ def _monotone(run: _Run) -> Check:
 def _large_eps(run: _Run) -> Check:
     """Attack with a radius that lets every image become the grey image, on which no model can tell classes apart."""
     subject, n = run.subject, len(run.fooled)
-    image = subject.images[0]
-    reach = {"l2": image.numel(), "l2_token": image.shape[-1], "linf": 1}[subject.attack.threat.norm]
-    eps = 0.5 * math.sqrt(reach)
-    fooled = subject.fooled_by(_scaled(_once(run), eps / subject.attack.threat.eps), run.left)
+    eps = _reach(subject)
+    fooled = run.within(eps / subject.attack.threat.eps, run.left)
     robust = float((~(fooled | run.fooled)).double().mean())
     chance = 1 / subject.outputs(subject.images[:1]).shape[1]
     slack = 2 * math.sqrt(chance * (1 - chance) / n)
-    return Check(verdict="PASS" if robust <= chance + slack else "FAIL", numbers={"epsilon": eps, "robust": robust})
+    return Check(
+        verdict="PASS" if robust <= chance + slack else "FAIL",
+        numbers={"epsilon": eps, "robust": robust},
+        curves=(_over_radius(run),) if subject.curves else (),
+    )
 
 
 def _black_box(run: _Run) -> Check:
     subject, left = run.subject, run.left
-    found = random_search(
+    searched = random_search(
         subject.model,
         subject.images[left],
         subject.labels[left],
@@ -222,17 +275,53 @@ def _black_box(run: _Run) -> Check:
         seed=subject.seed,
         indices=subject.indices[left.to(subject.indices.device)],
     )
-    return run.compared(subject.fooled(found, left))
+    fooled = subject.fooled(searched.images, left)
+    used = torch.zeros(len(fooled), dtype=torch.long)
+    used[left.cpu()] = searched.queries.cpu()
+    points = (
+        (query, run.fooled | (fooled & (used <= query)) if query else run.fooled)
+        for query in range(0, QUERIES + 1, QUERIES_APART)
+    )
+    return run.compared(fooled, curves=(_curve("accuracy", "query", ((at, ~these) for at, these in points)),))
 
 
 def _transfer(run: _Run) -> Check:
     """Try adversarial images of the other models; without any, of a surrogate."""
-    fooled = [_transferred(run, other) for other in run.subject.others or (run.surrogate,)]
+    fooled = [_transferred(run, other) for other in run.subject.others] or [run.by_surrogate]
     return run.compared(torch.stack(fooled).any(dim=0))
 
 
 def _surrogate(run: _Run) -> Check:
-    return run.compared(_transferred(run, run.surrogate))
+    return run.compared(run.by_surrogate)
+
+
+def _over_steps(run: _Run, quantity: str) -> Curve:
+    """Return the curve of the first run, from its start on."""
+    values: dict[str, Callable[[_Seen], Tensor]] = {
+        "accuracy": lambda seen: ~seen.fooled,
+        "margin": lambda seen: seen.margin,
+        "cross-entropy": lambda seen: seen.cross_entropy,
+    }
+    return _curve(quantity, "step", ((step, values[quantity](seen)) for step, seen in enumerate(run.steps)))
+
+
+def _over_radius(run: _Run) -> Curve:
+    """Return the accuracy under the attack without restarts, from radius 0 to the one that reaches the grey image.
+
+    Between twice the radius and that one is one more, their geometric mean, if they are far apart.
+    """
+    threat, reach = run.subject.attack.threat, _reach(run.subject)
+    furthest = reach / threat.eps
+    factors = [0.5, 2.0, furthest, *([math.sqrt(2 * furthest)] if furthest > 4 else ())]
+    fooled = {0.0: torch.zeros_like(run.fooled), 1.0: run.steps[-1].fooled}
+    fooled |= {factor: run.within(factor, run.every) for factor in factors if factor <= furthest}
+    return _curve("accuracy", "radius", ((factor * threat.eps, ~fooled[factor]) for factor in sorted(fooled)))
+
+
+def _curve(quantity: str, over: str, values: Iterable[tuple[float, Tensor]]) -> Curve:
+    """Return the means of values [n] by the x of each; means that are not finite are left out."""
+    means = ((x, float(value.double().mean())) for x, value in values)
+    return Curve(quantity=quantity, over=over, points=tuple((x, mean) for x, mean in means if math.isfinite(mean)))
 
 
 def _transferred(run: _Run, other: nn.Module) -> Tensor:
@@ -247,18 +336,28 @@ def _once(run: _Run) -> Attack:
     return replace(run.subject.attack, restarts=1)
 
 
+def _indices(run: _Run, these: Tensor) -> Tensor:
+    """Return the indices of the examples that are True in `these` [n], on the device of the images."""
+    return these.nonzero().squeeze(1).to(run.subject.images.device)
+
+
+def _reach(subject: Subject) -> float:
+    """Return the radius that lets every image become the grey image."""
+    image = subject.images[0]
+    size = {"l2": image.numel(), "l2_token": image.shape[-1], "linf": 1}[subject.attack.threat.norm]
+    return 0.5 * math.sqrt(size)
+
+
 def _scaled(attack: Attack, factor: float) -> Attack:
     threat = ThreatModel(norm=attack.threat.norm, eps=attack.threat.eps * factor)
     return replace(attack, threat=threat, step_size=attack.step_size * factor)
 
 
-def _margins(subject: Subject, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the margin of each of `images` and whether it fools the model, on the CPU.
-
-    The margin tells where the loss cannot: for large logits the cross-entropy of a right image is rounded to 0.
-    """
+def _seen(subject: Subject, images: Tensor) -> _Seen:
     outputs = subject.outputs(images)
-    return per_example_margin(outputs, subject.labels).cpu(), (classes_of(outputs) != subject.labels).cpu()
+    fooled = classes_of(outputs) != subject.labels
+    losses = (loss(outputs, subject.labels) for loss in (per_example_margin, per_example_cross_entropy))
+    return _Seen(*(loss.cpu() for loss in losses), fooled.cpu())
 
 
 _CHECKS: dict[str, Callable[[_Run], Check]] = {

@@ -6,6 +6,7 @@ channel; in l2 it takes a bump of the published form, and the whole is brought b
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,15 @@ SMALLEST_CHANGE = 0.15
 """Weight in l2 of the last windows against what the perturbation was; the first windows have weight 1."""
 
 
+class Searched(NamedTuple):
+    """What a search found."""
+
+    images: Tensor
+    """[n, c, h, w], the images of the highest margin."""
+    queries: Tensor
+    """[n], windows that were tried for each image; an image that fools the model gets no further one."""
+
+
 def random_search(
     model: nn.Module,
     images: Tensor,
@@ -35,21 +45,21 @@ def random_search(
     queries: int,
     seed: int,
     indices: Tensor,
-) -> Tensor:
+) -> Searched:
     """Return the images with the highest margin that `queries` forward passes find for `images` [n, c, h, w].
 
     Random numbers depend on `seed` and an image's index in `indices` [n] alone. An image that fools the model is left
     out of later queries. Raises ConfigError for images outside [0, 1] and outputs that are no logits.
     """
     check_images(images)
-    found = images.clone()
+    found, used = images.clone(), torch.zeros_like(labels)
     with evaluating(model), torch.no_grad():
         for rows in batches(len(images)):
             draws = _Draws(
                 images[rows], [derive_seed(seed, "search", index) for index in indices[rows].tolist()], queries
             )
-            found[rows] = _searched(original(model), images[rows], labels[rows], threat, draws)
-    return found
+            found[rows], used[rows] = _searched(original(model), images[rows], labels[rows], threat, draws)
+    return Searched(found, used)
 
 
 class _Draws:
@@ -68,16 +78,17 @@ def _each(generators: list[torch.Generator], shape: tuple[int, ...], like: Tenso
     return torch.stack([torch.rand(shape, generator=generator) for generator in generators]).to(like.device)
 
 
-def _searched(model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, draws: _Draws) -> Tensor:
+def _searched(model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, draws: _Draws) -> Searched:
     rows = rows_read(model, images)
     read = torch.ones_like(images[:, :1, :, :1]) if rows is None else rows.to(images.dtype)
     stripes = ((draws.stripes > 0.5).to(images.dtype) * 2 - 1).expand_as(images) * read
     best = _placed(images, stripes, threat)
-    margins = _margins(model, best, labels)
+    margins, used = _margins(model, best, labels), torch.zeros_like(labels)
     for query in range(draws.queries):
         left = (margins <= 0).nonzero().squeeze(1)
         if len(left) == 0:
             break
+        used[left] += 1
         side = _side(query / draws.queries, images)
         window = _window(draws.places[left, query], side, images[left])
         bump = window * ((draws.signs[left, query] > 0.5).to(images.dtype) * 2 - 1)[:, :, None, None] * read[left]
@@ -85,7 +96,7 @@ def _searched(model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatMo
         reached = _margins(model, tried, labels[left])
         better = reached > margins[left]
         best[left[better]], margins[left[better]] = tried[better], reached[better]
-    return best
+    return Searched(best, used)
 
 
 def _changed(images: Tensor, best: Tensor, window: Tensor, bump: Tensor, threat: ThreatModel, spent: float) -> Tensor:

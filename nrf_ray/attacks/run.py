@@ -95,16 +95,24 @@ def run_attack(
 
 
 def run_restarts(
-    attack: Attack, model: nn.Module, images: Tensor, labels: Tensor, *, starts: ExampleStarts | None = None
+    attack: Attack,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    starts: ExampleStarts | None = None,
+    first: Tensor | None = None,
 ) -> Tensor:
     """Return the adversarial images that all restarts of `attack` find together.
+
+    `first` is what the first run found, if a caller has made it.
 
     An example on which a run fools the model keeps that run's image and is left out of later runs, which does not
     change the share that any run fools. An example that no run fools keeps the image with the best loss for the
     adversary.
     """
     network = twin(model, images, attack.mode)
-    found = run_once(attack, network, images, labels, starts=starts)
+    found = run_once(attack, network, images, labels, starts=starts) if first is None else first.clone()
     if attack.restarts == 1 or starts is None:
         return found
     sign = -1.0 if attack.targeted else 1.0

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nrf_ray.attacks.run import run_attack
 from nrf_ray.attacks.specs import Attack
-from nrf_ray.attacks.trust import Verdict
+from nrf_ray.attacks.trust import Curve, Verdict
 from nrf_ray.engine.predict import batches, predict
 from nrf_ray.seeding import derive_seed
 
@@ -20,6 +20,8 @@ class Check:
     """PASS, WARN (look at the numbers) or FAIL (the robust accuracy means nothing yet)."""
     numbers: dict[str, float] = field(default_factory=dict)
     """Numbers that the verdict rests on: shares of the examples, unless their name says otherwise."""
+    curves: tuple[Curve, ...] = ()
+    """What the check saw on its way, for people; no verdict rests on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,9 @@ class Subject:
     """Other models of the same data, whose adversarial images are tried on this one."""
     pool: Tensor | None = None
     """[m, c, h, w], float or uint8: images that a surrogate learns the model's answers for; None for `images`."""
+    curves: bool = False
+    """Whether checks that attack at other radii attack all images and one radius more, for the curve of accuracy over
+    the radius. No verdict changes."""
 
     def fooled_by(self, attack: Attack, rows: Tensor, *, model: nn.Module | None = None, salt: str = "") -> Tensor:
         """Return which examples of `rows` [r] are misclassified after `attack`, as booleans [n]; others are False.

@@ -6,6 +6,7 @@ whether the attack worked at all on this model (Carlini et al. 2019; Pintor et a
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
@@ -14,6 +15,19 @@ Verdict = Literal["PASS", "WARN", "FAIL"]
 Level = Literal["L0", "L1", "L2", "L3"]
 Battery = Literal["cheap", "required", "full"]
 """Checks of a single attack; those without which there is no trust level; all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A mean over the checked images, against the effort or the radius of an attack."""
+
+    quantity: str
+    """What is averaged: accuracy (the share that is still classified correctly), margin or cross-entropy."""
+    over: str
+    """What it is plotted against: step, query or radius."""
+    points: tuple[tuple[float, float], ...]
+    """Pairs (x, y): `over`, ascending, and `quantity`; every number is finite."""
+
 
 ENOUGH = 100
 """Least number of images on which checks can earn a trust level."""

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,10 +19,13 @@ from nrf_ray.attacks.trust import CHECKS, ENOUGH, LEVELS, checks_text, trust_lev
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.display.printing import ResultTable, interval_text, make_console, print_results, share, share_text
 from nrf_ray.errors import ConfigError
-from nrf_ray.inspection.given_model import given_model
+from nrf_ray.inspection.given_model import ModelName, given_model
+from nrf_ray.page.trust import Assessment, Suspicion, trust_document
 from nrf_ray.results.stored_sweep import StoreUri
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from nrf_ray.attacks.subject import Check
 
 STRONG = "pgd-50x10"
@@ -34,6 +39,16 @@ ADVICE: dict[str, str] = {
     "slope": "the gradient is not that of the answers: attack through the true one, or a smooth stand-in (BPDA)",
     "clamp": "pixels at 0 or 1 cannot move: take the function of pixels at the input out of the model",
     "inside": "the attack broke its own rules; this is a fault of nrf_ray, please report it",
+    "images": f"give more images with --examples: {ENOUGH} that the model classifies correctly are needed",
+    "loss-rises": "the attack does not climb: its steps are too long, or the gradient misleads it",
+    "last-iterate": "the attack leaves what it has found: take shorter steps, or its best iterate",
+    "more-steps": "the attack has not arrived: take more steps",
+    "restarts": "other starts find more: take more restarts",
+    "other-loss": "the loss is saturated or stalls: attack with the other one (--attack pgd-margin)",
+    "one-step": "a single step beats the attack: the gradient turns at once (shattered), or the steps are wrong",
+    "noise": "noise beats the attack: the gradient leads away from what fools the model",
+    "monotone": "a smaller ball holds more than a larger one: the attack passes by what it should find; shorter steps",
+    "gap": "AutoAttack finds far more than PGD: report its number, and look for what misled PGD",
     "large-eps": "even a grey image is not mistaken: no gradient reaches the input",
     "black-box": "random search beats the gradient: the gradient is masked",
     "transfer": "images of another network beat the gradient: the gradient is masked",
@@ -41,47 +56,63 @@ ADVICE: dict[str, str] = {
     "binarization": "images that exist by construction are not found: the attack is too weak here, or masked",
     "square": "Square beats AutoAttack's gradients: they are masked",
 }
-"""What to try if a check does not pass."""
+"""What to try if a check does not pass, for every check."""
 
 
 def trust(
-    model: str,
+    model: ModelName,
     *,
     data: str,
     epsilon: float,
     norm: Norm = "l2",
     attack: str = STRONG,
     examples: Annotated[int, Parameter(help="Images that are attacked, chosen by one fixed permutation.")] = 128,
-    json_file: Annotated[Path | None, Parameter(name="--json", help="File for the numbers of every check.")] = None,
+    json_file: Annotated[
+        Path | None, Parameter(name="--json", help="File for the numbers of every check, and the curves.")
+    ] = None,
+    page: Annotated[
+        Path | None, Parameter(help="File for a page, HTML: numbers, checks, what to try, and the curves.")
+    ] = None,
     store: StoreUri = "./runs",
 ) -> None:
     """Attack MODEL on the test images of --data, and print whether its robust accuracy is real.
 
-    MODEL is the key of a model in the store, file:PATH#arch=NAME, or PATH.py:FUNCTION, a function of yours that returns
-    an nn.Module, which takes images in [0, 1] and returns logits. The file is code, and it is run.
+    Every check of the attack is made. Where one does not pass, the command says what to try.
 
         nrf trust 3f9a --data digits --epsilon 0.5
         nrf trust mine.py:defended --data digits --norm linf --epsilon 0.1 --attack autoattack --json trust.json
+        nrf trust timm:resnet50.a1_in1k --data folder:/data/imagenet --epsilon 0.5 --page trust.html
     """
     info, threat = dataset_named(data), ThreatModel(norm=norm, eps=epsilon)
     if examples < 1:
         raise ConfigError(f"--examples must be 1 or more, not {examples}")
     threat.check_fits(info.shape)
     named = attack_named(attack, pgd_attack(norm, epsilon))
-    if json_file and not json_file.parent.is_dir():
-        raise ConfigError(f"there is no folder {json_file.parent} for {json_file}")
+    for file in filter(None, (json_file, page)):
+        if not file.parent.is_dir():
+            raise ConfigError(f"there is no folder {file.parent} for {file}")
     console = make_console()
     console.print(f"{model} on {info.ref.name}: {named.name}, {norm} {epsilon:g}, then its checks", soft_wrap=True)
     found = _measured(given_model(model, info, store), info, named, examples)
-    print_results(console, [_numbers(model, found), _checks(found)])
+    tables = _numbers(model, found), _checks(found)
+    print_results(console, tables)
     console.print(f"Trust level {found['level']}: {LEVELS[found['level']]}.", soft_wrap=True)
-    for name, verdict in found["verdicts"].items():
-        if verdict != "PASS" and name in ADVICE:
-            console.print(f"{verdict} {name}: {ADVICE[name]}", soft_wrap=True)
+    suspicions = _suspicions(found)
+    for one in suspicions:
+        console.print(f"{one.verdict} {one.check}: {one.advice}", soft_wrap=True)
     if json_file:
-        json_file.write_text(json.dumps({"model": model, **found}, indent=2) + "\n", encoding="utf-8")
-        console.print(f"written: {escape(os.fspath(json_file))}", soft_wrap=True)
+        _write(json_file, (json.dumps({"model": model, **_plain(found)}, indent=2) + "\n").encode(), console)
+    if page:
+        _write(page, _page(model, info.ref.name, found, suspicions, tables), console)
     sys.stdout.flush()
+
+
+def _write(file: Path, content: bytes, console: "Console") -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror}; give another file") from error
+    console.print(f"written: {escape(os.fspath(file))}", soft_wrap=True)
 
 
 def _measured(network: Any, info: DatasetInfo, attack: Attack | AutoAttack, examples: int) -> dict[str, Any]:
@@ -106,6 +137,7 @@ def _measured(network: Any, info: DatasetInfo, attack: Attack | AutoAttack, exam
         attack=checked,
         seed=0,
         pool=test.images[:POOL],
+        curves=True,
     )
     checks = run_checks(subject)
     robust = len(right) / len(data) * (1 - checks["images"].numbers.get("fooled", 0.0))
@@ -128,7 +160,14 @@ def _measured(network: Any, info: DatasetInfo, attack: Attack | AutoAttack, exam
         "verdicts": verdicts,
         "numbers": {name: check.numbers for name, check in checks.items()},
         "level": trust_level(attack, checks_text(verdicts)),
+        "curves": {name: check.curves for name, check in checks.items() if check.curves},
     }
+
+
+def _plain(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `found` with its curves as plain data."""
+    curves = {name: [asdict(curve) for curve in curves] for name, curves in found["curves"].items()}
+    return {**found, "curves": curves}
 
 
 def _lowest(checks: Mapping[str, "Check"], robust: float, right: int, n: int, attack: str) -> tuple[float, str]:
@@ -167,11 +206,7 @@ def _numbers(model: str, found: Mapping[str, Any]) -> ResultTable:
 
 
 def _checks(found: Mapping[str, Any]) -> ResultTable:
-    rows = []
-    for name, verdict in found["verdicts"].items():
-        numbers = found["numbers"].get(name, {})
-        text = ", ".join(f"{what.replace('_', ' ')} {_number(value)}" for what, value in numbers.items())
-        rows.append((name, verdict, text, CHECKS[name]))
+    rows = [(name, verdict, _measurements(found, name), CHECKS[name]) for name, verdict in found["verdicts"].items()]
     return ResultTable(
         title="Checks",
         columns=("check", "verdict", "numbers", "passes if"),
@@ -179,6 +214,59 @@ def _checks(found: Mapping[str, Any]) -> ResultTable:
         rows=tuple(rows),
         notes=(f"on n = {found['checks_n']} correctly classified images; {ENOUGH} are needed for a trust level.",),
     )
+
+
+def _suspicions(found: Mapping[str, Any]) -> tuple[Suspicion, ...]:
+    """Return the checks that did not pass, those that failed first."""
+    kept = (
+        Suspicion(
+            check=name,
+            verdict=verdict,
+            passes_if=CHECKS[name],
+            numbers=_measurements(found, name),
+            advice=ADVICE[name],
+        )
+        for name, verdict in found["verdicts"].items()
+        if verdict != "PASS"
+    )
+    return tuple(sorted(kept, key=lambda one: one.verdict != "FAIL"))
+
+
+def _page(
+    model: str,
+    dataset: str,
+    found: Mapping[str, Any],
+    suspicions: tuple[Suspicion, ...],
+    tables: tuple[ResultTable, ResultTable],
+) -> bytes:
+    """Return the page of what was found."""
+    facts = (
+        ("Model", model),
+        ("Attack", f"{found['attack']}, {found['norm']} {found['epsilon']:g}"),
+        ("Test images", f"{found['n']} of {dataset}"),
+        ("Images of the checks", f"{found['checks_n']}, classified correctly"),
+    )
+    numbers, checks = tables
+    return trust_document(
+        Assessment(
+            model=model,
+            level=found["level"],
+            meaning=LEVELS[found["level"]],
+            facts=facts,
+            suspicions=suspicions,
+            numbers=numbers,
+            checks=checks,
+            curves=tuple(curve for curves in found["curves"].values() for curve in curves),
+            n=found["checks_n"],
+            command=shlex.join(["nrf", *sys.argv[1:]]),
+        )
+    )
+
+
+def _measurements(found: Mapping[str, Any], check: str) -> str:
+    """Return the numbers of a check in words."""
+    numbers = found["numbers"].get(check, {})
+    return ", ".join(f"{what.replace('_', ' ')} {_number(value)}" for what, value in numbers.items())
 
 
 def _number(value: float) -> str:

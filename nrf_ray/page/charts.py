@@ -7,6 +7,7 @@ chart has a title and a description for screen readers, and every mark has a too
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from nrf_ray.attacks import trust
 from nrf_ray.display.printing import Cell, Estimate, ResultTable, SetKind, SetName
 from nrf_ray.display.svg import ticks
 from nrf_ray.graph.canonical import digest
@@ -15,6 +16,8 @@ from nrf_ray.page.snapshot import Curve, Scatter
 
 MOST_ROWS = 60
 MOST_PANELS = 4
+MOST_MARKS = 12
+"""Points of a curve up to which each has a mark."""
 SERIES = 7
 """Number of series with a colour of their own; further series share the last one."""
 
@@ -209,10 +212,9 @@ def curves(title: str, quantity: str, lines: Sequence[tuple[int, Curve]], shares
     y = Scale(low=low, high=high, start=112, end=12)
     parts = _axes(x, y, marks=(0.0, 0.5, 1.0) if shares else y.ticks()[::2], steps=True)
     for series, curve in lines:
-        path = "M" + "L".join(f"{x(step):g},{y(value):g}" for step, value in curve.points)
         end_step, end_value = curve.points[-1]
         words = el("title", f"{curve.title}: {end_value:.3f} at epoch {end_step}")
-        parts.append(el("path", words, d=path, cls=f"curve series{min(series, SERIES - 1)}"))
+        parts.append(_path(curve.points, x, y, series, words))
         if len(curve.points) == 1:
             parts.append(
                 el("circle", words, cx=x(end_step), cy=y(end_value), r=3, cls=f"end series{min(series, SERIES - 1)}")
@@ -220,6 +222,40 @@ def curves(title: str, quantity: str, lines: Sequence[tuple[int, Curve]], shares
     ends = sorted(curve.points[-1][1] for _, curve in lines)
     said = f"{quantity} over {last} epochs of {len(lines)} trainings, ending between {ends[0]:.3f} and {ends[-1]:.3f}."
     return chart((264, 134), title, said, parts, fluid=True)
+
+
+def profile(shown: trust.Curve, title: str) -> Html:
+    """Return a chart of what a check of an attack saw over the attack's effort or radius, with a mark at few points."""
+    (first, _), (last, end) = shown.points[0], shown.points[-1]
+    values = [value for _, value in shown.points]
+    shares = shown.quantity == "accuracy"
+    room = 0.08 * (max(values) - min(values)) or 1.0
+    low, high = (0.0, 1.0) if shares else (min(values) - room, max(values) + room)
+    x = Scale(low=first, high=last if last > first else first + 1, start=46, end=428)
+    y = Scale(low=low, high=high, start=216, end=30)
+    whole = all(point == int(point) for point, _ in shown.points)
+    parts = _axes(x, y, marks=y.ticks(), steps=whole)
+    parts.append(el("text", shown.over, x=237, y=252, text_anchor="middle", cls="tick"))
+    parts.append(el("text", shown.quantity, x=4, y=16, cls="tick"))
+    words = el("title", f"{shown.quantity} {end:.3f} at {shown.over} {last:g}")
+    parts.append(_path(shown.points, x, y, 0, words))
+    if len(shown.points) <= MOST_MARKS:
+        parts += [
+            mark(0, x(point), y(value), f"{shown.quantity} {value:.3f} at {shown.over} {point:g}")
+            for point, value in shown.points
+        ]
+    lowest, highest = (extreme(shown.points, key=lambda point: point[1]) for extreme in (min, max))
+    said = (
+        f"{shown.quantity} from {values[0]:.3f} at {shown.over} {first:g} to {values[-1]:.3f} at {last:g}; lowest "
+        f"{lowest[1]:.3f} at {lowest[0]:g}, highest {highest[1]:.3f} at {highest[0]:g}. The table has every point."
+    )
+    return chart((440, 260), title, said, parts, fluid=True)
+
+
+def _path(points: Sequence[tuple[float, float]], x: Scale, y: Scale, series: int, words: Html) -> Html:
+    """Return the line of a series through `points`, with its tooltip `words`."""
+    path = "M" + "L".join(f"{x(along):g},{y(value):g}" for along, value in points)
+    return el("path", words, d=path, cls=f"curve series{min(series, SERIES - 1)}")
 
 
 def _axes(x: Scale, y: Scale, *, marks: Sequence[float], steps: bool = False) -> list[Html]:

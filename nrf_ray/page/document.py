@@ -6,6 +6,7 @@ to the server of the page, so that even a mistake in escaping could not run anot
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -46,29 +47,44 @@ def document(known: Snapshot) -> bytes:
     }
     ended = ["failures", "results", "images", "texts", "curves", "progress", "provenance", "commands"]
     order = list(parts) if running else ended
-    shown = [name for name in order if parts[name] is not None]
-    links = el(
-        "nav", el("ul", *(el("li", el("a", LINKS[name], href=f"#{name}")) for name in shown)), aria_label="Parts"
-    )
+    sections = {name: parts[name] for name in order}
+    title = f"{known.sweep}: {known.state.value}"
+    return whole(title, heading(known), sections, LINKS, refresh=REFRESH_SECONDS if running else None)
+
+
+def whole(
+    title: str,
+    heading: Html,
+    sections: Mapping[str, Html | None],
+    links: Mapping[str, str],
+    *,
+    refresh: int | None = None,
+) -> bytes:
+    """Return a page: its heading, links to its sections, and those of `sections` that are there, in their order.
+
+    `links` has the text of the link to each section; with `refresh`, the page is loaded again after so many seconds.
+    """
+    shown = {name: section for name, section in sections.items() if section is not None}
+    to_sections = (el("li", el("a", links[name], href=f"#{name}")) for name in shown)
     body = el(
         "body",
         el("a", "To the content", href="#content", cls="skip"),
-        heading(known),
-        links,
-        el("main", *(parts[name] for name in shown), id="content"),
+        heading,
+        el("nav", el("ul", *to_sections), aria_label="Parts"),
+        el("main", *shown.values(), id="content"),
         el("footer", el("p", "Written by nrf_ray. ", "No information is given by colour alone.")),
         Html(f"<script>{_text('page.js')}</script>"),
     )
-    page = el("html", _head(known, running), body, lang="en", data_refresh=REFRESH_SECONDS if running else None)
+    page = el("html", _head(title, refresh), body, lang="en", data_refresh=refresh)
     return f"<!doctype html>\n{page}\n".encode()
 
 
-def _head(known: Snapshot, running: bool) -> Html:
+def _head(title: str, refresh: int | None) -> Html:
     policy = (
         f"default-src 'none'; style-src {_hash('page.css')}; script-src {_hash('page.js')}; img-src data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'"
     )
-    again = Html(f'<noscript><meta http-equiv="refresh" content="{REFRESH_SECONDS}"></noscript>') if running else None
+    again = Html(f'<noscript><meta http-equiv="refresh" content="{refresh}"></noscript>') if refresh else None
     return el(
         "head",
         el("meta", charset="utf-8"),
@@ -77,7 +93,7 @@ def _head(known: Snapshot, running: bool) -> Html:
         el("meta", name="color-scheme", content="light dark"),
         el("meta", name="generator", content="nrf_ray"),
         again,
-        el("title", f"{known.sweep}: {known.state.value}"),
+        el("title", title),
         el("link", rel="icon", href="data:,"),
         Html(f"<style>{_text('page.css')}</style>"),
     )

@@ -37,12 +37,13 @@ def results(known: Snapshot) -> Html:
         "results",
         "Results so far" if partly else "Results",
         el("p", f"{done:,} of {rows:,} rows, {source}."),
-        *(_table(number, table) for number, table in enumerate(known.tables)),
+        *(table_with_chart(f"table-{number}", table) for number, table in enumerate(known.tables)),
         _scatters(known),
     )
 
 
-def _table(number: int, table: ResultTable) -> Html:
+def table_with_chart(name: str, table: ResultTable) -> Html:
+    """Return a table with a chart of its numbers, folded if there is a chart; `name` identifies it on the page."""
     chart = dots(table)
     shown = None
     if chart is not None:
@@ -53,7 +54,7 @@ def _table(number: int, table: ResultTable) -> Html:
         "article",
         el("h3", table.title),
         shown,
-        more(f"table-{number}", "The numbers", grid(table.title, table.columns, rows, names=table.names), cut,
+        more(name, "The numbers", grid(table.title, table.columns, rows, names=table.names), cut,
              shown=chart is None),
         *(note(text) for text in (*table.notes, table.failure) if text),
     )  # fmt: skip

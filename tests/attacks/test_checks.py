@@ -162,11 +162,17 @@ class Broken(Wrapped):
         return self.model(images + 0 * images.sum() + (images * 0).sqrt())
 
 
-def checked(model, clean_model, digits, attack, n=40, battery="cheap"):
+def checked(model, clean_model, digits, attack, n=40, battery="cheap", *, curves=False):
     test = digits[1]
     right = right_when_clean(clean_model, test)[:n]
     subject = Subject(
-        model=model, images=test.images[right], labels=test.labels[right], indices=right, attack=attack, seed=0
+        model=model,
+        images=test.images[right],
+        labels=test.labels[right],
+        indices=right,
+        attack=attack,
+        seed=0,
+        curves=curves,
     )
     return run_checks(subject, battery)
 
@@ -295,3 +301,42 @@ def test_robust_accuracy_that_rises_with_the_radius_fails(trained, digits):
 def test_checks_without_a_single_right_image_warn(trained, digits):
     found = checked(trained, trained, digits, WEAK, n=0)
     assert {check.verdict for check in found.values()} == {"WARN"}
+
+
+def test_curves_are_what_the_checks_saw_and_change_no_verdict(trained, digits):
+    attack = pgd_attack("l2", 0.4, steps=10, restarts=2)
+    plain = checked(trained, trained, digits, attack, n=30, battery="required")
+    found = checked(trained, trained, digits, attack, n=30, battery="required", curves=True)
+    for name, check in found.items():
+        assert (check.verdict, check.numbers) == (plain[name].verdict, plain[name].numbers), name
+    assert plain["large-eps"].curves == ()
+    curves = {(name, curve.quantity, curve.over): curve for name, check in found.items() for curve in check.curves}
+    for quantity in ("accuracy", "margin", "cross-entropy"):
+        assert [x for x, _ in curves["loss-rises", quantity, "step"].points] == list(range(11))
+    steps = dict(curves["loss-rises", "accuracy", "step"].points)
+    radii = dict(curves["large-eps", "accuracy", "radius"].points)
+    assert list(radii) == pytest.approx([0, 0.2, 0.4, 0.8, math.sqrt(0.8 * 4), 4])
+    assert radii[0.0] == 1
+    assert radii[0.4] == steps[10]
+    assert list(radii.values()) == sorted(radii.values(), reverse=True)
+    queries = dict(curves["black-box", "accuracy", "query"].points)
+    assert list(queries) == list(range(0, checks.QUERIES + 1, checks.QUERIES_APART))
+    assert queries[0] == pytest.approx(1 - found["images"].numbers["fooled"])
+    only_other = found["black-box"].numbers["only_other"]
+    assert queries[checks.QUERIES] == pytest.approx(queries[0] - only_other)
+
+
+def test_random_search_beats_a_reversed_gradient_query_by_query(trained, digits):
+    found = checked(Misleading(trained), trained, digits, pgd_attack("l2", 1.0, steps=7), battery="required")
+    (curve,) = found["black-box"].curves
+    accuracies = [accuracy for _, accuracy in curve.points]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert accuracies[0] - accuracies[-1] == pytest.approx(found["black-box"].numbers["only_other"])
+    assert accuracies[0] - accuracies[-1] > 0.3
+    margins = [margin for _, margin in found["loss-rises"].curves[1].points]
+    assert margins[-1] < margins[0], "the attack ends further from fooling the model than it began"
+
+
+def test_means_that_are_no_numbers_are_in_no_curve():
+    values = ((x, torch.tensor([value, 1.0])) for x, value in enumerate((1.0, math.nan, math.inf, 3.0)))
+    assert checks._curve("margin", "step", values).points == ((0, 1.0), (3, 2.0))

@@ -9,7 +9,7 @@ from nrf_ray.engine.predict import predict
 from nrf_ray.errors import ConfigError
 
 
-def searched(model, images, labels, threat, queries=200, indices=None):
+def search(model, images, labels, threat, queries=200, indices=None):
     return random_search(
         model,
         images,
@@ -19,6 +19,10 @@ def searched(model, images, labels, threat, queries=200, indices=None):
         seed=0,
         indices=torch.arange(len(images)) if indices is None else indices,
     )
+
+
+def searched(*what, **how):
+    return search(*what, **how).images
 
 
 @pytest.fixture
@@ -81,3 +85,25 @@ def test_answers_that_are_nan_are_not_taken_for_a_success(digits):
 def test_images_outside_the_box_are_refused(trained, digits):
     with pytest.raises(ConfigError, match=r"images in \[0, 1\]"):
         searched(trained, digits[1].images[:2] * 3, digits[1].labels[:2], ThreatModel(norm="linf", eps=0.1))
+
+
+def test_queries_are_counted_until_an_image_fools_the_model(planted):
+    model, images, labels = planted
+    threat = ThreatModel(norm="l2", eps=0.6)
+    found, queries = search(model, images, labels, threat, queries=100)
+    fooled = predict(model, found) != labels
+    assert (queries[~fooled] == 100).all()
+    late = (fooled & (queries > 0) & (queries < 100)).nonzero().squeeze(1)
+    assert len(late) > 3
+    assert 0 in queries[fooled], "some images are fooled by the start"
+    asked = torch.zeros(len(images), dtype=torch.long)
+
+    class Counting(torch.nn.Module):
+        def forward(self, batch):
+            near = torch.cdist(batch.flatten(1), images.flatten(1)).argmin(dim=1)
+            asked.index_add_(0, near, torch.ones_like(near))
+            return model(batch)
+
+    again = search(Counting(), images, labels, threat, queries=100)
+    assert torch.equal(again.queries, queries)
+    assert torch.equal(asked, queries + 1), "one pass for the start, and one for each query"

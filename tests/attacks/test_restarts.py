@@ -10,6 +10,7 @@ from nrf_ray.attacks.run import ExampleStarts, RunStarts, run_attack, run_once, 
 from nrf_ray.attacks.specs import fgsm_rs, n_fgsm, pgd_attack
 from nrf_ray.attacks.threat import NORMS, ThreatModel, perturbation_norm
 from nrf_ray.engine.predict import predict
+from nrf_ray.engine.twin import twin
 from nrf_ray.errors import ConfigError
 
 every_norm = pytest.mark.parametrize("norm", NORMS)
@@ -139,3 +140,20 @@ def test_what_leaves_the_ball_measures_nothing_and_what_is_random_needs_its_star
         run_attack(n_fgsm("linf", 0.1), trained, images, labels)
     with pytest.raises(ConfigError, match="starts at random points"):
         run_once(fgsm_rs("linf", 0.1), trained, images, labels)
+
+
+@every_norm
+def test_a_first_run_that_was_made_step_by_step_gives_the_same_images(trained, digits, norm):
+    """As the checks make it, which look at the model between the steps."""
+    attack = pgd_attack(norm, EPS[norm], steps=4, restarts=3)
+    images, labels = digits[1].images[:24], digits[1].labels[:24]
+    starts = ExampleStarts(seed=0, indices=torch.arange(24))
+    network = twin(trained, images)
+    first = starts.draw(attack.threat, images, 0)
+    for _ in range(4):
+        first = pgd(network, images, labels, threat=attack.threat, steps=1, step_size=attack.step_size, start=first)
+    kept = first.clone()
+    whole = run_restarts(attack, network, images, labels, starts=starts)
+    assert torch.equal(run_restarts(attack, network, images, labels, starts=starts, first=first), whole)
+    assert torch.equal(first, kept), "what a caller gives is not written into"
+    assert not torch.equal(first, whole), "later runs find more"

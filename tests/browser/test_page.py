@@ -18,17 +18,21 @@ from nrf_ray.page.document import document
 from nrf_ray.page.origin import Host
 from nrf_ray.page.serve import make_server
 from nrf_ray.page.snapshot import Standing
+from nrf_ray.page.trust import trust_document
 from tests.chromium import WIDTHS, axe_script, launched, load_milliseconds, opened, unfold, violations
-from tests.page.known import fact, failed, finished, hostile, running
+from tests.page.known import assessed, fact, failed, finished, hostile, running
 
 pytestmark = pytest.mark.browser
 
 PAGES = {
-    "running": running,
-    "finished": finished,
-    "failed": failed,
-    "hostile": hostile,
-    "large": lambda: running(stages=tuple(fact(f"stage {i}", Standing.WAITING) for i in range(10_000)), working=()),
+    "running": lambda: document(running()),
+    "finished": lambda: document(finished()),
+    "failed": lambda: document(failed()),
+    "hostile": lambda: document(hostile()),
+    "large": lambda: document(
+        running(stages=tuple(fact(f"stage {i}", Standing.WAITING) for i in range(10_000)), working=())
+    ),
+    "trust": lambda: trust_document(assessed()),
 }
 
 
@@ -48,7 +52,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return a file of each page."""
     folder = tmp_path_factory.mktemp("pages")
     for name, make in PAGES.items():
-        (folder / f"{name}.html").write_bytes(document(make()))
+        (folder / f"{name}.html").write_bytes(make())
     return {name: folder / f"{name}.html" for name in PAGES}
 
 
@@ -56,7 +60,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ("name", "width", "scheme"),
     [("running", "desktop", "light"), ("running", "phone", "dark"), ("finished", "phone", "light"),
      ("finished", "desktop", "dark"), ("failed", "desktop", "light"), ("failed", "phone", "dark"),
-     ("hostile", "phone", "light")],
+     ("hostile", "phone", "light"), ("trust", "desktop", "light"), ("trust", "phone", "dark")],
 )  # fmt: skip
 def test_a_page_is_for_everyone(name: str, width: str, scheme: str, browser: Any, files: Any, axe: str) -> None:
     page, errors = opened(browser, files[name], width=width, color_scheme=scheme)
@@ -84,6 +88,20 @@ def test_a_page_is_whole_without_script(browser: Any, files: Any) -> None:
     assert page.locator("h1").inner_text() == "transfer_grid"
     page.get_by_text("The numbers").first.click()
     assert page.get_by_role("cell", name=".086 ± .039").is_visible()
+    assert errors == []
+    page.context.close()
+
+
+def test_every_curve_of_trust_is_described_and_has_its_table(browser: Any, files: Any) -> None:
+    page, errors = opened(browser, files["trust"])
+    figures = page.locator("#content figure:has(figcaption)")
+    assert figures.count() == len(assessed().curves)
+    for figure, shown in zip(figures.all(), assessed().curves, strict=True):
+        chart = figure.get_by_role("img")
+        described = chart.get_attribute("aria-describedby")
+        assert "The table has every point." in page.locator(f"#{described}").text_content()
+        figure.locator("summary").click()
+        assert figure.locator("tbody tr:visible").count() == len(shown.points)
     assert errors == []
     page.context.close()
 

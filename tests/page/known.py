@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from nrf_ray.attacks import trust
 from nrf_ray.display.printing import Estimate, ResultTable, SetName, share_text
 from nrf_ray.graph.canonical import Key
 from nrf_ray.page.snapshot import (
@@ -23,6 +24,7 @@ from nrf_ray.page.snapshot import (
     Start,
     Working,
 )
+from nrf_ray.page.trust import Assessment, Suspicion
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)> ' & </title></style>"
@@ -204,3 +206,50 @@ def hostile() -> Snapshot:
             hosts=(Host(name=HOSTILE, processor=HOSTILE, device="cpu", stages=1, seconds=1.0),),
         ),
     )
+
+
+def assessed(**more: object) -> Assessment:
+    """Return what `nrf trust` found of a model whose gradient is masked."""
+    columns = ("check", "verdict", "numbers", "passes if")
+    made = Assessment(
+        model="mine.py:defended",
+        level="L0",
+        meaning=trust.LEVELS["L0"],
+        facts=(("Model", "mine.py:defended"), ("Attack", "pgd-50x10, l2 0.5")),
+        suspicions=(
+            Suspicion(
+                check="black-box",
+                verdict="FAIL",
+                passes_if=trust.CHECKS["black-box"],
+                numbers="only other .310",
+                advice="random search beats the gradient: the gradient is masked",
+            ),
+            Suspicion(
+                check="images", verdict="WARN", passes_if=trust.CHECKS["images"], numbers="", advice="give more images"
+            ),
+        ),
+        numbers=ResultTable(
+            title="mine.py:defended: accuracy",
+            columns=("under", "accuracy", "95% Wilson"),
+            names=1,
+            rows=(("clean", within(0.97, 0.02), "[.95, .99]"), ("pgd-50x10", within(0.8, 0.07), "[.73, .87]")),
+            notes=("share of n = 128 test images",),
+        ),
+        checks=ResultTable(
+            title="Checks",
+            columns=columns,
+            names=4,
+            rows=tuple((name, "PASS", "", meaning) for name, meaning in trust.CHECKS.items()),
+            notes=("on n = 80 correctly classified images",),
+        ),
+        curves=(
+            trust.Curve(quantity="accuracy", over="step", points=tuple((float(i), 1 - i / 100) for i in range(51))),
+            trust.Curve(quantity="margin", over="step", points=tuple((float(i), i / 10 - 4) for i in range(51))),
+            trust.Curve(quantity="cross-entropy", over="step", points=((0.0, 0.0), (1.0, 0.0))),
+            trust.Curve(quantity="accuracy", over="radius", points=((0.0, 1.0), (0.25, 0.9), (0.5, 0.8), (4.0, 0.1))),
+            trust.Curve(quantity="accuracy", over="query", points=((0.0, 0.8), (25.0, 0.6), (500.0, 0.49))),
+        ),
+        n=80,
+        command="nrf trust mine.py:defended --data digits --epsilon 0.5 --page trust.html",
+    )
+    return replace(made, **more)  # type: ignore[arg-type]
