@@ -355,9 +355,11 @@ def _scaled(attack: Attack, factor: float) -> Attack:
 
 def _seen(subject: Subject, images: Tensor) -> _Seen:
     outputs = subject.outputs(images)
-    fooled = classes_of(outputs) != subject.labels
-    losses = (loss(outputs, subject.labels) for loss in (per_example_margin, per_example_cross_entropy))
-    return _Seen(*(loss.cpu() for loss in losses), fooled.cpu())
+    return _Seen(
+        margin=per_example_margin(outputs, subject.labels).cpu(),
+        cross_entropy=per_example_cross_entropy(outputs, subject.labels).cpu(),
+        fooled=(classes_of(outputs) != subject.labels).cpu(),
+    )
 
 
 _CHECKS: dict[str, Callable[[_Run], Check]] = {

@@ -122,7 +122,9 @@ def _measured(network: Any, info: DatasetInfo, attack: Attack | AutoAttack, exam
     from nrf_ray.attacks.subject import Subject
     from nrf_ray.data.images import some
     from nrf_ray.data.load import test_split
+    from nrf_ray.engine.runtime import keep_freed_memory
 
+    keep_freed_memory()
     test = test_split(info.ref)
     chosen = some(len(test), examples)
     data = test.rows(chosen)
