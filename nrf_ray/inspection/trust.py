@@ -191,7 +191,7 @@ def _numbers(model: str, found: Mapping[str, Any]) -> ResultTable:
     for what, value in (
         ("clean", found["clean"]),
         (found["attack"], found["robust"]),
-        (found["lowest_by"], found["lowest"]),
+        (f"least: {found['lowest_by']}", found["lowest"]),
     ):
         interval = wilson_interval(value, found["n"])
         rows.append((what, share(value, interval.low, interval.high), interval_text(interval.low, interval.high)))

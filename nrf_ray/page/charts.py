@@ -23,6 +23,8 @@ SERIES = 7
 
 WIDTH = 976.0
 """Width of a dot chart on a large screen, in pixels."""
+LETTER = 7.4
+"""Width that a letter of a row's name has in the widest of usual fonts, in pixels."""
 
 
 def estimates(table: ResultTable, column: int) -> dict[int, Estimate]:
@@ -88,7 +90,7 @@ def dots(table: ResultTable) -> Html | None:
     if not columns or not rows:
         return None
     names = [" ".join(part for part in row[: table.names] if part) for row in rows]
-    left, gap, top, step = 14 + 6.4 * max(map(len, names)), 34.0, 34.0, 22.0
+    left, gap, top, step = 14 + LETTER * max(map(len, names)), 34.0, 34.0, 22.0
     wide = min(320.0, max(150.0, (WIDTH - left - 14) / len(columns) - gap))
     bottom = top + step * len(rows)
     parts = []

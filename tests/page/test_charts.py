@@ -48,7 +48,7 @@ def test_dots_lie_where_their_numbers_are() -> None:
     groups = re.findall(r'<g class="(original|control|constructed)">(.*?)</g>', drawn)
     assert [kind for kind, _ in groups] == ["original", "constructed", "control", "constructed"]
     assert ["<title>d_det l2 1, clean: .086 ± .039</title>" in group for _, group in groups].count(True) == 1
-    left = 14 + 6.4 * len("leak_det l2 1")
+    left = 14 + 7.4 * len("leak_det l2 1")
     wide = min(320, (976 - left - 14) / 2 - 34)
     for (_, group), value, half in zip(groups[:3], (0.989, 0.086, 0.016), (0.002, 0.039, 0.027), strict=True):
         x1, x2 = map(float, re.findall(r'x[12]="([\d.]+)"', group))
