@@ -64,7 +64,7 @@
 
   const say = () => {
     const place = document.getElementById("refresh");
-    if (!seconds()) return place.replaceChildren();
+    if (!seconds()) return place?.replaceChildren();
     const age = (Date.now() - Date.parse(document.querySelector("time").dateTime)) / 1000;
     const button = document.createElement("button");
     button.type = "button";

@@ -95,7 +95,7 @@ def trust_document(known: Assessment) -> bytes:
         "numbers": section("numbers", "Numbers", table_with_chart("numbers", known.numbers)),
         "curves": _curves(known),
         "checks": section(
-            "checks", "Checks", grid("Checks", known.checks.columns, known.checks.texts, names=known.checks.names),
+            "checks", "Checks", grid("Every check", known.checks.columns, known.checks.texts, names=known.checks.names),
             *(note(text) for text in known.checks.notes),
         ),
         "command": section("command", "Command", command(known.command)),
