@@ -8,9 +8,11 @@ import torch
 
 from nrf_ray import cli
 from nrf_ray.data.catalogue import dataset_named
+from nrf_ray.display.printing import make_console
 from nrf_ray.engine.predict import predict
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.store import Artifact
+from nrf_ray.inspection import trust
 from nrf_ray.inspection.given_model import given_model
 from nrf_ray.stages.weights import FILE, save_weights
 
@@ -152,6 +154,8 @@ def test_a_broken_defence_is_told_and_an_honest_model_is_not(folder, monkeypatch
             "40",
             "--json",
             f"{name}.json",
+            "--page",
+            f"{name}.html",
         )
         assert run(monkeypatch, f"mine.py:{name}", *words) == 0
         told[name] = (capsys.readouterr().out, json.loads(Path(f"{name}.json").read_text()))
@@ -160,6 +164,14 @@ def test_a_broken_defence_is_told_and_an_honest_model_is_not(folder, monkeypatch
     assert numbers["level"] == "L0", "40 images and one run of PGD earn no level"
     assert 0 < numbers["lowest"] <= numbers["robust"] < numbers["clean"]
     assert "Trust level L0" in text
+    curves = {(name, curve["over"]): curve["points"] for name, found in numbers["curves"].items() for curve in found}
+    assert {over for _, over in curves} == {"step", "radius", "query"}
+    assert curves["large-eps", "radius"][0] == [0.0, 1.0]
+    for name, (_, found) in told.items():
+        page = Path(f"{name}.html").read_text(encoding="utf-8")
+        assert f"mine.py:{name}: trust level {found['level']}" in page
+        assert page.count("<figure><h3>") == len(curves) + 2, "three over steps"
+    assert "FAIL: slope" in Path("reversed_gradient.html").read_text(encoding="utf-8")
     text, numbers = told["reversed_gradient"]
     assert {"slope", "black-box", "surrogate", "binarization"} <= {
         name for name, verdict in numbers["verdicts"].items() if verdict == "FAIL"
@@ -177,8 +189,14 @@ def test_a_broken_defence_is_told_and_an_honest_model_is_not(folder, monkeypatch
         (("--data", "nowhere", "--epsilon", "0.5"), "nowhere"),
         (("--data", "digits", "--epsilon", "0.5", "--attack", "deepfool"), "unknown attack 'deepfool'"),
         (("--data", "digits", "--epsilon", "0.5", "--json", "no/such/folder.json"), "there is no folder no/such"),
+        (("--data", "digits", "--epsilon", "0.5", "--page", "no/such/page.html"), "there is no folder no/such"),
     ],
 )
 def test_a_flag_that_cannot_be_is_refused_before_anything_is_attacked(words, said, folder, monkeypatch, capsys):
     assert run(monkeypatch, "mine.py:honest", *words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_refused_in_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be written: Is a directory; give another file"):
+        trust._write(tmp_path, b"", make_console())
