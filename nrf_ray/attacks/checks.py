@@ -23,7 +23,7 @@ from nrf_ray.attacks.comparison import beaten
 from nrf_ray.attacks.losses import LOSSES, per_example_cross_entropy, per_example_margin
 from nrf_ray.attacks.pgd import pgd
 from nrf_ray.attacks.random_search import random_search
-from nrf_ray.attacks.run import ExampleStarts, run_restarts
+from nrf_ray.attacks.restarts import ExampleStarts, run_restarts
 from nrf_ray.attacks.specs import Attack, fgsm, pgd_attack
 from nrf_ray.attacks.subject import Check, Subject
 from nrf_ray.attacks.surrogate import distilled

@@ -44,7 +44,7 @@ def craft_adversarial(
     model: "nn.Module", images: "Tensor", targets: "Tensor", attack: Attack, storage: Storage = "uint8"
 ) -> "Crafted":
     """Return `images` [b, c, h, w] moved towards `targets` [b] by the targeted `attack` on the source `model`."""
-    from nrf_ray.attacks.run import run_once
+    from nrf_ray.attacks.restarts import run_once
     from nrf_ray.constructions.crafted import seen_by
     from nrf_ray.data.images import as_float
     from nrf_ray.engine.twin import twin

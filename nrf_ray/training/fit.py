@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray.attacks.run import RunStarts, run_once
+from nrf_ray.attacks.restarts import RunStarts, run_once
 from nrf_ray.attacks.specs import Attack
 from nrf_ray.data.batches import batches, read_ahead, resident
 from nrf_ray.data.images import LabelledImages

@@ -10,8 +10,9 @@ from torch import nn
 
 from nrf_ray.attacks.checks import run_checks
 from nrf_ray.attacks.pgd import pgd
+from nrf_ray.attacks.restarts import run_once
 from nrf_ray.attacks.robustness import robust_accuracy
-from nrf_ray.attacks.run import run_attack, run_once
+from nrf_ray.attacks.run import run_attack
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.subject import Subject
 from nrf_ray.attacks.threat import ThreatModel, perturbation_norm

@@ -6,8 +6,8 @@ import torch
 from nrf_ray.attacks.losses import per_example_cross_entropy
 from nrf_ray.attacks.named import attack_named
 from nrf_ray.attacks.pgd import pgd
+from nrf_ray.attacks.restarts import ExampleStarts, run_restarts
 from nrf_ray.attacks.robustness import robust_accuracy
-from nrf_ray.attacks.run import ExampleStarts, run_restarts
 from nrf_ray.attacks.specs import Attack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel, perturbation_norm
 from nrf_ray.constructions.targeted_pgd import craft_adversarial

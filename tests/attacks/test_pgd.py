@@ -9,7 +9,7 @@ from torch import nn
 
 from nrf_ray.attacks.losses import per_example_cross_entropy
 from nrf_ray.attacks.pgd import attack_mode, pgd
-from nrf_ray.attacks.run import run_once
+from nrf_ray.attacks.restarts import run_once
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import NORMS, ThreatModel, perturbation_norm
 

@@ -5,8 +5,9 @@ import torch
 
 from nrf_ray.attacks.losses import per_example_margin
 from nrf_ray.attacks.pgd import pgd
+from nrf_ray.attacks.restarts import ExampleStarts, RunStarts, run_once, run_restarts
 from nrf_ray.attacks.robustness import robust_accuracy
-from nrf_ray.attacks.run import ExampleStarts, RunStarts, run_attack, run_once, run_restarts
+from nrf_ray.attacks.run import run_attack
 from nrf_ray.attacks.specs import fgsm_rs, n_fgsm, pgd_attack
 from nrf_ray.attacks.threat import NORMS, ThreatModel, perturbation_norm
 from nrf_ray.engine.predict import predict

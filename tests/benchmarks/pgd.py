@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray.attacks.run import run_once
+from nrf_ray.attacks.restarts import run_once
 from nrf_ray.attacks.specs import Attack, pgd_attack
 from nrf_ray.attacks.threat import Norm, perturbation_norm
 from nrf_ray.engine.twin import twin

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from nrf_ray.attacks.run import run_once
+from nrf_ray.attacks.restarts import run_once
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import NORMS, perturbation_norm
 from nrf_ray.constructions.crafted import draw_targets

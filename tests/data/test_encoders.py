@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from nrf_ray.attacks.run import run_once
+from nrf_ray.attacks.restarts import run_once
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.encoders import encoder_embedding, encoder_folder

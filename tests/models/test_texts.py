@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nrf_ray.attacks import checks
-from nrf_ray.attacks.run import ExampleStarts, RunStarts, run_once
+from nrf_ray.attacks.restarts import ExampleStarts, RunStarts, run_once
 from nrf_ray.attacks.specs import AutoAttack, pgd_attack
 from nrf_ray.attacks.subject import Subject
 from nrf_ray.attacks.threat import NORMS, ThreatModel, l2_token_norm

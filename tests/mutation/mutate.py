@@ -68,7 +68,7 @@ ROWS = (
                 *("attacks/test_hotflip.py", "training/test_fit.py", "attacks/test_autoattack.py"),
             ),
         )
-        for name in ("losses", "pgd", "run")
+        for name in ("losses", "pgd", "restarts", "run")
     ),
     Row(
         "nrf_ray.attacks.threat",

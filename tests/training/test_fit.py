@@ -18,7 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nrf_ray.attacks.run import run_once
+from nrf_ray.attacks.restarts import run_once
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import LabelledImages, as_uint8
