@@ -10,7 +10,8 @@ from nrf_ray.errors import Registry
 ATTACKS: Registry[Callable[[Attack], Attack | AutoAttack]] = Registry("attack")
 """Untargeted attacks on trained models, cheap ones first: functions from the preset's PGD, whose threat model and mode
 they keep, to the attack. Cross-entropy can stall between equally likely wrong classes; the margin does not. With two
-classes the gradients of both losses have the same direction. AutoAttack has no fast mode."""
+classes the gradients of both losses have the same direction. AutoAttack has no fast mode; few-classes replaces it for
+models of two or three classes."""
 
 ADVERSARIES: Registry[Callable[[ThreatModel], Attack]] = Registry("adversary")
 """Attacks that a sweep can train against: the paper's, and two cheap attacks of a single step."""
@@ -44,6 +45,11 @@ def _apgd(pgd: Attack) -> AutoAttack:
 @ATTACKS.register("autoattack")
 def _autoattack(pgd: Attack) -> AutoAttack:
     return AutoAttack(threat=pgd.threat)
+
+
+@ATTACKS.register("few-classes")
+def _few_classes(pgd: Attack) -> AutoAttack:
+    return AutoAttack(threat=pgd.threat, version="few-classes")
 
 
 @ADVERSARIES.register("pgd-7")

@@ -6,18 +6,17 @@ attack; it is always reported with that attack, its radius and n.
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from nrf_ray.attacks.autoattack import run_autoattack
 from nrf_ray.attacks.hotflip import Lexicon
 from nrf_ray.attacks.run import run_attack
 from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution, pgd_attack
-from nrf_ray.attacks.trust import Verdict
+from nrf_ray.attacks.trust import GAP_STEPS, Verdict
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.engine.predict import predict
 
-GAP_STEPS = 20
-"""Steps of the PGD that AutoAttack is compared with."""
 GAP = 0.06
 """Robust accuracy by which PGD may exceed AutoAttack; more suggests obfuscated gradients (catastrophic overfitting)."""
 
@@ -53,6 +52,13 @@ class AgainstAutoAttack:
     """The same under PGD with `GAP_STEPS` steps."""
     by_square: float
     """Share of the images that Square alone fooled: no attack by gradients did."""
+    left: Tensor
+    """[n], booleans on the CPU: the images that stay correctly classified under AutoAttack."""
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The three numbers, by name."""
+        return {"robust_accuracy": self.robust_accuracy, "under_pgd": self.under_pgd, "by_square": self.by_square}
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
@@ -69,15 +75,18 @@ def against_autoattack(
     """Run AutoAttack and PGD on the same images of `data`, n >= 1."""
     right = right_when_clean(model, data)
     attacked, n, threat = data.rows(right), len(data), attack.threat
+    left = torch.zeros(n, dtype=torch.bool)
     if len(right) == 0:
-        return AgainstAutoAttack(robust_accuracy=0.0, under_pgd=0.0, by_square=0.0)
+        return AgainstAutoAttack(robust_accuracy=0.0, under_pgd=0.0, by_square=0.0, left=left)
     found = run_autoattack(attack, model, attacked.floats(), attacked.labels, seed=seed)
     pgd = pgd_attack(threat.norm, threat.eps, steps=GAP_STEPS)
     by_pgd = run_attack(pgd, model, attacked.images, attacked.labels, seed=seed, indices=right)
+    left[right.cpu()] = (predict(model, found.images) == attacked.labels).cpu()
     return AgainstAutoAttack(
-        robust_accuracy=int((predict(model, found.images) == attacked.labels).sum()) / n,
+        robust_accuracy=int(left.sum()) / n,
         under_pgd=int((predict(model, by_pgd) == attacked.labels).sum()) / n,
         by_square=int(found.by_square.sum()) / n,
+        left=left,
     )
 
 

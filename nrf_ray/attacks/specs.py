@@ -51,8 +51,6 @@ class Attack:
     mode: Mode = "faithful"
     """Mode of its gradients; the images that it finds are evaluated in float32 in both modes."""
 
-    fewest_classes: ClassVar[int] = 2
-    """Least number of logits of a model that it can attack."""
     replaces_words: ClassVar[Literal[False]] = False
     """Whether it needs the words of the dataset."""
 
@@ -224,33 +222,65 @@ def n_fgsm(norm: Norm, eps: float) -> Attack:
 
 @dataclass(frozen=True, kw_only=True)
 class AutoAttack:
-    """The untargeted, parameter-free ensemble of Croce and Hein (2020), by the library of the extra `autoattack`."""
+    """The untargeted, parameter-free ensemble of Croce and Hein (2020), by the library of the extra `autoattack`.
+
+    Its targeted loss compares the four highest logits, so a model of two or three classes has a version of its own,
+    which is not AutoAttack and is never called so.
+    """
 
     threat: ThreatModel
     """Images that the adversary may reach."""
-    version: Literal["standard", "apgd"] = "standard"
-    """"standard" runs APGD-CE, APGD-T, FAB-T and Square (5000 queries); "apgd" the first two."""
+    version: Literal["standard", "apgd", "few-classes"] = "standard"
+    """"standard" runs APGD-CE, APGD-T, FAB-T and Square (5000 queries); "apgd" the first two; "few-classes" APGD-CE,
+    PGD on the margin with restarts, and Square."""
     steps: ClassVar[int] = 100
     """Gradient steps of each of its runs."""
     restarts: ClassVar[int] = 1
     """Runs of each of its attacks per target class."""
-    fewest_classes: ClassVar[int] = 4
-    """Least number of classes: the targeted loss of APGD-T compares the four highest logits."""
     replaces_words: ClassVar[Literal[False]] = False
     """Whether it needs the words of the dataset."""
 
     def __post_init__(self) -> None:
-        if self.version not in ("standard", "apgd"):
-            raise ConfigError(f"unknown version {self.version!r} of AutoAttack; known: standard, apgd")
+        if self.version not in _VERSIONS:
+            raise ConfigError(f"unknown version {self.version!r} of AutoAttack; known: {', '.join(_VERSIONS)}")
         if self.threat.norm == "l2_token":
             raise ConfigError("AutoAttack supports l2 and linf, not l2_token; use PGD with restarts")
+
+    def check_fits(self, classes: int, height: int, *, called: str, subject: str) -> None:
+        """Raise ConfigError if it cannot attack `subject`, of so many classes and rows of pixels, with this version.
+
+        `called` is the attack's name for the reader of the error.
+        """
+        fewest, most = (2, FEW_CLASSES) if self.version == "few-classes" else (FEW_CLASSES + 1, math.inf)
+        if classes < fewest:
+            raise ConfigError(f"{called} needs at least {fewest} classes, and {subject} has {classes}; use few-classes")
+        if classes > most:
+            raise ConfigError(f"{called} is for at most {most} classes, and {subject} has {classes}; use autoattack")
+        if self.threat.norm == "l2" and self.version != "apgd" and height < SQUARE_ROWS:
+            raise ConfigError(
+                f"Square, a part of {called}, needs images of at least {SQUARE_ROWS} rows in l2, not {height}; "
+                "use pgd-50x10"
+            )
 
     @property
     def name(self) -> str:
         """Short name for tables."""
-        return {"standard": "autoattack", "apgd": "apgd-ce+t"}[self.version]
+        return _VERSIONS[self.version]
 
     @property
     def passes(self) -> int:
         """Forward and backward passes per image, at most; fewer if it succeeds early."""
-        return {"standard": 5000, "apgd": 1000}[self.version]
+        return {"standard": 5000, "apgd": 1000, "few-classes": 3600}[self.version]
+
+    @property
+    def margin_pgd(self) -> Attack:
+        """PGD on the margin, the part of "few-classes" that replaces APGD-T: with two classes their gradients agree."""
+        return pgd_attack(self.threat.norm, self.threat.eps, steps=self.steps, restarts=10, loss="margin")
+
+
+FEW_CLASSES = 3
+"""Most classes of a model that APGD-T cannot attack."""
+SQUARE_ROWS = 5
+"""Least height of an image that the library's Square starts from in l2: its first tiles are a fifth of it."""
+_VERSIONS = {"standard": "autoattack", "apgd": "apgd-ce+t", "few-classes": "apgd-ce+margin+square"}
+"""Versions of `AutoAttack`, with their names in tables."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
 
 Verdict = Literal["PASS", "WARN", "FAIL"]
-Level = Literal["L0", "L1", "L2", "L3"]
+Level = Literal["L0", "L1", "L2", "L3", "L4"]
 Battery = Literal["cheap", "required", "full"]
 """Checks of a single attack; those without which there is no trust level; all of them."""
 
@@ -35,8 +35,11 @@ ENOUGH = 100
 LEVELS: dict[Level, str] = {
     "L0": f"a single attack, or checks that did not all pass, or were made on fewer than {ENOUGH} images",
     "L1": "PGD with 50 steps and 10 restarts or more; every check passed, random search and transfer among them",
-    "L2": "APGD-CE and APGD-T; no check failed, a surrogate and the binarization test among them",
+    "L2": "APGD-CE and APGD-T, or, for 2 or 3 classes, APGD-CE, margin PGD and Square (apgd-ce+margin+square); no "
+    "check failed, a surrogate and the binarization test among them",
     "L3": "the whole of AutoAttack; no check failed, a surrogate and the binarization test among them",
+    "L4": "the least of AutoAttack, all transfers and an adaptive attack that the user names, image by image; no check "
+    "failed",
 }
 """Meaning of each trust level."""
 
@@ -57,17 +60,23 @@ CHECKS: dict[str, str] = {
     "monotone": "half the radius fools hardly any image more, and twice the radius hardly any image fewer",
     "large-eps": "a radius that reaches the grey image leaves no more than chance",
     "last-iterate": "hardly any image was fooled on the way and correctly classified again at the end",
-    "gap": "PGD leaves at most six points more than AutoAttack",
-    "square": "Square, which follows no gradient, fools no image that AutoAttack's other attacks left",
+    "gap": "PGD leaves at most six points more than AutoAttack (or few-classes)",
+    "square": "Square, which follows no gradient, fools no image that the other attacks beside it left",
     "black-box": "random search, which follows no gradient, fools hardly any image that the attack left",
     "transfer": "adversarial images of other models (or of a surrogate) fool hardly any image that the attack left",
     "surrogate": "adversarial images of a network that learnt the model's answers fool hardly any image more",
     "binarization": "the attack finds images beyond a random readout's threshold, which are there by construction",
+    "adaptive": "the images of the user's adaptive attack are finite, in the box and in the ball, and hardly any image "
+    "that the other attack fooled withstands it",
 }
 """Every check, with the statement that is true if it passes."""
 
 BY_AUTOATTACK = ("gap", "square")
 """Checks that are made while AutoAttack runs, on its own images."""
+GAP_STEPS = 20
+"""Steps of the PGD that AutoAttack is compared with."""
+ADAPTIVE = "adaptive"
+"""Check that is made if the user names an adaptive attack."""
 _FROM: dict[str, Battery] = {
     "black-box": "required",
     "transfer": "required",
@@ -81,7 +90,7 @@ _BATTERIES: tuple[Battery, ...] = ("cheap", "required", "full")
 def checks_of(battery: Battery) -> list[str]:
     """Return the names of the checks of `battery`, in the order of `CHECKS`."""
     reach = _BATTERIES.index(battery)
-    made = [name for name in CHECKS if name not in BY_AUTOATTACK]
+    made = [name for name in CHECKS if name not in (*BY_AUTOATTACK, ADAPTIVE)]
     return [name for name in made if _BATTERIES.index(_FROM.get(name, "cheap")) <= reach]
 
 
@@ -111,7 +120,8 @@ def row_checks(row: Mapping[Any, Any]) -> str:
 def trust_level(attack: Attack | AutoAttack | Substitution, checks: str) -> Level:
     """Return the trust level of a robust accuracy from its attack and its checks' text, empty if there were none.
 
-    A level above L0 needs every check of its battery, on `ENOUGH` images, and none that failed; L1 needs all to pass.
+    A level above L0 needs every check of its battery, on `ENOUGH` images, and none that failed; L1 needs all to pass,
+    and L4 an adaptive attack that passes.
     """
     if isinstance(attack, Substitution):
         return "L0"
@@ -121,7 +131,7 @@ def trust_level(attack: Attack | AutoAttack | Substitution, checks: str) -> Leve
     if not made or "FAIL" in verdicts.values() or verdicts["images"] != "PASS":
         return "L0"
     if isinstance(attack, AutoAttack):
-        return "L3" if attack.version == "standard" else "L2"
+        return ("L4" if verdicts.get(ADAPTIVE) == "PASS" else "L3") if attack.version == "standard" else "L2"
     return "L1" if _is_strong(attack) and set(verdicts.values()) == {"PASS"} else "L0"
 
 

@@ -1,6 +1,6 @@
 """Robust accuracy of a model on the test set, under one named attack."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution, check_measures
 from nrf_ray.attacks.trust import checks_text
@@ -59,7 +59,7 @@ def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, dat
     clean = {"clean_accuracy": accuracy(network, tested.images, tested.labels), "n": len(tested)}
     if isinstance(config.attack, AutoAttack):
         found = against_autoattack(network, tested, config.attack, seed=config.seed)
-        return {**clean, **asdict(found), "checks": checks_text(found.verdicts)}
+        return {**clean, **found.shares, "checks": checks_text(found.verdicts)}
     words = lexicon_of(config.dataset, config.attack, device) if config.attack.replaces_words else None
     return {
         **clean,

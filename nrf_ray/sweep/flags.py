@@ -64,7 +64,8 @@ class Options(RunOptions):
     seeds: str | None = None
     """Seeds of the replicates, for example 0,1,2."""
     attack: str = "pgd"
-    """Attacks used to measure robust accuracy: pgd, pgd-margin, fgsm, pgd-50x10, apgd, autoattack."""
+    """Attacks used to measure robust accuracy: pgd, pgd-margin, fgsm, pgd-50x10, apgd, autoattack,
+    few-classes (for 2 or 3 classes)."""
     adversary: str | None = None
     """Attack of adversarial training: pgd-7 (the paper's), fgsm-rs, n-fgsm."""
     mode: str = "faithful"

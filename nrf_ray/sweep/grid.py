@@ -5,6 +5,7 @@ from itertools import product
 from typing import TypedDict
 
 from nrf_ray.attacks.named import attack_named
+from nrf_ray.attacks.specs import AutoAttack
 from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.constructions.spec import Storage, construction_named
 from nrf_ray.data.catalogue import DatasetInfo, trainable
@@ -60,11 +61,9 @@ class Grid:
         for norm, eps, name in product(self.norms, self.epsilons, self.attacks):
             threat = ThreatModel(norm=norm, eps=eps)
             threat.check_fits(info.shape)
-            fewest = attack_named(name, self.preset.pgd(threat)).fewest_classes
-            if info.num_classes < fewest:
-                raise ConfigError(
-                    f"{name} needs at least {fewest} classes, and {info.ref.name} has {info.num_classes}; use pgd-50x10"
-                )
+            attack = attack_named(name, self.preset.pgd(threat))
+            if isinstance(attack, AutoAttack):
+                attack.check_fits(info.num_classes, info.shape[1], called=name, subject=info.ref.name)
         if info.kind == "images" and "l2_token" in self.norms:
             raise ConfigError(f"l2_token bounds the tokens of texts, and {info.ref.name} holds images; use l2 or linf")
 

@@ -20,7 +20,8 @@ from nrf_ray.stages.weights import new_model
 THREAT = ThreatModel(norm="l2", eps=1.0)
 STRONG, WEAK = pgd_attack("l2", 1.0, steps=50, restarts=10), pgd_attack("l2", 1.0, steps=20)
 ALL = dict.fromkeys(checks_of("full"), "PASS")
-ENSEMBLE = dict.fromkeys(CHECKS, "PASS")
+ADAPTIVE = dict.fromkeys(CHECKS, "PASS")
+ENSEMBLE = {name: verdict for name, verdict in ADAPTIVE.items() if name != "adaptive"}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,16 @@ ENSEMBLE = dict.fromkeys(CHECKS, "PASS")
         (AutoAttack(threat=THREAT, version="apgd"), ENSEMBLE | {"noise": "WARN", "gap": "WARN"}, "L2"),
         (AutoAttack(threat=THREAT, version="apgd"), ENSEMBLE | {"noise": "FAIL"}, "L0"),
         (AutoAttack(threat=THREAT, version="apgd"), ENSEMBLE | {"images": "WARN"}, "L0"),
+        (AutoAttack(threat=THREAT, version="few-classes"), ENSEMBLE, "L2"),
+        (AutoAttack(threat=THREAT, version="few-classes"), ENSEMBLE | {"slope": "FAIL"}, "L0"),
         (AutoAttack(threat=THREAT), ENSEMBLE, "L3"),
+        (AutoAttack(threat=THREAT), ADAPTIVE, "L4"),
+        (AutoAttack(threat=THREAT), ADAPTIVE | {"adaptive": "WARN"}, "L3"),
+        (AutoAttack(threat=THREAT), ADAPTIVE | {"adaptive": "FAIL"}, "L0"),
+        (AutoAttack(threat=THREAT), ADAPTIVE | {"slope": "FAIL"}, "L0"),
+        (AutoAttack(threat=THREAT, version="few-classes"), ADAPTIVE, "L2"),
+        (AutoAttack(threat=THREAT, version="apgd"), ADAPTIVE, "L2"),
+        (STRONG, ADAPTIVE, "L1"),
         (AutoAttack(threat=THREAT), ENSEMBLE | {"surrogate": "FAIL"}, "L0"),
         (Substitution(budget=2), None, "L0"),
     ],

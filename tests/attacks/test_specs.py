@@ -189,6 +189,7 @@ def test_equal_descriptions_have_equal_text_and_every_field_counts():
         (pgd_attack("l2", 1.0, loss="margin", mode="fast"), "pgd-20-margin-fast"),
         (AutoAttack(threat=THREAT), "autoattack"),
         (AutoAttack(threat=THREAT, version="apgd"), "apgd-ce+t"),
+        (AutoAttack(threat=THREAT, version="few-classes"), "apgd-ce+margin+square"),
     ],
 )
 def test_every_attack_is_named_for_what_it_is(attack, name):

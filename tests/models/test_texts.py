@@ -251,8 +251,15 @@ def test_autoattack_knows_no_token():
 
 @pytest.mark.parametrize("attack", ["apgd", "autoattack"])
 def test_autoattack_of_two_classes_is_refused_when_it_is_planned(attack):
-    with pytest.raises(ConfigError, match=f"{attack} needs at least 4 classes, and .* has 2; use pgd-50x10"):
+    with pytest.raises(ConfigError, match=f"{attack} needs at least 4 classes, and .* has 2; use few-classes"):
         grid_of(PRESETS["text"], datasets=("planted-text[classes=2]",), attacks=("pgd", attack))
+
+
+def test_few_classes_are_planned_for_two_classes_and_refused_for_ten():
+    grid = grid_of(PRESETS["text"], datasets=("planted-text[classes=2]",), attacks=("few-classes",))
+    assert grid.attacks == ("few-classes",)
+    with pytest.raises(ConfigError, match="few-classes is for at most 3 classes, and digits has 10; use autoattack"):
+        grid_of(PRESETS["laptop"], attacks=("few-classes",))
 
 
 def test_a_token_norm_is_refused_for_pictures():
