@@ -32,6 +32,7 @@ ATTACKED = {
     "trained_norm": None, "trained_epsilon": None, "tested_on": "test", "attack": "pgd-20", "steps": 20, "restarts": 1,
     "norm": "l2", "epsilon": 0.5, "robust_accuracy": 0.5, "ci_low": 0.45, "ci_high": 0.55, "trust_level": "L0",
     "checks": "logits:PASS noise:FAIL", "checks_n": 100, "autoattack_checks": None,
+    "lowest": 0.5, "lowest_by": "pgd-20",
 }  # fmt: skip
 
 LEAKED = {

@@ -48,10 +48,7 @@ class Sweep:
         for stage in self.stages():
             inputs = {name: moved[handle.key] for name, handle in stage.inputs.items()}
             moved[stage.key] = stage.on(resources if stage.kind.on_gpu else on_cpus, inputs)
-        rows = [
-            replace(row, measures={name: m._replace(stage=moved[m.stage.key]) for name, m in row.measures.items()})
-            for row in self.rows
-        ]
+        rows = [row.on(lambda stage: moved[stage.key]) for row in self.rows]
         return replace(self, rows=tuple(rows), figures=tuple(moved[figure.key] for figure in self.figures))
 
     def pictures(self, store: Store) -> dict[str, Stage]:

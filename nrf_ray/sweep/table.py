@@ -10,7 +10,7 @@ function for each table, registered by `shows`, that returns what is shown of it
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nrf_ray.display.printing import ResultTable
@@ -95,16 +95,30 @@ class Row:
     measures: Mapping[str, Measure]
     """Columns measured by stages."""
     derive: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda values: {}
-    """Function from the columns above to further columns, such as an interval from a share and n."""
+    """Function from the columns above, and from `unshown`, to further columns, such as an interval from a share."""
+    unshown: Mapping[str, Measure] = field(default_factory=dict)
+    """Numbers that only `derive` needs: no column shows them."""
 
     def stages(self) -> list[Stage]:
         """Return the stages that must be committed before the row is filled."""
-        return [measure.stage for measure in self.measures.values()]
+        return [measure.stage for measure in (*self.measures.values(), *self.unshown.values())]
+
+    def on(self, moved: Callable[[Stage], Stage]) -> "Row":
+        """Return the row with every stage replaced by `moved` of it."""
+        measures, unshown = (
+            {name: measure._replace(stage=moved(measure.stage)) for name, measure in part.items()}
+            for part in (self.measures, self.unshown)
+        )
+        return replace(self, measures=measures, unshown=unshown)
 
     def fill(self, metrics: Callable[[Stage], Metrics]) -> dict[str, Any]:
         """Return the row's values by column name."""
-        values = {**self.facts, **{name: m.of(metrics(m.stage)) for name, m in self.measures.items()}}
-        return {**values, **self.derive(values)}
+        shown, unshown = (
+            {name: measure.of(metrics(measure.stage)) for name, measure in part.items()}
+            for part in (self.measures, self.unshown)
+        )
+        values = {**self.facts, **shown}
+        return {**values, **self.derive({**unshown, **values})}
 
 
 Frames = Mapping[str, "pd.DataFrame"]

@@ -1,13 +1,22 @@
 """Robust accuracy of one model under one attack, with its interval and trust level."""
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from nrf_ray.attacks.named import attack_named
 from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.attacks.trust import CHECKS, LEVELS, battery_for, read_checks, row_checks, trust_level
+from nrf_ray.attacks.trust import (
+    CHECKS,
+    GAP_STEPS,
+    LEVELS,
+    battery_for,
+    checks_of,
+    read_checks,
+    row_checks,
+    trust_level,
+)
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.display.printing import ResultTable, over_seeds, share, share_text
 from nrf_ray.graph.stage import Stage
@@ -39,6 +48,10 @@ from nrf_ray.sweep.wording import ORIGIN, ball_text, mode_text, modes_text, orig
 if TYPE_CHECKING:
     import pandas as pd
 
+ONLY_OTHER = "only_other"
+"""Number of a check by another attack: the share of the images that this other attack alone fooled."""
+BESIDE = f"pgd-{GAP_STEPS}"
+"""PGD that runs beside AutoAttack, on the same images."""
 
 ROBUSTNESS = Table(
     "robustness",
@@ -91,6 +104,15 @@ ROBUSTNESS = Table(
             "string",
             "verdicts of the checks that AutoAttack makes on its own images; null for other attacks",
         ),
+        measured(
+            "lowest",
+            "float64",
+            "least robust accuracy that anything found: the attack, PGD beside AutoAttack, or the attack of the checks "
+            "together with that of one check, on checks_n images; an upper bound too",
+            "share",
+            of_n=False,
+        ),
+        measured("lowest_by", "string", "what found the least: an attack, or with CHECK, the attacks of both together"),
         key_of("training stage"),
     ),
 )
@@ -131,6 +153,8 @@ def robustness_row(
     )
     checked = trust_checks(dataset, model, attack, pgd, preset.check_examples, other)
     by_itself = {"autoattack_checks": Measure(stage, "checks")} if isinstance(attack, AutoAttack) else {}
+    # What the checks find on test images says nothing of the images of a constructed set.
+    others = {} if tested_on else _others(checked)
     return Row(
         table=ROBUSTNESS,
         facts={
@@ -154,7 +178,9 @@ def robustness_row(
         derive=lambda values: {
             **wilson(values["robust_accuracy"], values["n"]),
             "trust_level": trust_level(attack, row_checks(values)),
+            **_lowest(values, others),
         },
+        unshown=others | ({BESIDE: Measure(stage, "under_pgd")} if by_itself else {}),
     )
 
 
@@ -184,8 +210,31 @@ def substitution_row(
             "trust_level": trust_level(substitution, ""),
         },
         measures={name: Measure(stage, name) for name in ("clean_accuracy", "robust_accuracy", "n")},
-        derive=lambda values: wilson(values["robust_accuracy"], values["n"]),
+        derive=lambda values: {**wilson(values["robust_accuracy"], values["n"]), **_lowest(values)},
     )
+
+
+def _others(checked: Stage) -> dict[str, Measure]:
+    """Return the share of the images that each check's attack alone fooled; null for checks by no other attack."""
+    names = [f"{name}/{ONLY_OTHER}" for name in checks_of(checked.config.battery)]
+    return {name: Measure(checked, name, later=True) for name in names}
+
+
+def _lowest(values: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the least robust accuracy that anything found, and what found it.
+
+    `values` has for each of `others` the share of the correctly classified images that a check's attack alone fooled:
+    it and the checked attack together, image by image, leave as many fewer than the checked attack does.
+    """
+    left = {values["attack"]: values["robust_accuracy"]}
+    if BESIDE in values:
+        left[BESIDE] = values[BESIDE]
+    *_, checked = left.values()
+    for name in others:
+        if share := values[name]:
+            left[f"with {name.removesuffix(f'/{ONLY_OTHER}')}"] = max(checked - values["clean_accuracy"] * share, 0.0)
+    by = min(left, key=lambda name: left[name])
+    return {"lowest": left[by], "lowest_by": by}
 
 
 def trust_checks(
@@ -232,20 +281,33 @@ def show_robustness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
                 *over_seeds(cells, "robust_accuracy"),
                 share(float(cells["robust_accuracy"].max()), low, high),
                 f"{share_text(low)}, {share_text(high)}",
+                _lowest_text(cells),
             )
         )
     n = ", ".join(map(str, sorted(set(robustness["n"]))))
     yield ResultTable(
         title=f"{dataset}: robust accuracy",
-        columns=("model", "attack", "trust (checked)", "models", "robust", "highest", "its 95% Wilson"),
+        columns=("model", "attack", "trust (checked)", "models", "robust", "highest", "its 95% Wilson", "lowest found"),
         names=3,
         rows=tuple(rows),
         notes=(
             f"share of n = {n} images that stay correctly classified: upper bounds by the untargeted attack named. "
-            f"{modes_text(robustness['mode'])} {_levels(robustness)} In brackets: n of its checks.",
+            f"{modes_text(robustness['mode'])} {_levels(robustness)} In brackets: n of its checks. "
+            "Lowest found: mean of the least that anything found, and what did if it is not the attack alone.",
         ),
     )
     yield from _failed_checks(robustness)
+
+
+def _lowest_text(cells: "pd.DataFrame") -> str:
+    """Return the mean of the least that anything found for models of one kind, and what found it besides the attack.
+
+    It is empty for tables of former versions, which did not keep the least.
+    """
+    if "lowest" not in cells or cells["lowest"].isna().all():
+        return ""
+    others = sorted({str(by) for by, attack in zip(cells["lowest_by"], cells["attack"], strict=True) if by != attack})
+    return " ".join((share_text(float(cells["lowest"].mean())), ", ".join(others))).strip()
 
 
 def _levels(robustness: "pd.DataFrame") -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from nrf_ray.attacks.specs import Attack, AutoAttack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import checks_of, checks_text
@@ -26,7 +28,7 @@ MODEL = Model(
 )
 PASSED = checks_text(dict.fromkeys(checks_of("full"), "PASS"))
 BY_ITSELF = "gap:PASS square:WARN"
-METRICS = {"robust_accuracy": 0.5, "clean_accuracy": 0.9, "n": 100, "checks": PASSED}
+METRICS = {"robust_accuracy": 0.5, "clean_accuracy": 0.9, "under_pgd": 0.5, "n": 100, "checks": PASSED}
 
 
 def metrics_of(stage):
@@ -58,6 +60,26 @@ def test_autoattack_takes_the_place_of_pgd_and_has_the_checks_of_pgd():
     row = filled(attack=AutoAttack(threat=THREAT, version="apgd"))
     assert (row["attack"], row["norm"], row["epsilon"], row["trust_level"]) == ("apgd-ce+t", "l2", 0.5, "L2")
     assert (row["checks"], row["checks_n"], row["autoattack_checks"]) == (PASSED, 100, BY_ITSELF)
+
+
+@pytest.mark.parametrize(
+    ("attack", "found", "lowest", "by"),
+    [
+        (STRONG, {}, 0.5, "pgd-50x10"),
+        (STRONG, {"noise/only_other": 0.0}, 0.5, "pgd-50x10"),
+        (STRONG, {"noise/only_other": 0.1, "black-box/only_other": 0.2}, 0.5 - 0.9 * 0.2, "with black-box"),
+        (STRONG, {"noise/only_other": 0.9}, 0.0, "with noise"),
+        (AutoAttack(threat=THREAT), {"under_pgd": 0.4}, 0.4, "pgd-20"),
+        (AutoAttack(threat=THREAT), {"under_pgd": 0.6, "noise/only_other": 0.1}, 0.5, "autoattack"),
+        (AutoAttack(threat=THREAT), {"under_pgd": 0.6, "noise/only_other": 0.2}, 0.6 - 0.9 * 0.2, "with noise"),
+    ],
+)
+def test_the_least_that_anything_found_is_in_the_row_with_the_name_of_what_found_it(attack, found, lowest, by):
+    """What a check's attack adds is a share of the correctly classified images, .9 of all."""
+    row = robustness_row("s", DIGITS, MODEL, THREAT, LAPTOP, attack=attack).fill(lambda stage: METRICS | found)
+    assert (row["lowest"], row["lowest_by"]) == (pytest.approx(lowest), by)
+    assert row["robust_accuracy"] == 0.5
+    assert set(row) == set(ROBUSTNESS.column_names())
 
 
 def test_a_level_asks_for_its_checks_and_another_model_only_where_it_counts():

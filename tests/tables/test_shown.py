@@ -274,7 +274,9 @@ def test_a_robust_accuracy_is_shown_with_its_trust_and_the_checks_that_did_not_p
     }  # fmt: skip
     rows = [
         base | {"training": "adversarial", "trust_level": "L1", "checks": "logits:PASS noise:PASS", "checks_n": 128},
-        base | {"training": "standard", "trust_level": "L0", "checks": "logits:PASS noise:FAIL"},
+        base
+        | {"training": "standard", "trust_level": "L0", "checks": "logits:PASS noise:FAIL"}
+        | {"lowest": 0.25, "lowest_by": "with noise"},
         base | {"training": "plain", "trust_level": "L0", "checks": None},
     ]
     text = printed(tiny.sweep, tiny.store, {"robustness": to_arrow(ROBUSTNESS, rows).to_pandas()})
@@ -282,6 +284,7 @@ def test_a_robust_accuracy_is_shown_with_its_trust_and_the_checks_that_did_not_p
     assert line.split() == ["noise", "standard", "x", "on", "d", "x", "x", "1", "1", "0", "0"], "1 FAIL, 0 WARN, 0 PASS"
     assert not any(line.startswith("logits") for line in text.splitlines()), "what passed everywhere is not shown"
     assert "L1 (128)" in text
+    assert ".250 with noise" in " ".join(text.split())
     assert "Trust L0: a single attack" in " ".join(text.split())
     assert "Trust L1: PGD with 50 steps" in " ".join(text.split())
     assert "Trust L2" not in text
