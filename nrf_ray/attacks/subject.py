@@ -20,6 +20,9 @@ class Check:
     """PASS, WARN (look at the numbers) or FAIL (the robust accuracy means nothing yet)."""
     numbers: dict[str, float] = field(default_factory=dict)
     """Numbers that the verdict rests on: shares of the examples, unless their name says otherwise."""
+    fooled: Tensor | None = field(default=None, compare=False, repr=False)
+    """[n], booleans on the CPU: the examples on which the check's attack fooled the model within the ball. None if it
+    has no such attack."""
     curves: tuple[Curve, ...] = ()
     """What the check saw on its way, for people; no verdict rests on it."""
 

@@ -68,6 +68,16 @@ class ThreatModel:
             delta.mul_(self.eps / self.ball_norms(delta).clamp_min(self.eps))
         return delta.add_(originals).clamp_(0.0, 1.0)
 
+    def holds(self, images: "Tensor", originals: "Tensor") -> "Tensor":
+        """Return which of `images` are finite, in the box and in the ball around their `originals`, as [b].
+
+        The radius may be exceeded by a ten-thousandth, for the rounding of float32.
+        """
+        found, size = images.double(), perturbation_norm(images.double() - originals.double(), self.norm)
+        in_box = ((found >= 0) & (found <= 1)).flatten(1).all(dim=1)  # False for NaN
+        within: Tensor = in_box & (size <= self.eps * (1 + 1e-4))
+        return within
+
     def ascend(self, gradient: "Tensor", length: float = 1.0) -> "Tensor":
         """Return the step of this length that increases the loss fastest (`length` < 0: decreases); 0 if it is flat.
 

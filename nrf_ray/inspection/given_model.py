@@ -6,8 +6,10 @@
 import importlib.util
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -42,11 +44,9 @@ def given_model(name: str, info: DatasetInfo, store: str) -> "nn.Module":
 
     Raises ConfigError if there is no such model, or if it does not fit the dataset.
     """
-    path, colon, function = name.rpartition(":")
-    if colon and path.endswith(".py"):
-        network, is_code = _of_code(Path(path).expanduser(), function), True
-    else:
-        network, is_code = _of_name(name, info, store), False
+    path, colon, _ = name.rpartition(":")
+    is_code = bool(colon) and path.endswith(".py")
+    network = _of_code(name) if is_code else _of_name(name, info, store)
     _check_fits(network, name, info, is_code=is_code)
     return network
 
@@ -137,30 +137,56 @@ def _own_arch(data: bytes) -> str:
     return arch if isinstance(arch, str) else ""
 
 
-def _of_code(path: Path, function: str) -> "nn.Module":
-    """Run the file at `path`, and return what its function returns."""
+def _of_code(name: str) -> "nn.Module":
+    """Return what the function `name`, PATH.py:FUNCTION, returns."""
     from torch import nn
 
+    made = user_function(name)()
+    if not isinstance(made, nn.Module):
+        raise ConfigError(f"{name} returned a {type(made).__name__}; it must return an nn.Module")
+    return made.eval()
+
+
+def user_function(name: str) -> Callable[..., Any]:
+    """Run the file of `name`, PATH.py:FUNCTION, and return its function, which may import the file's neighbours.
+
+    Raises ConfigError if there is no such function, and when the function fails.
+    """
+    text, colon, function = name.rpartition(":")
+    path = Path(text).expanduser()
+    if not colon or path.suffix != ".py":
+        raise ConfigError(f"{name!r} is no function; write PATH.py:FUNCTION")
     if not path.is_file():
         raise ConfigError(f"there is no file {path}; write PATH.py:FUNCTION")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None, "the name ends in .py"
     assert spec.loader is not None, "so there is a loader"
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))  # it may import its neighbours, as it may when it is run
-    try:
+    with _running(path, function):
         spec.loader.exec_module(module)
-        make = getattr(module, function, None)
-        if not callable(make):
-            known = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-            raise ConfigError(f"{path} has no function {function!r}; it has {', '.join(known) or 'none'}")
-        made = make()
+    made = getattr(module, function, None)
+    if not callable(made):
+        known = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise ConfigError(f"{path} has no function {function!r}; it has {', '.join(known) or 'none'}")
+
+    def called(*given: Any) -> Any:
+        with _running(path, function):
+            return made(*given)
+
+    return called
+
+
+@contextmanager
+def _running(path: Path, function: str) -> Iterator[None]:
+    """Let code of the file at `path` import its neighbours, as when it is run; say what it raises in one line."""
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
     except ConfigError:
         raise
     except Exception as error:
-        raise ConfigError(f"{path}:{function} failed: {type(error).__name__}: {error}") from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"{path}:{function} failed: {said}") from error
     finally:
-        sys.path.remove(str(path.resolve().parent))
-    if not isinstance(made, nn.Module):
-        raise ConfigError(f"{path}:{function} returned a {type(made).__name__}; it must return an nn.Module")
-    return made.eval()
+        sys.path.remove(folder)

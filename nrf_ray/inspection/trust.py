@@ -19,14 +19,17 @@ from nrf_ray.attacks.trust import CHECKS, ENOUGH, LEVELS, checks_text, trust_lev
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.display.printing import ResultTable, interval_text, make_console, print_results, share, share_text
 from nrf_ray.errors import ConfigError
-from nrf_ray.inspection.given_model import ModelName, given_model
+from nrf_ray.inspection.given_model import ModelName, given_model, user_function
 from nrf_ray.page.trust import Assessment, Suspicion, trust_document
 from nrf_ray.results.stored_sweep import StoreUri
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from torch import Tensor
 
-    from nrf_ray.attacks.subject import Check
+    from nrf_ray.attacks.adaptive import Adaptive
+    from nrf_ray.attacks.subject import Subject
+    from nrf_ray.data.images import LabelledImages
 
 STRONG = "pgd-50x10"
 """Attack whose checks are made, whatever attack gives the number."""
@@ -54,7 +57,8 @@ ADVICE: dict[str, str] = {
     "transfer": "images of another network beat the gradient: the gradient is masked",
     "surrogate": "images of a network that learnt the answers beat the gradient: the gradient is masked",
     "binarization": "images that exist by construction are not found: the attack is too weak here, or masked",
-    "square": "Square beats AutoAttack's gradients: they are masked",
+    "adaptive": "its images break the rules, or a plain attack fools what it does not: mend the adaptive attack",
+    "square": "Square beats the attacks by gradients: they are masked",
 }
 """What to try if a check does not pass, for every check."""
 
@@ -66,6 +70,7 @@ def trust(
     epsilon: float,
     norm: Norm = "l2",
     attack: str = STRONG,
+    adaptive: Annotated[str, Parameter(help="PATH.py:FUNCTION, an attack of yours that knows the model.")] = "",
     examples: Annotated[int, Parameter(help="Images that are attacked, chosen by one fixed permutation.")] = 128,
     json_file: Annotated[
         Path | None, Parameter(name="--json", help="File for the numbers of every check, and the curves.")
@@ -82,6 +87,9 @@ def trust(
         nrf trust 3f9a --data digits --epsilon 0.5
         nrf trust mine.py:defended --data digits --norm linf --epsilon 0.1 --attack autoattack --json trust.json
         nrf trust timm:resnet50.a1_in1k --data folder:/data/imagenet --epsilon 0.5 --page trust.html
+        nrf trust mine.py:defended --data digits --epsilon 0.5 --attack autoattack --adaptive mine.py:through
+
+    The adaptive attack is a function (model, images, labels, threat, generator) -> images, and its images are verified.
     """
     info, threat = dataset_named(data), ThreatModel(norm=norm, eps=epsilon)
     if examples < 1:
@@ -93,7 +101,8 @@ def trust(
             raise ConfigError(f"there is no folder {file.parent} for {file}")
     console = make_console()
     console.print(f"{model} on {info.ref.name}: {named.name}, {norm} {epsilon:g}, then its checks", soft_wrap=True)
-    found = _measured(given_model(model, info, store), info, named, examples)
+    by_user = user_function(adaptive) if adaptive else None
+    found = _measured(given_model(model, info, store), info, named, examples, by_user)
     tables = _numbers(model, found), _checks(found)
     print_results(console, tables)
     console.print(f"Trust level {found['level']}: {LEVELS[found['level']]}.", soft_wrap=True)
@@ -115,40 +124,37 @@ def _write(file: Path, content: bytes, console: "Console") -> None:
     console.print(f"written: {escape(os.fspath(file))}", soft_wrap=True)
 
 
-def _measured(network: Any, info: DatasetInfo, attack: Attack | AutoAttack, examples: int) -> dict[str, Any]:
+def _measured(
+    network: Any, info: DatasetInfo, attack: Attack | AutoAttack, examples: int, adaptive: "Adaptive | None" = None
+) -> dict[str, Any]:
     """Return clean and robust accuracy on `examples` test images, the least that anything found, and all checks."""
+    from nrf_ray.attacks.adaptive import beside, run_adaptive
     from nrf_ray.attacks.checks import run_checks
-    from nrf_ray.attacks.robustness import against_autoattack, right_when_clean
-    from nrf_ray.attacks.subject import Subject
-    from nrf_ray.data.images import some
-    from nrf_ray.data.load import test_split
+    from nrf_ray.attacks.robustness import against_autoattack
     from nrf_ray.engine.runtime import keep_freed_memory
 
     keep_freed_memory()
-    test = test_split(info.ref)
-    chosen = some(len(test), examples)
-    data = test.rows(chosen)
-    right = right_when_clean(network, data)
-    threat = attack.threat
-    checked = attack if isinstance(attack, Attack) else pgd_attack(threat.norm, threat.eps, steps=50, restarts=10)
-    subject = Subject(
-        model=network,
-        images=data.rows(right).floats(),
-        labels=data.labels[right],
-        indices=chosen[right],
-        attack=checked,
-        seed=0,
-        pool=test.images[:POOL],
-        curves=True,
-    )
+    data, right, subject = _chosen(network, info, attack, examples)
+    images, labels, threat = subject.images, subject.labels, attack.threat
+    # First, since it is the one that may fail, and after minutes of checks that would be late.
+    by_user = run_adaptive(adaptive, network, images, labels, threat, seed=0) if adaptive else None
     checks = run_checks(subject)
-    robust = len(right) / len(data) * (1 - checks["images"].numbers.get("fooled", 0.0))
+    fooled = checks["images"].fooled
+    if fooled is None:  # no image is classified correctly, so there was nothing to attack
+        fooled = labels.new_zeros(0).bool().cpu()
+    if by_user:
+        checks["adaptive"] = beside(by_user, fooled)
     verdicts: dict[str, Any] = {name: check.verdict for name, check in checks.items()}
+    by_attack = {subject.attack.name: fooled}
     if isinstance(attack, AutoAttack):
         against = against_autoattack(network, data, attack)
-        robust = against.robust_accuracy
+        by_attack = {attack.name: ~against.left[right.cpu()], **by_attack}
         verdicts |= against.verdicts
-    lowest, by = _lowest(checks, robust, len(right), len(data), attack.name)
+    robust = int((~by_attack[attack.name]).sum()) / len(data)
+    # What the user names is named before a check that finds the same.
+    found = {"adaptive": by_user.fooled if by_user else None, **{name: check.fooled for name, check in checks.items()}}
+    others = {name: mask for name, mask in found.items() if mask is not None and name != "images"}
+    lowest, by = _lowest({**by_attack, **others}, len(data))
     return {
         "n": len(data),
         "clean": len(right) / len(data),
@@ -172,16 +178,45 @@ def _plain(found: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "curves": curves}
 
 
-def _lowest(checks: Mapping[str, "Check"], robust: float, right: int, n: int, attack: str) -> tuple[float, str]:
-    """Return the least robust accuracy that the attack, or it and one other attack together, found; and which."""
-    fooled = checks["images"].numbers.get("fooled", 0.0)
-    least, by = robust, attack
-    for name, check in checks.items():
-        if "only_other" in check.numbers:
-            left = (1 - fooled - check.numbers["only_other"]) * right / n
-            if left < least - 1e-9:
-                least, by = max(left, 0.0), f"with {name}"
-    return least, by
+def _chosen(
+    network: Any, info: DatasetInfo, attack: Attack | AutoAttack, examples: int
+) -> tuple["LabelledImages", "Tensor", "Subject"]:
+    """Return the images, the indices of those that are classified correctly, and these as the subject of checks."""
+    from nrf_ray.attacks.robustness import right_when_clean
+    from nrf_ray.attacks.subject import Subject
+    from nrf_ray.data.images import some
+    from nrf_ray.data.load import test_split
+
+    test = test_split(info.ref)
+    chosen = some(len(test), examples)
+    data = test.rows(chosen)
+    right = right_when_clean(network, data)
+    threat = attack.threat
+    subject = Subject(
+        model=network,
+        images=data.rows(right).floats(),
+        labels=data.labels[right],
+        indices=chosen[right],
+        attack=attack if isinstance(attack, Attack) else pgd_attack(threat.norm, threat.eps, steps=50, restarts=10),
+        seed=0,
+        pool=test.images[:POOL],
+        curves=True,
+    )
+    return data, right, subject
+
+
+def _lowest(by_attack: Mapping[str, "Tensor"], n: int) -> tuple[float, str]:
+    """Return the share of n images that withstand everything, image by image; and what fooled the others.
+
+    `by_attack` has by name which correctly classified images each attack fooled, the attack that was asked for first.
+    """
+    (first, fooled), *others = by_attack.items()
+    helped = []
+    for name, also in others:
+        if (also & ~fooled).any():
+            helped.append(name)
+            fooled = fooled | also
+    return int((~fooled).sum()) / n, f"{first} with {', '.join(helped)}" if helped else first
 
 
 def _numbers(model: str, found: Mapping[str, Any]) -> ResultTable:
@@ -202,7 +237,7 @@ def _numbers(model: str, found: Mapping[str, Any]) -> ResultTable:
         rows=tuple(rows),
         notes=(
             f"share of n = {found['n']} test images that stay correctly classified within {found['norm']} "
-            f"{found['epsilon']:g}; the last row is the least that anything found, and still an upper bound.",
+            f"{found['epsilon']:g}; the last row is what withstands everything, image by image: still an upper bound.",
         ),
     )
 

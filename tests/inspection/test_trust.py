@@ -177,7 +177,7 @@ def test_a_broken_defence_is_told_and_an_honest_model_is_not(folder, monkeypatch
         name for name, verdict in numbers["verdicts"].items() if verdict == "FAIL"
     }
     assert numbers["lowest"] < numbers["robust"] - 0.2
-    assert numbers["lowest_by"].startswith("with ")
+    assert numbers["lowest_by"].startswith("pgd-20 with ")
     assert "FAIL slope: the gradient is not that of the answers" in text
 
 
