@@ -5,9 +5,9 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import Parameter
 from rich.markup import escape
@@ -63,22 +63,36 @@ ADVICE: dict[str, str] = {
 """What to try if a check does not pass, for every check."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """What the model is attacked with."""
+
+    epsilon: float
+    """Radius of the ball, in pixel units of [0, 1]."""
+    norm: Norm = "l2"
+    """Norm of the ball."""
+    attack: str = STRONG
+    """Attack that gives the number: pgd, pgd-margin, fgsm, pgd-50x10, apgd, autoattack, few-classes."""
+    adaptive: str = ""
+    """PATH.py:FUNCTION, an attack of yours that knows the model."""
+    examples: int = 128
+    """Images that are attacked, chosen by one fixed permutation."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Files that are written."""
+
+    json: Path | None = None
+    """File for the numbers of every check, and the curves."""
+    page: Path | None = None
+    """File for a page, HTML: numbers, checks, what to try, and the curves."""
+
+
 def trust(
-    model: ModelName,
-    *,
-    data: str,
-    epsilon: float,
-    norm: Norm = "l2",
-    attack: str = STRONG,
-    adaptive: Annotated[str, Parameter(help="PATH.py:FUNCTION, an attack of yours that knows the model.")] = "",
-    examples: Annotated[int, Parameter(help="Images that are attacked, chosen by one fixed permutation.")] = 128,
-    json_file: Annotated[
-        Path | None, Parameter(name="--json", help="File for the numbers of every check, and the curves.")
-    ] = None,
-    page: Annotated[
-        Path | None, Parameter(help="File for a page, HTML: numbers, checks, what to try, and the curves.")
-    ] = None,
-    store: StoreUri = "./runs",
+    model: ModelName, *, data: str, against: Against, files: Files | None = None, store: StoreUri = "./runs"
 ) -> None:
     """Attack MODEL on the test images of --data, and print whether its robust accuracy is real.
 
@@ -91,28 +105,31 @@ def trust(
 
     The adaptive attack is a function (model, images, labels, threat, generator) -> images, and its images are verified.
     """
-    info, threat = dataset_named(data), ThreatModel(norm=norm, eps=epsilon)
-    if examples < 1:
-        raise ConfigError(f"--examples must be 1 or more, not {examples}")
+    files = files or Files()
+    info, threat = dataset_named(data), ThreatModel(norm=against.norm, eps=against.epsilon)
+    if against.examples < 1:
+        raise ConfigError(f"--examples must be 1 or more, not {against.examples}")
     threat.check_fits(info.shape)
-    named = attack_named(attack, pgd_attack(norm, epsilon))
-    for file in filter(None, (json_file, page)):
+    attack = attack_named(against.attack, pgd_attack(threat.norm, threat.eps))
+    for file in filter(None, (files.json, files.page)):
         if not file.parent.is_dir():
             raise ConfigError(f"there is no folder {file.parent} for {file}")
     console = make_console()
-    console.print(f"{model} on {info.ref.name}: {named.name}, {norm} {epsilon:g}, then its checks", soft_wrap=True)
-    by_user = user_function(adaptive) if adaptive else None
-    found = _measured(given_model(model, info, store), info, named, examples, by_user)
+    console.print(
+        f"{model} on {info.ref.name}: {attack.name}, {threat.norm} {threat.eps:g}, then its checks", soft_wrap=True
+    )
+    adaptive = user_function(against.adaptive) if against.adaptive else None
+    found = _measured(given_model(model, info, store), info, attack, against.examples, adaptive)
     tables = _numbers(model, found), _checks(found)
     print_results(console, tables)
     console.print(f"Trust level {found['level']}: {LEVELS[found['level']]}.", soft_wrap=True)
     suspicions = _suspicions(found)
     for one in suspicions:
         console.print(f"{one.verdict} {one.check}: {one.advice}", soft_wrap=True)
-    if json_file:
-        _write(json_file, (json.dumps({"model": model, **_plain(found)}, indent=2) + "\n").encode(), console)
-    if page:
-        _write(page, _page(model, info.ref.name, found, suspicions, tables), console)
+    if files.json:
+        _write(files.json, (json.dumps({"model": model, **_plain(found)}, indent=2) + "\n").encode(), console)
+    if files.page:
+        _write(files.page, _page(model, info.ref.name, found, suspicions, tables), console)
     sys.stdout.flush()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nrf_ray.attacks.trust import BY_AUTOATTACK, CHECKS, LEVELS, checks_of
+from nrf_ray.attacks.trust import ADAPTIVE, BY_AUTOATTACK, CHECKS, LEVELS, checks_of
 from nrf_ray.display.printing import interval_text, share_text
 from nrf_ray.inspection.trust import ADVICE
 from tests.trust.defences import DEFENCES
@@ -42,8 +42,10 @@ def checks() -> str:
 
 def made_for(check: str) -> str:
     """Return for which robust accuracies of a sweep a check is made."""
+    if check == ADAPTIVE:
+        return "an attack of yours"
     if check in BY_AUTOATTACK:
-        return "AutoAttack"
+        return "AutoAttack, few-classes"
     if check in checks_of("cheap"):
         return "every row"
     return "L1 and above" if check in checks_of("required") else "L2 and above"
@@ -127,7 +129,8 @@ def honest(rows: Sequence[Row]) -> str:
         (f"`{name}`", str(counts[name, "WARN"]), str(counts[name, "FAIL"]))
         for name in CHECKS if counts[name, "WARN"] + counts[name, "FAIL"]
     ]  # fmt: skip
-    text = f"Runs of {len(measured)} in which a check gave a warning, or failed"
+    denied = sum(row["level"] == "L0" for row in measured)
+    text = f"Of {len(measured)} runs, {denied} have no trust level. Runs in which a check gave a warning, or failed"
     return f"{text}:\n\n{table(('check', 'WARN', 'FAIL'), lines)}" if lines else f"{text}: none."
 
 
