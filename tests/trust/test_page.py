@@ -68,7 +68,7 @@ def test_defences_that_no_check_saw_are_named_with_every_number_that_was_sold() 
 
 def test_alarms_of_honest_models_are_counted() -> None:
     text = page.honest([HONEST, {**HONEST, "name": "smooth/1", "alarms": {}}, CAUGHT])
-    assert "Runs of 2 in which" in text
+    assert text.startswith("Of 2 runs, 2 have no trust level. Runs in which")
     assert "| `slope` | 1 | 0 |" in text
     assert page.honest([{**HONEST, "alarms": {}}]).endswith("failed: none.")
 
