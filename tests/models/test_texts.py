@@ -151,7 +151,7 @@ def test_noise_that_an_attack_is_compared_with_is_all_on_words(monkeypatch):
     subject = Subject(model=model, images=images, labels=torch.zeros(3).long(), indices=torch.arange(3),
                       attack=pgd_attack("l2", 0.1), seed=0)  # fmt: skip
     left = torch.zeros(3, dtype=torch.bool)
-    checks._noise(checks._Run(subject=subject, found=images, fooled=left, rises=1.0, lost=0.0))
+    checks._noise(checks._Run(subject=subject, found=images, fooled=left, rises=1.0, lost=0.0, steps=[]))
     noisy = torch.cat(drawn).unflatten(0, (checks.NOISE_DRAWS, 3))
     assert not noisy[:, images == 0].any()
     assert noisy[:, images > 0].std(dim=0).min() > 0
