@@ -227,3 +227,20 @@ def test_a_ball_that_holds_the_whole_box_is_refused(norm, shape, largest):
 def test_an_integer_radius_is_the_same_threat_model():
     assert ThreatModel(norm="l2", eps=1) == ThreatModel(norm="l2", eps=1.0)
     assert isinstance(ThreatModel(norm="l2", eps=1).eps, float)
+
+
+@every_norm
+def test_an_image_is_held_if_it_is_finite_in_the_box_and_in_the_ball(norm):
+    """Each image differs from its original, which is black, in one pixel."""
+    threat, furthest = ThreatModel(norm=norm, eps=0.5), 0.5 * (1 + 1e-4)
+    pixels = [0.0, 0.5, furthest, furthest + 1e-6, 0.5002, 1.0, -1e-6, math.nan, math.inf]
+    originals = torch.zeros((len(pixels), 1, 3, 3), dtype=torch.float64)
+    images = originals.clone()
+    images[:, 0, 0, 0] = torch.tensor(pixels, dtype=torch.float64)
+    assert threat.holds(images, originals).tolist() == [True] * 3 + [False] * 6
+
+
+def test_an_image_outside_the_box_is_not_held_by_a_large_ball():
+    threat = ThreatModel(norm="linf", eps=2.0)
+    images = torch.tensor([0.0, 1.0, 1.001, -0.001]).view(4, 1, 1, 1).expand(4, 1, 2, 2)
+    assert threat.holds(images, torch.full_like(images, 0.5)).tolist() == [True, True, False, False]
