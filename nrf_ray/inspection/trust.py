@@ -7,12 +7,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.markup import escape
 
-from nrf_ray.attacks.named import attack_named
+from nrf_ray.attacks.named import ATTACKS, attack_named
 from nrf_ray.attacks.specs import Attack, AutoAttack, pgd_attack
 from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.attacks.trust import CHECKS, ENOUGH, LEVELS, checks_text, trust_level
@@ -72,8 +72,8 @@ class Against:
     """Radius of the ball, in pixel units of [0, 1]."""
     norm: Norm = "l2"
     """Norm of the ball."""
-    attack: str = STRONG
-    """Attack that gives the number: pgd, pgd-margin, fgsm, pgd-50x10, apgd, autoattack, few-classes."""
+    attack: Annotated[str, Parameter(help=f"Attack that gives the number: {', '.join(ATTACKS)}.")] = STRONG
+    """Attack that gives the number."""
     adaptive: str = ""
     """PATH.py:FUNCTION, an attack of yours that knows the model."""
     examples: int = 128

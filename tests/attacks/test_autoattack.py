@@ -4,7 +4,6 @@ import builtins
 
 import pytest
 import torch
-from torch import nn
 
 from nrf_ray.attacks import autoattack
 from nrf_ray.attacks.autoattack import run_autoattack
@@ -15,6 +14,7 @@ from nrf_ray.attacks.threat import ThreatModel, perturbation_norm
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.engine.predict import predict, share
 from nrf_ray.errors import ConfigError
+from tests.trust.defence import Behind, turned
 
 DUAL = {"l2": 2, "linf": 1}
 
@@ -88,29 +88,6 @@ def test_few_classes_reach_the_closed_form(classes, norm, linear, few_queries):
     assert perturbation_norm(found.images - data.images, norm).max() <= eps * (1 + 1e-5) + 1e-6
 
 
-class Reversed(torch.autograd.Function):
-    """The identity with its gradient's sign turned round."""
-
-    @staticmethod
-    def forward(ctx, images):
-        return images.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return -gradient
-
-
-class Masked(nn.Module):
-    """A network whose gradients point away from every adversarial image."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images):
-        return self.model(Reversed.apply(images))
-
-
 def test_a_masked_model_of_two_classes_is_caught_by_square(linear, few_queries):
     """Two classes by mean grey value, .05 from the boundary: gradients lead away from it, and windows cross it."""
     brightness = torch.ones(1, 25) * torch.tensor([[1.0], [-1.0]])
@@ -120,7 +97,7 @@ def test_a_masked_model_of_two_classes_is_caught_by_square(linear, few_queries):
     images = 0.5 + (0.05 * (1 - 2 * labels)).unsqueeze(1) + noise - noise.mean(dim=1, keepdim=True)
     data = LabelledImages(images=images.view(16, 1, 5, 5), labels=labels)
     attack = AutoAttack(threat=ThreatModel(norm="linf", eps=0.1), version="few-classes")
-    found = against_autoattack(Masked(model), data, attack)
+    found = against_autoattack(Behind(model, before=turned(torch.neg)), data, attack)
     assert found.verdicts == {"gap": "WARN", "square": "WARN"}
     assert found.under_pgd == 1.0
     assert found.by_square >= 0.5

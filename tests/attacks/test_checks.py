@@ -16,6 +16,7 @@ from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import CHECKS, checks_of, checks_text, read_checks, trust_level
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.stages.weights import new_model
+from tests.trust.defence import put, turned
 
 THREAT = ThreatModel(norm="l2", eps=1.0)
 STRONG, WEAK = pgd_attack("l2", 1.0, steps=50, restarts=10), pgd_attack("l2", 1.0, steps=20)
@@ -108,35 +109,11 @@ class Random(Wrapped):
         return self.model((images + 0.2 * torch.randn(images.shape, generator=self.generator)).clamp(0, 1))
 
 
-class Backwards(torch.autograd.Function):
-    """The identity with its gradient's sign turned round."""
-
-    @staticmethod
-    def forward(ctx, images):
-        return images.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return -gradient
-
-
 class Misleading(Wrapped):
     """Gradients that point away from every adversarial image."""
 
     def forward(self, images):
-        return self.model(Backwards.apply(images))
-
-
-class Put(torch.autograd.Function):
-    """The first argument with the gradient of the second."""
-
-    @staticmethod
-    def forward(ctx, value, path):
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return None, gradient
+        return self.model(turned(torch.neg)(images))
 
 
 class Grafted(Wrapped):
@@ -147,7 +124,7 @@ class Grafted(Wrapped):
         self.other = new_model("resnet_s", dataset_named("digits").ref, seed=5)
 
     def forward(self, images):
-        return Put.apply(self.model(images).detach(), self.other(images))
+        return put(self.model(images), self.other(images))
 
 
 class Shattered(Wrapped):

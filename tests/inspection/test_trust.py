@@ -21,22 +21,7 @@ CODE = """
 import torch
 from torch import nn
 
-class Backwards(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, images):
-        return images.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return -gradient
-
-class Behind(nn.Module):
-    def __init__(self, network, before):
-        super().__init__()
-        self.network, self.before = network, before
-
-    def forward(self, images):
-        return self.network(self.before(images))
+from tests.trust.defence import Behind, turned
 
 def network():
     from neighbour import WEIGHTS
@@ -45,10 +30,10 @@ def network():
     return given_model("file:" + WEIGHTS, dataset_named("digits"), "./runs")
 
 def honest():
-    return Behind(network(), lambda images: images)
+    return Behind(network())
 
 def reversed_gradient():
-    return Behind(network(), Backwards.apply)
+    return Behind(network(), before=turned(torch.neg))
 
 def number():
     return 3
