@@ -17,7 +17,7 @@ from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.cluster.leave import leave_with
 from nrf_ray.display.output import is_lost, open_standard_files, show_every_letter
 from nrf_ray.display.printing import make_console
-from nrf_ray.errors import INTERRUPTED, NrfError, check_text, printable
+from nrf_ray.errors import INTERRUPTED, NrfError, check_text, one_line, printable
 from nrf_ray.run.command import run_or_plan
 from nrf_ray.sweep.flags import Flags, RunOptions
 from nrf_ray.sweep.sweep import Sweep
@@ -88,7 +88,7 @@ def _outcome(app: App) -> int:
             check_text(argument, "the argument")
         code = app(sys.argv[1:], exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        return _complain(" ".join(str(error).split()) + " See --help.", 2)
+        return _complain(one_line(error) + " See --help.", 2)
     except NrfError as error:
         return _complain(str(error), error.exit_code)
     except OSError as error:

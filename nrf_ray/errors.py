@@ -140,6 +140,11 @@ def check_text(name: str, what: str) -> None:
         raise ConfigError(f"{what} {printable(name)} is not UTF-8; give it another name")
 
 
+def one_line(error: BaseException, longest: int | None = None) -> str:
+    """Return the message of `error` in one line, cut after `longest` characters."""
+    return " ".join(str(error).split())[:longest]
+
+
 def is_text(name: str) -> bool:
     """Return whether `name` is text; Python represents each byte of a path that is not UTF-8 by a lone surrogate."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)

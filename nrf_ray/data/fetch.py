@@ -9,7 +9,7 @@ import importlib.util
 from pathlib import Path
 
 from nrf_ray.data.places import data_home
-from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.errors import ConfigError, lookup, one_line
 
 TEXTS = "texts:"
 """Prefix of the name of a set of texts on the hub."""
@@ -51,7 +51,7 @@ def _fetch_texts(name: str) -> Path:
         huggingface_hub.snapshot_download(name, repo_type="dataset", allow_patterns="*.parquet", local_dir=folder)
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise ConfigError(
-            f"the texts {name} cannot be downloaded: {' '.join(str(error).split())}; put their parquet files into a "
+            f"the texts {name} cannot be downloaded: {one_line(error)}; put their parquet files into a "
             "folder by hand, and name it as text-parquet:FOLDER"
         ) from error
     if not any(folder.rglob("*.parquet")):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from nrf_ray.data.catalogue import DatasetInfo
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, one_line
 from nrf_ray.graph.store import Artifact
 from nrf_ray.models.catalogue import TIMM, TORCHVISION
 from nrf_ray.results.stored_sweep import committed, find_place, open_store
@@ -74,7 +74,7 @@ def _check_fits(network: "nn.Module", name: str, info: DatasetInfo, *, is_code: 
         with torch.no_grad():
             outputs = network(torch.full((1, *info.shape), 0.5, device=device))
     except Exception as error:  # a network may raise anything for images that it is not made for
-        shape, said = " x ".join(map(str, info.shape)), " ".join(str(error).split())[:300]
+        shape, said = " x ".join(map(str, info.shape)), one_line(error, 300)
         raise ConfigError(
             f"{name} does not take the images of {info.ref.name}, {shape}: {type(error).__name__}: {said}"
         ) from error

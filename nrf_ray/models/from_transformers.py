@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, one_line
 from nrf_ray.models.catalogue import ENCODER, most_vectors
 from nrf_ray.models.texts import average
 
@@ -62,7 +62,7 @@ def encoder_body(encoder: Path | Mapping[str, Any], length: int, width: int) -> 
     except ConfigError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ConfigError(f"the encoder {encoder} cannot be built: {_one_line(error)}") from error
+        raise ConfigError(f"the encoder {encoder} cannot be built: {one_line(error, 300)}") from error
     finally:
         logging.set_verbosity(verbosity)
     taken = made.get_input_embeddings().weight.shape[1]
@@ -86,7 +86,3 @@ def _check_whole(made: nn.Module, told: Mapping[str, Any], encoder: Path) -> Non
             raise ConfigError(
                 f"the weights in {encoder} {what} {len(names)} tensors, such as {names[0]}; download them again"
             )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

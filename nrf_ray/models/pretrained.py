@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, one_line
 from nrf_ray.models.catalogue import TIMM, TORCHVISION
 from nrf_ray.models.from_timm import timm_with
 
@@ -55,7 +55,7 @@ def pretrained_timm(name: str) -> Pretrained:
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError as error:
-        raise ConfigError(f"timm has no weights {name!r}: {_one_line(error)}") from error
+        raise ConfigError(f"timm has no weights {name!r}: {one_line(error, 300)}") from error
     if config is None or not config.has_weights:
         raise ConfigError(f"timm has no weights of {name!r}; take another model, {OTHERWISE}")
     path = _timm_file(config)
@@ -66,7 +66,7 @@ def pretrained_timm(name: str) -> Pretrained:
     try:
         network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
     except Exception as error:  # timm, safetensors and torch each have errors of their own
-        raise ConfigError(f"the weights of {title} in {path} cannot be read: {_one_line(error)}") from error
+        raise ConfigError(f"the weights of {title} in {path} cannot be read: {one_line(error, 300)}") from error
     return Pretrained(network, mean=config.mean, std=config.std, size=config.input_size[1:]).eval()
 
 
@@ -105,7 +105,9 @@ def pretrained_torchvision(name: str) -> Pretrained:
     try:
         network = models.get_model(arch, weights=weights)  # which reads the file, as it is there
     except Exception as error:  # torch has several errors for a damaged file
-        raise ConfigError(f"the weights of {TORCHVISION}{name} in {path} cannot be read: {_one_line(error)}") from error
+        raise ConfigError(
+            f"the weights of {TORCHVISION}{name} in {path} cannot be read: {one_line(error, 300)}"
+        ) from error
     views = weights.transforms()
     (side,) = views.crop_size
     return Pretrained(network, mean=views.mean, std=views.std, size=(side, side)).eval()
@@ -119,7 +121,3 @@ def _checkpoints() -> Path:
 def _checkpoint(url: str) -> Path | None:
     path = _checkpoints() / url.rpartition("/")[2]
     return path if path.is_file() else None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

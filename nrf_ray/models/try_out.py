@@ -10,7 +10,7 @@ import sys
 
 import torch
 
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, one_line
 from nrf_ray.models.zoo import build
 
 
@@ -22,14 +22,10 @@ def problem_of(arch: str, shape: tuple[int, int, int]) -> str | None:
         with torch.no_grad():
             network(torch.zeros(1, *shape))
     except ConfigError as error:
-        return _one_line(error)
+        return one_line(error)
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        return f"{arch} does not accept images of {' x '.join(map(str, shape))} ({_one_line(error)}); use another model"
+        return f"{arch} does not accept images of {' x '.join(map(str, shape))} ({one_line(error)}); use another model"
     return None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

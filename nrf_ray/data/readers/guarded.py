@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nrf_ray.data.outline import Batch, Format, Outline, Rows, Split
-from nrf_ray.errors import ConfigError, NrfError
+from nrf_ray.errors import ConfigError, NrfError, one_line
 
 SHOWN = 200
 """Largest number of characters shown of another library's error."""
@@ -52,11 +52,11 @@ def _one_line(path: Path) -> Iterator[None]:
     except ConfigError as error:
         if "\n" not in str(error):
             raise
-        raise ConfigError(" ".join(str(error).split())) from error
+        raise ConfigError(one_line(error)) from error
     except (NrfError, MemoryError, TimeoutError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # from the operating system: the file is missing or may not be read
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:SHOWN]}"
+        reason = f"{type(error).__name__}: {one_line(error, SHOWN)}"
         raise ConfigError(f"{path} is damaged, or another kind of file ({reason}); replace it") from error
