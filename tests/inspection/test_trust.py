@@ -1,6 +1,7 @@
 """`nrf trust` on models by every name that people can give them, and what it refuses."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from nrf_ray.inspection.given_model import given_model
 from nrf_ray.stages.weights import FILE, save_weights
 
 DIGITS = dataset_named("digits")
+needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 CODE = """
 import torch
 from torch import nn
@@ -97,7 +99,7 @@ def test_a_model_of_the_store_is_found_by_its_key(store, digits):
         ),
         ("", "is not a model"),
         ("torchvision:resnet", "torchvision has no classifier 'resnet'"),
-        ("timm:resnet_of_mars", "has no model 'resnet_of_mars'"),
+        pytest.param("timm:resnet_of_mars", "has no model 'resnet_of_mars'", marks=needs_timm),
         ("file:nowhere.pt#arch=resnet_s", "cannot be read: No such file"),
         ("file:mine.py", "does not say its architecture; write file:mine.py#arch=NAME"),
         ("file:weights.safetensors#arch=vgg_s", "does not fit vgg_s for digits"),

@@ -43,7 +43,7 @@ def checks() -> str:
 def made_for(check: str) -> str:
     """Return for which robust accuracies of a sweep a check is made."""
     if check == ADAPTIVE:
-        return "L4 (`nrf trust --adaptive`)"
+        return "L4 (with `--adaptive`)"
     if check in BY_AUTOATTACK:
         return "AutoAttack, few-classes"
     if check in checks_of("cheap"):
