@@ -1,6 +1,6 @@
 """Run the missing stages of a sweep: one Tuner, one trial per stage."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,12 @@ class Outcome:
     """Seconds of work of each stage that this run did, counted like its cost: shards one after another."""
     slots: float
     """Stages that could run at once, averaged over the run."""
+    firsts: Set[Key] = frozenset()
+    """Stages in `seconds` that were the first of their process."""
+    first_start: float | None = None
+    """Time on the monotonic clock at which the first stage had its process; None if no stage ran."""
+    last_end: float | None = None
+    """Time on the monotonic clock at which the last stage ended; None if no stage ran."""
 
     @property
     def work_seconds(self) -> float:
@@ -107,7 +113,14 @@ def run_sweep(
             ) from error
         finally:
             searcher.stopped()
-    return Outcome(frontier=searcher.frontier, seconds=searcher.seconds, slots=view.mean_slots)
+    return Outcome(
+        frontier=searcher.frontier,
+        seconds=searcher.seconds,
+        slots=view.mean_slots,
+        firsts=searcher.firsts,
+        first_start=searcher.first_start,
+        last_end=searcher.last_end,
+    )
 
 
 def _tuner(name: str, searcher: StageSearcher, job: Job, folder: Path) -> tune.Tuner:

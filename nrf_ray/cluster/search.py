@@ -22,6 +22,7 @@ from nrf_ray.graph.execute import to_rebuild
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.pools import width
+from nrf_ray.graph.schedule import ahead_of
 from nrf_ray.graph.stage import Resources, Stage, workers_of
 from nrf_ray.graph.store import Store
 
@@ -51,6 +52,12 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         """Stages that are handed out, by trial id."""
         self.seconds: dict[Key, float] = {}
         """Seconds of work of each stage that this run did, counted like its cost: shards one after another."""
+        self.firsts: set[Key] = set()
+        """Stages in `seconds` that were the first of their process."""
+        self.first_start: float | None = None
+        """Time on the monotonic clock at which the first stage had its process."""
+        self.last_end: float | None = None
+        """Time on the monotonic clock at which the last stage ended."""
         self._store, self._leases, self._capacity, self._crashes = store, leases, capacity, crashes
         self._requests = {stage.resources for stage in frontier.stages.values()}
         self._pools: dict[str, int] = {}
@@ -110,7 +117,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
     def _room(self, request: Resources) -> int:
         """Return how many slots of `request` may be handed out: those that can run, and a few that prepare to start."""
         slots = self._capacity.now().slots(request)
-        return slots + max(2, slots // 4)
+        return slots + ahead_of(slots)
 
     def _admit(self, stage: Stage) -> bool:
         """Return whether `stage` may start now; take its lease if so."""
@@ -132,6 +139,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
 
     def started(self, trial_id: str) -> None:
         """Note that a trial has its resources."""
+        self.first_start = self.first_start or time.monotonic()
         self._waiting.discard(trial_id)
 
     def raised(self, trial_id: str, error: str) -> None:
@@ -149,6 +157,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note how a stage ended."""
+        self.last_end = time.monotonic()
         stage = self.live.pop(trial_id)
         self._waiting.discard(trial_id)
         actors = self._pools.pop(trial_id, 1)
@@ -166,6 +175,8 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
             if result["seconds"] is not None:
                 pool = actors if workers_of(stage) == 1 else 1
                 self.seconds[stage.key] = self.seconds.get(stage.key, 0.0) + result["seconds"] * pool
+                if result.get("first"):
+                    self.firsts.add(stage.key)
             self.frontier.done(stage.key)
         else:
             self.frontier.fail(stage.key, str(result["error"]))

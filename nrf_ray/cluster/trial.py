@@ -78,12 +78,13 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
     def step(self) -> dict[str, Any]:
         """Run the stage, and report how it ended; raise StageRaised if it raised.
 
-        The report has the `seconds` of work if the work was done here, or None if another run had done it.
+        The report has the `seconds` of work if the work was done here, or None if another run had done it, and whether
+        the stage was the `first` of its process.
         """
         title_process(f"{self.stage.kind.name}: {self.stage.title}")
         try:
             with CurveWriter(self.job.curves, self.stage) as curve, crash_trace(self.job.crashes, self.stage.key):
-                seconds = None if finished(self.stage, self.store) else work(self._context(curve)).seconds
+                record = None if finished(self.stage, self.store) else work(self._context(curve))
         except (CorruptArtifact, MissingArtifact) as error:
             return {"done": True, "end": BAD_INPUT, "error": summary_of(error)}
         except ShardRaised as error:
@@ -92,7 +93,10 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
             if _is_fault_of_the_system(error):
                 raise
             raise self._noted(summary_of(error), traceback.format_exc()) from None
-        return {"done": True, "end": DONE, "seconds": seconds}
+        if record is None:
+            return {"done": True, "end": DONE, "seconds": None}
+        first = bool(record.provenance.get("first_of_process"))
+        return {"done": True, "end": DONE, "seconds": record.seconds, "first": first}
 
     def _context(self, report: Report) -> Context:
         return Context(

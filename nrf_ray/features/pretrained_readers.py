@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from nrf_ray.data.encoders import FILES, PREFIX, encoder_folder
 from nrf_ray.errors import ConfigError, expanded
+from nrf_ray.models.catalogue import ENCODER, IMAGENET_SIZE, architecture_named
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,6 +67,15 @@ def pretrained_named(name: str) -> Pretrained:
     raise ConfigError(f"unknown reader {name!r}; known: {VISION} (of images), {PREFIX}NAME (of texts)")
 
 
+def macs_of(reader: Pretrained, shape: tuple[int, int, int]) -> tuple[float, int]:
+    """Return multiply-adds for one example of `shape` and number of features of `reader`, for cost estimates."""
+    if reader.reads == "texts":
+        encoder = architecture_named(ENCODER)
+        return encoder.macs(*shape[1:]), encoder.units
+    vision = architecture_named(VISION)
+    return vision.macs(IMAGENET_SIZE, IMAGENET_SIZE) * (SIDE / IMAGENET_SIZE) ** 2, vision.units
+
+
 def features_of(reader: Pretrained, examples: "Examples", split: str) -> "Tensor":
     """Return features of `reader` for the human parts of `examples`, the whole of `split`, as [n, f].
 
@@ -114,7 +124,6 @@ def _seen_by_encoder(folder: Path, examples: "Examples", split: str) -> "Tensor"
     from nrf_ray.data.planted import grammar
     from nrf_ray.engine.predict import batches
     from nrf_ray.models import zoo
-    from nrf_ray.models.catalogue import ENCODER
 
     sentences = grammar.write(examples.spec.seed, examples.human.tolist(), split)
     tokens = [tokens_of(folder, " ".join(words)) for words in sentences]

@@ -6,6 +6,7 @@ stage in the meantime. Then `work` writes data files as they are made and the re
 debuggers.
 """
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,9 @@ from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Artifact, Leftover, Store, place_of
 
 T = TypeVar("T")
+
+_WORKED: set[int] = set()
+"""Processes that have begun a stage: this one, and those that it was forked from."""
 
 Report = Callable[[int, dict[str, float]], None]
 """Function that displays progress: it takes a step (an epoch) and the values measured at it."""
@@ -112,10 +116,13 @@ def work(context: Context) -> Record:
     Raises CorruptArtifact or MissingArtifact if an input is damaged or missing, and what the stage function raises.
     """
     stage, store = context.stage, context.store
+    first = os.getpid() not in _WORKED
+    _WORKED.add(os.getpid())
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     inputs: dict[str, Artifact] = {name: store.artifact(handle) for name, handle in stage.inputs.items()}
     metrics = stage.kind.body(stage.config, context, **inputs)
-    record = record_of(stage, context.files(), metrics, time.perf_counter() - clock, started)
+    seconds = time.perf_counter() - clock
+    record = record_of(stage, context.files(), metrics, seconds, started, first=first)
     won = store.commit(record)
     checkpoints.drop(store, stage)
     return record if won else store.artifact(stage).record

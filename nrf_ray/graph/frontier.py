@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from nrf_ray.graph.canonical import Key
-from nrf_ray.graph.stage import Stage, shards_of
+from nrf_ray.graph.stage import Stage, shards_of, workers_of
 
 
 class Progress(enum.StrEnum):
@@ -82,7 +82,7 @@ class Frontier:
     def _set(self, key: Key, state: Progress) -> None:
         opened = (state in OPEN) - (self.state.get(key) in OPEN)
         self._open += opened
-        self._left += opened * self._seconds[key]
+        self._left += opened * self._work(key)
         self.state[key] = state
 
     def next_ready(self, admit: Callable[[Stage], bool] = lambda stage: True) -> Stage | None:
@@ -160,13 +160,17 @@ class Frontier:
         """Return the expected seconds of a stage."""
         return self._seconds[key]
 
+    def _work(self, key: Key) -> float:
+        """Return the expected seconds of all workers of a stage."""
+        return self._seconds[key] * workers_of(self.stages[key])
+
     def seconds_after(self, key: Key) -> float:
         """Return the expected seconds of the longest chain of stages that wait for `key`."""
         return self._path[key] - self._seconds[key]
 
     @property
     def seconds_left(self) -> float:
-        """Expected seconds of all stages that may still run or are running."""
+        """Expected seconds of all workers of the stages that may still run or are running."""
         return self._left
 
     def expected_left(self, elapsed: float) -> float | None:
@@ -174,7 +178,7 @@ class Frontier:
 
         It is the expected seconds of the open stages, scaled by `elapsed` over the expected seconds of finished stages.
         """
-        done = sum(self._seconds[key] for key, state in list(self.state.items()) if state is Progress.DONE)
+        done = sum(self._work(key) for key, state in list(self.state.items()) if state is Progress.DONE)
         return None if done < LEAST_DONE else self._left * elapsed / done
 
     @property

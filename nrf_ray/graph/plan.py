@@ -14,7 +14,7 @@ from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.lease import running_elsewhere
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.source import FORM, source_digest
-from nrf_ray.graph.stage import Stage, walk
+from nrf_ray.graph.stage import Stage, walk, workers_of
 from nrf_ray.graph.store import FAILURE, LEASE, RECORD, Contents, Store, place_of
 
 
@@ -37,7 +37,12 @@ class Step:
     state: State
     reason: str
     seconds: float
-    """Expected seconds on one core, or on one GPU if the stage asks for one; 0 if cached."""
+    """Expected seconds, of each of its workers on one core, or on one GPU if the stage asks for one; 0 if cached."""
+
+    @property
+    def work(self) -> float:
+        """Expected core-seconds of all its workers, or GPU-seconds of all GPUs that they hold."""
+        return self.seconds * workers_of(self.stage) * max(1.0, self.stage.resources.gpus)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Plan:
 
     def seconds(self, device: str = "cpu") -> float:
         """Return the expected work of the stages that ask for `device`, in seconds of one core or of one GPU."""
-        return sum(step.seconds for step in self.steps if step.stage.resources.device == device)
+        return sum(step.work for step in self.steps if step.stage.resources.device == device)
 
 
 def make_plan(

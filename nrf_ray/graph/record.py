@@ -26,6 +26,8 @@ from nrf_ray.graph.stage import SCHEMA, Metrics, Stage, shards_of
 from nrf_ray.graph.uri import without_secrets
 from nrf_ray.graph.wellformed import is_well_formed
 
+COST_FORM = 2
+"""Form of the costs that stages state. Estimates of another form cannot be compared; raise it if formulas change."""
 VERSIONED_PACKAGES = ("nrf_ray", "torch", "torchvision", "ray", "numpy", "pyarrow", "scikit-learn", "safetensors")
 
 
@@ -109,8 +111,10 @@ class Record:
         return float(self.provenance["seconds"])
 
 
-def record_of(stage: Stage, files: list[FileEntry], metrics: Metrics, seconds: float, started: str) -> Record:
-    """Return the record of a finished run of `stage`, with provenance of this process."""
+def record_of(
+    stage: Stage, files: list[FileEntry], metrics: Metrics, seconds: float, started: str, *, first: bool = False
+) -> Record:
+    """Return the record of a finished run of `stage`, with provenance of this process; `first` if it was its first."""
     return Record(
         stage=stage.kind.name,
         version=stage.kind.version,
@@ -124,6 +128,8 @@ def record_of(stage: Stage, files: list[FileEntry], metrics: Metrics, seconds: f
             "seconds": round(seconds, 4),
             # The time that a set of several shards takes means nothing without the size of its pool.
             "expected_seconds": round(stage.cost(), 3) if shards_of(stage) == 1 else None,
+            "expected_form": COST_FORM,
+            "first_of_process": first,
             "arch": arch_of(stage),
             "started": started,
             "device": stage.resources.device,

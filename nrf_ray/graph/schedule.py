@@ -75,6 +75,7 @@ def simulate(
     takes: Seconds | None = None,
     handout: float = 0.0,
     ahead: int = 0,
+    first: float = 0.0,
 ) -> Schedule:
     """Return the schedule of the stages `todo` (inputs first) on `slots` slots.
 
@@ -82,11 +83,13 @@ def simulate(
     seconds, if they differ. The driver needs `handout` seconds for each stage, one after another, and the stage's slot
     waits for the driver. `ahead` stages are chosen before a slot is free, as Tune does; stages that become ready later
     cannot overtake them. A stage of several shards takes all slots of its pool at once, and a stage of several workers
-    takes a slot for each worker (or all slots, if there are fewer); until it has them, nothing else starts.
+    takes a slot for each worker (or all slots, if there are fewer); until it has them, nothing else starts. The first
+    stage on a slot takes `first` seconds longer, and so does every stage on several slots, whose processes are new.
     """
     takes = cost if takes is None else takes
     frontier = Frontier(todo, cost)
     free, chosen, running, spans = list(range(slots)), deque[Stage](), list[tuple[float, int, Span]](), list[Span]()
+    warm: set[int] = set()
     now = driver = 0.0
     while True:
         while len(chosen) < ahead + bool(free) and (stage := frontier.next_ready()) is not None:
@@ -95,7 +98,9 @@ def simulate(
             stage = chosen.popleft()
             driver = max(driver, now) + handout
             where = tuple(heapq.heappop(free) for _ in range(wide))
-            end = driver + takes(stage) * _rounds(shards_of(stage), wide)
+            new = wide > 1 or not warm.issuperset(where)
+            warm.update(where)
+            end = driver + takes(stage) * _rounds(shards_of(stage), wide) + new * first
             spans.append(Span(stage=stage, slots=where, start=driver, end=end))
             heapq.heappush(running, (end, len(spans), spans[-1]))
         elif running:
@@ -105,6 +110,11 @@ def simulate(
             frontier.done(ended.stage.key)
         else:
             return Schedule(spans=tuple(spans), slots=slots)
+
+
+def ahead_of(slots: int) -> int:
+    """Return how many stages a run hands out before a slot is free, so that a process need not wait for the driver."""
+    return max(2, slots // 4)
 
 
 def lower_bound(todo: list[Stage], slots: int, cost: Seconds = Stage.cost) -> float:

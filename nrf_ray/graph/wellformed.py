@@ -55,6 +55,8 @@ LATER: Mapping[str, Check] = {
     "label": _or_none(_is_text),
     "arch": _or_none(_is_text),
     "expected_seconds": _or_none(_is_amount),
+    "expected_form": _is_whole,
+    "first_of_process": lambda value: isinstance(value, bool),
     "gpus": _is_amount,
     "source_form": _is_whole,
     "processor": _is_text,

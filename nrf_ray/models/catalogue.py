@@ -48,6 +48,8 @@ class Architecture:
     time on moving memory."""
     reads: Literal["images", "texts"] = "images"
     """Kind of its inputs."""
+    units: int = 64
+    """Number of penultimate units, for images below IMAGENET_SIZE (VGG-16 has 4096 from there on)."""
 
     smallest: Mapping[int, int] = field(default_factory=lambda: {1: 1})
     """Side in pixels of the smallest possible image, by the height from which this holds: stems change in between."""
@@ -68,7 +70,9 @@ class Architecture:
 ARCHITECTURES: Registry[Architecture] = Registry.of(
     "architecture",
     (
-        Architecture(name="vgg_s", family="VGG-16", mmacs={8: 0.46, 28: 1.33, 32: 1.89}, smallest={1: 4, 24: 7}),
+        Architecture(
+            name="vgg_s", family="VGG-16", mmacs={8: 0.46, 28: 1.33, 32: 1.89}, smallest={1: 4, 24: 7}, units=128
+        ),
         Architecture(
             name="inception_s",
             family="Inception-v3",
@@ -78,7 +82,7 @@ ARCHITECTURES: Registry[Architecture] = Registry.of(
         ),
         Architecture(name="resnet_s", family="ResNet-18", mmacs={8: 0.76, 28: 2.55, 32: 3.13}),
         Architecture(name="resnet_m", family="ResNet-50", mmacs={8: 1.65, 28: 5.54, 32: 6.67}),
-        Architecture(name="resnet_b", family="ResNet-18", mmacs={8: 0.76, 28: 2.55, 32: 3.13}),
+        Architecture(name="resnet_b", family="ResNet-18", mmacs={8: 0.76, 28: 2.55, 32: 3.13}, units=16),
         Architecture(
             name="densenet_s",
             family="DenseNet",
@@ -87,24 +91,30 @@ ARCHITECTURES: Registry[Architecture] = Registry.of(
             drag=1.8,
         ),
         Architecture(
-            name="vgg16", family="VGG-16", mmacs={28: 268, 32: 313, 224: 15466}, smallest={1: 1, IMAGENET_SIZE: 32}
+            name="vgg16",
+            family="VGG-16",
+            mmacs={28: 268, 32: 313, 224: 15466},
+            smallest={1: 1, IMAGENET_SIZE: 32},
+            units=512,
         ),
         Architecture(
             name="inception_v3",
             family="Inception-v3",
             mmacs={28: 2733, 32: 3631, 224: 2836},
             smallest={1: 7, IMAGENET_SIZE: 75},
+            units=2048,
         ),
-        Architecture(name="resnet18", family="ResNet-18", mmacs={28: 456, 32: 555, 224: 1814}),
-        Architecture(name="resnet50", family="ResNet-50", mmacs={28: 1047, 32: 1298, 224: 4087}),
+        Architecture(name="resnet18", family="ResNet-18", mmacs={28: 456, 32: 555, 224: 1814}, units=512),
+        Architecture(name="resnet50", family="ResNet-50", mmacs={28: 1047, 32: 1298, 224: 4087}, units=2048),
         Architecture(
             name="densenet121",
             family="DenseNet",
             mmacs={28: 672, 32: 888, 224: 2833},
             smallest={1: 8, IMAGENET_SIZE: 29},
+            units=1024,
         ),
-        Architecture(name="text_cnn", family="Kim's CNN", mmacs={8: 0.052}, reads="texts"),
-        Architecture(name="text_bilstm", family="BiLSTM", mmacs={8: 0.05}, reads="texts"),
+        Architecture(name="text_cnn", family="Kim's CNN", mmacs={8: 0.052}, reads="texts", units=192),
+        Architecture(name="text_bilstm", family="BiLSTM", mmacs={8: 0.05}, reads="texts", units=128),
         Architecture(name="text_transformer", family="Transformer", mmacs={8: 0.043}, reads="texts"),
     ),
 )
@@ -146,9 +156,9 @@ def architecture_named(name: str) -> Architecture:
     """
     if re.fullmatch(TIMM + "[a-z0-9_]+", name):
         guess = {224: ARCHITECTURES["resnet50"].mmacs[224]}
-        return Architecture(name=name, family=name.removeprefix(TIMM), mmacs=guess)
+        return Architecture(name=name, family=name.removeprefix(TIMM), mmacs=guess, units=2048)
     if name == ENCODER:  # the assumed cost is that of MiniLM with six layers
-        return Architecture(name=name, family="pretrained encoder", mmacs={8: 1.8}, reads="texts")
+        return Architecture(name=name, family="pretrained encoder", mmacs={8: 1.8}, reads="texts", units=384)
     if name not in ARCHITECTURES:
         raise ConfigError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, {ENCODER}, {TIMM}NAME")
     return ARCHITECTURES[name]

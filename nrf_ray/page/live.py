@@ -127,8 +127,8 @@ class RunPage:
         thread.join()  # otherwise it could still replace the final tables by earlier ones
         self._facts = self._look(workers)[0]
 
-    def finish(self, frames: Mapping[str, pd.DataFrame]) -> None:
-        """Write the last page of a run that reached its end, with its tables `frames`."""
+    def finish(self, frames: Mapping[str, pd.DataFrame], overheads: Mapping[str, float] | None = None) -> None:
+        """Write the last page of a run that reached its end, with its tables `frames` and its measured `overheads`."""
         held = all(fact.standing in HELD for fact in self._facts)
         failed = any(fact.standing is Standing.FAILED for fact in self._facts)
         why = "" if held or failed else "It ended before all stages had run; run the same command again to resume."
@@ -137,7 +137,7 @@ class RunPage:
         with self._guarded():
             self._learn(self._facts)
         with self._guarded():
-            self._end(RunState.FINISHED if held else RunState.FAILED, why)
+            self._end(RunState.FINISHED if held else RunState.FAILED, why, overheads)
 
     def _watch(self, workers: Workers, stop: threading.Event) -> None:
         least = LOCAL_SECONDS if self._store.blobs.root else REMOTE_SECONDS
@@ -186,9 +186,9 @@ class RunPage:
         with self._guarded():
             self._end(RunState.INTERRUPTED if interrupted else RunState.FAILED, why)
 
-    def _end(self, state: RunState, why: str) -> None:
+    def _end(self, state: RunState, why: str, overheads: Mapping[str, float] | None = None) -> None:
         with self._lock:
-            self._outline = self._known.outline = ended(self._outline, state, why)
+            self._outline = self._known.outline = ended(self._outline, state, why, overheads)
             self._store.blobs.replace(outline_name(self._sweep.name), self._outline.to_bytes())
             page = document(self._known.snapshot(self._facts, state=state))
             self._store.blobs.replace(self.name, page)

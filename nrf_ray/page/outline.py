@@ -8,7 +8,7 @@ records the page can be made again at any time, even for a run that was killed.
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,6 +71,9 @@ class Outline:
     """All stages, inputs first."""
     rows: tuple[tuple[int, ...], ...]
     """For each table row, the indices of the stages that it measures."""
+    overheads: Mapping[str, float] = field(default_factory=dict)
+    """Measured seconds of the run in addition to its stages, see `run.overheads`; empty until it ends, if it was killed
+    or ran on another cluster, and in older run files."""
 
     def to_bytes(self) -> bytes:
         """Return the run file as JSON."""
@@ -93,6 +96,7 @@ class Outline:
             named = (found.sweep, found.command, found.preset, found.script_sha256)
             assert all(isinstance(text, str) for text in named)
             assert dict(found.process)
+            assert all(isinstance(part, float | int) for part in dict(found.overheads).values())
             for moment in filter(None, (found.began, found.ended)):
                 assert datetime.fromisoformat(moment).tzinfo
         except (KeyError, TypeError, ValueError, AssertionError) as error:
@@ -132,9 +136,10 @@ def outline_of(
     )
 
 
-def ended(outline: Outline, state: RunState, why: str) -> Outline:
+def ended(outline: Outline, state: RunState, why: str, overheads: Mapping[str, float] | None = None) -> Outline:
     """Return the run file of the same run after its end."""
-    return dataclasses.replace(outline, ended=datetime.now(UTC).isoformat(), state=state, why=why)
+    now = datetime.now(UTC).isoformat()
+    return dataclasses.replace(outline, ended=now, state=state, why=why, overheads=overheads or {})
 
 
 def outline_name(sweep: str) -> str:

@@ -4,6 +4,7 @@ import os
 import time
 import uuid
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING
@@ -14,14 +15,17 @@ from nrf_ray.cluster.address import check_address, check_listening
 from nrf_ray.cluster.local_start import check_can_start
 from nrf_ray.display.printing import make_console, span
 from nrf_ray.errors import ConfigError, StagesFailed
-from nrf_ray.graph.estimates import Estimates, learn
+from nrf_ray.graph.estimates import Basis, learn
 from nrf_ray.graph.folder import check_medium
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
 from nrf_ray.run.datasets import check_other_tests, dataset_lines, datasets_of, prepare
-from nrf_ray.run.forecast import Machine, error_lines, forecast, forecast_lines, machine_named, this_machine
+from nrf_ray.run.forecast import Grounds, error_lines, forecast, forecast_lines
+from nrf_ray.run.machine import Machine, machine_named, this_machine
+from nrf_ray.run.overheads import learnt, measured, typical
+from nrf_ray.stages.devices import DEVICES
 from nrf_ray.sweep.flags import RunOptions
 from nrf_ray.sweep.sweep import Sweep
 
@@ -40,17 +44,19 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
     address = None if options.plan else check_address(options.address, options.store)
     store = Store.open(options.store, create=False)
     held = store.contents()
-    estimates = learn(store, held, machine.is_like, machine.slower)
+    estimates = learn(store, held, machine.is_like, machine.seconds)
     plan = make_plan(sweep.goals, store, held=held, cost=estimates.seconds)
+    known = typical() if options.plan_on else learnt(store)
+    grounds = Grounds(plan=plan, estimates=estimates, overheads=known)
     if sweep.note:
         console.print(sweep.note, soft_wrap=True)
     if options.plan:
         for line in dataset_lines(datasets_of(sweep.stages())):
             console.out(line)
         _print_plan(console, plan)
-        for line in forecast_lines(forecast(plan, estimates, machine.slots), machine):
+        for line in forecast_lines(forecast(grounds, machine.slots), machine):
             console.out(line)
-        console.out(_plan_line(sweep, plan))
+        console.out(_plan_line(sweep, grounds, machine))
         return 0
     if plan.todo():
         check_listening(address) if address else check_can_start()
@@ -62,10 +68,13 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
     store = Store.open(options.store, create=True)
     from nrf_ray.page.live import RunPage
 
-    expected = forecast(plan, estimates, machine.slots).wall if plan.todo() else None
+    expected = forecast(grounds, machine.slots).wall if plan.todo() else None
     with RunPage(sweep, plan, store, expected=expected, say=lambda line: console.print(line, soft_wrap=True)) as page:
+        if plan.todo():
+            console.print(_plan_line(sweep, grounds, machine))
         outcome = _run(sweep, plan, store, address, console, page) if plan.todo() else None
-        return _finish(console, sweep, store, outcome, plan, estimates, page, began)
+        joined = address is not None
+        return _finish(console, sweep, store, outcome, grounds, page, began, joined=joined)
 
 
 def _machine(options: RunOptions) -> Machine:
@@ -95,17 +104,19 @@ def _print_plan(console: Console, plan: Plan) -> None:
     console.out("\n".join(lines))
 
 
-def _plan_line(sweep: Sweep, plan: Plan) -> str:
+def _plan_line(sweep: Sweep, grounds: Grounds, machine: Machine) -> str:
+    plan = grounds.plan
     counts = ", ".join(f"{count} {state.value}" for state, count in plan.counts().items())
     work = f"{plan.seconds():.0f} core-seconds"
     if on_gpus := plan.seconds("cuda"):
-        work = f"{on_gpus / 3600:.{1 if on_gpus < 36_000 else 0}f} GPU-hours of an A100, to a factor of two or three"
+        work = f"{on_gpus / 3600:.{1 if on_gpus < 36_000 else 0}f} GPU-hours of {machine.name}"
+        if any(grounds.estimates.basis(stage) is Basis.FORMULA for stage in plan.todo() if stage.resources.gpus):
+            work += f", to a factor of two or three by the data sheet of an {DEVICES[machine.device].product}"
     return f"{sweep.name}: {len(plan.steps)} stages for {len(sweep.rows)} table rows ({counts}); expected work {work}"
 
 
 def _run(sweep: Sweep, plan: Plan, store: Store, address: str | None, console: Console, page: "RunPage") -> "Outcome":
     log = _log_folder(store) / "ray.log"
-    console.print(_plan_line(sweep, plan))
     console.print(f"store {store.path_of('')}", soft_wrap=True)
     console.print(f"log   {log}", soft_wrap=True)
     console.print("Ctrl-C stops the run; run the same command again to resume", style="dim")
@@ -132,19 +143,23 @@ def _finish(
     sweep: Sweep,
     store: Store,
     outcome: "Outcome | None",
-    plan: Plan,
-    estimates: Estimates,
+    grounds: Grounds,
     page: "RunPage",
     began: float,
+    *,
+    joined: bool,
 ) -> int:
-    """Write the tables and the last page, print the summary, and return the exit code."""
+    """Write the tables and the last page, print the summary, and return the exit code.
+
+    `joined` says that Ray was running before, so that its start took no time.
+    """
     from nrf_ray.results.summary import print_summary
     from nrf_ray.results.write import replaced_keys, write_tables
 
     former = replaced_keys(sweep, store)
     tables = write_tables(sweep, store, outcome.frontier if outcome else None)
     print_summary(console, sweep, store, tables)
-    page.finish(tables)
+    page.finish(tables, {} if outcome is None or joined else _overheads(grounds.plan, outcome, began))
     seconds = time.monotonic() - began
     if former:
         console.print(
@@ -155,7 +170,8 @@ def _finish(
     if outcome is None:
         console.print(f"{sweep.name}: every stage was in the store; {seconds:.1f} s, Ray was not started")
         return 0
-    for line in error_lines(plan, outcome.seconds, forecast(plan, estimates, max(1, round(outcome.slots))), seconds):
+    expected = forecast(grounds, max(1, round(outcome.slots)))
+    for line in error_lines(grounds.plan, outcome.seconds, expected, seconds):
         console.print(line, soft_wrap=True)
     console.print(
         f"{sweep.name}: {seconds:.0f} s wall; {outcome.work_seconds:.0f} s of work on "
@@ -174,3 +190,12 @@ def _finish(
     if not outcome.frontier.finished:
         raise StagesFailed("Ray ended before all stages had run; read the log, then run the same command again")
     return 0
+
+
+def _overheads(plan: Plan, outcome: "Outcome", began: float) -> dict[str, float]:
+    """Return the measured overheads of a run that began at `began` and is about to end; empty if they are unknown."""
+    if outcome.first_start is None or outcome.last_end is None:
+        return {}
+    start, end = outcome.first_start - began, time.monotonic() - outcome.last_end
+    found = measured(plan, outcome.seconds, outcome.firsts, start=start, end=end)
+    return asdict(found) if found else {}

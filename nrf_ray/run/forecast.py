@@ -1,100 +1,23 @@
 """Forecast of how long a sweep will take and, afterwards, the error of the forecast.
 
-A forecast is for a machine: this one, or a number of devices of a named kind. The seconds of each stage come from
-records of such machines in the store, or from the formula of its kind; the wall time, from simulating the schedule.
+The seconds of each stage come from records of such a machine in the store, or from the formula of its kind; the wall
+time, from simulating the schedule with the overheads of a run.
 """
 
 import math
-import os
-import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from nrf_ray.display.printing import span
-from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.estimates import Basis, Estimates
 from nrf_ray.graph.plan import Plan, State
-from nrf_ray.graph.record import accelerators, cpuinfo, launch_provenance
-from nrf_ray.graph.schedule import longest_chain, lower_bound, simulate
-from nrf_ray.graph.stage import Resources
-from nrf_ray.stages.costs import DEVICES
-
-START_SECONDS = 8.0
-"""Seconds for Ray's start and end and the first imports in every process, on 2 cores."""
-MOST_DEVICES = 10_000
-"""Maximum number of cores or accelerators in a simulated schedule, which keeps an entry for each of them."""
-WITHOUT_AVX512 = 2.1
-"""Slowdown factor of a core of an x86 processor without AVX-512, whose vectors are half as wide.
-
-For the main job, two cores of a Zen 3 took 471 and 491 s, and two cores with AVX-512 204 to 214 s (n = 3). For the
-planted sets, the former took 1,036 s and the latter 507 s (n = 1 each).
-"""
-HANDOUT_SECONDS = 0.02
-"""Seconds that the driver needs for one stage; tests/benchmarks/orchestration.py measures them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """Machine that a forecast is for."""
-
-    name: str
-    """Model of the processor or of the accelerator, by which records are matched."""
-    count: int
-    """Number of cores or accelerators."""
-    resources: Resources
-    """Resources that every stage asks for."""
-    slower: float = 1.0
-    """Slowdown factor relative to the machine where the stages' formulas were measured, if known beforehand."""
-
-    @property
-    def slots(self) -> int:
-        """Number of stages that run at once. Sharing an accelerator is assumed to gain nothing."""
-        share = self.resources.gpus or self.resources.cpus
-        return max(1, int(self.count // max(1.0, share)))
-
-    def is_like(self, provenance: Mapping[str, Any]) -> bool:
-        """Return whether a record with this provenance comes from such a machine."""
-        if provenance.get("device") != self.resources.device or provenance.get("gpus") != self.resources.gpus:
-            return False
-        names = provenance.get("accelerators", []) if self.resources.gpus else [provenance.get("processor", "")]
-        return any(self.name.lower() in name.lower() for name in names)
-
-    def __str__(self) -> str:
-        """Return the number and the name of the devices."""
-        return f"{self.count} x {self.name}" if self.resources.gpus else f"{self.count} cores of {self.name}"
-
-
-def this_machine(resources: Resources) -> Machine:
-    """Return the machine that this process runs on, for stages that ask for `resources`."""
-    if not resources.gpus:
-        return _cores(os.cpu_count() or 1, resources)
-    found = accelerators()
-    return Machine(name=found[0] if found else "a100", count=max(1, len(found)), resources=resources)
-
-
-def _cores(count: int, resources: Resources) -> Machine:
-    """Return `count` cores like those of this machine. Processors that list no flags are assumed to be fast."""
-    flags = next((line.split() for line in cpuinfo() if line.startswith("flags")), ["avx512f"])
-    slower = 1.0 if "avx512f" in flags else WITHOUT_AVX512
-    return Machine(name=launch_provenance()["processor"], count=count, resources=resources, slower=slower)
-
-
-def machine_named(text: str, resources: Resources) -> Machine:
-    """Return the machine that `text` names, as in 8xa100 or 16xcpu, for stages that ask for `resources`."""
-    match = re.fullmatch(r"([1-9][0-9]*)x([a-z0-9]+)", text)
-    known = {name: name for name in DEVICES if name != "cuda"}
-    if match is None:
-        raise ConfigError(f"--plan-on {text!r} is not a machine; write it as 8xa100 (known: {', '.join(known)})")
-    if int(match[1]) > MOST_DEVICES:
-        raise ConfigError(f"--plan-on {text} is too many to simulate; give at most {MOST_DEVICES} devices")
-    name = lookup(known, match[2], "device")
-    if name == "cpu":
-        return _cores(int(match[1]), Resources())
-    return Machine(name=name, count=int(match[1]), resources=resources if resources.gpus else Resources(gpus=1))
+from nrf_ray.graph.schedule import ahead_of, longest_chain, lower_bound, simulate
+from nrf_ray.graph.stage import workers_of
+from nrf_ray.run.machine import Machine
+from nrf_ray.run.overheads import HANDOUT, Overheads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +35,7 @@ class Forecast:
     chain: float
     """Seconds of the longest chain of stages."""
     work: float
-    """Seconds of all stages, one after the other."""
+    """Seconds of all stages, one worker after the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,25 +45,39 @@ class KindForecast:
     count: int
     """Number of stages that have to run."""
     seconds: float
-    """Seconds of all of them, one after the other."""
+    """Seconds of all of them, one worker after the other."""
     basis: Counter[Basis]
     """Number of stages by basis of their estimates."""
 
 
-def forecast(plan: Plan, estimates: Estimates, slots: int) -> Forecast:
-    """Return the forecast for running `plan`, whose costs come from `estimates`, on `slots` slots."""
+@dataclass(frozen=True, kw_only=True)
+class Grounds:
+    """Data that a forecast follows from."""
+
+    plan: Plan
+    """Plan, whose costs come from `estimates`."""
+    estimates: Estimates
+    """Estimates of the stages, on the machine of the forecast."""
+    overheads: Overheads
+    """Time of the run in addition to its stages."""
+
+
+def forecast(grounds: Grounds, slots: int) -> Forecast:
+    """Return the forecast for a run on `slots` slots."""
+    plan, estimates, overheads = grounds.plan, grounds.estimates, grounds.overheads
     steps = [step for step in plan.steps if step.state is not State.CACHED]
     kinds = {}
     for kind in dict.fromkeys(step.stage.kind.name for step in steps):
         own = [step for step in steps if step.stage.kind.name == kind]
         basis = Counter(estimates.basis(step.stage) for step in own)
-        kinds[kind] = KindForecast(count=len(own), seconds=sum(step.seconds for step in own), basis=basis)
+        seconds = sum(step.seconds * workers_of(step.stage) for step in own)
+        kinds[kind] = KindForecast(count=len(own), seconds=seconds, basis=basis)
     todo = plan.todo()
-    run = simulate(todo, slots, cost=plan.cost, handout=HANDOUT_SECONDS)
+    run = simulate(todo, slots, cost=plan.cost, handout=HANDOUT, ahead=ahead_of(slots), first=overheads.first)
     return Forecast(
         kinds=kinds,
         slots=slots,
-        wall=START_SECONDS + run.wall if todo else 0.0,
+        wall=overheads.start + run.wall + overheads.end if todo else 0.0,
         bound=lower_bound(todo, slots, plan.cost),
         chain=longest_chain(todo, slots, plan.cost),
         work=sum(kind.seconds for kind in kinds.values()),

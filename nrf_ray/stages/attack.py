@@ -8,7 +8,7 @@ from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
 from nrf_ray.seeding import derive_seed
-from nrf_ray.stages.costs import attack_seconds
+from nrf_ray.stages.costs import OVERHEAD, attack_seconds, predict_seconds
 
 FILE = "adversarial.parquet"
 
@@ -27,9 +27,9 @@ class AttackSpec:
 
 def _cost(handle: Stage) -> float:
     config: AttackSpec = handle.config
-    info = info_of(config.dataset)
-    arch, device = handle.inputs["source"].config.arch, handle.resources.device
-    return attack_seconds(arch, info, info.num_test, config.attack.passes, device)
+    images, source = info_of(config.dataset).num_test, handle.inputs["source"]
+    attacked = attack_seconds(handle, source, images=images, steps=config.attack.passes, mode=config.attack.mode)
+    return OVERHEAD + attacked + predict_seconds(handle, source, images=images)
 
 
 @stage(version=1, cost=_cost)

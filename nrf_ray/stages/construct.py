@@ -15,7 +15,7 @@ from nrf_ray.data.catalogue import info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact, Store
-from nrf_ray.stages.costs import OVERHEAD, attack_seconds
+from nrf_ray.stages.costs import OVERHEAD, attack_seconds, predict_seconds, read_seconds
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 def _cost(handle: Stage) -> float:
     config: ConstructSpec = handle.config
-    steps = craft_of(config.craft).passes(config.craft)
-    if steps == 0:
-        return 2 * OVERHEAD
-    arch, device = handle.inputs["source"].config.arch, handle.resources.device
-    return attack_seconds(arch, info_of(config.dataset), config.num_rows, steps, device)
+    craft, rows = craft_of(config.craft), config.num_rows
+    written = OVERHEAD + 2 * read_seconds(config.dataset, rows)
+    source, steps = handle.inputs.get("source"), craft.passes(config.craft)
+    if source is None:
+        return written
+    mode = craft.mode(config.craft) or "faithful"
+    crafted = attack_seconds(handle, source, images=rows, steps=steps, mode=mode)
+    return written + crafted + 2 * predict_seconds(handle, source, images=rows)
 
 
 @stage(version=3, cost=_cost)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.graph.execute import Context
-from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import OVERHEAD
+from nrf_ray.stages.costs import OVERHEAD, predict_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,12 @@ class EvaluateSpec:
     """Dataset whose test split is used."""
 
 
-@stage(version=1, cost=lambda handle: OVERHEAD)
+def _cost(handle: Stage) -> float:
+    images = info_of(handle.config.dataset).num_test
+    return OVERHEAD + predict_seconds(handle, handle.inputs["model"], images=images)
+
+
+@stage(version=1, cost=_cost)
 def evaluate(config: EvaluateSpec, context: Context, *, model: Artifact) -> Metrics:
     """Measure accuracy on (x, y), and on (x, y + 1) as in the paper's Table 10."""
     from nrf_ray.data.load import shared_rows, test_split

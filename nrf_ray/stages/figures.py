@@ -7,8 +7,9 @@ dataset will do on which empirical risk minimisation is accurate but not robust.
 from dataclasses import dataclass
 
 from nrf_ray.graph.execute import Context
-from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.seeding import derive_seed
+from nrf_ray.stages.costs import OVERHEAD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,13 @@ class FigureSpec:
     """Seed of the samples."""
 
 
-@stage(version=1, cost=lambda handle: 3.0, on_gpu=False)
+def _figure_4_cost(handle: Stage) -> float:
+    """Return the cost of Figure 4: the per-sample solver takes 1 s for 500 samples and one radius."""
+    config: FigureSpec = handle.config
+    return OVERHEAD + 2e-3 * config.samples * len(config.radii)
+
+
+@stage(version=1, cost=_figure_4_cost, on_gpu=False)
 def figure_4(config: FigureSpec, context: Context) -> Metrics:
     """Write `figure_4.svg`; measure condition number, boundary slope and drift of the mean for the i-th radius, from 0.
 
@@ -56,7 +63,13 @@ def figure_4(config: FigureSpec, context: Context) -> Metrics:
     return metrics
 
 
-@stage(version=1, cost=lambda handle: 0.5, on_gpu=False)
+def _figure_14_cost(handle: Stage) -> float:
+    """Return the cost of Figure 14, whose samples are only drawn."""
+    config: FigureSpec = handle.config
+    return OVERHEAD + 1e-3 * config.samples
+
+
+@stage(version=1, cost=_figure_14_cost, on_gpu=False)
 def figure_14(config: FigureSpec, context: Context) -> Metrics:
     """Write `figure_14.svg`; measure the exact clean and robust accuracy of the standard and the robust classifier.
 

@@ -9,7 +9,7 @@ from typing import Literal
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
-from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.models.catalogue import ENCODER
 from nrf_ray.stages.costs import OVERHEAD
 
@@ -65,7 +65,19 @@ def digest_of(location: str) -> str:
         raise ConfigError(f"the weights at {location} cannot be read: {error.strerror}") from error
 
 
-@stage(version=1, cost=lambda handle: 20 * OVERHEAD, on_gpu=False)
+BYTE_SECONDS = 1e-8
+"""Seconds per byte of the file: hashed, read, built as a network, and written again."""
+
+
+def _cost(handle: Stage) -> float:
+    try:
+        size = Path(handle.config.location).stat().st_size
+    except OSError:  # the stage itself refuses it
+        size = 0
+    return 4 * OVERHEAD + BYTE_SECONDS * size
+
+
+@stage(version=1, cost=_cost, on_gpu=False)
 def import_weights(config: ImportSpec, context: Context) -> Metrics:
     """Write `weights.safetensors` as `train` does, or raise ConfigError that names every tensor that does not match."""
     from nrf_ray.engine.runtime import prepare

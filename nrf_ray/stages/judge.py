@@ -8,9 +8,9 @@ judge is only as reliable as its own robust accuracy at that radius, which is in
 from dataclasses import dataclass
 
 from nrf_ray.graph.execute import Context
-from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import OVERHEAD
+from nrf_ray.stages.costs import OVERHEAD, predict_seconds, read_seconds, rows_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,14 @@ class JudgeSpec:
     """Empty spec: the stage depends on its inputs alone."""
 
 
-@stage(version=1, cost=lambda handle: 3 * OVERHEAD)
+def _cost(handle: Stage) -> float:
+    data = handle.inputs["data"]
+    rows = rows_of(data)
+    predicted = predict_seconds(handle, handle.inputs["model"], images=rows)
+    return OVERHEAD + read_seconds(data.config.dataset, rows) + predicted
+
+
+@stage(version=1, cost=_cost)
 def judge(config: JudgeSpec, context: Context, *, data: Artifact, model: Artifact) -> Metrics:
     """Measure the shares of the set for which `model` predicts the true label y and the new label t."""
     from nrf_ray.constructions.stored_set import constructed_rows

@@ -1,5 +1,6 @@
 """Robust feature leakage (Goh 2019): accuracy that a set teaches a linear classifier through robust features alone."""
 
+import math
 from dataclasses import dataclass
 
 from nrf_ray.attacks.threat import ThreatModel
@@ -8,7 +9,8 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import OVERHEAD
+from nrf_ray.models.catalogue import architecture_named
+from nrf_ray.stages.costs import OVERHEAD, fit_seconds, predict_seconds, read_seconds, rows_of
 
 CERTIFIED = 0.8
 """Least share of test points on which the classifier must be constant in the ball (Goh 2019's specification)."""
@@ -41,13 +43,27 @@ class NetworkLeakageSpec:
     """Dataset on whose training split the units are scaled; the result is tested on its test split."""
 
 
-def _cost(handle: Stage) -> float:
-    info = info_of(handle.config.dataset)
-    channels, height, width = info.shape
-    return OVERHEAD + 2e-7 * info.num_train * channels * height * width + 1e-4 * info.num_train
+def _linear_cost(handle: Stage) -> float:
+    info, dataset = info_of(handle.config.dataset), handle.config.dataset
+    robust = fit_seconds(info.num_train, math.prod(info.shape), info.num_classes)
+    taught = _taught_rows(handle)
+    return OVERHEAD + robust + read_seconds(dataset, taught) + fit_seconds(taught, info.num_classes, info.num_classes)
 
 
-@stage(version=2, cost=_cost)
+def _network_cost(handle: Stage) -> float:
+    info, model, taught = info_of(handle.config.dataset), handle.inputs["model"], _taught_rows(handle)
+    shown = predict_seconds(handle, model, images=info.num_train + taught + 2 * info.num_test)
+    fitted = fit_seconds(taught, architecture_named(model.config.arch).units, info.num_classes)
+    return OVERHEAD + read_seconds(handle.config.dataset, taught) + shown + fitted
+
+
+def _taught_rows(handle: Stage) -> int:
+    """Return the number of rows that the classifier learns from: those of a constructed set, or of the dataset."""
+    data = handle.inputs.get("data")
+    return info_of(handle.config.dataset).num_train if data is None else rows_of(data)
+
+
+@stage(version=2, cost=_linear_cost)
 def linear_leakage(config: LinearLeakageSpec, context: Context, *, data: Artifact | None = None) -> Metrics:
     """Measure accuracy on the test set, learnt from `data` (or from the original data) through k linear features.
 
@@ -81,7 +97,7 @@ def linear_leakage(config: LinearLeakageSpec, context: Context, *, data: Artifac
     }
 
 
-@stage(version=1, cost=_cost)
+@stage(version=1, cost=_network_cost)
 def network_leakage(
     config: NetworkLeakageSpec, context: Context, *, model: Artifact, data: Artifact | None = None
 ) -> Metrics:

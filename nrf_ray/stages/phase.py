@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nrf_ray.data.planted import KINDS
 from nrf_ray.display.svg import Panel, picture
 from nrf_ray.graph.execute import Context
-from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
 from nrf_ray.stages.costs import OVERHEAD
 
@@ -47,7 +47,12 @@ class PhaseSpec:
     """Phase diagrams from left to right."""
 
 
-@stage(version=2, cost=lambda handle: OVERHEAD, on_gpu=False)
+def _cost(handle: Stage) -> float:
+    """Return the cost of reading one record for each point and seed, and drawing it."""
+    return OVERHEAD + 2e-3 * len(handle.inputs)
+
+
+@stage(version=2, cost=_cost, on_gpu=False)
 def phase_diagram(config: PhaseSpec, context: Context, **reliances: Artifact) -> Metrics:
     """Write `phase_diagram.svg`; measure MODALITY.NORM.PREDICTIVENESS, which says which part is followed.
 

@@ -4,17 +4,19 @@ The human part is read by a model that was trained here on human parts alone, or
 by a linear classifier. A `train` stage on the result learns the labels read, not those planted, which are known too.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from nrf_ray.data.catalogue import DatasetRef
+from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.data.planted import parse_planted
 from nrf_ray.errors import ConfigError
-from nrf_ray.features.pretrained_readers import Pretrained
+from nrf_ray.features.pretrained_readers import Pretrained, macs_of
 from nrf_ray.graph.execute import Context
-from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import OVERHEAD
+from nrf_ray.stages.costs import OVERHEAD, fit_seconds, predict_seconds, read_seconds
+from nrf_ray.stages.devices import device_named
 from nrf_ray.stages.reliance import check_planted
 
 if TYPE_CHECKING:
@@ -56,7 +58,21 @@ class RelabelSpec:
         return self.pretrained.name if self.pretrained else "a model"
 
 
-@stage(version=1, cost=lambda handle: 20 * OVERHEAD)
+def _cost(handle: Stage) -> float:
+    config: RelabelSpec = handle.config
+    info, reader = info_of(config.dataset), handle.inputs.get("reader")
+    rows, classes = info.num_train, info.num_classes
+    made = OVERHEAD + 2 * read_seconds(config.dataset, rows)
+    if reader is not None:
+        return made + predict_seconds(handle, reader, images=rows)
+    if config.pretrained is None:
+        return made + fit_seconds(round(TOLD * rows), math.prod(info.shape), classes)
+    macs, width = macs_of(config.pretrained, info.shape)
+    read = rows * macs / device_named("cpu").float32
+    return made + read + fit_seconds(round(TOLD * rows), width, classes)
+
+
+@stage(version=1, cost=_cost)
 def relabel(config: RelabelSpec, context: Context, *, reader: Artifact | None = None) -> Metrics:
     """Write the training split with the labels read; measure the share that are the class that the part really shows.
 

@@ -10,7 +10,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import OVERHEAD, attack_seconds
+from nrf_ray.stages.costs import OVERHEAD, attack_seconds, predict_seconds, read_seconds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,14 @@ def check_planted(dataset: DatasetRef) -> None:
         )
 
 
-@stage(version=1, cost=lambda handle: 5 * OVERHEAD)
+def _reliance_cost(handle: Stage) -> float:
+    dataset, model = handle.config.dataset, handle.inputs["model"]
+    images = info_of(dataset).num_test
+    predicted = predict_seconds(handle, model, images=5 * images)
+    return OVERHEAD + read_seconds(dataset, images) + predicted + attack_seconds(handle, model, images=images, steps=1)
+
+
+@stage(version=1, cost=_reliance_cost)
 def reliance(config: RelianceSpec, context: Context, *, model: Artifact) -> Metrics:
     """Measure the predictions of `model` on the test examples: unchanged, without a part, and with contradicting parts.
 
@@ -99,14 +106,16 @@ def reliance(config: RelianceSpec, context: Context, *, model: Artifact) -> Metr
     }
 
 
-def _cost(handle: Stage) -> float:
+def _footprint_cost(handle: Stage) -> float:
     config: FootprintSpec = handle.config
-    info = info_of(config.dataset)
-    arch, device = handle.inputs["model"].config.arch, handle.resources.device
-    return attack_seconds(arch, info, info.num_test, config.attack.passes, device)
+    images, model = info_of(config.dataset).num_test, handle.inputs["model"]
+    attacked = attack_seconds(handle, model, images=images, steps=config.attack.passes, mode=config.attack.mode)
+    predicted = predict_seconds(handle, model, images=images)
+    read = predict_seconds(handle, handle.inputs["reader"], images=2 * images)
+    return OVERHEAD + 2 * read_seconds(config.dataset, images) + attacked + predicted + read
 
 
-@stage(version=1, cost=_cost)
+@stage(version=1, cost=_footprint_cost)
 def footprint(config: FootprintSpec, context: Context, *, model: Artifact, reader: Artifact) -> Metrics:
     """Measure which part of the examples an attack on `model` changes.
 

@@ -9,7 +9,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import attack_seconds
+from nrf_ray.stages.costs import OVERHEAD, attack_seconds, predict_seconds, rows_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +33,12 @@ class RobustnessSpec:
 
 def _cost(handle: Stage) -> float:
     config: RobustnessSpec = handle.config
-    info = info_of(config.dataset)
-    arch, device = handle.inputs["model"].config.arch, handle.resources.device
-    images = min(config.examples or info.num_test, info.num_test)
-    return attack_seconds(arch, info, images, config.attack.passes, device)
+    model, data = handle.inputs["model"], handle.inputs.get("data")
+    held = info_of(config.dataset).num_test if data is None else rows_of(data)
+    images = min(config.examples or held, held)
+    mode = config.attack.mode if isinstance(config.attack, Attack) else "faithful"
+    attacked = attack_seconds(handle, model, images=images, steps=config.attack.passes, mode=mode)
+    return OVERHEAD + attacked + predict_seconds(handle, model, images=2 * images)
 
 
 @stage(version=4, cost=_cost)

@@ -12,7 +12,7 @@ from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact, Store
 from nrf_ray.seeding import derive_seed
-from nrf_ray.stages.costs import ATTACK_SHARE, OVERHEAD, image_seconds
+from nrf_ray.stages.costs import ATTACK_SHARE, OVERHEAD, image_seconds, rows_of
 from nrf_ray.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS = 60.0
 """Least time between two checkpoints of a training; they are saved at the end of an epoch."""
+BUILD_SECONDS = 0.2
+"""Seconds to build a small network, measure it, choose its kernels and store its weights, for cost estimates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +60,14 @@ class TrainSpec:
 
 def _cost(handle: Stage) -> float:
     config: TrainSpec = handle.config
-    info = info_of(config.dataset)
-    steps = config.recipe.adversary.steps if config.recipe.adversary else 0
-    per_image = image_seconds(config.arch, info.shape, handle.resources.device) * (1 + ATTACK_SHARE * steps)
-    return OVERHEAD + config.recipe.epochs * info.num_train * per_image / config.recipe.workers
+    info, recipe, device = info_of(config.dataset), config.recipe, handle.resources.device
+    data = handle.inputs.get("data")
+    rows = (info.num_train if data is None else rows_of(data)) * (1 - config.holdout)
+    per_image = image_seconds(config.arch, info.shape, device, batch=recipe.batch_size, mode=recipe.mode)
+    if recipe.adversary:
+        step = image_seconds(config.arch, info.shape, device, batch=recipe.batch_size, mode=recipe.adversary.mode)
+        per_image += ATTACK_SHARE * recipe.adversary.steps * step
+    return OVERHEAD + BUILD_SECONDS + recipe.epochs * rows * per_image / recipe.workers
 
 
 @stage(version=5, cost=_cost)

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from nrf_ray.data.catalogue import info_of
 from nrf_ray.graph.execute import Context
-from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import OVERHEAD
+from nrf_ray.stages.costs import OVERHEAD, predict_seconds, read_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,14 @@ class TransferSpec:
     """Success is the target class (True, the paper's Figure 13) or any class but the true one (False, Figure 3)."""
 
 
-@stage(version=1, cost=lambda handle: OVERHEAD)
+def _cost(handle: Stage) -> float:
+    dataset = handle.inputs["adversarial"].config.dataset
+    images = info_of(dataset).num_test
+    predicted = predict_seconds(handle, handle.inputs["victim"], images=images)
+    return OVERHEAD + read_seconds(dataset, images) + predicted
+
+
+@stage(version=1, cost=_cost)
 def transfer(config: TransferSpec, context: Context, *, victim: Artifact, adversarial: Artifact) -> Metrics:
     """Measure the success rate over all test images, including those that the victim misclassifies when clean."""
     from nrf_ray.data.shards import read_shard

@@ -9,7 +9,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import attack_seconds
+from nrf_ray.stages.costs import OVERHEAD, attack_seconds, predict_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +35,15 @@ class TrustSpec:
 
 def _cost(handle: Stage) -> float:
     config: TrustSpec = handle.config
-    info = info_of(config.dataset)
-    arch, device = handle.inputs["model"].config.arch, handle.resources.device
+    images, model = info_of(config.dataset).num_test, handle.inputs["model"]
     # The attack as it is, twice; eight times without restarts, on what it left; then noise, and queries.
     passes = (
         2 * config.attack.passes
         + 8 * config.attack.steps
         + {"cheap": 100, "required": 700, "full": 900}[config.battery]
     )
-    return attack_seconds(arch, info, config.examples, passes, device)
+    checked = attack_seconds(handle, model, images=min(config.examples, images), steps=passes, mode=config.attack.mode)
+    return OVERHEAD + checked + predict_seconds(handle, model, images=images)
 
 
 @stage(version=3, cost=_cost)

@@ -9,14 +9,13 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import attack_seconds
+from nrf_ray.models.catalogue import architecture_named
+from nrf_ray.stages.costs import OVERHEAD, attack_seconds, predict_seconds
 
 if TYPE_CHECKING:
     from nrf_ray.features.units import Questions, Units, Usefulness
 
 UNITS_FILE = "units.parquet"
-TYPICAL_WIDTH = 64
-"""Units of a small network, for cost estimates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +38,12 @@ class UsefulnessSpec:
 
 def _cost(handle: Stage) -> float:
     config: UsefulnessSpec = handle.config
-    info = info_of(config.dataset)
+    info, model = info_of(config.dataset), handle.inputs["model"]
     images = min(config.examples or info.num_test, info.num_test)
-    arch, device = handle.inputs["model"].config.arch, handle.resources.device
-    return attack_seconds(arch, info, images * TYPICAL_WIDTH, config.attack.steps, device)
+    pairs = images * architecture_named(model.config.arch).units
+    attacked = attack_seconds(handle, model, images=pairs, steps=config.attack.steps, mode=config.attack.mode)
+    seen = 2 * info.num_train + 3 * images + pairs
+    return OVERHEAD + attacked + predict_seconds(handle, model, images=seen)
 
 
 @stage(version=2, cost=_cost)

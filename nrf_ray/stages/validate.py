@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from nrf_ray.data.catalogue import DatasetRef
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
-from nrf_ray.graph.stage import Metrics, stage
+from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.stages.costs import OVERHEAD
+from nrf_ray.stages.costs import OVERHEAD, predict_seconds, read_seconds, rows_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,14 @@ class ValidateSpec:
             raise ConfigError(f"a validation needs 0 < holdout < 1, not {self.holdout:g}")
 
 
-@stage(version=1, cost=lambda handle: OVERHEAD)
+def _cost(handle: Stage) -> float:
+    rows = rows_of(handle.inputs["data"])
+    held_out = round(handle.config.holdout * rows)
+    predicted = predict_seconds(handle, handle.inputs["model"], images=held_out)
+    return OVERHEAD + read_seconds(handle.config.dataset, rows) + 2 * predicted
+
+
+@stage(version=1, cost=_cost)
 def validate(config: ValidateSpec, context: Context, *, model: Artifact, data: Artifact) -> Metrics:
     """Measure accuracy on the held-out rows: on the constructed images towards t, on their originals towards y."""
     from nrf_ray.constructions.stored_set import constructed_rows

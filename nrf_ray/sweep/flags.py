@@ -35,7 +35,8 @@ class RunOptions:
     plan: Annotated[bool, Parameter(negative=())] = False
     """Print every stage with its state, reason and estimated cost, and the estimated total time; then exit."""
     plan_on: str | None = None
-    """With --plan: estimate for COUNTxDEVICE instead of this machine, for example 8xa100 or 16xcpu."""
+    """With --plan: estimate for COUNTxDEVICE instead of this machine, for example 8xh100 or 16xcpu; an unknown device
+    is refused with the known ones."""
 
 
 @Parameter(name="*")

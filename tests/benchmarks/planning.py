@@ -20,7 +20,9 @@ from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.record import record_of
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
-from nrf_ray.run.forecast import forecast, this_machine
+from nrf_ray.run.forecast import Grounds, forecast
+from nrf_ray.run.machine import this_machine
+from nrf_ray.run.overheads import learnt
 from nrf_ray.sweep.flags import Options
 from nrf_ray.sweep.sweep import Sweep
 from tests.benchmarks.harness import OUT, report, result
@@ -40,9 +42,9 @@ def measure(uri: str, seeds: int) -> tuple[int, float, float, float]:
     sweep = sweep_with(seeds)
     store, machine = Store.open(uri, create=False), this_machine(Resources())
     held = store.contents()
-    estimates = learn(store, held, machine.is_like, machine.slower)
+    estimates = learn(store, held, machine.is_like, machine.seconds)
     plan = make_plan(sweep.goals, store, held=held, cost=estimates.seconds)
-    forecast(plan, estimates, machine.slots)
+    forecast(Grounds(plan=plan, estimates=estimates, overheads=learnt(store)), machine.slots)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return len(plan.steps), time.process_time() - cpu, time.perf_counter() - began, peak
 

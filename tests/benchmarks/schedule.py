@@ -29,9 +29,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from nrf_ray.display.svg import Panel, picture
-from nrf_ray.graph.schedule import Schedule, longest_chain, simulate
+from nrf_ray.graph.schedule import Schedule, ahead_of, longest_chain, simulate
 from nrf_ray.graph.stage import Resources, Stage, walk
-from nrf_ray.run.forecast import HANDOUT_SECONDS
+from nrf_ray.run.overheads import HANDOUT
 from nrf_ray.sweep.flags import Options
 from tests.sweeps import load
 
@@ -77,7 +77,7 @@ def draw(schedule: Schedule, title: str) -> bytes:
 def report(name: str, stages: list[Stage], gpus: int, takes: Callable[[Stage], float]) -> Schedule:
     """Simulate one list of stages, print a line about it, and return the schedule."""
     began = time.perf_counter()
-    run = simulate(stages, gpus, takes=takes, handout=HANDOUT_SECONDS, ahead=max(2, gpus // 4))
+    run = simulate(stages, gpus, takes=takes, handout=HANDOUT, ahead=ahead_of(gpus))
     seconds = time.perf_counter() - began
     chain, work = longest_chain(stages, gpus, takes), sum(map(takes, stages))
     print(

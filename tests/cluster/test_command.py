@@ -5,7 +5,9 @@ bytes in every table but `stages`.
 """
 
 import io
+import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -22,6 +24,7 @@ from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.store import Store
 from nrf_ray.results.write import write_tables
+from nrf_ray.run.overheads import learnt
 from nrf_ray.sweep.flags import Options
 from tests.signals import ctrl_c_is_minded
 from tests.sweeps import transfer_grid
@@ -87,6 +90,23 @@ def test_a_run_ends_well_and_shows_no_noise_of_ray(
         store / "sweeps" / "transfer_grid" / "tensorboard",
     )
     assert list(Path(folder).glob("*/events.*"))
+
+
+def test_a_run_stores_the_time_that_it_took_besides_its_stages(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    store, done = finished
+    about = json.loads((store / "sweeps" / "transfer_grid" / "run.json").read_text())
+    wall = re.search(r"transfer_grid: (\d+) s wall", done.stdout)
+    assert wall is not None
+    overheads = about["overheads"]
+    assert overheads.keys() == {"start", "first", "end"}
+    assert overheads["start"] > 0 < overheads["end"]
+    assert overheads["first"] >= 0
+    assert overheads["start"] + overheads["end"] < int(wall[1]) + 1
+    firsts = [json.loads(path.read_text())["provenance"]["first_of_process"] for path in store.glob("*/*/record.json")]
+    assert 1 <= sum(firsts) < len(firsts)
+    assert learnt(Store.open(str(store), create=False)).start == overheads["start"]
 
 
 def page(store: Path) -> str:

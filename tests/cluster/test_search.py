@@ -1,5 +1,6 @@
 """The searcher without Ray: how much it hands out, to whom, and what it makes of a stage that was lost."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,23 @@ def test_a_lost_process_is_replaced_a_few_times(store: Store, leases: Leases) ->
     assert lost_attempts(store) == {stage.key: 3}
     (step,) = make_plan([stage], store).steps
     assert step.state.value == "failed before"
+
+
+def test_a_run_knows_when_its_stages_began_and_ended_and_which_were_the_first_of_their_process(
+    store: Store, leases: Leases
+) -> None:
+    stages = toys(3)
+    bench = Bench(store, leases, {"a": Node(3, 0)}, *stages)
+    assert (bench.searcher.first_start, bench.searcher.last_end) == (None, None)
+    before = time.monotonic()
+    trials = bench.hand_out()
+    began = bench.searcher.first_start
+    for trial, first in zip(trials, (True, False, None), strict=True):
+        done = {"end": "done", "seconds": None if first is None else 1.0, "first": first}
+        bench.searcher.on_trial_complete(trial, done)
+    assert bench.searcher.firsts == {next(iter(trials.values())).key}
+    assert bench.searcher.first_start == began, "the first start stays the first"
+    assert before <= began <= bench.searcher.last_end <= time.monotonic()
 
 
 def test_a_process_that_ray_ended_for_want_of_memory_says_so(store: Store, leases: Leases) -> None:

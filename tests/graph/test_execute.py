@@ -36,6 +36,12 @@ def test_a_diamond_runs_once_inputs_first(store: Store, ran: list[str]):
     }
 
 
+def test_a_record_says_whether_its_stage_was_the_first_of_its_process(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("nrf_ray.graph.execute._WORKED", set())
+    told = [execute(stage, store).provenance["first_of_process"] for stage in chain("a", "b", "c")]
+    assert told == [True, False, False]
+
+
 def test_the_second_run_executes_nothing(store: Store, ran: list[str]):
     goals = [*chain("a", "b", "c"), node("d")]
     run_inline(goals, store)

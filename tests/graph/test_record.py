@@ -15,7 +15,7 @@ from nrf_ray.graph.estimates import learn_from
 from nrf_ray.graph.record import FileEntry, Record, launch_provenance, record_of
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.wellformed import LATER, PROVENANCE
-from nrf_ray.run.forecast import this_machine
+from nrf_ray.run.machine import this_machine
 from tests.graph.test_canonical import VALUES
 from tests.graph.toys import node
 

@@ -69,6 +69,14 @@ def test_one_driver_hands_out_one_stage_after_the_other():
     assert run.utilisation() == pytest.approx(8 / (4 * 5))
 
 
+def test_new_processes_take_longer_for_their_first_stage():
+    todo = [node(str(i), seconds=1) for i in range(6)]
+    run = simulate(todo, slots=2, first=3)
+    assert [(s.start, s.end) for s in run.spans] == [(0, 4), (0, 4), (4, 5), (4, 5), (5, 6), (5, 6)]
+    pair = [replicated(Together(num_workers=2, seed=seed)) for seed in range(2)]
+    assert simulate(pair, slots=2, first=3).wall == 26, "every group of workers is new"
+
+
 def test_what_is_chosen_ahead_is_not_overtaken():
     a = node("a", seconds=2)
     todo = [a, node("c", a, seconds=4), node("b", seconds=3), node("d", seconds=1)]
@@ -134,6 +142,7 @@ def test_a_training_by_several_workers_takes_a_slot_for_each():
     pair = [replicated(Together(num_workers=2, seed=seed)) for seed in range(2)]
     assert [(s.slots, s.start, s.end) for s in simulate(pair, slots=2).spans] == [((0, 1), 0, 10), ((0, 1), 10, 20)]
     assert (lower_bound(pair, 2), lower_bound(pair, 4), simulate(pair, slots=4).wall) == (20, 10, 10)
+    assert Frontier(pair).seconds_left == 40
     assert simulate([replicated(Together(num_workers=8, seed=0))], slots=2).wall == 10, "a forecast, if no run"
 
 

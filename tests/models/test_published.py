@@ -137,19 +137,29 @@ def test_the_catalogue_knows_the_multiply_adds(arch, shape):
 def test_seconds_follow_the_work_and_the_device():
     resnet = costs.image_seconds("resnet50", CIFAR)
     assert resnet == pytest.approx(3 * 1.298e9 / 4.5e10 + 2e-5)
+    assert costs.image_seconds("resnet50", CIFAR, batch=1) == pytest.approx(3 * 1.298e9 / 4.5e10 + 2.56e-3)
+    assert costs.image_seconds("resnet50", CIFAR, "a100") == pytest.approx(3 * 1.298e9 / (19.5e12 * 0.57 / 2) + 2e-5)
+    assert costs.image_seconds("resnet50", CIFAR, "a100", mode="fast") == pytest.approx(
+        3 * 1.298e9 / (312e12 * 0.19 / 2) + 2e-5
+    )
     assert (
         costs.image_seconds("resnet50", CIFAR, "cuda") == costs.image_seconds("resnet50", CIFAR, "a100") < resnet / 99
     )
     assert costs.image_seconds("densenet_s", CIFAR) > costs.image_seconds("resnet_s", CIFAR)
-    with pytest.raises(ConfigError, match="unknown device 'tpu'; known: cpu, a100, cuda"):
+    with pytest.raises(ConfigError, match=r"unknown device 'tpu'; known: cpu, a100, h100, .*, mi300x"):
         costs.image_seconds("resnet50", CIFAR, "tpu")
 
 
-def test_an_a100_takes_what_others_published():
-    """paper.md 3.6: D_rand of CIFAR-10 with a ResNet-50 in 20 minutes, a training in about an hour."""
-    per_image = costs.image_seconds("resnet50", CIFAR, "a100")
-    assert 200 * 50_000 * per_image == pytest.approx(3600, rel=0.25)
-    assert costs.ATTACK_SHARE * 100 * 50_000 * per_image == pytest.approx(1200, rel=0.25)
+def test_what_others_published_on_an_a100_is_between_the_modes():
+    """paper.md 3.6: D_rand of CIFAR-10 with a ResNet-50 in 20 minutes, a training in about an hour.
+
+    Their precision is not stated; torch's default on an A100 is TF32, which is faster than float32 and slower than
+    bfloat16.
+    """
+    faithful, fast = (costs.image_seconds("resnet50", CIFAR, "a100", mode=mode) for mode in ("faithful", "fast"))
+    for published, images in ((3600, 200 * 50_000), (1200, costs.ATTACK_SHARE * 100 * 50_000)):
+        assert images * fast < published < images * faithful
+        assert images * faithful < 2.5 * published
 
 
 @pytest.mark.parametrize("name", ["resnet_xl", "timm:", "timm:ResNet 50", "TIMM:resnet18", ""])
