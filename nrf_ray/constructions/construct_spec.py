@@ -1,7 +1,7 @@
 """Spec of a constructed set, as plain data, and the columns of its files."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nrf_ray.attacks.threat import ThreatModel
@@ -39,12 +39,17 @@ class ConstructSpec:
     """Split whose images are changed; a set made of test images is for evaluation (paper D.3)."""
     storage: Storage = "uint8"
     """How pixels are stored."""
-    shard_rows: int = 4096
-    """Rows per file."""
     batch_rows: int = 256
     """Rows crafted in one batch."""
+    shard_rows: int = field(default=4096, compare=False)
+    """Rows per file, whole batches; in no key, as the rows do not depend on it."""
 
     def __post_init__(self) -> None:
+        if self.batch_rows < 1 or self.shard_rows < 1 or (self.shard_rows % self.batch_rows and self.num_shards > 1):
+            raise ConfigError(
+                f"a set cannot have {self.shard_rows} rows per file, crafted {self.batch_rows} at a time: files hold "
+                "whole batches, so that rows do not depend on the number of files"
+            )
         features, found = construction_named(self.construction).features, craft_of(self.craft).features
         if found != features:
             wanted = next(name for name, craft in CRAFTS.items() if craft.features == features)
@@ -66,6 +71,11 @@ class ConstructSpec:
     def num_shards(self) -> int:
         """Number of files of the set."""
         return math.ceil(self.num_rows / self.shard_rows)
+
+    def rows_of(self, shard: int) -> range:
+        """Return the rows of the file with index `shard`."""
+        first = shard * self.shard_rows
+        return range(first, min(first + self.shard_rows, self.num_rows))
 
     @property
     def shape(self) -> tuple[int, int, int]:

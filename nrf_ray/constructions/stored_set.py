@@ -64,13 +64,13 @@ def finished_shard(context: Context, index: int) -> "tuple[Shard, Leftover] | No
     """Return a complete shard and its file in the store, or None.
 
     No record covers the shard yet, so it must be intact to the byte, belong to this stage, and have the expected rows
-    and columns.
+    and columns: a run with another number of rows per file gives its files the same names.
     """
     from nrf_ray.data.shards import is_intact, read_shard
 
     config: ConstructSpec = context.stage.config
-    rows = min(config.shard_rows, config.num_rows - index * config.shard_rows)
-    shape = (rows, *info_of(config.dataset).shape)
+    rows = config.rows_of(index)
+    shape = (len(rows), *info_of(config.dataset).shape)
     texts = TEXTS if config.replaces_words else ()
     expected = (context.stage.key, COLUMNS, shape, f"torch.{config.storage}", texts)
     for leftover in context.unfinished(shard_name(index)):
@@ -80,7 +80,7 @@ def finished_shard(context: Context, index: int) -> "tuple[Shard, Leftover] | No
             continue
         about = (tuple(shard.images.shape), str(shard.images.dtype), tuple(shard.texts))
         found = (shard.key, tuple(shard.columns), *about)
-        if found == expected and is_intact(shard, leftover.data):
+        if found == expected and shard.columns["index"].tolist() == list(rows) and is_intact(shard, leftover.data):
             return shard, leftover
     return None
 

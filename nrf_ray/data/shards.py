@@ -4,6 +4,7 @@ An image is a fixed-size list of uint8 (0..255) or float32 (0..1) in c, h, w ord
 Pages have checksums, so damage is detected when the file is read. The same rows give the same bytes.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -89,6 +90,31 @@ def concatenate(shards: list[Shard]) -> Shard:
     columns = {name: torch.cat([shard.columns[name] for shard in shards]) for name in shards[0].columns}
     texts = {name: [text for shard in shards for text in shard.texts[name]] for name in shards[0].texts}
     return Shard(torch.cat([shard.images for shard in shards]), columns, shards[0].key, texts)
+
+
+class RowsDigest:
+    """One digest over the rows of a set: the same in however many files they are, and whichever process reads them."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, hashlib._Hash] = {}
+
+    def add(self, shard: Shard) -> None:
+        """Take in the next rows."""
+        for name, values in {"image": shard.images, **shard.columns}.items():
+            self._of(name, str(values.dtype)).update(values.contiguous().numpy())
+        for name, lines in shard.texts.items():
+            of = self._of(name, "text")
+            for line in lines:
+                data = line.encode()
+                of.update(len(data).to_bytes(8, "little") + data)
+
+    def hexdigest(self) -> str:
+        """Return the digest, 64 hexadecimal digits."""
+        every = {name: column.hexdigest() for name, column in self._columns.items()}
+        return hashlib.sha256(json.dumps(every, sort_keys=True).encode()).hexdigest()
+
+    def _of(self, name: str, kind: str) -> "hashlib._Hash":
+        return self._columns.setdefault(name, hashlib.sha256(kind.encode()))
 
 
 def _scale(images: Tensor) -> int:

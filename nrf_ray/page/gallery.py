@@ -89,7 +89,7 @@ def first_shard(store: Store, key: Key) -> "pa.Table":
     record = store.record(Place("construct", key))
     if record is None:
         raise MissingArtifact(f"the set {key[:12]} is no longer in the store {store.uri}")
-    return pq.read_table(pa.BufferReader(store.read(record, "part-00000.parquet")))
+    return pq.read_table(pa.BufferReader(store.read(record, record.files[0].name)))
 
 
 def _gallery_of(stage: Stage, store: Store, words_of: text_gallery.WordsOf) -> Shown:

@@ -37,17 +37,18 @@ def _cost(handle: Stage) -> float:
 def construct(config: ConstructSpec, context: Context, *, source: Artifact | None = None) -> Metrics:
     """Write `part-00000.parquet` and so on, one row per image; measure how the images were changed."""
     from nrf_ray.constructions.stored_set import finished_shard, measure, refuse
-    from nrf_ray.data.shards import concatenate
+    from nrf_ray.data.shards import RowsDigest, concatenate
 
     del source  # each shard worker opens the source itself
     missing = [index for index in range(config.num_shards) if finished_shard(context, index) is None]
     context.map_shards(partial(CraftShard, context.stage, context.store.uri), missing)
-    shards = []
+    shards, digest = [], RowsDigest()
     for index in range(config.num_shards):
         shard, leftover = finished_shard(context, index) or refuse(index)
         context.adopt(leftover)
+        digest.add(shard)
         shards.append(shard._replace(images=shard.images[:0].clone()))  # all images need not fit into memory
-    return measure(config, concatenate(shards))
+    return {**measure(config, concatenate(shards)), "rows_sha256": digest.hexdigest()}
 
 
 class CraftShard:
@@ -81,11 +82,9 @@ class CraftShard:
         """Make the shard with index `shard` and write it to the store."""
         from nrf_ray.constructions.stored_set import shard_name
 
-        size = self.setup.config.shard_rows
-        data = self._rows(slice(shard * size, min((shard + 1) * size, len(self.setup.originals))))
-        self.store.write(self.stage, shard_name(shard), data)
+        self.store.write(self.stage, shard_name(shard), self._rows(self.setup.config.rows_of(shard)))
 
-    def _rows(self, rows: slice) -> bytes:
+    def _rows(self, rows: range) -> bytes:
         import torch
 
         from nrf_ray.constructions.crafted import Crafted
@@ -96,21 +95,21 @@ class CraftShard:
         crafted = Crafted(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
         columns = {
             "index": torch.arange(rows.start, rows.stop),
-            "start": setup.starts[rows],
-            "label": setup.targets[rows],
-            "true_label": setup.originals.labels[rows],
-            "seed": torch.full((rows.stop - rows.start,), setup.config.seed),
+            "start": setup.starts[rows.start : rows.stop],
+            "label": setup.targets[rows.start : rows.stop],
+            "true_label": setup.originals.labels[rows.start : rows.stop],
+            "seed": torch.full((len(rows),), setup.config.seed),
             **{name: values for name, values in crafted._asdict().items() if name != "images"},
         }
         ordered = {name: columns[name] for name in COLUMNS}
         return write_shard(Shard(crafted.images, ordered, self.stage.key, self._texts(crafted.images, rows)))
 
-    def _texts(self, images: "Tensor", rows: slice) -> dict[str, list[str]]:
+    def _texts(self, images: "Tensor", rows: range) -> dict[str, list[str]]:
         """Return the texts of the new `images`, and of the original `rows` that they were made from."""
         from nrf_ray.data.images import as_float, as_uint8
 
         if self.table is None:
             return {}
-        both = (images, self.setup.originals.images[rows])
+        both = (images, self.setup.originals.images[rows.start : rows.stop])
         levels = [as_uint8(as_float(texts)).numpy() for texts in both]
         return dict(zip(TEXTS, map(self.table.texts_of, levels), strict=True))

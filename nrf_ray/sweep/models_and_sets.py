@@ -27,6 +27,9 @@ from nrf_ray.stages.costs import check_reads
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.training.recipes import Augmentation, Recipe
 
+ONE_FILE, ONE_FILE_GRADIENTS = 16_384, 2_000_000
+"""Most images, and most gradients, of a set that is one file."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
@@ -198,7 +201,7 @@ def constructed(
         seed=derive_seed(seed, "construct"),
         split=split,
         storage=storage,
-        shard_rows=shard_rows(craft),
+        shard_rows=shard_rows(craft, dataset.num_train if split == "train" else dataset.num_test),
     )
     stage = construct(spec, source=source.train if source else None)
     of_robust = ("of robust source",) if source and source.training == "adversarial" else ()
@@ -219,14 +222,17 @@ def _check_source(construction: Construction, source: Model | None) -> None:
         )
 
 
-def shard_rows(craft: Any) -> int:
-    """Return the images per file: as many as take two million gradients, at least 1024 and at most 16384.
+def shard_rows(craft: Any, rows: int) -> int:
+    """Return the images per file of a set of `rows` images, in whole batches of 256.
 
-    A small set is one file, made in one process. A large set is many files, made by a pool, and a killed process loses
-    only one of them.
+    A set of at most 16,384 images and two million gradients is one file, made in one process. A larger one is many, so
+    that a pool of any size has work to the end, and a killed process loses little: a file has as many images as take a
+    hundred thousand gradients, at least 512 and at most 4096.
     """
     steps = max(1, craft_of(craft).gradients(craft))
-    return min(16_384, max(1024, 2_000_000 // steps // 256 * 256))
+    if rows <= ONE_FILE and rows * steps <= ONE_FILE_GRADIENTS:
+        return ONE_FILE
+    return min(4096, max(512, 100_000 // steps // 256 * 256))
 
 
 def attacked(dataset: DatasetInfo, source: Model, threat: ThreatModel, preset: Preset, *, targeted: bool) -> Stage:

@@ -96,6 +96,7 @@ DATASETS = Table(
             "cost of making the set, the same on every machine",
             "image gradients of the source",
         ),
+        measured("rows_sha256", "string", "one digest over all rows: equal for equal sets, in however many files"),
         key_of("construct stage"),
     ),
 )
@@ -116,7 +117,7 @@ def dataset_row(
         fooling = Measure(_verdict("source's view", made, source), "says_target")
     own = (
         "n", "share_target_is_label", "mean_loss", "mean_norm", "max_norm", "norm_histogram", "mean_distance",
-        "share_unmoved", "gradients",
+        "share_unmoved", "gradients", "rows_sha256",
     )  # fmt: skip
     return Row(
         table=DATASETS,

@@ -9,8 +9,10 @@ from nrf_ray.constructions.crafted import draw_targets
 from nrf_ray.constructions.matching import draw_starts, grey_noise, residual
 from nrf_ray.constructions.stored_set import constructed_rows, shard_name
 from nrf_ray.data.images import as_float, as_uint8
+from nrf_ray.data.shards import RowsDigest
 from nrf_ray.engine.predict import predict, share
 from nrf_ray.errors import ConfigError
+from nrf_ray.graph.execute import execute
 from tests.goals import (
     COLUMNS,
     D_OTHER,
@@ -134,13 +136,35 @@ def test_the_sources_own_verdict_on_a_set_is_its_fooling_rate(store):
     assert metrics(store, JUDGED[JUDGE.key]) != verdict
 
 
-def test_shards_of_whole_batches_hold_the_same_rows_as_one_file(store):
+def test_files_of_whole_batches_hold_the_same_rows_as_one_file(store, only_source):
+    assert D_OTHER_WHOLE.key == D_OTHER.key
+    execute(D_OTHER_WHOLE, only_source)
     assert store.artifact(D_OTHER).names() == [shard_name(index) for index in range(3)]
-    assert store.artifact(D_OTHER_WHOLE).names() == [shard_name(0)]
-    many, one = (constructed_rows(store.artifact(stage)) for stage in (D_OTHER, D_OTHER_WHOLE))
+    assert only_source.artifact(D_OTHER).names() == [shard_name(0)]
+    many, one = (constructed_rows(where.artifact(D_OTHER)) for where in (store, only_source))
     assert torch.equal(many.images, one.images)
     assert all(torch.equal(many.columns[name], one.columns[name]) for name in COLUMNS[:-1])
-    assert metrics(store, D_OTHER) == metrics(store, D_OTHER_WHOLE)
+    assert metrics(store, D_OTHER) == metrics(only_source, D_OTHER)
+
+
+def test_the_digest_of_the_rows_depends_on_every_value(store):
+    rows = constructed_rows(store.artifact(D_OTHER))
+    said = metrics(store, D_OTHER)["rows_sha256"]
+
+    def digest(shard):
+        found = RowsDigest()
+        found.add(shard)
+        return found.hexdigest()
+
+    assert digest(rows) == said
+    pixel = rows.images.clone()
+    pixel[-1, 0, 0, 0] ^= 1
+    assert digest(rows._replace(images=pixel)) != said
+    for name, values in rows.columns.items():
+        changed = values.clone()
+        changed[7] = ~values[7] if values.dtype == torch.bool else values[7] + 1
+        assert digest(rows._replace(columns={**rows.columns, name: changed})) != said, name
+    assert len({digest(rows._replace(texts={"text": texts})) for texts in (["ab", "c"], ["a", "bc"])}) == 2
 
 
 def test_the_files_of_a_set_are_plain_parquet(store):
@@ -154,6 +178,12 @@ def test_the_files_of_a_set_are_plain_parquet(store):
 def test_the_number_of_shards_covers_the_training_set():
     sizes = {
         rows: constructed("leak_det", craft=TARGETED.threat, shard_rows=rows).config.num_shards
-        for rows in (1, 512, 1436, 1437, 4096)
+        for rows in (256, 512, 1280, 1437, 4096)
     }
-    assert sizes == {1: 1437, 512: 3, 1436: 2, 1437: 1, 4096: 1}
+    assert sizes == {256: 6, 512: 3, 1280: 2, 1437: 1, 4096: 1}
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(500, 256), (128, 256), (0, 256), (256, 0)])
+def test_files_that_would_cut_a_batch_are_refused(rows, batch):
+    with pytest.raises(ConfigError, match=f"{rows} rows per file, crafted {batch} at a time: .* whole batches"):
+        constructed("leak_det", craft=TARGETED.threat, shard_rows=rows, batch_rows=batch)

@@ -5,25 +5,22 @@ from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
-from nrf_ray.constructions.stored_set import shard_name
+from nrf_ray.constructions.stored_set import constructed_rows, shard_name
 from nrf_ray.data.shards import Shard, read_shard
 from nrf_ray.graph.execute import execute, map_here
-from nrf_ray.graph.store import RECORD, Store
-from tests.goals import D_OTHER, D_OTHER_WHOLE, SOURCE, metrics
+from nrf_ray.graph.store import RECORD
+from tests.goals import D_OTHER, D_OTHER_WHOLE, D_ROBUST, metrics
 
 
 @pytest.fixture
-def unfinished(store, tmp_path):
-    """Return a copy of the store with its source model and a set of three shards that no record vouches for yet."""
-    copy = Store.open(str(tmp_path / "unfinished"), create=True)
-    for stage in (SOURCE, D_OTHER):
-        record = store.artifact(stage).record
-        for entry in record.files:
-            copy.write(stage, entry.name, store.read(record, entry.name))
-        if stage is SOURCE:
-            copy.commit(record)
-    return copy
+def unfinished(store, only_source):
+    """Return a store with the source model and a set of three shards that no record vouches for yet."""
+    record = store.artifact(D_OTHER).record
+    for entry in record.files:
+        only_source.write(D_OTHER, entry.name, store.read(record, entry.name))
+    return only_source
 
 
 def finish(store):
@@ -115,6 +112,32 @@ def test_a_damaged_shard_of_an_unfinished_set_is_crafted_again(store, unfinished
 
 
 def test_a_shard_of_another_set_is_not_taken_for_ones_own(store, unfinished):
-    shard_path(unfinished, 0).write_bytes(store.artifact(D_OTHER_WHOLE).read(shard_name(0)))
+    shard_path(unfinished, 0).write_bytes(store.artifact(D_ROBUST).read(shard_name(0)))
     assert finish(unfinished) == [0]
+    assert unfinished.artifact(D_OTHER).record.files == store.artifact(D_OTHER).record.files
+
+
+def test_other_rows_of_the_same_set_are_not_taken_for_a_shards_own(store, unfinished):
+    shard_path(unfinished, 1).write_bytes(store.artifact(D_OTHER).read(shard_name(0)))
+    assert finish(unfinished) == [1]
+    assert metrics(unfinished, D_OTHER) == metrics(store, D_OTHER)
+
+
+def test_a_set_that_was_begun_in_one_file_is_finished_in_three(store, only_source):
+    """As if a release with other sizes of files, or another driver, had begun it; the file that it left stays."""
+    whole, stop = [], RuntimeError("stopped")
+
+    def stopped(make_worker, shards):
+        map_here(make_worker, shards)
+        whole.extend(shards)
+        raise stop
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        execute(D_OTHER_WHOLE, only_source, map_shards=stopped)
+    assert whole == [0]
+    assert finish(only_source) == [0, 1, 2]
+    names = [entry.blob for entry in only_source.artifact(D_OTHER).record.files]
+    assert metrics(only_source, D_OTHER) == metrics(store, D_OTHER)
+    assert len({*names, shard_name(0)}) == 4, names
+    assert torch.equal(*(constructed_rows(where.artifact(D_OTHER)).images for where in (store, only_source)))
     assert unfinished.artifact(D_OTHER).record.files == store.artifact(D_OTHER).record.files

@@ -46,7 +46,7 @@ def keys() -> dict[str, str]:
         adversary=training,
     )
     source = train(TrainSpec(arch="resnet_s", dataset=dataset, recipe=recipe, seed=0))
-    spec = ConstructSpec(dataset=dataset, construction="d_det", craft=crafting, seed=7, shard_rows=4096, batch_rows=256)
+    spec = ConstructSpec(dataset=dataset, construction="d_det", craft=crafting, seed=7, batch_rows=256)
     made = construct(spec, source=source)
     student = train(TrainSpec(arch="vgg_s", dataset=dataset, recipe=recipe, seed=1), data=made)
     return {

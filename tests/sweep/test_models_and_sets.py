@@ -1,5 +1,7 @@
 """Building blocks: a set is made with the source that its name promises, and a sweep refuses what it has no use for."""
 
+import math
+
 import pytest
 
 from nrf_ray.attacks.specs import pgd_attack
@@ -42,18 +44,27 @@ def test_the_same_model_in_another_role_is_another_training():
 
 
 @pytest.mark.parametrize(
-    ("craft", "rows"),
+    ("craft", "images", "rows"),
     [
-        (pgd_attack("l2", 1.0, steps=20, targeted=True), 16_384),
-        (Matching(steps=1000, step_size=0.1), 1792),
-        (Matching(steps=10_000, step_size=0.1), 1024),
-        (THREAT, 16_384),
+        (pgd_attack("l2", 1.0, steps=7, targeted=True), 16_384, 16_384),
+        (pgd_attack("l2", 1.0, steps=7, targeted=True), 16_385, 4096),
+        (pgd_attack("l2", 1.0, steps=122, targeted=True), 16_384, 16_384),
+        (pgd_attack("l2", 1.0, steps=100, targeted=True), 50_000, 768),
+        (Matching(steps=1000, step_size=0.1), 2000, 16_384),
+        (Matching(steps=1000, step_size=0.1), 2001, 512),
+        (THREAT, 1_281_167, 4096),
     ],
-    ids=["cheap", "long", "very long", "pattern"],
 )
-def test_a_file_holds_two_million_gradients_and_whole_batches(craft, rows):
-    assert shard_rows(craft) == rows
+def test_a_small_set_is_one_file_and_a_large_one_is_many_of_whole_batches(craft, images, rows):
+    assert shard_rows(craft, images) == rows
     assert rows % 256 == 0
+
+
+@pytest.mark.parametrize("gpus", [2, 8, 16])
+def test_a_pool_of_gpus_has_work_to_the_end_of_the_papers_largest_set(gpus):
+    """D_R of CIFAR-10, 1000 steps: the actors of a pool are idle for at most an eighth of the time."""
+    files = math.ceil(50_000 / shard_rows(Matching(steps=1000, step_size=0.1), 50_000))
+    assert files / (math.ceil(files / gpus) * gpus) >= 0.875
 
 
 @pytest.mark.parametrize(
