@@ -101,7 +101,7 @@ class RowsDigest:
     def add(self, shard: Shard) -> None:
         """Take in the next rows."""
         for name, values in {"image": shard.images, **shard.columns}.items():
-            self._of(name, str(values.dtype)).update(values.contiguous().numpy())
+            self._of(name, str(values.dtype)).update(values.contiguous().numpy().reshape(-1).data)
         for name, lines in shard.texts.items():
             of = self._of(name, "text")
             for line in lines:

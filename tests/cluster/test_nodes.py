@@ -5,6 +5,7 @@ used; and no shape of the cluster, nor what happens to it, shows in the results.
 """
 
 import io
+import math
 import subprocess
 import sys
 import time
@@ -15,12 +16,14 @@ import pytest
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
+from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.cluster.run import Outcome, run_sweep
 from nrf_ray.graph.attempts import lost_attempts
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Resources, Stage
 from nrf_ray.graph.store import Store
+from nrf_ray.sweep.models_and_sets import shard_rows
 from nrf_ray.sweep.sweep import Sweep
 from tests.cluster.conftest import After, StartCluster
 from tests.cluster.toys import Toy, meeting, place, place_on_gpu, sweep_of, toy, wide
@@ -61,6 +64,22 @@ def test_stages_run_where_their_kind_and_request_say(two_cpus: Cluster, store: S
         )
         holders = Counter(granted for granted, _ in {(granted, pid) for _, pid, granted in made})
         assert max(holders.values()) <= 2, "no more than two processes share a GPU"
+
+
+def test_a_set_as_large_as_the_papers_is_made_on_all_eight_gpus(
+    start: StartCluster, store: Store, tmp_path: Path
+) -> None:
+    """50,000 images at 100 steps; the first files wait until there are eight at once."""
+    files = math.ceil(50_000 / shard_rows(pgd_attack("l2", 0.5, steps=100, targeted=True), 50_000))
+    shards = wide(Toy(name="shards", num_shards=files, marker=str(tmp_path / "met"), meet=8))
+
+    outcome = run(sweep_of(shards).on(Resources(cpus=1, gpus=1)), store, start(num_cpus=9, num_gpus=8), tmp_path)
+
+    assert set(outcome.frontier.state.values()) == {Progress.DONE}
+    made = places(store, shards)
+    assert len(made) == files
+    assert {granted for _, _, granted in made} == set("01234567")
+    assert len({pid for _, pid, _ in made}) == 8
 
 
 def test_a_node_that_dies_costs_time_and_nothing_else(
