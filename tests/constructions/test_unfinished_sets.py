@@ -115,6 +115,7 @@ def test_a_shard_of_another_set_is_not_taken_for_ones_own(store, unfinished):
     shard_path(unfinished, 0).write_bytes(store.artifact(D_ROBUST).read(shard_name(0)))
     assert finish(unfinished) == [0]
     assert unfinished.artifact(D_OTHER).record.files == store.artifact(D_OTHER).record.files
+    assert unfinished.artifact(D_OTHER).record.files == store.artifact(D_OTHER).record.files
 
 
 def test_other_rows_of_the_same_set_are_not_taken_for_a_shards_own(store, unfinished):
@@ -140,4 +141,3 @@ def test_a_set_that_was_begun_in_one_file_is_finished_in_three(store, only_sourc
     assert metrics(only_source, D_OTHER) == metrics(store, D_OTHER)
     assert len({*names, shard_name(0)}) == 4, names
     assert torch.equal(*(constructed_rows(where.artifact(D_OTHER)).images for where in (store, only_source)))
-    assert unfinished.artifact(D_OTHER).record.files == store.artifact(D_OTHER).record.files
