@@ -115,7 +115,6 @@ def test_a_shard_of_another_set_is_not_taken_for_ones_own(store, unfinished):
     shard_path(unfinished, 0).write_bytes(store.artifact(D_ROBUST).read(shard_name(0)))
     assert finish(unfinished) == [0]
     assert unfinished.artifact(D_OTHER).record.files == store.artifact(D_OTHER).record.files
-    assert unfinished.artifact(D_OTHER).record.files == store.artifact(D_OTHER).record.files
 
 
 def test_other_rows_of_the_same_set_are_not_taken_for_a_shards_own(store, unfinished):
