@@ -151,6 +151,16 @@ def print_results(console: Console, tables: Iterable[ResultTable]) -> None:
             console.print(table.failure, style="bold red")
 
 
+def size_text(size: int) -> str:
+    """Return a number of bytes as people read it: 0 B, 812 B, 3.4 MiB, 120 GiB."""
+    value, units = float(size), ("B", "KiB", "MiB", "GiB", "TiB")
+    for unit in units:
+        if round(value) < 1024 or unit == units[-1]:
+            break
+        value /= 1024
+    return f"{value:.1f} {unit}" if unit != "B" and value < 99.95 else f"{value:.0f} {unit}"
+
+
 def span(seconds: float) -> str:
     """Return a duration with the precision that people need: 0.4 s, 12 s, 4 min 5 s, 3 h 20 min, 2 d 4 h."""
     if seconds < 9.95:

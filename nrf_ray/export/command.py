@@ -7,6 +7,7 @@ from pathlib import Path
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.results.stored_sweep import KeptSweep, StoreUri, committed, find_place, find_sweep, open_store
+from nrf_ray.sweep.sweep import sweep_of
 
 
 def export(
@@ -45,7 +46,7 @@ def export_sweep(
     from nrf_ray.export.results import write_latex, write_markdown
 
     forms: dict[str, Callable[[KeptSweep, Path], str]] = {
-        "rocrate": partial(write_crate, workflow=workflow or Path("sweeps") / f"{sweep}.py"),
+        "rocrate": partial(write_crate, workflow=workflow or Path("sweeps") / f"{sweep_of(sweep)}.py"),
         "latex": write_latex,
         "markdown": write_markdown,
     }

@@ -4,7 +4,7 @@ Interrupted runs leave whole data files, temporary files and leases behind; reco
 quarantine. None of these is ever read as a result. Only files within the store's own layout are considered.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 
 from nrf_ray.errors import CorruptArtifact
 from nrf_ray.graph import drivers
@@ -46,8 +46,11 @@ def _is_ours(blob: Blob, artifacts: set[str]) -> bool:
     return folder in artifacts or blob.name.startswith("quarantine/")
 
 
-def collect(store: Store) -> tuple[list[Blob], list[Driver]]:
+def collect(store: Store, unwanted: Callable[[], Iterable[Place]] = list) -> tuple[list[Blob], list[Driver]]:
     """Delete all garbage and return it; if drivers use the store, delete nothing and return these drivers.
+
+    `unwanted` returns artifacts to delete as well; it is called when no run can begin any more. Their records go first:
+    whatever happens then, no record names a file that is gone.
 
     During the collection this process is a driver itself: a run that starts in the meantime waits for its end. If it
     did not wait, it would take over files of an earlier run that are about to be deleted. A run that was killed on
@@ -56,6 +59,9 @@ def collect(store: Store) -> tuple[list[Blob], list[Driver]]:
     """
     with Heart(store.blobs, "gc") as heart:
         busy, dead = drivers.survey(store.blobs, heart)
+        for place in () if busy else unwanted():
+            heart.check_permit()
+            store.blobs.delete(place.file(RECORD))
         garbage = [] if busy else find(store, dead)
         for blob in garbage:
             heart.check_permit()

@@ -1,6 +1,6 @@
 """The `nrf` command: inspect a store, export from it, and download datasets to this machine.
 
-No command here runs a stage. Only `gc` deletes files, and only `verify --quarantine` moves them.
+No command here runs a stage. Only `gc` and `rm` delete files, and only `verify --quarantine` moves them.
 """
 
 import json
@@ -13,8 +13,8 @@ from nrf_ray.data.naming import split_names
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, CorruptArtifact, StagesFailed
 from nrf_ray.graph.drivers import live_drivers
-from nrf_ray.graph.garbage import collect, find
 from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
+from nrf_ray.inspection.runs import gc, rm, runs
 from nrf_ray.results.stored_sweep import StoreUri, committed, find_place, open_store
 
 
@@ -174,28 +174,6 @@ def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]
     return wrong
 
 
-def gc(*, store: StoreUri = "./runs", dry_run: bool = False) -> None:
-    """Delete files that no record lists: unfinished files, stale leases, the quarantine. Artifacts are never deleted.
-
-    Refused while a run uses the store. It may take 45 seconds to detect that a run on another host was killed. With
-    --dry-run, only print what would be deleted.
-
-        nrf gc --dry-run
-        nrf gc
-    """
-    opened = open_store(store)
-    console = make_console()
-    leftovers, busy = (find(opened), []) if dry_run else collect(opened)
-    if busy:
-        raise ConfigError(
-            f"this store is in use ({', '.join(map(str, busy))}); wait until the run ends, stop it, or use --dry-run"
-        )
-    for leftover in leftovers:
-        console.print(f"{'would remove' if dry_run else 'removed'} {leftover.name} ({leftover.size} bytes)")
-    total = sum(leftover.size for leftover in leftovers)
-    console.print(f"{len(leftovers)} files, {total} bytes{' would be' if dry_run else ''} removed")
-
-
 def fetch(name: str) -> None:
     """Download the dataset NAME (fashion-mnist, cifar10, cifar100) to the folder where sweeps look for it.
 
@@ -210,5 +188,5 @@ def fetch(name: str) -> None:
     make_console().print(f"{name} is at {fetch_dataset(name)}", soft_wrap=True)
 
 
-COMMANDS = (status, show, why, verify, gc, fetch)
+COMMANDS = (status, runs, show, why, verify, rm, gc, fetch)
 """Commands of `nrf`, in the order of its help."""

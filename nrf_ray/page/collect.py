@@ -120,6 +120,7 @@ class Known:
             place=self._store.path_of("").rstrip("/"),
             began=datetime.fromisoformat(outline.began),
             written=end,
+            checked=datetime.fromisoformat(outline.checked) if outline.checked else None,
             expected=outline.expected,
             left=left,
             rows=(done, len(outline.rows)),

@@ -28,7 +28,7 @@ from nrf_ray.graph.uri import without_secrets
 from nrf_ray.page.collect import Known
 from nrf_ray.page.document import document
 from nrf_ray.page.gallery import chosen_sets
-from nrf_ray.page.outline import ended, outline_name, outline_of, page_name
+from nrf_ray.page.outline import checked, ended, finished_before, outline_name, outline_of, page_name
 from nrf_ray.page.snapshot import HELD, RunState, StageFact, Standing, Working
 from nrf_ray.page.stage_states import by_frontier
 from nrf_ray.sweep.sweep import Sweep
@@ -88,6 +88,9 @@ class RunPage:
             expected=expected,
             began=datetime.now(UTC),
         )
+        earlier = None if plan.todo() else finished_before(self._outline, store)
+        self._checks_only = earlier is not None
+        self._outline = earlier or self._outline
         self._known = Known(self._outline, store)
         self._facts = by_frontier(self._outline, Frontier(plan.todo(), plan.cost), frozenset())
         self._sets = chosen_sets(sweep.stages())
@@ -188,7 +191,8 @@ class RunPage:
 
     def _end(self, state: RunState, why: str, overheads: Mapping[str, float] | None = None) -> None:
         with self._lock:
-            self._outline = self._known.outline = ended(self._outline, state, why, overheads)
+            now = checked(self._outline) if self._checks_only else ended(self._outline, state, why, overheads)
+            self._outline = self._known.outline = now
             self._store.blobs.replace(outline_name(self._sweep.name), self._outline.to_bytes())
             page = document(self._known.snapshot(self._facts, state=state))
             self._store.blobs.replace(self.name, page)

@@ -56,6 +56,8 @@ class Outline:
     """Start of the run, UTC."""
     ended: str | None = None
     """End of the run, UTC; None while it runs, and also after it was killed."""
+    checked: str | None = None
+    """Time, UTC, when the same command last found every stage in the store; None if it was not given again."""
     state: RunState = RunState.RUNNING
     why: str = ""
     """Reason for its state, if there is something to add."""
@@ -97,7 +99,7 @@ class Outline:
             assert all(isinstance(text, str) for text in named)
             assert dict(found.process)
             assert all(isinstance(part, float | int) for part in dict(found.overheads).values())
-            for moment in filter(None, (found.began, found.ended)):
+            for moment in filter(None, (found.began, found.ended, found.checked)):
                 assert datetime.fromisoformat(moment).tzinfo
         except (KeyError, TypeError, ValueError, AssertionError) as error:
             raise ConfigError(
@@ -134,6 +136,24 @@ def outline_of(
         ),
         rows=tuple(tuple(dict.fromkeys(at[stage.key] for stage in row.stages())) for row in sweep.rows),
     )
+
+
+def finished_before(outline: Outline, store: Store) -> Outline | None:
+    """Return the run file in `store` of an earlier run of the same grid that finished; None if there is none."""
+    value = store.blobs.get_json(outline_name(outline.sweep))
+    try:
+        earlier = None if value is None else Outline.from_json(value)
+    except ConfigError:
+        return None  # a damaged run file is rewritten
+    if earlier is None or earlier.ended is None or earlier.state is not RunState.FINISHED:
+        return None
+    same = [stage.key for stage in earlier.stages] == [stage.key for stage in outline.stages]
+    return earlier if same and earlier.rows == outline.rows else None
+
+
+def checked(outline: Outline) -> Outline:
+    """Return the run file of a finished run after the same command found every stage in the store."""
+    return dataclasses.replace(outline, checked=datetime.now(UTC).isoformat())
 
 
 def ended(outline: Outline, state: RunState, why: str, overheads: Mapping[str, float] | None = None) -> Outline:

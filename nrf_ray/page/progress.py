@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 
 from nrf_ray.display.printing import span
 from nrf_ray.page.elements import command, count, grid, listed, moment, more, note, scrolling, section
@@ -58,8 +59,17 @@ def heading(known: Snapshot) -> Html:
             "p", "Written ", el("time", moment(known.written), datetime=known.written.isoformat()), ". ",
             el("span", id="refresh"), cls="note",
         ),
+        _checked(known.checked),
         cls=f"top {known.state}",
     )  # fmt: skip
+
+
+def _checked(when: datetime | None) -> Html | None:
+    """Return when the same command was given again and found nothing to do; None if it was not."""
+    if when is None:
+        return None
+    at = el("time", moment(when), datetime=when.isoformat())
+    return el("p", "The same command found every stage in the store on ", at, ".", cls="note")
 
 
 def _time(known: Snapshot) -> str:

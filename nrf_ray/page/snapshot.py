@@ -234,6 +234,8 @@ class Snapshot:
     """Start of the run, UTC."""
     written: datetime
     """Time of this snapshot or, if the run has ended, of its end, UTC."""
+    checked: datetime | None = None
+    """When the same command last found every stage in the store, UTC; None if it was not given again."""
     expected: float | None
     """Estimated duration of the run in seconds, from when it began."""
     left: float | None

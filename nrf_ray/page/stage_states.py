@@ -26,7 +26,7 @@ def by_frontier(outline: Outline, frontier: Frontier, at_work: Set[Key]) -> list
     def told(stage: Listed, inputs: list[StageFact]) -> Told:
         state = states.get(stage.key)
         if state is None:
-            return Standing.KEPT, ""
+            return (Standing.KEPT if stage.kept else Standing.DONE), ""
         if state is Progress.RUNNING and stage.key not in at_work:
             return Standing.READY, ""
         return Standing(state.value), errors.get(stage.key, "")

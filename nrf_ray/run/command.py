@@ -40,7 +40,7 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
     began = time.monotonic()
     console = make_console(steady=not options.plan)
     machine = _machine(options)
-    sweep = sweep.on(machine.resources)
+    sweep = (sweep if options.name is None else sweep.as_run(options.name)).on(machine.resources)
     address = None if options.plan else check_address(options.address, options.store)
     store = Store.open(options.store, create=False)
     held = store.contents()

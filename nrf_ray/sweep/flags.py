@@ -28,6 +28,9 @@ class RunOptions:
 
     store: str = "./runs"
     """Store for all results: a folder, or a URI such as s3://bucket/runs."""
+    name: str | None = None
+    """Name of this run: its tables and its page are kept apart, in sweeps/SWEEP@NAME of the store, so that several
+    grids of one sweep stand side by side. Artifacts are shared. `nrf runs` lists all runs."""
     address: str | None = None
     """Ray cluster to join (auto, or HOST:6379). Without it, and without RAY_ADDRESS, Ray runs on this machine."""
     gpus_per_trial: float = 0.0

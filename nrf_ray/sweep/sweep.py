@@ -3,16 +3,21 @@
 A sweep file has a function from a grid to a `Sweep`. Building a `Sweep` runs nothing and needs neither torch nor ray.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
+from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.stage import Metrics, Resources, Stage, walk
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.sweep.grid import Grid
 from nrf_ray.sweep.table import Row, Table
+
+NAMED = "@"
+"""Sign between the name of a sweep and the name that the user gave to a run of it, as in transfer_grid@wide."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,7 @@ class Sweep:
     """Named list of rows."""
 
     name: str
+    """Name of the sweep, or of the run if the user named it: SWEEP@NAME."""
     rows: tuple[Row, ...]
     figures: tuple[Stage, ...] = ()
     """Stages whose pictures (.svg) are copied to the folder of the tables, under their own names."""
@@ -51,6 +57,18 @@ class Sweep:
         rows = [row.on(lambda stage: moved[stage.key]) for row in self.rows]
         return replace(self, rows=tuple(rows), figures=tuple(moved[figure.key] for figure in self.figures))
 
+    def as_run(self, name: str) -> "Sweep":
+        """Return the same sweep as the run called `name`, which keeps its own tables and page; keys do not change.
+
+        Raises ConfigError if `name` cannot be the name of a folder on every file system.
+        """
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?", name):
+            raise ConfigError(
+                f"--name {name!r} is not a name for a run; use up to 64 of the characters a-z, 0-9, '-', '_' and '.', "
+                "with a letter or a digit at both ends"
+            )
+        return replace(self, name=f"{self.name}{NAMED}{name}")
+
     def pictures(self, store: Store) -> dict[str, Stage]:
         """Return the stages with committed pictures, by file name of the picture."""
         records = dict(zip(self.figures, store.at_once(store.record, map(place_of, self.figures)), strict=True))
@@ -73,6 +91,11 @@ class Sweep:
             if all(stage.key in metrics for stage in row.stages()):
                 tables[row.table].append(row.fill(lambda stage: metrics[stage.key]))
         return tables
+
+
+def sweep_of(run: str) -> str:
+    """Return the name of the sweep that `run`, as in transfer_grid@wide or transfer_grid, is a run of."""
+    return run.partition(NAMED)[0]
 
 
 def over_datasets(name: str, grid: Grid, rows: Callable[[Grid, DatasetInfo], Iterable[Row]]) -> Sweep:
