@@ -31,3 +31,20 @@ def per_example_margin(logits: "Tensor", labels: "Tensor") -> "Tensor":
 
 LOSSES: Registry[Loss] = Registry("loss", {"cross_entropy": per_example_cross_entropy, "margin": per_example_margin})
 """Losses that an `Attack` can name."""
+
+ALTERNATING = "alternating"
+"""Name of cross-entropy and margin in turn, one run after the other, for an `Attack` with restarts.
+
+Cross-entropy stalls where logits are small or two wrong classes are equally likely, the margin where a wrong class that
+is far away is the closest in the logits; each finds examples that the other does not."""
+_IN_TURN = ("cross_entropy", "margin")
+
+
+def of_run(name: str, restart: int) -> str:
+    """Return the name of the loss that run number `restart` of an attack with the loss `name` optimises."""
+    return _IN_TURN[restart % len(_IN_TURN)] if name == ALTERNATING else name
+
+
+def between_runs(name: str) -> str:
+    """Return the name of the loss by which the runs of an attack with the loss `name` are compared."""
+    return "margin" if name == ALTERNATING else name

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from nrf_ray.attacks.losses import ALTERNATING
 from nrf_ray.attacks.specs import Attack, AutoAttack, fgsm, fgsm_rs, n_fgsm, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.engine.mode import Mode
 from nrf_ray.errors import Registry
 
 ATTACKS: Registry[Callable[[Attack], Attack | AutoAttack]] = Registry("attack")
 """Untargeted attacks on trained models, cheap ones first: functions from the preset's PGD, whose threat model and mode
-they keep, to the attack. Cross-entropy can stall between equally likely wrong classes; the margin does not. With two
-classes the gradients of both losses have the same direction. AutoAttack has no fast mode; few-classes replaces it for
-models of two or three classes."""
+they keep, to the attack. Cross-entropy can stall between equally likely wrong classes; the margin does not, so
+pgd-50x10 takes both in turn. With two classes the gradients of both losses have the same direction. AutoAttack has no
+fast mode; few-classes replaces it for models of two or three classes."""
 
 ADVERSARIES: Registry[Callable[[ThreatModel], Attack]] = Registry("adversary")
 """Attacks that a sweep can train against: the paper's, and two cheap attacks of a single step."""
@@ -34,7 +36,7 @@ def _fgsm(pgd: Attack) -> Attack:
 
 @ATTACKS.register("pgd-50x10")
 def _pgd_50x10(pgd: Attack) -> Attack:
-    return pgd_attack(pgd.threat.norm, pgd.threat.eps, steps=50, restarts=10, mode=pgd.mode)
+    return strong_pgd(pgd.threat, pgd.mode)
 
 
 @ATTACKS.register("apgd")
@@ -65,6 +67,11 @@ def _fgsm_rs(threat: ThreatModel) -> Attack:
 @ADVERSARIES.register("n-fgsm")
 def _n_fgsm(threat: ThreatModel) -> Attack:
     return n_fgsm(threat.norm, threat.eps)
+
+
+def strong_pgd(threat: ThreatModel, mode: Mode = "faithful") -> Attack:
+    """Return the strongest PGD that has a name, `pgd-50x10`."""
+    return pgd_attack(threat.norm, threat.eps, steps=50, restarts=10, loss=ALTERNATING, mode=mode)
 
 
 def attack_named(name: str, pgd: Attack) -> Attack | AutoAttack:

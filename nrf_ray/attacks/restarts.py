@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.attacks.losses import LOSSES
+from nrf_ray.attacks.losses import LOSSES, between_runs, of_run
 from nrf_ray.attacks.pgd import attack_mode, pgd
 from nrf_ray.attacks.specs import Attack
 from nrf_ray.attacks.threat import ThreatModel
@@ -137,7 +137,7 @@ def run_once(
         steps=attack.steps,
         step_size=attack.step_size,
         targeted=attack.targeted,
-        loss=LOSSES[attack.loss],
+        loss=LOSSES[of_run(attack.loss, restart)],
         start=start,
         bounds=attack.bounds,
         returns=attack.returns,
@@ -151,4 +151,4 @@ def _verdict(attack: Attack, network: Twin, images: Tensor, labels: Tensor) -> t
     with attack_mode(network.original):
         logits = network.original(images)
     predicts_label = classes_of(logits) == labels
-    return predicts_label if attack.targeted else ~predicts_label, LOSSES[attack.loss](logits, labels)
+    return predicts_label if attack.targeted else ~predicts_label, LOSSES[between_runs(attack.loss)](logits, labels)

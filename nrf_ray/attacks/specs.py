@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
-from nrf_ray.attacks.losses import LOSSES
+from nrf_ray.attacks.losses import ALTERNATING, LOSSES
 from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.engine.mode import Mode, check_mode
 from nrf_ray.errors import ConfigError
@@ -45,7 +45,7 @@ class Attack:
     start: Start = "image"
     """Start of each run."""
     loss: str = "cross_entropy"
-    """Loss that it optimises."""
+    """Loss that it optimises; `alternating` takes cross-entropy and margin in turn, from restart to restart."""
     returns: Returns = "last"
     """Iterate that a run returns."""
     mode: Mode = "faithful"
@@ -61,7 +61,7 @@ class Attack:
             )
         for value, choices, what in (
             (self.start, get_args(Start), "start"),
-            (self.loss, tuple(LOSSES), "loss"),
+            (self.loss, (*LOSSES, ALTERNATING), "loss"),
             (self.returns, get_args(Returns), "returns"),
         ):
             if value not in choices:
@@ -73,6 +73,8 @@ class Attack:
             raise ConfigError(
                 f"{self.restarts} restarts from the image itself would all give the same result; set start='uniform'"
             )
+        if self.loss == ALTERNATING and self.restarts == 1:
+            raise ConfigError(f"loss={ALTERNATING!r} changes from restart to restart; set restarts > 1")
         if self.start == "wide" and (self.steps, self.restarts) != (1, 1):
             raise ConfigError(
                 "start='wide' leaves the ball and is for N-FGSM alone, which has 1 step and 1 restart, not "

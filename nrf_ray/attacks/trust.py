@@ -34,7 +34,8 @@ ENOUGH = 100
 
 LEVELS: dict[Level, str] = {
     "L0": f"a single attack, or checks that did not all pass, or were made on fewer than {ENOUGH} images",
-    "L1": "PGD with 50 steps and 10 restarts or more; every check passed, random search and transfer among them",
+    "L1": "PGD with 50 steps and 10 restarts or more; every check passed, random search and transfer among them; only "
+    "more of the same attack (more-steps, restarts, other-loss) may have fooled a few images more",
     "L2": "APGD-CE and APGD-T, or, for 2 or 3 classes, APGD-CE, margin PGD and Square (apgd-ce+margin+square); no "
     "check failed, a surrogate and the binarization test among them",
     "L3": "the whole of AutoAttack; no check failed, a surrogate and the binarization test among them",
@@ -71,6 +72,8 @@ CHECKS: dict[str, str] = {
 }
 """Every check, with the statement that is true if it passes."""
 
+BY_EFFORT = ("more-steps", "restarts", "other-loss")
+"""Checks that compare the attack with itself at more effort, which fools a few images more of any model."""
 BY_AUTOATTACK = ("gap", "square")
 """Checks that are made while AutoAttack runs, on its own images."""
 GAP_STEPS = 20
@@ -120,8 +123,8 @@ def row_checks(row: Mapping[Any, Any]) -> str:
 def trust_level(attack: Attack | AutoAttack | Substitution, checks: str) -> Level:
     """Return the trust level of a robust accuracy from its attack and its checks' text, empty if there were none.
 
-    A level above L0 needs every check of its battery, on `ENOUGH` images, and none that failed; L1 needs all to pass,
-    and L4 an adaptive attack that passes.
+    A level above L0 needs every check of its battery, on `ENOUGH` images, and none that failed; L1 needs all to pass
+    but those of `BY_EFFORT`, and L4 an adaptive attack that passes.
     """
     if isinstance(attack, Substitution):
         return "L0"
@@ -132,7 +135,8 @@ def trust_level(attack: Attack | AutoAttack | Substitution, checks: str) -> Leve
         return "L0"
     if isinstance(attack, AutoAttack):
         return ("L4" if verdicts.get(ADAPTIVE) == "PASS" else "L3") if attack.version == "standard" else "L2"
-    return "L1" if _is_strong(attack) and set(verdicts.values()) == {"PASS"} else "L0"
+    passed = all(verdict == "PASS" or name in BY_EFFORT for name, verdict in verdicts.items())
+    return "L1" if _is_strong(attack) and passed else "L0"
 
 
 def _is_strong(attack: Attack) -> bool:

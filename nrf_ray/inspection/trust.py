@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.markup import escape
 
-from nrf_ray.attacks.named import ATTACKS, attack_named
+from nrf_ray.attacks.named import ATTACKS, attack_named, strong_pgd
 from nrf_ray.attacks.specs import Attack, AutoAttack, pgd_attack
 from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.attacks.trust import CHECKS, ENOUGH, LEVELS, checks_text, trust_level
@@ -47,7 +47,7 @@ ADVICE: dict[str, str] = {
     "last-iterate": "the attack leaves what it has found: take shorter steps, or its best iterate",
     "more-steps": "the attack has not arrived: take more steps",
     "restarts": "other starts find more: take more restarts",
-    "other-loss": "the loss is saturated or stalls: attack with the other one (--attack pgd-margin)",
+    "other-loss": "the loss is saturated or stalls: attack with both (--attack pgd-50x10)",
     "one-step": "a single step beats the attack: the gradient turns at once (shattered), or the steps are wrong",
     "noise": "noise beats the attack: the gradient leads away from what fools the model",
     "monotone": "a smaller ball holds more than a larger one: the attack passes by what it should find; shorter steps",
@@ -214,7 +214,7 @@ def _chosen(
         images=data.rows(right).floats(),
         labels=data.labels[right],
         indices=chosen[right],
-        attack=attack if isinstance(attack, Attack) else pgd_attack(threat.norm, threat.eps, steps=50, restarts=10),
+        attack=attack if isinstance(attack, Attack) else strong_pgd(threat),
         seed=0,
         pool=test.images[:POOL],
         curves=True,

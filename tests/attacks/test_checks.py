@@ -13,7 +13,7 @@ from nrf_ray.attacks.robustness import right_when_clean
 from nrf_ray.attacks.specs import AutoAttack, Substitution, pgd_attack
 from nrf_ray.attacks.subject import Subject
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.attacks.trust import CHECKS, checks_of, checks_text, read_checks, trust_level
+from nrf_ray.attacks.trust import BY_EFFORT, CHECKS, checks_of, checks_text, read_checks, trust_level
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.stages.weights import new_model
 from tests.trust.defence import put, turned
@@ -34,6 +34,9 @@ ENSEMBLE = {name: verdict for name, verdict in ADAPTIVE.items() if name != "adap
         (STRONG, ALL, "L1"),
         (STRONG, ALL | {"noise": "WARN"}, "L0"),
         (STRONG, ALL | {"noise": "FAIL"}, "L0"),
+        (STRONG, ALL | dict.fromkeys(BY_EFFORT, "WARN"), "L1"),
+        (STRONG, ALL | {"more-steps": "FAIL"}, "L0"),
+        (STRONG, ALL | {"more-steps": "WARN", "black-box": "WARN"}, "L0"),
         (STRONG, dict.fromkeys(checks_of("required"), "PASS"), "L1"),
         (STRONG, dict.fromkeys(checks_of("cheap"), "PASS"), "L0"),
         (STRONG, {name: "PASS" for name in checks_of("required")[1:]}, "L0"),

@@ -43,6 +43,40 @@ def test_the_images_found_do_not_depend_on_how_the_data_are_ordered(trained, dig
     torch.testing.assert_close(again, found[order], rtol=0, atol=1e-5)
 
 
+def test_alternating_restarts_take_cross_entropy_and_margin_in_turn(trained, digits):
+    images, labels = digits[1].images[:16], digits[1].labels[:16]
+    starts = ExampleStarts(seed=5, indices=torch.arange(16))
+    attack = pgd_attack("l2", 0.5, steps=3, restarts=4, loss="alternating")
+    for restart in range(4):
+        loss = ("cross_entropy", "margin")[restart % 2]
+        one = pgd_attack("l2", 0.5, steps=3, restarts=4, loss=loss)
+        expected = run_once(one, trained, images, labels, starts=starts, restart=restart)
+        assert torch.equal(run_once(attack, trained, images, labels, starts=starts, restart=restart), expected)
+
+
+def test_alternating_fools_what_either_loss_fools_from_the_same_starts(trained, digits):
+    images, labels = digits[1].images[:128], digits[1].labels[:128]
+    starts = ExampleStarts(seed=5, indices=torch.arange(128))
+    attack = pgd_attack("l2", 0.6, steps=5, restarts=2, loss="alternating")
+    runs = [run_once(attack, trained, images, labels, starts=starts, restart=restart) for restart in range(2)]
+    fooled = torch.stack([predict(trained, run) != labels for run in runs]).any(dim=0)
+    found = run_restarts(attack, trained, images, labels, starts=starts)
+    assert torch.equal(predict(trained, found) != labels, fooled)
+    assert 0 < fooled.sum() < 128
+
+
+def test_alternating_keeps_the_image_of_the_highest_margin_where_no_run_fools(trained, digits):
+    images, labels = digits[1].images[:64], digits[1].labels[:64]
+    starts = ExampleStarts(seed=5, indices=torch.arange(64))
+    attack = pgd_attack("l2", 0.2, steps=3, restarts=3, loss="alternating")
+    runs = [run_once(attack, trained, images, labels, starts=starts, restart=restart) for restart in range(3)]
+    margins = torch.stack([per_example_margin(trained(run), labels) for run in runs])
+    right = (margins <= 0).all(dim=0)
+    assert right.sum() > 10
+    found = per_example_margin(trained(run_restarts(attack, trained, images, labels, starts=starts)), labels)
+    torch.testing.assert_close(found[right], margins.amax(dim=0)[right], rtol=0, atol=1e-4)
+
+
 @every_norm
 def test_an_example_is_robust_only_if_it_withstands_every_restart(trained, digits, norm):
     """Robustness (MadryLab) overwrites every example by its last restart; here the union is exact."""

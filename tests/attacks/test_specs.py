@@ -8,6 +8,7 @@ import pytest
 
 from nrf_ray.attacks import specs
 from nrf_ray.attacks.losses import LOSSES
+from nrf_ray.attacks.named import strong_pgd
 from nrf_ray.attacks.specs import Attack, AutoAttack, fgsm, fgsm_rs, n_fgsm, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.constructions.spec import CONSTRUCTIONS, TargetRule, construction_named
@@ -178,6 +179,7 @@ def test_equal_descriptions_have_equal_text_and_every_field_counts():
     [
         (pgd_attack("l2", 1.0), "pgd-20"),
         (pgd_attack("l2", 1.0, steps=50, restarts=10), "pgd-50x10"),
+        (strong_pgd(THREAT), "pgd-50x10-alternating"),
         (pgd_attack("l2", 1.0, start="uniform"), "pgd-20-rs"),
         (pgd_attack("l2", 1.0, loss="margin"), "pgd-20-margin"),
         (dataclasses.replace(pgd_attack("l2", 1.0), returns="worst_loss"), "pgd-20-worst"),
@@ -204,6 +206,7 @@ def test_every_attack_is_named_for_what_it_is(attack, name):
         ({"start": "far"}, ["'far'", "image, uniform, wide"]),
         ({"start": "wide"}, ["N-FGSM", "20"]),
         ({"loss": "dlr"}, ["'dlr'", "margin"]),
+        ({"loss": "alternating"}, ["restart to restart", "restarts > 1"]),
         ({"returns": "best"}, ["'best'", "worst_loss"]),
     ],
 )

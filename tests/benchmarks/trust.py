@@ -21,8 +21,9 @@ from functools import partial
 from pathlib import Path
 
 from nrf_ray.attacks.checks import run_checks
+from nrf_ray.attacks.named import strong_pgd
 from nrf_ray.attacks.robustness import right_when_clean
-from nrf_ray.attacks.specs import Attack, pgd_attack
+from nrf_ray.attacks.specs import Attack
 from nrf_ray.attacks.subject import Subject
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data.catalogue import dataset_named
@@ -82,7 +83,7 @@ def rivals(recipe: Recipe) -> list[Contender]:
             images=test.images[right],
             labels=test.labels[right],
             indices=right,
-            attack=pgd_attack("l2", EPS, steps=50, restarts=10),
+            attack=strong_pgd(ThreatModel(norm="l2", eps=EPS)),
             seed=0,
             pool=test.images,
             curves=curves,

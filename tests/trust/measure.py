@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from nrf_ray.attacks.checks import run_checks
+from nrf_ray.attacks.named import strong_pgd
 from nrf_ray.attacks.robustness import against_autoattack, right_when_clean, robust_accuracy
-from nrf_ray.attacks.specs import Attack, AutoAttack, pgd_attack
+from nrf_ray.attacks.specs import Attack, AutoAttack
 from nrf_ray.attacks.subject import Subject
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import checks_of, checks_text, trust_level
@@ -79,9 +80,10 @@ def key_of(name: str, family: str, threat: ThreatModel, n: int) -> dict[str, Any
 def product_of(model: nn.Module, data: LabelledImages, threat: ThreatModel) -> dict[str, Any]:
     """Return the part of a row that the product decides."""
     start = time.perf_counter()
-    attack = pgd_attack(threat.norm, threat.eps, steps=50, restarts=10)
+    attack = strong_pgd(threat)
     number, level, verdicts = judged(model, data.images, data.labels, attack)
     return {
+        "attack": attack.name,
         "product": round(number, 4),
         "level": level,
         "alarms": {check: verdict for check, verdict in verdicts.items() if verdict != "PASS"},
