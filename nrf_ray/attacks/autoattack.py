@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from nrf_ray.attacks.pgd import attack_mode
 from nrf_ray.attacks.restarts import ExampleStarts, run_batches
 from nrf_ray.attacks.specs import AutoAttack
+from nrf_ray.engine.clamps import with_straight_clamps
 from nrf_ray.engine.given import check_images, check_labels, check_outputs
 from nrf_ray.engine.predict import predict
 from nrf_ray.errors import ConfigError
@@ -67,7 +68,8 @@ def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels:
     attack.check_fits(classes, images.shape[2], called=attack.name, subject=subject)
     found, by_square = images, torch.zeros_like(labels, dtype=torch.bool)
     with _isolated(model, images.device):
-        adversary = _adversary(library, attack, model, classes, seed % 2**32, images.device)
+        straight = with_straight_clamps(model, images[:1])
+        adversary = _adversary(library, attack, straight, classes, seed % 2**32, images.device)
         for part in ATTACKS[attack.version]:
             # As the library does by itself, later attacks get the images that are still classified correctly.
             left = (predict(model, found) == labels).nonzero().squeeze(1)

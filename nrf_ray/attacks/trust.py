@@ -61,7 +61,7 @@ CHECKS: dict[str, str] = {
     "monotone": "half the radius fools hardly any image more, and twice the radius hardly any image fewer",
     "large-eps": "a radius that reaches the grey image leaves no more than chance",
     "last-iterate": "hardly any image was fooled on the way and correctly classified again at the end",
-    "gap": "PGD leaves at most six points more than AutoAttack (or few-classes)",
+    "gap": "PGD leaves at most six points more than AutoAttack (or few-classes), and fools hardly any image more",
     "square": "Square, which follows no gradient, fools no image that the other attacks beside it left",
     "black-box": "random search, which follows no gradient, fools hardly any image that the attack left",
     "transfer": "adversarial images of other models (or of a surrogate) fool hardly any image that the attack left",

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 CLAMPS = {torch.clamp, torch.clip, Tensor.clamp, Tensor.clip, torch.clamp_min, torch.clamp_max}
@@ -40,6 +40,26 @@ class StraightClamps(TorchFunctionMode):
         self.used = True
         clamped = _StraightClamp.apply(args[0], *bounds)
         return args[0].copy_(clamped) if function in IN_PLACE else clamped
+
+
+class _WithStraightClamps(nn.Module):
+    """A network whose clamps have straight gradients."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        with StraightClamps():
+            output: Tensor = self.network(images)
+        return output
+
+
+def with_straight_clamps(network: nn.Module, images: Tensor) -> nn.Module:
+    """Return `network` with straight gradients of its clamps; itself if it clamps nothing in a pass of `images`."""
+    with torch.no_grad(), StraightClamps() as clamps:
+        network(images)
+    return _WithStraightClamps(network) if clamps.used else network
 
 
 def _bounds(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any] | None:

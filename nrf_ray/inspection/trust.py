@@ -51,7 +51,7 @@ ADVICE: dict[str, str] = {
     "one-step": "a single step beats the attack: the gradient turns at once (shattered), or the steps are wrong",
     "noise": "noise beats the attack: the gradient leads away from what fools the model",
     "monotone": "a smaller ball holds more than a larger one: the attack passes by what it should find; shorter steps",
-    "gap": "AutoAttack finds far more than PGD: report its number, and look for what misled PGD",
+    "gap": "one of PGD and AutoAttack finds far more than the other: look for what misled the other",
     "large-eps": "even a grey image is not mistaken: no gradient reaches the input",
     "black-box": "random search beats the gradient: the gradient is masked",
     "transfer": "images of another network beat the gradient: the gradient is masked",

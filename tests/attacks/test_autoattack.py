@@ -152,14 +152,41 @@ def test_what_square_alone_fools_is_counted(who, planted, monkeypatch):
     assert found.by_square == (share(far) if who == "square" else 0.0)
     assert found.robust_accuracy == (1.0 if who == "nobody" else share(~far))
     assert found.under_pgd == pytest.approx(share(~far), abs=1 / 16)
-    assert found.verdicts == {"gap": "PASS", "square": "WARN" if who == "square" else "PASS"}
+    assert found.missed == pytest.approx(share(far) if who == "nobody" else 0.0, abs=1 / 16)
+    gap = "FAIL" if who == "nobody" else "PASS"
+    assert found.verdicts == {"gap": gap, "square": "WARN" if who == "square" else "PASS"}
+
+
+def against_100(*, under_pgd: float, missed: float) -> AgainstAutoAttack:
+    """Return what AutoAttack found on 100 images, of which it left 44."""
+    left = torch.arange(100) < 44
+    return AgainstAutoAttack(robust_accuracy=0.44, under_pgd=under_pgd, missed=missed, by_square=0.0, left=left)
 
 
 def test_a_gap_to_pgd_of_more_than_six_points_is_said():
-    nothing = torch.zeros(0, dtype=torch.bool)
-    near = AgainstAutoAttack(robust_accuracy=0.44, under_pgd=0.49, by_square=0.0, left=nothing)
-    apart = AgainstAutoAttack(robust_accuracy=0.44, under_pgd=0.51, by_square=0.0, left=nothing)
-    assert (near.verdicts["gap"], apart.verdicts["gap"]) == ("PASS", "WARN")
+    assert against_100(under_pgd=0.49, missed=0.0).verdicts["gap"] == "PASS"
+    assert against_100(under_pgd=0.51, missed=0.0).verdicts["gap"] == "WARN"
+
+
+def test_an_autoattack_that_pgd_beats_is_no_ground_for_a_level():
+    """Regression: on a network that clamps its input AutoAttack left .40 where PGD left .35, and that was L3."""
+    assert against_100(under_pgd=0.43, missed=0.01).verdicts["gap"] == "PASS"
+    assert against_100(under_pgd=0.42, missed=0.02).verdicts["gap"] == "WARN"
+    assert against_100(under_pgd=0.40, missed=0.04).verdicts["gap"] == "FAIL"
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_black_and_white_pixels_behind_a_clamp_are_moved_too(linear, norm):
+    pytest.importorskip("pyautoattack")
+    generator = torch.Generator().manual_seed(0)
+    model = linear(torch.randn(10, 25, generator=generator))
+    images = torch.randint(0, 2, (16, 1, 5, 5), generator=generator).float()
+    data = LabelledImages(images=images, labels=predict(model, images))
+    attack = AutoAttack(threat=ThreatModel(norm=norm, eps={"l2": 0.8, "linf": 0.2}[norm]), version="apgd")
+    clamped = Behind(model, before=lambda pixels: pixels.clamp(0, 1))
+    plain = run_autoattack(attack, model, images, data.labels, seed=0).images
+    assert share(predict(model, plain) != data.labels) > 0.2
+    assert torch.equal(run_autoattack(attack, clamped, images, data.labels, seed=0).images, plain)
 
 
 def test_both_parts_run_by_the_real_library_find_what_one_call_finds(planted):

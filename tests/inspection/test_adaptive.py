@@ -129,7 +129,7 @@ def replaced(monkeypatch):
     def against(model, data, attack):
         left = torch.ones(len(data), dtype=torch.bool)
         left[robustness.right_when_clean(model, data)[:2]] = False
-        return AgainstAutoAttack(robust_accuracy=0.0, under_pgd=0.0, by_square=0.0, left=left)
+        return AgainstAutoAttack(robust_accuracy=0.0, under_pgd=0.0, missed=0.0, by_square=0.0, left=left)
 
     monkeypatch.setattr(checks, "run_checks", run_checks)
     monkeypatch.setattr(robustness, "against_autoattack", against)

@@ -43,6 +43,8 @@ CHECKED = 100
 """Images that the checks use."""
 PARTS = ("truth", "product")
 """Parts of a row. Truth changes with the defence alone, so that only the other is measured anew after a new check."""
+AUTOATTACK = ("autoattack", "autoattack_level", "autoattack_alarms")
+"""Fields of a row that are there only if AutoAttack was run on the defence, as no check failed."""
 RADII = (("l2", 0.4), ("l2", 0.6))
 """Radii of every defence."""
 LINF = (("linf", 0.05), ("linf", 0.1))
@@ -194,7 +196,9 @@ def keep(row: dict[str, Any]) -> dict[str, Any]:
     """Put the parts of `row` into the committed table in place of older ones, and return the whole row."""
     table, key = kept(), (row["name"], row["norm"], row["eps"])
     older = table.get(key, {})
-    table[key] = (older if older.get("n") == row["n"] else {}) | row
+    stale = AUTOATTACK if "product" in row else ()
+    same = {name: value for name, value in older.items() if name not in stale} if older.get("n") == row["n"] else {}
+    table[key] = same | row
     TABLE.write_text("".join(json.dumps(table[one]) + "\n" for one in sorted(table)))
     return table[key]
 
