@@ -1,13 +1,15 @@
 """Command line: one parser for every sweep file, and `nrf` to look into a store.
 
     python sweeps/transfer_grid.py --arch resnet_s,vgg_s --epsilon 1.0,1.5 --seeds 0,1,2
+    python sweeps/transfer_grid.py --plugin mine.py --arch mine
 
 Exit codes: 2 for a user's mistake, which is one line on stderr; 1 for failed stages; 130 for Ctrl-C or SIGTERM, at any
-moment of a command. Neither ray nor torch is imported before something has to run.
+moment of a command. Neither ray nor torch is imported before something has to run, unless a plug-in imports them.
 """
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import TypeVar, cast
 
 from cyclopts import App, CycloptsError
@@ -18,6 +20,8 @@ from nrf_ray.cluster.leave import leave_with
 from nrf_ray.display.output import is_lost, open_standard_files, show_every_letter
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import INTERRUPTED, NrfError, check_text, one_line, printable
+from nrf_ray.graph.plugin_files import load_named
+from nrf_ray.plugins import blamed, installed
 from nrf_ray.run.command import run_or_plan
 from nrf_ray.sweep.flags import Flags, RunOptions
 from nrf_ray.sweep.sweep import Sweep
@@ -32,11 +36,19 @@ def sweep_main(build: Callable[[GridT], Sweep], flags: Flags[OptionsT, GridT]) -
     defaults = flags.options()
 
     def run(options: RunOptions = defaults) -> int:
+        _load_plugins(options)
         return run_or_plan(build(flags.grid(cast(OptionsT, options))), options)
 
     run.__annotations__["options"] = flags.options  # cyclopts reads the flags from the annotation
     app.default(run)
     leave_with(lambda: _guarded(app))
+
+
+def _load_plugins(options: RunOptions) -> None:
+    """Load the plug-ins of a run before its flags are read, which may name what they register."""
+    if options.plugin or installed():
+        import_module("nrf_ray.tables.registry")  # so that the names of this package are taken
+        load_named(options.plugin, options.store)
 
 
 def nrf_main() -> None:
@@ -91,8 +103,10 @@ def _outcome(app: App) -> int:
         return _complain(one_line(error) + " See --help.", 2)
     except NrfError as error:
         return _complain(str(error), error.exit_code)
-    except OSError as error:
-        if not is_lost(sys.stdout):
+    except Exception as error:
+        if said := blamed(error):
+            return _complain(said, 2)
+        if not isinstance(error, OSError) or not is_lost(sys.stdout):
             raise
         return _complain(f"what was to be printed cannot be written: {error.strerror}; free space there", 1)
     return code if isinstance(code, int) else 0

@@ -4,11 +4,15 @@ A message is for the person at the terminal: what happened, with which values, a
 person asked for something impossible, 1 if valid work did not succeed.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from types import FrameType
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+
+PACKAGE = __name__.partition(".")[0]
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C or SIGTERM ended."""
@@ -22,6 +26,10 @@ class NrfError(Exception):
 
 class ConfigError(NrfError, ValueError):
     """A value, a name or a combination of them that nrf_ray does not accept."""
+
+
+class PluginMissing(ConfigError):
+    """Something was made with a plug-in that the command does not name."""
 
 
 class StoreError(NrfError):
@@ -94,6 +102,12 @@ class Registry(dict[str, T]):
         self.kind = kind
         self._prepare = prepare
         self._given = dict(own or {})
+        self._origins: dict[str, str] = {}
+
+    def __setitem__(self, name: str, thing: T) -> None:
+        self._origins[name] = origin = _registrant()
+        _REGISTERED.setdefault(origin, []).append((self, name))
+        super().__setitem__(name, thing)
 
     @staticmethod
     def of(kind: str, things: Iterable[Named]) -> "Registry[Named]":
@@ -109,10 +123,26 @@ class Registry(dict[str, T]):
         def add(thing: T) -> T:
             if self._given.setdefault(name, thing) != thing:
                 raise ConfigError(f"there is another {self.kind} called {name!r}; give this one another name")
-            self.setdefault(name, self._prepare(thing))
+            if name not in self:
+                self[name] = self._prepare(thing)
             return thing
 
         return add
+
+    def origin(self, name: str) -> str:
+        """Return the module that registered `name`; empty if the registry was made with it, or has no such name."""
+        return self._origins.get(name, "")
+
+    @property
+    def names(self) -> Mapping[str, "Registry[T]"]:
+        """Metadata of a field of a config whose value is a name of this registry, or several; see `names_in`."""
+        return {_NAMES: self}
+
+    def forget(self, name: str) -> None:
+        """Remove `name`, so that it can be registered again."""
+        self.pop(name, None)
+        self._given.pop(name, None)
+        self._origins.pop(name, None)
 
     def where(self, holds: Callable[[T], object]) -> tuple[str, ...]:
         """Return the names of the objects for which `holds` is true now, in the order of their registration."""
@@ -121,6 +151,41 @@ class Registry(dict[str, T]):
     def named(self, name: str) -> T:
         """Return the object called `name`, or raise ConfigError with the known names."""
         return lookup(self, name, self.kind)
+
+
+_NAMES = "names of a registry"
+_REGISTERED: dict[str, list[tuple[Registry[Any], str]]] = {}
+"""Registries and names, by the module that registered them."""
+
+
+def names_in(metadata: Mapping[Any, Any]) -> Registry[Any] | None:
+    """Return the registry whose names a field with this `metadata` holds, or None if it holds no names."""
+    return metadata.get(_NAMES)
+
+
+def registered_by(module: str) -> tuple[tuple[Registry[Any], str], ...]:
+    """Return every registry and name that `module` has registered."""
+    return tuple(_REGISTERED.get(module, ()))
+
+
+def forget_all(module: str) -> None:
+    """Remove every name that `module` has registered."""
+    for registry, name in _REGISTERED.pop(module, ()):
+        registry.forget(name)
+
+
+def _registrant() -> str:
+    """Return the module that registers something now: a module that is being imported, or one outside this package.
+
+    A function of this package registers for the module that calls it.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if frame.f_code.co_name == "<module>" or module.partition(".")[0] != PACKAGE:
+            return module
+        frame = frame.f_back
+    return ""
 
 
 def expanded(path: str) -> Path:

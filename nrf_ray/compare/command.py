@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.graph.plugin_files import load_named
 from nrf_ray.graph.store import Store
-from nrf_ray.results.stored_sweep import KeptSweep, StoreUri, find_sweep, open_store, sweep_names
+from nrf_ray.results.stored_sweep import KeptSweep, PluginNames, StoreUri, find_sweep, open_store, sweep_names
 from nrf_ray.sweep.sweep import sweep_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def compare(
     sweep: str | None = None,
     output: Path | None = None,
     rows: int = 20,
+    plugin: PluginNames = (),
 ) -> None:
     """Print what changed from FIRST to SECOND: numbers, grids, settings, code, software, bytes.
 
@@ -50,6 +52,7 @@ def compare(
         raise ConfigError(f"there is no folder {output.parent} for --output {output.name}; create it first")
     if rows < 0:
         raise ConfigError(f"--rows {rows} is below 0; give the number of changes to print for each table")
+    load_named(plugin, store)
     console = make_console()
     pairs = two_runs(first, second, store, sweep) or _shared_runs(console, first, second, sweep)
     compared, left_out = {}, 0

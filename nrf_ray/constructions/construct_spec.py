@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.constructions.registry import CRAFTS, craft_of
-from nrf_ray.constructions.spec import Storage, construction_named
+from nrf_ray.constructions.spec import CONSTRUCTIONS, Storage, construction_named
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 
@@ -29,9 +29,9 @@ class ConstructSpec:
 
     dataset: DatasetRef
     """Dataset whose images are changed."""
-    construction: str
+    construction: str = field(metadata=CONSTRUCTIONS.names)
     """Name of the construction."""
-    craft: Any
+    craft: Any = field(metadata=CRAFTS.names)
     """Spec of the crafting method."""
     seed: int
     """Seed of targets and starts, and of the patterns of a control."""

@@ -16,10 +16,11 @@ from nrf_ray.attacks.losses import per_example_cross_entropy
 from nrf_ray.attacks.pgd import attack_mode
 from nrf_ray.attacks.threat import Norm, perturbation_norm
 from nrf_ray.constructions.craft import Maker, Setup
-from nrf_ray.constructions.spec import Storage, TargetRule
+from nrf_ray.constructions.spec import OwnTargets, Storage, TargetRule
 from nrf_ray.data.images import as_float, as_uint8, stored_as
 from nrf_ray.engine.predict import classes_of, next_labels
 from nrf_ray.engine.twin import Twin, twin
+from nrf_ray.errors import ConfigError
 from nrf_ray.seeding import derive_seed
 
 
@@ -43,20 +44,39 @@ class Crafted(NamedTuple):
     """[b], the source's prediction on the stored image; -1 if no source was used."""
 
 
-def draw_targets(rule: TargetRule, labels: Tensor, num_classes: int, seed: int) -> Tensor:
+def draw_targets(rule: TargetRule | OwnTargets, labels: Tensor, num_classes: int, seed: int) -> Tensor:
     """Return the label t for every label y of a whole dataset [n].
 
     "same" is y (D_R, D_NR); "uniform" draws any class, so t = y for one in k rows (D_rand); "next" is (y + 1) mod k
     (D_det); "other" draws any class but y (D_other). Row i of the result depends on nothing but the seed, i and y.
+
+    Raises ConfigError if a rule of one's own does not return n classes.
     """
     if rule == "same":
         return labels
     if rule == "next":
         return next_labels(labels, num_classes)
     generator = torch.Generator().manual_seed(derive_seed(seed, "targets"))
+    if callable(rule):
+        return _checked(rule(labels.clone(), num_classes, generator), labels, num_classes)
     if rule == "uniform":
         return torch.randint(num_classes, labels.shape, generator=generator)
     return (labels + torch.randint(1, num_classes, labels.shape, generator=generator)) % num_classes
+
+
+def _checked(drawn: object, labels: Tensor, num_classes: int) -> Tensor:
+    """Return the labels that a rule of one's own returned for `labels` [n], if they are n classes."""
+    if not isinstance(drawn, Tensor) or drawn.shape != labels.shape or drawn.dtype != labels.dtype:
+        found = f"{drawn.dtype} of shape {tuple(drawn.shape)}" if isinstance(drawn, Tensor) else type(drawn).__name__
+        raise ConfigError(
+            f"the rule for targets returned {found}; it must return {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    if len(drawn) and not 0 <= int(drawn.min()) <= int(drawn.max()) < num_classes:
+        raise ConfigError(
+            f"the rule for targets returned classes from {int(drawn.min())} to {int(drawn.max())}; there are "
+            f"{num_classes}, 0 to {num_classes - 1}"
+        )
+    return drawn
 
 
 def seen_by(

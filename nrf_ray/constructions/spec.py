@@ -3,10 +3,17 @@
 A crafting method puts these features in; each method is one file of this package (see `craft`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nrf_ray.errors import Registry
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from nrf_ray.attacks.threat import ThreatModel
 
 Storage = Literal["uint8", "float32"]
 """How pixels are stored: rounded to 8 bits as in the released sets, or unrounded."""
@@ -14,6 +21,10 @@ STORAGES: tuple[Storage, ...] = get_args(Storage)
 
 TargetRule = Literal["same", "uniform", "next", "other"]
 """The label t given to an image with label y: y itself, any class, (y + 1) mod k, or any class but y."""
+
+OwnTargets = Callable[["Tensor", int, "torch.Generator"], "Tensor"]
+"""Rule of one's own: function from the labels y [n] of a whole dataset, the number of classes k and a generator of
+random numbers to the labels t [n]."""
 
 ORIGINAL = "d"
 """Name of the original data in tables, in the column for the construction of the training set."""
@@ -30,7 +41,7 @@ class Construction:
 
     name: str
     """Name in tables and on the command line."""
-    targets: TargetRule
+    targets: TargetRule | OwnTargets
     """How t is drawn."""
     features: Features
     """Features that predict t."""
@@ -48,6 +59,8 @@ class Construction:
     """Name of another construction whose images it shares; empty if it has its own."""
     spares: Literal["same", "weak"] = "same"
     """Rows of a control that stay clean: those with t = y, or those for which a weak model (its source) predicts t."""
+    craft: "Callable[[Any, ThreatModel | None], Any] | None" = None
+    """Function from the preset and the ball of a grid to the spec of its crafting method; None for the preset's own."""
     description: str
     """Description in one line."""
 

@@ -9,6 +9,7 @@ its parameters and the version of its generator (see `nrf_ray.data.planted`).
 from dataclasses import dataclass, field
 from functools import cache
 
+from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.located import Located, locate
 from nrf_ray.data.outline import Kind
 from nrf_ray.data.planted import is_planted, parse_planted, planted_digest, planted_name
@@ -27,6 +28,8 @@ class DatasetRef:
     over the parameters of a planted set."""
     location: str = field(default="", compare=False)
     """Name with absolute paths; not part of the identity. Empty for a set without files."""
+    formats: tuple[str, ...] = field(default=(), compare=False, metadata=FORMATS.names)
+    """Formats of its files, which the digest covers unless they are of a plug-in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +93,12 @@ def dataset_named(name: str) -> DatasetInfo:
 def info_from(found: Located) -> DatasetInfo:
     """Return the metadata of a dataset of files."""
     return DatasetInfo(
-        ref=DatasetRef(name=found.name.title, digest=found.digest, location=found.name.location),
+        ref=DatasetRef(
+            name=found.name.title,
+            digest=found.content,
+            location=found.name.location,
+            formats=tuple(portion.files.kind for portion in (found.train, found.test)),
+        ),
         shape=found.shape,
         num_classes=found.num_classes,
         num_train=found.train.count,

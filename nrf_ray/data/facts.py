@@ -60,6 +60,7 @@ def facts_of(files: Files, *, whole: bool = False) -> Facts:
         stamp = stamp_of(files.path, paths)
         embedding = files.format.embedding
         other = [*([embedding.identity] if embedding else []), *(["whole"] if outline != files.format.outline else [])]
+        other += [files.plugin] if files.plugin else []
         about = json.dumps([RULES, files.location, files.format.version, stamp, *other])
         key = hashlib.sha256(about.encode()).hexdigest()
         found = _remembered.get(key) or _read(key)

@@ -104,7 +104,7 @@ def word_table(ref: DatasetRef) -> WordTable:
     if not ref.location or locate(ref.location).kind != "texts":
         raise ConfigError(f"dataset {ref.name} holds no texts")
     located = locate(ref.location)
-    check_content(ref, located.digest)
+    check_content(ref, located.content)
     return prepared_words(located)
 
 
@@ -121,5 +121,5 @@ def encoder_of(ref: DatasetRef) -> Path:
 
 def _prepared(ref: DatasetRef) -> Prepared:
     located = locate(ref.location)
-    check_content(ref, located.digest)
+    check_content(ref, located.content)
     return prepared(located)

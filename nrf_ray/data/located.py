@@ -25,8 +25,11 @@ class Located:
 
     name: Name
     """Parsed name."""
-    digest: str
+    content: str
     """sha256 over the files' bytes, the rule that reads them and the choice of rows."""
+    digest: str
+    """sha256 of the content and of the code of plug-ins that read it; what this machine remembers of the set is under
+    it. In keys are the content and, apart from it, the digests of plug-ins."""
     shape: tuple[int, int, int]
     """Channels, height, width; for texts 1, tokens, coordinates of a token."""
     kind: Kind
@@ -74,7 +77,7 @@ def locate(text: str) -> Located:
         )
     train_rows = train.outline.num_train - (test_rows if made else 0)
     keep_train, keep_test = (_kept(text, keep, n) for keep, n in zip(name.keep, (train_rows, test_rows), strict=True))
-    digest = _digest(name, train, test, relabel)
+    content, digest = _digests(name, train, test, relabel)
     own = Portion(
         files=train_files,
         split="train",
@@ -84,6 +87,7 @@ def locate(text: str) -> Located:
     )
     return Located(
         name=name,
+        content=content,
         digest=digest,
         shape=train.outline.shape,
         kind=train.outline.kind,
@@ -115,8 +119,11 @@ def _about(facts: Facts) -> str:
     return f"{facts.outline.shape} {facts.outline.kind} of {facts.outline.num_classes} classes"
 
 
-def _digest(name: Name, train: Facts, test: Facts, relabel: tuple[int, ...]) -> str:
-    """Return the content digest. A feature that older versions did not have enters it only if the set uses it."""
+def _digests(name: Name, train: Facts, test: Facts, relabel: tuple[int, ...]) -> tuple[str, str]:
+    """Return the content digest, and the digest over it and the code of plug-ins that decode it, if any do.
+
+    A feature that older versions did not have enters the content digest only if the set uses it.
+    """
     parts: list[object] = [
         [files.kind, files.format.version, facts.digest] if files else None
         for files, facts in ((name.train, train), (name.test, test))
@@ -128,7 +135,9 @@ def _digest(name: Name, train: Facts, test: Facts, relabel: tuple[int, ...]) -> 
     parts += [["relabel", *relabel]] if relabel else []
     parts += [["split words"]] if train.outline.newly_split or test.outline.newly_split else []
     parts += [["by character"]] if train.outline.by_character or test.outline.by_character else []
-    return hashlib.sha256(json.dumps([RULE, parts, name.keep]).encode()).hexdigest()
+    content = hashlib.sha256(json.dumps([RULE, parts, name.keep]).encode()).hexdigest()
+    plugins = [files.plugin for files in (name.train, name.test) if files]
+    return content, hashlib.sha256(json.dumps([content, *plugins]).encode()).hexdigest() if any(plugins) else content
 
 
 def _telling(files: Files) -> list[tuple[str, str]]:

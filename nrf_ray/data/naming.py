@@ -25,6 +25,7 @@ from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.outline import AS_IS, NONE, NUMBER, TEXT, Choices, Format
 from nrf_ray.data.planted import SETS
 from nrf_ray.errors import ConfigError, check_text, expanded, lookup
+from nrf_ray.plugins import plugin_of
 
 BUILT_IN = "digits"
 """The only set that comes with a Python package; see `catalogue`."""
@@ -58,6 +59,12 @@ class Files:
         form = FORMATS[self.kind]
         form = form.chosen_by(self.choices) if self.choices != AS_IS and form.chosen_by else form
         return form.embedded_by(encoder_embedding(self.encoder)) if self.encoder and form.embedded_by else form
+
+    @property
+    def plugin(self) -> str:
+        """Digest of the plug-in that registered the format; empty if the format is of this package."""
+        found = plugin_of(FORMATS.origin(self.kind))
+        return found.digest if found else ""
 
     @property
     def location(self) -> str:

@@ -6,12 +6,19 @@ from pathlib import Path
 
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, lookup
-from nrf_ray.results.stored_sweep import KeptSweep, StoreUri, committed, find_place, find_sweep, open_store
+from nrf_ray.graph.plugin_files import load_named
+from nrf_ray.results.stored_sweep import KeptSweep, PluginNames, StoreUri, committed, find_place, find_sweep, open_store
 from nrf_ray.sweep.sweep import sweep_of
 
 
 def export(
-    key: str, destination: Path, *, format: str = "tensors", croissant: bool = False, store: StoreUri = "./runs"
+    key: str,
+    destination: Path,
+    *,
+    format: str = "tensors",
+    croissant: bool = False,
+    plugin: PluginNames = (),
+    store: StoreUri = "./runs",
 ) -> None:
     """Write the constructed set whose key starts with KEY to the new folder DESTINATION, with a datasheet.
 
@@ -22,6 +29,7 @@ def export(
     """
     from nrf_ray.export.sets import export_set
 
+    load_named(plugin, store)
     opened = open_store(store)
     record = committed(opened, find_place(opened, key))
     count = export_set(opened, record, destination, format, croissant=croissant)
@@ -29,7 +37,13 @@ def export(
 
 
 def export_sweep(
-    sweep: str, destination: Path, *, format: str = "rocrate", workflow: Path | None = None, store: StoreUri = "./runs"
+    sweep: str,
+    destination: Path,
+    *,
+    format: str = "rocrate",
+    workflow: Path | None = None,
+    plugin: PluginNames = (),
+    store: StoreUri = "./runs",
 ) -> None:
     """Write the sweep SWEEP, with its records or as tables of results, to the new folder DESTINATION.
 
@@ -53,5 +67,6 @@ def export_sweep(
     write = lookup(forms, format, "export format of a sweep")
     if workflow is not None and format != "rocrate":
         raise ConfigError(f"--format {format} does not use --workflow; leave it out")
+    load_named(plugin, store)
     written = write(find_sweep(open_store(store), sweep), destination)
     make_console().print(f"{written} written to {destination}", soft_wrap=True)

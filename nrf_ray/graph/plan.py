@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.former import Former
 from nrf_ray.graph.lease import running_elsewhere
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.source import FORM, source_digest
@@ -80,7 +81,7 @@ def make_plan(
     `held` is the listing of the store, if it is known already; `cost` returns the expected seconds of a stage.
     """
     held = store.contents() if held is None else held
-    records = _look_up(goals, store, held)
+    records, former = _look_up(goals, store, held), Former(store, held)
     steps: list[Step] = []
     stuck: dict[Key, str] = {}
     """Title of the failed stage (itself or one that it needs), by the key of each failed or blocked stage."""
@@ -94,6 +95,8 @@ def make_plan(
         else:
             notes = held.get(place_of(stage), frozenset())
             state, reason = _open_state(stage, store, records, notes, stuck)
+            if state in (State.READY, State.WAITING) and (changed := former.changed(stage)):
+                reason = changed if state is State.READY else f"{reason}; {changed}"
             steps.append(Step(stage=stage, state=state, reason=reason, seconds=cost(stage)))
     return Plan(tuple(steps))
 

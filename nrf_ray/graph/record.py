@@ -19,8 +19,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nrf_ray.errors import CorruptArtifact
+from nrf_ray.errors import CorruptArtifact, PluginMissing
 from nrf_ray.graph.canonical import Json, Key, digest, encode, json_text
+from nrf_ray.graph.plugin_files import lacking, told
 from nrf_ray.graph.source import FORM, source_digest
 from nrf_ray.graph.stage import SCHEMA, Metrics, Stage, shards_of
 from nrf_ray.graph.uri import without_secrets
@@ -137,9 +138,16 @@ def record_of(
             "threads": max(1, int(stage.resources.cpus)),
             "source_digest": source_digest(stage.kind.body),
             "source_form": FORM,
+            **({"plugins": told(stage.plugins)} if stage.plugins else {}),
             **launch_provenance(),
         },
     )
+
+
+def check_loaded(record: Record) -> None:
+    """Raise PluginMissing if a plug-in that the stage of `record` used itself is not loaded in this process."""
+    if missing := lacking(record.provenance.get("plugins", ())):
+        raise PluginMissing(f"{record.stage}/{record.key[:12]} was made with {missing}")
 
 
 def arch_of(stage: Stage) -> str | None:

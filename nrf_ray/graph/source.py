@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from nrf_ray.graph.canonical import digest
 from nrf_ray.graph.kept_digests import PACKAGE, kept
+from nrf_ray.plugins import plugin_of
 
 FORM = 2
 """Form of the digests; digests of two forms cannot be compared. Form 1 hashed whole modules with their names."""
@@ -79,8 +80,10 @@ class _Definition(NamedTuple):
 
 @cache
 def source_digest(function: Callable[..., object]) -> str:
-    """Return the sha256 of a module's function together with all that it uses of its own package."""
+    """Return the sha256 of a module's function together with all that it uses of its own package, or its plug-in."""
     module, name = function.__module__, function.__name__
+    if plugin := plugin_of(module):
+        return plugin.digest
     if module.partition(".")[0] != PACKAGE:
         return _computed(_Place(module, name))
     return kept(lambda: _computed(_Place(module, name)), f"{module}.{name}")

@@ -23,6 +23,8 @@ from typing import Any
 
 from nrf_ray.errors import ConfigError, Registry
 from nrf_ray.graph.canonical import Key, key_of
+from nrf_ray.graph.plugin_files import Carried, carried
+from nrf_ray.plugins import Plugin, plugin_of, used_by
 
 SCHEMA = 1
 """Version of the store's layout and of how keys are computed."""
@@ -33,7 +35,7 @@ Metrics = Mapping[str, float | int | str | list[int] | None]
 SMALLEST_SHARE = 1e-4
 """Smallest share of a GPU: Ray counts resources in ten-thousandths, so three shares of 0.3333 fill a GPU."""
 
-RESERVED_NAMES = {"attempts", "drivers", "logs", "quarantine", "sweeps"}
+RESERVED_NAMES = {"attempts", "drivers", "logs", "plugins", "quarantine", "sweeps"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,20 +135,44 @@ class Stage:
 
     def __post_init__(self) -> None:
         # Computed now, as the inputs have keys: a bad config is refused where it is given, and recursion stays shallow.
-        _ = self.key
+        _ = self.key, self.needs
 
     @cached_property
     def key(self) -> Key:
-        """sha256 over {schema, stage, version, config, input keys}."""
+        """sha256 over {schema, stage, version, config, input keys}, and digests of plug-ins if it uses any."""
+        return self.key_from({name: handle.key for name, handle in self.inputs.items()}, {})
+
+    def key_from(self, inputs: Mapping[str, Key], other: Mapping[str, str]) -> Key:
+        """Return the key if its inputs had the keys `inputs` and plug-ins the digests that `other` maps theirs to."""
+        digests = sorted(other.get(plugin.digest, plugin.digest) for plugin in self.plugins)
         return key_of(
             {
                 "schema": SCHEMA,
                 "stage": self.kind.name,
                 "version": self.kind.version,
                 "config": self.config,
-                "inputs": {name: handle.key for name, handle in self.inputs.items()},
+                "inputs": inputs,
+                **({"plugins": digests} if digests else {}),
             }
         )
+
+    @cached_property
+    def plugins(self) -> frozenset[Plugin]:
+        """Plug-ins whose things the stage itself uses; not those that only its inputs use."""
+        own = plugin_of(self.kind.body.__module__)
+        return used_by(self.config) | ({own} if own else set())
+
+    @cached_property
+    def needs(self) -> frozenset[Plugin]:
+        """Plug-ins that the stage and everything that it is made from use: its process must have loaded them."""
+        return self.plugins.union(*(handle.needs for handle in self.inputs.values()))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if not self.needs:
+            return super().__reduce_ex__(protocol)
+        state = {name: value for name, value in self.__dict__.items() if name not in ("plugins", "needs")}
+        # The plug-ins come first: what follows may be of a class that only they define.
+        return _restored, (carried(self.needs), state)
 
     @property
     def title(self) -> str:
@@ -196,7 +222,7 @@ def stage(
             name=name,
             version=version,
             body=body,
-            config_type=config.annotation,
+            config_type=_class_of(config, body),
             inputs=optional,
             cost=cost,
             on_gpu=on_gpu,
@@ -212,6 +238,15 @@ def stage(
         return kind
 
     return decorate
+
+
+def _class_of(config: inspect.Parameter, body: Callable[..., Metrics]) -> type:
+    """Return the class that a stage function says its config has, also if annotations are text in its file."""
+    said = config.annotation
+    found = inspect.signature(body, eval_str=True).parameters[config.name].annotation if isinstance(said, str) else said
+    if not isinstance(found, type) or found is inspect.Parameter.empty:
+        raise ConfigError(f"stage {body.__name__} does not say the class of its config; annotate its first parameter")
+    return found
 
 
 def walk(goals: list[Stage]) -> Iterator[Stage]:
@@ -245,6 +280,14 @@ def shards_of(stage: Stage) -> int:
 def workers_of(stage: Stage) -> int:
     """Return the number of processes that work on a stage together, at the same time."""
     return int(getattr(stage.config, "num_workers", 1))
+
+
+def _restored(plugins: tuple[Carried, ...], state: dict[str, Any]) -> Stage:
+    """Return the stage with this state; its plug-ins were loaded when `plugins` were unpickled."""
+    del plugins
+    made = object.__new__(Stage)
+    made.__dict__.update(state)
+    return made
 
 
 def _find_kind(module: str, name: str) -> StageKind:

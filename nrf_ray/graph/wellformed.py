@@ -41,6 +41,10 @@ def _or_none(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
+def _is_plugin(value: Any) -> bool:
+    return isinstance(value, dict) and _is_text(value.get("name")) and _is_digest(value.get("digest"))
+
+
 PROVENANCE: Mapping[str, Check] = {
     "seconds": _is_amount,
     "source_digest": _is_text,
@@ -61,6 +65,7 @@ LATER: Mapping[str, Check] = {
     "source_form": _is_whole,
     "processor": _is_text,
     "accelerators": lambda value: _all_are(_is_text, value),
+    "plugins": lambda value: _all_are(_is_plugin, value),
 }
 """Provenance fields that were added later, so that older records lack them."""
 

@@ -11,15 +11,16 @@ from rich.console import Console
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.naming import split_names
 from nrf_ray.display.printing import make_console
-from nrf_ray.errors import ConfigError, CorruptArtifact, StagesFailed
+from nrf_ray.errors import ConfigError, CorruptArtifact, PluginMissing, StagesFailed
 from nrf_ray.graph.drivers import live_drivers
+from nrf_ray.graph.plugin_files import load_named, versions
 from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
 from nrf_ray.inspection.runs import gc, rm, runs
-from nrf_ray.results.stored_sweep import StoreUri, committed, find_place, open_store
+from nrf_ray.results.stored_sweep import PluginNames, StoreUri, committed, find_place, open_store
 
 
 def status(*, store: StoreUri = "./runs") -> None:
-    """Print the number of artifacts in the store by stage and state, failures, active runs and sweeps.
+    """Print the number of artifacts in the store by stage and state, failures, active runs, plug-ins and sweeps.
 
     The command only reads, so it can be used at any time, also while runs use the store.
 
@@ -45,6 +46,8 @@ def status(*, store: StoreUri = "./runs") -> None:
         console.print("nrf show KEY prints the traceback of a failure")
     for driver in live_drivers(opened.blobs):
         console.print(f"running: {driver}")
+    for name, digests in sorted(versions(opened.blobs).items()):
+        console.print(f"plug-in {name}: {', '.join(digest[:12] for digest in digests)}", markup=False)
     sweeps = opened.blobs.folders("sweeps")
     console.print(f"sweeps: {', '.join(sweeps) or 'none'}")
     damaged = opened.blobs.folders("quarantine")
@@ -95,7 +98,12 @@ def why(key: str, *, store: StoreUri = "./runs") -> None:
 
 
 def verify(
-    *, store: StoreUri = "./runs", quarantine: bool = False, recompute: bool = False, dataset: str = "digits"
+    *,
+    store: StoreUri = "./runs",
+    quarantine: bool = False,
+    recompute: bool = False,
+    dataset: str = "digits",
+    plugin: PluginNames = (),
 ) -> None:
     """Read every committed file again, compare it with its record, and list damaged artifacts.
 
@@ -104,11 +112,13 @@ def verify(
     fp32 from the stored files: labels, seeds, starts, norms, losses, which images moved, the patterns of controls, the
     source's predictions on the stored images, and the metrics of the record. The source's predictions before rounding
     cannot be recomputed: 8-bit files lack the unrounded images. An error in one set does not end the check of others.
+    Sets that were made with a plug-in are skipped unless --plugin names it.
 
         nrf verify
         nrf verify --quarantine
         nrf verify --recompute --dataset digits,fashion-mnist
     """
+    load_named(plugin, store)
     opened = open_store(store)
     console = make_console()
     checked, damaged = 0, 0
@@ -143,7 +153,7 @@ def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]
     from nrf_ray.inspection.verify_set import recompute
 
     known = {info.ref.digest: info.ref for info in map(dataset_named, datasets)}
-    looked_at, wrong = 0, []
+    looked_at, skipped, wrong = 0, 0, []
     for place in store.places():
         if place.stage != "construct":
             continue
@@ -155,6 +165,10 @@ def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]
                 continue
             label = f"{label} {record.provenance.get('label')}"
             found = recompute(store, record, known)
+        except PluginMissing as error:
+            console.print(f"skipped: {label}: {error}", soft_wrap=True)
+            skipped += 1
+            continue
         except (ConfigError, CorruptArtifact, ValueError) as error:
             problems = (str(error),)
         else:
@@ -170,7 +184,8 @@ def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]
             console.print(f"wrong: {label}: {problem}", soft_wrap=True)
         if problems:
             wrong.append(label)
-    console.print(f"{looked_at} constructed sets recomputed, {len(wrong)} wrong")
+    also = f", {skipped} skipped" if skipped else ""
+    console.print(f"{looked_at} constructed sets recomputed, {len(wrong)} wrong{also}")
     return wrong
 
 

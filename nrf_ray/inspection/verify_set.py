@@ -23,7 +23,7 @@ from nrf_ray.constructions.spec import construction_named
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.canonical import Key
-from nrf_ray.graph.record import Record
+from nrf_ray.graph.record import Record, check_loaded
 from nrf_ray.graph.store import Artifact, Place, Store
 
 if TYPE_CHECKING:
@@ -55,13 +55,14 @@ def recompute(store: Store, record: Record, known: Mapping[str, DatasetRef]) -> 
     """Return the result of recomputing the rows of a constructed set.
 
     `known` gives datasets by digest, because a record does not say where their files are. Raises ConfigError if the
-    dataset of the set is not among them.
+    dataset of the set is not among them, or if it was made with a plug-in that is not loaded.
     """
     import torch
 
     from nrf_ray.constructions.stored_set import constructed_rows
     from nrf_ray.data.load import test_split, train_split
 
+    check_loaded(record)
     config = record.config
     assert isinstance(config, dict), "the config of a stage is a dataclass"
     spec = _spec(config, known)

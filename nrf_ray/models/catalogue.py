@@ -2,12 +2,19 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nrf_ray.errors import ConfigError, Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Builder = Callable[[int, int], tuple["nn.Module", int]]
+"""Function from the channels and the height of an image, or the length and the width of a text, to a body and the width
+of its representation."""
 
 TIMM = "timm:"
 """Prefix of the names of architectures from the timm library."""
@@ -51,6 +58,8 @@ class Architecture:
     units: int = 64
     """Number of penultimate units, for images below IMAGENET_SIZE (VGG-16 has 4096 from there on)."""
 
+    builder: Builder | None = None
+    """Function that builds it; None for those of this package, see `zoo`."""
     smallest: Mapping[int, int] = field(default_factory=lambda: {1: 1})
     """Side in pixels of the smallest possible image, by the height from which this holds: stems change in between."""
 

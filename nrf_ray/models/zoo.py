@@ -1,50 +1,44 @@
 """Build a classifier by the name of its architecture."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from nrf_ray.errors import ConfigError, Registry
+from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.models import published, small, texts
-from nrf_ray.models.catalogue import ENCODER, TIMM, architecture_named
+from nrf_ray.models.catalogue import ENCODER, TIMM, Builder, architecture_named
 from nrf_ray.models.classifier import Classifier, TextClassifier
 from nrf_ray.models.from_timm import from_timm
 from nrf_ray.models.from_transformers import encoder_body
 
-Builder = Callable[[int, int], tuple[nn.Module, int]]
-"""Function from the channels and the height of an image, or the length and the width of a text, to a body and the width
-of its representation."""
-
-BUILDERS: Registry[Builder] = Registry(
-    "builder of an architecture",
-    {
-        "vgg_s": small.vgg,
-        "inception_s": small.inception,
-        "resnet_s": partial(small.resnet, blocks=(1, 1, 1)),
-        "resnet_m": partial(small.resnet, blocks=(2, 2, 2)),
-        "resnet_b": small.bottleneck,
-        "densenet_s": small.densenet,
-        "vgg16": published.vgg16,
-        "inception_v3": published.inception_v3,
-        "resnet18": partial(published.resnet, name="resnet18"),
-        "resnet50": partial(published.resnet, name="resnet50"),
-        "densenet121": published.densenet121,
-        "text_cnn": texts.text_cnn,
-        "text_bilstm": texts.text_bilstm,
-        "text_transformer": texts.text_transformer,
-    },
-)
-"""Builder of each architecture in `catalogue`."""
+BUILDERS: dict[str, Builder] = {
+    "vgg_s": small.vgg,
+    "inception_s": small.inception,
+    "resnet_s": partial(small.resnet, blocks=(1, 1, 1)),
+    "resnet_m": partial(small.resnet, blocks=(2, 2, 2)),
+    "resnet_b": small.bottleneck,
+    "densenet_s": small.densenet,
+    "vgg16": published.vgg16,
+    "inception_v3": published.inception_v3,
+    "resnet18": partial(published.resnet, name="resnet18"),
+    "resnet50": partial(published.resnet, name="resnet50"),
+    "densenet121": published.densenet121,
+    "text_cnn": texts.text_cnn,
+    "text_bilstm": texts.text_bilstm,
+    "text_transformer": texts.text_transformer,
+}
+"""Builder of each architecture of this package in `catalogue`, which is planned from without torch."""
 
 
 def builder_of(arch: str) -> Builder:
     """Return the builder of `arch`, or raise ConfigError with the known names."""
-    name = architecture_named(arch).name
-    return partial(from_timm, name.removeprefix(TIMM)) if name.startswith(TIMM) else BUILDERS.named(name)
+    architecture = architecture_named(arch)
+    if architecture.name.startswith(TIMM):
+        return partial(from_timm, architecture.name.removeprefix(TIMM))
+    return architecture.builder or lookup(BUILDERS, architecture.name, "builder of an architecture")
 
 
 def build(

@@ -6,15 +6,17 @@ from cyclopts import Parameter
 
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError
+from nrf_ray.graph.plugin_files import load_named
 from nrf_ray.graph.store import Store
 from nrf_ray.page.outline import driver_of, page_name, read_outline
-from nrf_ray.results.stored_sweep import StoreUri, open_store
+from nrf_ray.results.stored_sweep import PluginNames, StoreUri, open_store
 
 
 def report(
     sweep: str | None = None,
     *,
     store: StoreUri = "./runs",
+    plugin: PluginNames = (),
     serve: Annotated[bool, Parameter(negative=())] = False,
     port: int = 8710,
 ) -> None:
@@ -30,6 +32,7 @@ def report(
         nrf report transfer_grid
         nrf report transfer_grid --store /shared/runs --serve --port 8710
     """
+    load_named(plugin, store)
     opened = open_store(store)
     name = sweep or _only_sweep(opened)
     console = make_console()

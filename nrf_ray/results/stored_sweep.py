@@ -24,6 +24,16 @@ StoreUri = Annotated[
     str, Parameter(name="--store", help="Store: a folder, or the URI of a bucket such as s3://bucket/runs.")
 ]
 """Flag of every command that reads a store."""
+PluginNames = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--plugin",
+        negative=(),
+        help="Plug-in that registered what is named or stored: a file of Python, or the start of the digest of one "
+        "that the store has. It is code, and it is run. Give the flag once for each.",
+    ),
+]
+"""Flag of every `nrf` command that needs what plug-ins register."""
 
 
 @dataclass(frozen=True, kw_only=True)

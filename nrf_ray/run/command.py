@@ -19,6 +19,7 @@ from nrf_ray.graph.estimates import Basis, learn
 from nrf_ray.graph.folder import check_medium
 from nrf_ray.graph.frontier import Progress
 from nrf_ray.graph.plan import Plan, make_plan
+from nrf_ray.graph.plugin_files import keep
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
 from nrf_ray.run.datasets import check_other_tests, dataset_lines, datasets_of, prepare
@@ -66,6 +67,7 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
     if store.blobs.root is not None:
         check_medium(store.blobs.root)
     store = Store.open(options.store, create=True)
+    keep(store.blobs)
     from nrf_ray.page.live import RunPage
 
     expected = forecast(grounds, machine.slots).wall if plan.todo() else None

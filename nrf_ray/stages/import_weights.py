@@ -10,7 +10,7 @@ from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
-from nrf_ray.models.catalogue import ENCODER
+from nrf_ray.models.catalogue import ARCHITECTURES, ENCODER
 from nrf_ray.stages.costs import OVERHEAD
 
 
@@ -18,7 +18,7 @@ from nrf_ray.stages.costs import OVERHEAD
 class ImportSpec:
     """File of weights, and how its network was trained."""
 
-    arch: str
+    arch: str = field(metadata=ARCHITECTURES.names)
     """Name of the architecture of the weights."""
     dataset: DatasetRef
     """Dataset whose images and classes the network was trained for."""

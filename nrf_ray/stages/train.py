@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -11,6 +11,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact, Store
+from nrf_ray.models.catalogue import ARCHITECTURES
 from nrf_ray.seeding import derive_seed
 from nrf_ray.stages.costs import ATTACK_SHARE, OVERHEAD, image_seconds, rows_of
 from nrf_ray.training.recipes import Recipe
@@ -28,7 +29,7 @@ BUILD_SECONDS = 0.2
 class TrainSpec:
     """One training."""
 
-    arch: str
+    arch: str = field(metadata=ARCHITECTURES.names)
     """Name of the architecture."""
     dataset: DatasetRef
     """Dataset trained on or, with a constructed set as input, the dataset that the set was made from."""

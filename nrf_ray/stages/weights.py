@@ -7,6 +7,7 @@ import torch
 
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.data.load import encoder_of, normalisation
+from nrf_ray.graph.record import check_loaded
 from nrf_ray.graph.store import Artifact
 from nrf_ray.models import zoo
 from nrf_ray.models.catalogue import ENCODER, architecture_named
@@ -26,7 +27,11 @@ def save_weights(model: Classifier, *, arch: str, shape: tuple[int, int, int], n
 
 
 def load_model(artifact: Artifact, device: str) -> Classifier:
-    """Return the trained model of a `train` artifact, in eval mode on `device`."""
+    """Return the trained model of a `train` artifact, in eval mode on `device`.
+
+    Raises PluginMissing if its architecture is of a plug-in that this process has not loaded.
+    """
+    check_loaded(artifact.record)
     data = artifact.read(FILE)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     about = json.loads(header["__metadata__"]["nrf_ray"])

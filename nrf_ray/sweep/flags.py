@@ -31,6 +31,9 @@ class RunOptions:
     name: str | None = None
     """Name of this run: its tables and its page are kept apart, in sweeps/SWEEP@NAME of the store, so that several
     grids of one sweep stand side by side. Artifacts are shared. `nrf runs` lists all runs."""
+    plugin: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    """Plug-in: a file of Python of yours that registers architectures, attacks, constructions and so on, or the start
+    of the digest of one that the store has. It is code, and it is run. Give the flag once for each file."""
     address: str | None = None
     """Ray cluster to join (auto, or HOST:6379). Without it, and without RAY_ADDRESS, Ray runs on this machine."""
     gpus_per_trial: float = 0.0

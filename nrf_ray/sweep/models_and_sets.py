@@ -164,7 +164,9 @@ def source_for(construction: Construction, standard: Model, robust: Model) -> Mo
 
 
 def crafted_by(preset: Preset, construction: Construction, threat: ThreatModel | None, start: str = "image") -> Any:
-    """Return the preset's crafting method for a construction; `start` matters only for D_R and D_NR."""
+    """Return the crafting method of a construction, by default the preset's; `start` is only for D_R and D_NR."""
+    if construction.craft:
+        return construction.craft(preset, threat)
     if construction.features == "matched":
         return preset.noise_matching if start == "noise" else preset.matching
     if threat is None:

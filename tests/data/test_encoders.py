@@ -108,7 +108,8 @@ def test_it_is_trained_attacked_saved_and_built_again_without_its_folder(dataset
     fit(model, train, Recipe(epochs=1, lr=0.05, batch_size=10), seed=0)
     assert not any("word_embeddings" in name for name in model.state_dict())
     data = save_weights(model, arch="hf", shape=dataset.shape, num_classes=2)
-    loaded = load_model(SimpleNamespace(read={FILE: data}.__getitem__), "cpu")
+    record = SimpleNamespace(provenance={})
+    loaded = load_model(SimpleNamespace(read={FILE: data}.__getitem__, record=record), "cpu")
     images, labels = train.floats()[:8], train.labels[:8]
     torch.testing.assert_close(loaded(images), model(images))
     moved = run_once(pgd_attack("l2_token", 0.1, steps=3), loaded, images, labels) - images

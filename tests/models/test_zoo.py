@@ -1,6 +1,7 @@
 """The small networks: catalogue and zoo agree, sizes are as promised, and weights come back as they were saved."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.errors import ConfigError, Registry
-from nrf_ray.models import catalogue, zoo
+from nrf_ray.models import catalogue
 from nrf_ray.models.catalogue import ARCHITECTURES, Architecture
 from nrf_ray.models.classifier import Classifier
 from nrf_ray.models.zoo import BUILDERS, build
@@ -96,7 +97,8 @@ def test_weights_come_back_as_they_were_saved(arch):
     images = pictures((1, 8, 8), 8)
     model.train()(images)  # moves BatchNorm's running statistics, which are part of the weights
     data = save_weights(model, arch=arch, shape=(1, 8, 8), num_classes=10)
-    loaded = load_model(SimpleNamespace(read={FILE: data}.__getitem__), "cpu")
+    record = SimpleNamespace(provenance={})
+    loaded = load_model(SimpleNamespace(read={FILE: data}.__getitem__, record=record), "cpu")
     assert not any(module.training for module in loaded.modules())
     assert list(loaded.state_dict()) == list(model.state_dict())
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
@@ -115,15 +117,15 @@ def test_saved_weights_are_safetensors_and_no_pickle():
     assert data[:1] != b"\x80"
 
 
-def test_an_architecture_of_ones_own_needs_both_entries(monkeypatch):
-    architectures, builders = Registry("architecture", ARCHITECTURES), Registry("builder of an architecture", BUILDERS)
+def test_an_architecture_of_ones_own_is_one_entry_with_its_builder(monkeypatch):
+    architectures = Registry("architecture", ARCHITECTURES)
     monkeypatch.setattr(catalogue, "ARCHITECTURES", architectures)
-    monkeypatch.setattr(zoo, "BUILDERS", builders)
-    architectures.register("flat")(Architecture(name="flat", family="linear", mmacs={8: 0.001}))
+    flat = Architecture(name="flat", family="linear", mmacs={8: 0.001})
+    of_one = {"shape": (1, 8, 8), "num_classes": 10, "mean": [0.0], "std": [1.0], "seed": 0}
+    architectures["flat"] = flat
     with pytest.raises(ConfigError, match="unknown builder of an architecture 'flat'; known: vgg_s"):
-        build("flat", shape=(1, 8, 8), num_classes=10, mean=[0.0], std=[1.0], seed=0)
-    builders.register("flat")(lambda channels, height: (nn.Flatten(), channels * height * height))
-    model = build("flat", shape=(1, 8, 8), num_classes=10, mean=[0.0], std=[1.0], seed=0)
-    assert model(torch.rand(3, 1, 8, 8)).shape == (3, 10)
-    with pytest.raises(ConfigError, match="there is another builder of an architecture called 'flat'"):
-        builders.register("flat")(BUILDERS["vgg_s"])
+        build("flat", **of_one)
+    architectures["flat"] = replace(flat, builder=lambda channels, height: (nn.Flatten(), channels * height * height))
+    assert build("flat", **of_one)(torch.rand(3, 1, 8, 8)).shape == (3, 10)
+    with pytest.raises(ConfigError, match="there is another architecture called 'vgg_s'"):
+        architectures.register("vgg_s")(replace(flat, name="vgg_s"))
