@@ -1,15 +1,18 @@
 """Attacks by the names that flags take: attacks that models are tested with, and attacks to train against."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from nrf_ray.attacks.functions import FUNCTIONS, AttackFunction, Function
 from nrf_ray.attacks.losses import ALTERNATING
-from nrf_ray.attacks.specs import Attack, AutoAttack, fgsm, fgsm_rs, n_fgsm, pgd_attack
+from nrf_ray.attacks.specs import Attack, AutoAttack, FunctionAttack, InBall, fgsm, fgsm_rs, n_fgsm, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.engine.mode import Mode
-from nrf_ray.errors import Registry
+from nrf_ray.errors import ConfigError, Registry
 
-ATTACKS: Registry[Callable[[Attack], Attack | AutoAttack]] = Registry("attack")
+ATTACKS: Registry[Callable[[Attack], InBall]] = Registry("attack")
 """Untargeted attacks on trained models, cheap ones first: functions from the preset's PGD, whose threat model and mode
 they keep, to the attack. Cross-entropy can stall between equally likely wrong classes; the margin does not, so
 pgd-50x10 takes both in turn. With two classes the gradients of both losses have the same direction. AutoAttack has no
@@ -74,7 +77,29 @@ def strong_pgd(threat: ThreatModel, mode: Mode = "faithful") -> Attack:
     return pgd_attack(threat.norm, threat.eps, steps=50, restarts=10, loss=ALTERNATING, mode=mode)
 
 
-def attack_named(name: str, pgd: Attack) -> Attack | AutoAttack:
+def attack_function(name: str, *, passes: int = 100) -> Callable[[Function], Function]:
+    """Return a decorator that registers a function of one's own as the attack `name`.
+
+    `passes` is the number of forward and backward passes per image, at most, for estimates and tables.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name) or passes < 1:
+        raise ConfigError(
+            f"an attack cannot be called {name!r} with {passes} passes; use letters, digits and ._+- and passes >= 1"
+        )
+
+    def register(function: Function) -> Function:
+        ATTACKS.register(name)(partial(_own, name))
+        FUNCTIONS.register(name)(AttackFunction(run=function, passes=passes))
+        return function
+
+    return register
+
+
+def _own(name: str, pgd: Attack) -> FunctionAttack:
+    return FunctionAttack(threat=pgd.threat, function=name)
+
+
+def attack_named(name: str, pgd: Attack) -> InBall:
     """Return the untargeted attack `name` in threat model and mode of `pgd`, whose steps pgd and pgd-margin take."""
     return ATTACKS.named(name)(pgd)
 

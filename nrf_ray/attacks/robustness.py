@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nrf_ray.attacks.adaptive import beside, run_adaptive
 from nrf_ray.attacks.autoattack import run_autoattack
 from nrf_ray.attacks.comparison import beaten
+from nrf_ray.attacks.functions import FUNCTIONS
 from nrf_ray.attacks.hotflip import Lexicon
 from nrf_ray.attacks.run import run_attack
-from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution, pgd_attack
-from nrf_ray.attacks.trust import GAP_STEPS, Verdict
+from nrf_ray.attacks.specs import AnyAttack, AutoAttack, FunctionAttack, pgd_attack
+from nrf_ray.attacks.threat import ThreatModel
+from nrf_ray.attacks.trust import ADAPTIVE, GAP_STEPS, Verdict
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.engine.predict import predict
 
@@ -25,7 +28,7 @@ GAP = 0.06
 def robust_accuracy(
     model: nn.Module,
     data: LabelledImages,
-    attack: Attack | AutoAttack | Substitution,
+    attack: AnyAttack,
     *,
     seed: int = 0,
     words: Lexicon | None = None,
@@ -85,10 +88,8 @@ def against_autoattack(
     if len(right) == 0:
         return AgainstAutoAttack(robust_accuracy=0.0, under_pgd=0.0, missed=0.0, by_square=0.0, left=left)
     found = run_autoattack(attack, model, attacked.floats(), attacked.labels, seed=seed)
-    pgd = pgd_attack(threat.norm, threat.eps, steps=GAP_STEPS)
-    by_pgd = run_attack(pgd, model, attacked.images, attacked.labels, seed=seed, indices=right)
     left[right.cpu()] = (predict(model, found.images) == attacked.labels).cpu()
-    fooled = (predict(model, by_pgd) != attacked.labels).cpu()
+    fooled = _fooled_by_pgd(model, attacked, threat, right, seed)
     return AgainstAutoAttack(
         robust_accuracy=int(left.sum()) / n,
         under_pgd=int((~fooled).sum()) / n,
@@ -96,6 +97,69 @@ def against_autoattack(
         by_square=int(found.by_square.sum()) / n,
         left=left,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgainstFunction:
+    """Robust accuracy under an attack of one's own, beside PGD on the same images."""
+
+    robust_accuracy: float
+    """Share of the images that stay correctly classified; an image that breaks the rules fools nobody."""
+    under_pgd: float
+    """The same under PGD with `GAP_STEPS` steps."""
+    outside: float
+    """Share of the images that the function returned outside ball or box, or not finite."""
+    verdict: Verdict
+    """Verdict of the check `adaptive`."""
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The three numbers, by name."""
+        return {"robust_accuracy": self.robust_accuracy, "under_pgd": self.under_pgd, "outside": self.outside}
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """The check `adaptive`."""
+        return {ADAPTIVE: self.verdict}
+
+
+def against(
+    model: nn.Module, data: LabelledImages, attack: AutoAttack | FunctionAttack, *, seed: int = 0
+) -> AgainstAutoAttack | AgainstFunction:
+    """Run `attack` and PGD on the same images of `data`, n >= 1."""
+    if isinstance(attack, AutoAttack):
+        return against_autoattack(model, data, attack, seed=seed)
+    return against_function(model, data, attack, seed=seed)
+
+
+def against_function(
+    model: nn.Module, data: LabelledImages, attack: FunctionAttack, *, seed: int = 0
+) -> AgainstFunction:
+    """Run an attack of one's own and PGD on the same images of `data`, n >= 1."""
+    right = right_when_clean(model, data)
+    attacked, n = data.rows(right), len(data)
+    if len(right) == 0:
+        return AgainstFunction(robust_accuracy=0.0, under_pgd=0.0, outside=0.0, verdict="WARN")
+    function = FUNCTIONS.named(attack.function).run
+    check = run_adaptive(function, model, attacked.floats(), attacked.labels, attack.threat, seed=seed)
+    by_pgd = _fooled_by_pgd(model, attacked, attack.threat, right, seed)
+    check = beside(check, by_pgd)
+    assert check.fooled is not None, "run_adaptive gives it"
+    return AgainstFunction(
+        robust_accuracy=int((~check.fooled).sum()) / n,
+        under_pgd=int((~by_pgd).sum()) / n,
+        outside=check.numbers["outside"] * len(right) / n,
+        verdict=check.verdict,
+    )
+
+
+def _fooled_by_pgd(
+    model: nn.Module, attacked: LabelledImages, threat: ThreatModel, indices: Tensor, seed: int
+) -> Tensor:
+    """Return which of the images `attacked` [m], with these `indices` in their data, PGD fools, on the CPU."""
+    pgd = pgd_attack(threat.norm, threat.eps, steps=GAP_STEPS)
+    found = run_attack(pgd, model, attacked.images, attacked.labels, seed=seed, indices=indices)
+    return (predict(model, found) != attacked.labels).cpu()
 
 
 def right_when_clean(model: nn.Module, data: LabelledImages) -> Tensor:

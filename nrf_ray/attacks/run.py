@@ -4,16 +4,18 @@ import torch
 from torch import Tensor, nn
 
 from nrf_ray.attacks.autoattack import run_autoattack
+from nrf_ray.attacks.functions import FUNCTIONS
 from nrf_ray.attacks.hotflip import Lexicon, substitute
 from nrf_ray.attacks.restarts import ExampleStarts, run_batches
-from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
+from nrf_ray.attacks.run_function import run_function
+from nrf_ray.attacks.specs import AnyAttack, AutoAttack, FunctionAttack, Substitution
 from nrf_ray.data.images import as_float
 from nrf_ray.engine.predict import batches
 from nrf_ray.engine.twin import twin
 
 
 def run_attack(
-    attack: Attack | AutoAttack | Substitution,
+    attack: AnyAttack,
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
@@ -34,6 +36,9 @@ def run_attack(
         return _substituted(attack, model, images, labels, words)
     if isinstance(attack, AutoAttack):
         return run_autoattack(attack, model, as_float(images), labels, seed=seed).images
+    if isinstance(attack, FunctionAttack):
+        function = FUNCTIONS.named(attack.function).run
+        return run_function(function, model, as_float(images), labels, attack.threat, seed=seed).images
     starts = ExampleStarts(seed=seed, indices=torch.arange(len(images)) if indices is None else indices.cpu())
     return run_batches(attack, model, images, labels, starts=starts)
 

@@ -6,9 +6,10 @@ a sweep is planned from these attacks, `constructions` and `recipes` alone.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
+from nrf_ray.attacks.functions import FUNCTIONS
 from nrf_ray.attacks.losses import ALTERNATING, LOSSES
 from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.engine.mode import Mode, check_mode
@@ -44,7 +45,7 @@ class Attack:
     """Runs from new random starts; a later run attacks only the examples that no earlier run fooled."""
     start: Start = "image"
     """Start of each run."""
-    loss: str = "cross_entropy"
+    loss: str = field(default="cross_entropy", metadata=LOSSES.names)
     """Loss that it optimises; `alternating` takes cross-entropy and margin in turn, from restart to restart."""
     returns: Returns = "last"
     """Iterate that a run returns."""
@@ -172,7 +173,7 @@ class Substitution:
         return f"hotflip-{self.budget}"
 
 
-def check_measures(attack: "Attack | AutoAttack | Substitution") -> None:
+def check_measures(attack: "AnyAttack") -> None:
     """Raise ConfigError if `attack` cannot measure robust accuracy: it is targeted, or may leave the ball."""
     if isinstance(attack, Attack | Substitution) and attack.targeted:
         raise ConfigError("a robust accuracy needs an untargeted attack; set targeted=False")
@@ -279,6 +280,43 @@ class AutoAttack:
         """PGD on the margin, the part of "few-classes" that replaces APGD-T: with two classes their gradients agree."""
         return pgd_attack(self.threat.norm, self.threat.eps, steps=self.steps, restarts=10, loss="margin")
 
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionAttack:
+    """An untargeted attack of one's own: a function, whose images are verified (see `attacks.functions`)."""
+
+    threat: ThreatModel
+    """Images that the adversary may reach."""
+    function: str = field(metadata=FUNCTIONS.names)
+    """Name under which the function is registered; also the name in tables."""
+    restarts: ClassVar[int] = 1
+    """Runs of the function on an image."""
+    replaces_words: ClassVar[Literal[False]] = False
+    """Whether it needs the words of the dataset."""
+
+    def __post_init__(self) -> None:
+        FUNCTIONS.named(self.function)
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return self.function
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes per image, at most, as its author says."""
+        return FUNCTIONS[self.function].passes
+
+    @property
+    def steps(self) -> int:
+        """The same, for tables."""
+        return self.passes
+
+
+AnyAttack = Attack | AutoAttack | FunctionAttack | Substitution
+"""Attack that measures robust accuracy."""
+InBall = Attack | AutoAttack | FunctionAttack
+"""The same, within a ball."""
 
 FEW_CLASSES = 3
 """Most classes of a model that APGD-T cannot attack."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
+from nrf_ray.attacks.specs import AnyAttack, Attack, AutoAttack, FunctionAttack, InBall, Substitution
 
 Verdict = Literal["PASS", "WARN", "FAIL"]
 Level = Literal["L0", "L1", "L2", "L3", "L4"]
@@ -97,9 +97,9 @@ def checks_of(battery: Battery) -> list[str]:
     return [name for name in made if _BATTERIES.index(_FROM.get(name, "cheap")) <= reach]
 
 
-def battery_for(attack: Attack | AutoAttack) -> Battery:
+def battery_for(attack: InBall) -> Battery:
     """Return the checks that a robust accuracy under `attack` needs for the level that it can earn."""
-    if isinstance(attack, AutoAttack):
+    if not isinstance(attack, Attack):
         return "full"
     return "required" if _is_strong(attack) else "cheap"
 
@@ -120,13 +120,14 @@ def row_checks(row: Mapping[Any, Any]) -> str:
     return " ".join(text for text in texts if isinstance(text, str))
 
 
-def trust_level(attack: Attack | AutoAttack | Substitution, checks: str) -> Level:
+def trust_level(attack: AnyAttack, checks: str) -> Level:
     """Return the trust level of a robust accuracy from its attack and its checks' text, empty if there were none.
 
     A level above L0 needs every check of its battery, on `ENOUGH` images, and none that failed; L1 needs all to pass
-    but those of `BY_EFFORT`, and L4 an adaptive attack that passes.
+    but those of `BY_EFFORT`, and L4 an adaptive attack that passes. An attack of one's own alone is a single attack, of
+    unknown strength.
     """
-    if isinstance(attack, Substitution):
+    if isinstance(attack, Substitution | FunctionAttack):
         return "L0"
     verdicts = read_checks(checks)
     needed = {*checks_of(battery_for(attack)), *(BY_AUTOATTACK if isinstance(attack, AutoAttack) else ())}

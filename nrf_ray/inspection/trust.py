@@ -12,22 +12,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.markup import escape
 
+from nrf_ray.attacks.functions import FUNCTIONS
 from nrf_ray.attacks.named import ATTACKS, attack_named, strong_pgd
-from nrf_ray.attacks.specs import Attack, AutoAttack, pgd_attack
+from nrf_ray.attacks.specs import Attack, AutoAttack, FunctionAttack, InBall, pgd_attack
 from nrf_ray.attacks.threat import Norm, ThreatModel
 from nrf_ray.attacks.trust import CHECKS, ENOUGH, LEVELS, checks_text, trust_level
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.display.printing import ResultTable, interval_text, make_console, print_results, share, share_text
 from nrf_ray.errors import ConfigError
+from nrf_ray.graph.plugin_files import load_named
 from nrf_ray.inspection.given_model import ModelName, given_model, user_function
 from nrf_ray.page.trust import Assessment, Suspicion, trust_document
-from nrf_ray.results.stored_sweep import StoreUri
+from nrf_ray.results.stored_sweep import PluginNames, StoreUri
 
 if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor
 
-    from nrf_ray.attacks.adaptive import Adaptive
+    from nrf_ray.attacks.functions import Function
     from nrf_ray.attacks.subject import Subject
     from nrf_ray.data.images import LabelledImages
 
@@ -92,7 +94,13 @@ class Files:
 
 
 def trust(
-    model: ModelName, *, data: str, against: Against, files: Files | None = None, store: StoreUri = "./runs"
+    model: ModelName,
+    *,
+    data: str,
+    against: Against,
+    files: Files | None = None,
+    plugin: PluginNames = (),
+    store: StoreUri = "./runs",
 ) -> None:
     """Attack MODEL on the test images of --data, and print whether its robust accuracy is real.
 
@@ -102,9 +110,11 @@ def trust(
         nrf trust mine.py:defended --data digits --norm linf --epsilon 0.1 --attack autoattack --json trust.json
         nrf trust timm:resnet50.a1_in1k --data folder:/data/imagenet --epsilon 0.5 --page trust.html
         nrf trust mine.py:defended --data digits --epsilon 0.5 --attack autoattack --adaptive mine.py:through
+        nrf trust 3f9a --data digits --epsilon 0.5 --plugin mine.py --attack walk
 
     The adaptive attack is a function (model, images, labels, threat, generator) -> images, and its images are verified.
     """
+    load_named(plugin, store)
     files = files or Files()
     info, threat = dataset_named(data), ThreatModel(norm=against.norm, eps=against.epsilon)
     if against.examples < 1:
@@ -118,7 +128,11 @@ def trust(
     console.print(
         f"{model} on {info.ref.name}: {attack.name}, {threat.norm} {threat.eps:g}, then its checks", soft_wrap=True
     )
-    adaptive = user_function(against.adaptive) if against.adaptive else None
+    adaptive = FUNCTIONS.named(attack.function).run if isinstance(attack, FunctionAttack) else None
+    if against.adaptive:
+        if adaptive:
+            raise ConfigError(f"--attack {against.attack} and --adaptive {against.adaptive} are both yours; give one")
+        adaptive = user_function(against.adaptive)
     found = _measured(given_model(model, info, store), info, attack, against.examples, adaptive)
     tables = _numbers(model, found), _checks(found)
     print_results(console, tables)
@@ -142,7 +156,7 @@ def _write(file: Path, content: bytes, console: "Console") -> None:
 
 
 def _measured(
-    network: Any, info: DatasetInfo, attack: Attack | AutoAttack, examples: int, adaptive: "Adaptive | None" = None
+    network: Any, info: DatasetInfo, attack: InBall, examples: int, adaptive: "Function | None" = None
 ) -> dict[str, Any]:
     """Return clean and robust accuracy on `examples` test images, the least that anything found, and all checks."""
     from nrf_ray.attacks.adaptive import beside, run_adaptive
@@ -167,6 +181,8 @@ def _measured(
         against = against_autoattack(network, data, attack)
         by_attack = {attack.name: ~against.left[right.cpu()], **by_attack}
         verdicts |= against.verdicts
+    if isinstance(attack, FunctionAttack) and by_user and by_user.fooled is not None:
+        by_attack = {attack.name: by_user.fooled, **by_attack}
     robust = int((~by_attack[attack.name]).sum()) / len(data)
     # What the user names is named before a check that finds the same.
     found = {"adaptive": by_user.fooled if by_user else None, **{name: check.fooled for name, check in checks.items()}}
@@ -196,7 +212,7 @@ def _plain(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _chosen(
-    network: Any, info: DatasetInfo, attack: Attack | AutoAttack, examples: int
+    network: Any, info: DatasetInfo, attack: InBall, examples: int
 ) -> tuple["LabelledImages", "Tensor", "Subject"]:
     """Return the images, the indices of those that are classified correctly, and these as the subject of checks."""
     from nrf_ray.attacks.robustness import right_when_clean

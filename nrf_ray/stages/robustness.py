@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution, check_measures
+from nrf_ray.attacks.specs import AnyAttack, Attack, AutoAttack, FunctionAttack, check_measures
 from nrf_ray.attacks.trust import checks_text
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
@@ -18,7 +18,7 @@ class RobustnessSpec:
 
     dataset: DatasetRef
     """Dataset whose test split is attacked."""
-    attack: Attack | AutoAttack | Substitution
+    attack: AnyAttack
     """Untargeted attack, within its threat model."""
     examples: int | None = None
     """Number of images, chosen by one fixed permutation; None for all."""
@@ -45,7 +45,7 @@ def _cost(handle: Stage) -> float:
 def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, data: Artifact | None = None) -> Metrics:
     """Measure the share of test images, or images of a constructed set, that stay correctly classified under attack."""
     from nrf_ray.attacks.hotflip import lexicon_of
-    from nrf_ray.attacks.robustness import against_autoattack, robust_accuracy
+    from nrf_ray.attacks.robustness import against, robust_accuracy
     from nrf_ray.constructions.stored_set import constructed_set
     from nrf_ray.data.images import some
     from nrf_ray.data.load import test_split
@@ -59,8 +59,8 @@ def robustness(config: RobustnessSpec, context: Context, *, model: Artifact, dat
     tested = tested.rows(some(len(tested), config.examples).to(device))
     network = load_model(model, device)
     clean = {"clean_accuracy": accuracy(network, tested.images, tested.labels), "n": len(tested)}
-    if isinstance(config.attack, AutoAttack):
-        found = against_autoattack(network, tested, config.attack, seed=config.seed)
+    if isinstance(config.attack, AutoAttack | FunctionAttack):
+        found = against(network, tested, config.attack, seed=config.seed)
         return {**clean, **found.shares, "checks": checks_text(found.verdicts)}
     words = lexicon_of(config.dataset, config.attack, device) if config.attack.replaces_words else None
     return {

@@ -44,10 +44,12 @@ ATTACK_COLUMN = Column(
     "fgsm, pgd-STEPS or pgd-STEPSxRESTARTS, -rs if started at random; with the suffix -margin they maximise the margin "
     "instead of cross-entropy, with -worst they return the iterate of the highest loss instead of the last, with -fast "
     "they run in bfloat16; apgd-ce+t or autoattack, or, for 2 or 3 classes, apgd-ce+margin+square; hotflip-WORDS "
-    "replaces at most WORDS words of a text",
+    "replaces at most WORDS words of a text; or the name of an attack of one's own",
 )
 
-STEPS_COLUMN = Column("steps", "int64", "gradient steps per run", "steps")
+STEPS_COLUMN = Column(
+    "steps", "int64", "gradient steps per run; of an attack of one's own, the passes that its author says", "steps"
+)
 
 TRAINING_COLUMNS = (
     Column("training", "string", "standard or adversarial"),

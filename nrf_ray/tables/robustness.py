@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nrf_ray.attacks.named import attack_named
-from nrf_ray.attacks.specs import Attack, AutoAttack, Substitution
+from nrf_ray.attacks.specs import Attack, InBall, Substitution
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import (
     CHECKS,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 ONLY_OTHER = "only_other"
 """Number of a check by another attack: the share of the images that this other attack alone fooled."""
 BESIDE = f"pgd-{GAP_STEPS}"
-"""PGD that runs beside AutoAttack, on the same images."""
+"""PGD that runs beside AutoAttack and beside attacks of one's own, on the same images."""
 
 ROBUSTNESS = Table(
     "robustness",
@@ -102,12 +102,12 @@ ROBUSTNESS = Table(
         measured(
             "autoattack_checks",
             "string",
-            "verdicts of the checks that AutoAttack makes on its own images; null for other attacks",
+            "verdicts of the checks on the images of AutoAttack, or of an attack of one's own; null for other attacks",
         ),
         measured(
             "lowest",
             "float64",
-            "least robust accuracy that anything found: the attack, PGD beside AutoAttack, or the attack of the checks "
+            "least robust accuracy that anything found: the attack, PGD beside it, or the attack of the checks "
             "together with that of one check, on checks_n images; an upper bound too",
             "share",
             of_n=False,
@@ -134,7 +134,7 @@ def robustness_row(
     threat: ThreatModel,
     preset: Preset,
     *,
-    attack: Attack | AutoAttack | None = None,
+    attack: InBall | None = None,
     tested_on: ConstructedSet | None = None,
     other: Model | None = None,
 ) -> Row:
@@ -152,7 +152,7 @@ def robustness_row(
         + (f", on {tested_on.construct.label}" if tested_on else "")
     )
     checked = trust_checks(dataset, model, attack, pgd, preset.check_examples, other)
-    by_itself = {"autoattack_checks": Measure(stage, "checks")} if isinstance(attack, AutoAttack) else {}
+    by_itself = {} if isinstance(attack, Attack) else {"autoattack_checks": Measure(stage, "checks")}
     # What the checks find on test images says nothing of the images of a constructed set.
     others = {} if tested_on else _others(checked)
     return Row(
@@ -240,16 +240,17 @@ def _lowest(values: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, 
 def trust_checks(
     dataset: DatasetInfo,
     model: Model,
-    attack: Attack | AutoAttack,
+    attack: InBall,
     pgd: Attack,
     examples: int,
     other: Model | None = None,
 ) -> Stage:
     """Return the stage that checks `attack` on `model`, on `examples` test images that it classifies correctly.
 
-    It makes the checks that `attack` needs for its trust level, on the attack itself or, for AutoAttack, on `pgd`.
+    It makes the checks that `attack` needs for its trust level, on the attack itself or, for AutoAttack and attacks of
+    one's own, on `pgd`.
     """
-    checked, battery = pgd if isinstance(attack, AutoAttack) else attack, battery_for(attack)
+    checked, battery = attack if isinstance(attack, Attack) else pgd, battery_for(attack)
     spec = TrustSpec(dataset=dataset.ref, attack=checked, examples=examples, battery=battery)
     tried = other.train if other and battery != "cheap" and other.train.key != model.train.key else None
     return trust(spec, model=model.train, other=tried).named(

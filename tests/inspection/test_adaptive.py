@@ -8,8 +8,10 @@ import torch
 
 from nrf_ray import cli
 from nrf_ray.attacks import adaptive, checks, robustness
+from nrf_ray.attacks.functions import FUNCTIONS
+from nrf_ray.attacks.named import attack_named
 from nrf_ray.attacks.robustness import AgainstAutoAttack
-from nrf_ray.attacks.specs import AutoAttack
+from nrf_ray.attacks.specs import AutoAttack, pgd_attack
 from nrf_ray.attacks.subject import Check
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import checks_of
@@ -183,3 +185,34 @@ def test_what_is_no_attack_is_refused_in_one_line(name, said, mine, monkeypatch,
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+CORNERS = """
+from nrf_ray.attacks.named import attack_function
+
+@attack_function("corners", passes=10)
+def corners(model, images, labels, threat, generator):
+    weight, found = model.linear.weight, images
+    for other in range(10):
+        towards = (weight[other] - weight[labels]).sign().view_as(images)
+        tried = (images + threat.eps * towards).clamp(0, 1)
+        found = tried.where((model(tried).argmax(1) != labels).view(-1, 1, 1, 1), found)
+    return found
+"""
+
+
+def test_an_attack_of_a_plug_in_gives_the_number_and_its_check(mine, replaced, plug):
+    plug(CORNERS, "corners.py")
+    attack = attack_named("corners", pgd_attack("linf", EPS))
+    model = given_model("mine.py:masked", DIGITS, "./runs")
+    found = trust._measured(model, DIGITS, attack, 120, FUNCTIONS["corners"].run)
+    assert (found["attack"], found["level"], found["verdicts"]["adaptive"]) == ("corners", "L0", "PASS")
+    assert found["robust"] == float(truth(120).double().mean())
+    assert found["lowest"] <= found["robust"] < found["clean"]
+
+
+def test_one_attack_of_ones_own_is_enough(mine, plug, monkeypatch, capsys):
+    Path("corners.py").write_text(CORNERS)
+    words = ("--epsilon", str(EPS), "--attack", "corners", "--plugin", "corners.py")
+    assert run(monkeypatch, *words, "--adaptive", "mine.py:through") == 2
+    assert "--attack corners and --adaptive mine.py:through are both yours; give one" in capsys.readouterr().err
