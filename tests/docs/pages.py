@@ -1,7 +1,7 @@
 """The pages that people read, and what they ask to be typed.
 
-A fence marked `sh`, `python` or `diff` is something to carry out; one without a mark is text. So is `code` in a line,
-unless it begins like a command, perhaps with settings of variables in front.
+A fence marked `sh` or `python` is something to carry out, and `python FILE` a file to write; one without a mark is
+text. So is `code` in a line, unless it begins like a command, perhaps with settings of variables in front.
 """
 
 import re
@@ -20,7 +20,7 @@ PAGES = sorted(
     ]
 )
 TUTORIAL = ROOT / "analysis" / "tutorial.md"
-FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\S*) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHOWN = ("python ", "nrf ", "make ", "pip ", "pytest ", "ray ", "docker ", "kubectl ", "prometheus ")
 """How commands begin that a line shows; those of help texts too."""
 SETTING = re.compile(r"[A-Z_][A-Z0-9_]*=\S*")
@@ -31,6 +31,8 @@ class Block(NamedTuple):
 
     language: str
     text: str
+    file: str = ""
+    """Name of the file that it is the contents of; empty if it is not a file."""
 
 
 class Command(NamedTuple):
@@ -47,8 +49,8 @@ class Command(NamedTuple):
 
 def blocks(page: Path) -> Iterator[Block]:
     """Yield the fenced blocks of a page."""
-    for language, text in FENCE.findall(page.read_text(encoding="utf-8")):
-        yield Block(language, text)
+    for language, file, text in FENCE.findall(page.read_text(encoding="utf-8")):
+        yield Block(language, text, file)
 
 
 def commands(page: Path) -> Iterator[Command]:

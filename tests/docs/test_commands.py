@@ -37,7 +37,7 @@ ELSEWHERE = {
 SETTINGS = {"RAY_AUTH_MODE=token"}
 """Of variables of other programs; a variable of ours, NRF_..., has to be in our code."""
 
-CARRIED_OUT = {"d_same": "a construction that the tutorial adds before; tests/docs/test_tutorial.py carries it out"}
+CARRIED_OUT = {"mine.py": "a plug-in that the tutorial writes before; tests/docs/test_tutorial.py carries it out"}
 """Words of commands that make sense only after what stands before them, and where they are tested."""
 
 SHELL = {(".", ".venv/bin/activate"), ("python", "-m", "venv", ".venv"), ("python", "-m", "venv", "bench"),

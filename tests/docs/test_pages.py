@@ -30,7 +30,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_fences_say_what_they_are(page: Path) -> None:
-    assert {block.language for block in blocks(page)} <= {"", "sh", "python", "diff"}
+    assert {block.language for block in blocks(page)} <= {"", "sh", "python"}
 
 
 @pytest.mark.parametrize("page", CLAIMS, ids=lambda page: page.stem)

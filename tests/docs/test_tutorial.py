@@ -8,46 +8,54 @@ from pathlib import Path
 
 import pytest
 
+from nrf_ray.errors import registered_by
 from tests.docs.pages import ROOT, TUTORIAL, Block, blocks
+from tests.plugged import Load
 
 SET_UP = "python -m venv"
 """How the block begins that makes an empty environment; .ci/run does the same with the network that it needs."""
 
-PROMISED = ("start-up and orchestration", "Ray was not started", "d_same of robust source")
-"""What must be seen, for the text says so: a run, one that finds everything there, a new construction."""
+PROMISED = (
+    *("start-up and orchestration", "Ray was not started", "d_same of robust source", "student flat", "noise l2 1"),
+    *("plug-in mine.py changed", "adaptive"),
+)
+"""What must be seen, for the text says so: a run, one that finds everything there, things of a plug-in, its change."""
 
 
 def run(block: Block, folder: Path, environment: dict[str, str]) -> str:
     """Carry out one block in `folder`; return what it printed."""
+    if block.file:
+        (folder / block.file).write_text(block.text)
+        return ""
     words = {
         "sh": ["bash", "-euo", "pipefail", "-c", block.text],
         "python": [sys.executable, "-c", block.text],
-        "diff": ["git", "apply", "-"],
     }[block.language]
-    done = subprocess.run(
-        words,
-        cwd=folder,
-        env=environment,
-        input=block.text if block.language == "diff" else None,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
-def test_what_the_tutorial_changes_is_still_there_to_be_changed() -> None:
-    (change,) = (block.text for block in blocks(TUTORIAL) if block.language == "diff")
-    done = subprocess.run(
-        ["git", "apply", "--check", "-"], cwd=ROOT, input=change, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def plug_in() -> Block:
+    """Return the plug-in that the tutorial writes."""
+    (block,) = (block for block in blocks(TUTORIAL) if block.file)
+    return block
+
+
+def test_the_plug_in_of_the_tutorial_is_short_and_registers_what_the_text_says(plug: Load) -> None:
+    block = plug_in()
+    assert (block.language, block.file, block.text.count("\n")) == ("python", "mine.py", 25)
+    mine = plug(block.text)
+    kinds = {(registry.kind, name) for registry, name in registered_by(mine.module)}
+    assert kinds == {
+        *(("architecture", "flat"), ("construction", "d_same")),
+        *(("attack", "noise"), ("attack function", "noise")),
+    }
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_newcomer_gets_from_nothing_to_a_construction_of_their_own(tmp_path: Path) -> None:
+def test_a_newcomer_gets_from_nothing_to_code_of_their_own(tmp_path: Path) -> None:
     for name in ("nrf_ray", "sweeps"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     programs = tmp_path / "bin"
