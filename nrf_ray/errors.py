@@ -4,6 +4,7 @@ A message is for the person at the terminal: what happened, with which values, a
 person asked for something impossible, 1 if valid work did not succeed.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -103,6 +104,7 @@ class Registry(dict[str, T]):
         self._prepare = prepare
         self._given = dict(own or {})
         self._origins: dict[str, str] = {}
+        self._reserved: set[str] = set()
 
     def __setitem__(self, name: str, thing: T) -> None:
         self._origins[name] = origin = _registrant()
@@ -121,13 +123,19 @@ class Registry(dict[str, T]):
         """Return a decorator that registers an object as `name`; raise ConfigError if another object has that name."""
 
         def add(thing: T) -> T:
-            if self._given.setdefault(name, thing) != thing:
+            if not re.fullmatch(r"\w[\w.+-]*", name):
+                raise ConfigError(f"the {self.kind} {name!r} needs another name: letters, digits, and ._+- within it")
+            if name in self._reserved or self._given.setdefault(name, thing) != thing:
                 raise ConfigError(f"there is another {self.kind} called {name!r}; give this one another name")
             if name not in self:
                 self[name] = self._prepare(thing)
             return thing
 
         return add
+
+    def reserve(self, *names: str) -> None:
+        """Refuse `names` from now on: they mean something else where the names of this registry are read."""
+        self._reserved.update(names)
 
     def origin(self, name: str) -> str:
         """Return the module that registered `name`; empty if the registry was made with it, or has no such name."""

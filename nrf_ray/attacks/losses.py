@@ -37,6 +37,7 @@ ALTERNATING = "alternating"
 
 Cross-entropy stalls where logits are small or two wrong classes are equally likely, the margin where a wrong class that
 is far away is the closest in the logits; each finds examples that the other does not."""
+LOSSES.reserve(ALTERNATING)
 _IN_TURN = ("cross_entropy", "margin")
 
 

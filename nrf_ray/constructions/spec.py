@@ -147,6 +147,7 @@ CONSTRUCTIONS: Registry[Construction] = Registry.of(
     ),
 )
 """Every construction that a sweep can name."""
+CONSTRUCTIONS.reserve(ORIGINAL)
 
 
 def matched() -> tuple[str, ...]:

@@ -38,6 +38,7 @@ EMBEDDING = "#"
 """Prefix of the name of an embedding in a title."""
 ENCODER_MARK = f"{EMBEDDING}{PREFIX}"
 """Prefix of the name of an encoder behind a path; any other # belongs to the path."""
+FORMATS.reserve(BUILT_IN, *SETS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,6 +129,7 @@ ARCHITECTURES: Registry[Architecture] = Registry.of(
 )
 """All architectures except timm's and the pretrained encoder: the small family and the published one, each in the
 order of the paper's Figure 3; then those for texts."""
+ARCHITECTURES.reserve(ENCODER)
 
 
 def most_vectors(config: Mapping[str, object]) -> int | None:

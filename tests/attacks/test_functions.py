@@ -80,7 +80,7 @@ def test_a_function_is_an_attack_by_its_name(own):
         own("best")(lambda *given: given[1])
     with pytest.raises(ConfigError, match="there is another attack called 'pgd'"):
         own("pgd")(optimum)
-    with pytest.raises(ConfigError, match="passes >= 1"):
+    with pytest.raises(ConfigError, match="the attack none needs passes >= 1, not 0"):
         own("none", passes=0)
 
 

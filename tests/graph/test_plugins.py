@@ -99,7 +99,11 @@ def test_a_stage_of_a_plug_in_uses_it(plug: Load, tmp_path: Path) -> None:
         (MINE.replace('"d_same"', '"d_rand"'), 15, "there is another construction called 'd_rand'"),
         (MINE.replace('"flat")(', '"vgg_s")('), 14, "there is another architecture called 'vgg_s'"),
         (MINE.replace('"walk"', '"pgd"'), 27, "there is another attack called 'pgd'"),
-        (MINE.replace('"walk"', '"a,b"'), 27, "an attack cannot be called 'a,b'"),
+        (MINE.replace('"walk"', '"a,b"'), 27, "the attack 'a,b' needs another name"),
+        (MINE.replace('"flat")(', '"hf")('), 14, "there is another architecture called 'hf'"),
+        (MINE.replace('"flat")(', '"timm:flat")('), 14, "the architecture 'timm:flat' needs another name"),
+        (MINE.replace('"d_same")(', '"d")('), 15, "there is another construction called 'd'"),
+        (MINE.replace('("half")', '("alternating")'), 20, "there is another loss called 'alternating'"),
         ("\0", 1, "null bytes"),
     ],
 )
