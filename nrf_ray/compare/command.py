@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.graph.find import open_store
 from nrf_ray.graph.plugin_files import load_named
 from nrf_ray.graph.store import Store
-from nrf_ray.results.stored_sweep import KeptSweep, PluginNames, StoreUri, find_sweep, open_store, sweep_names
+from nrf_ray.results.stored_sweep import KeptSweep, PluginNames, StoreUri, find_sweep, sweep_names
 from nrf_ray.sweep.sweep import sweep_of
 
 if TYPE_CHECKING:

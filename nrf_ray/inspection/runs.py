@@ -14,12 +14,13 @@ from datetime import UTC, datetime, timedelta
 from nrf_ray.display.printing import make_console, make_grille, size_text, span
 from nrf_ray.errors import ConfigError, lookup
 from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.find import open_store
 from nrf_ray.graph.garbage import collect, find
 from nrf_ray.graph.record import Record
 from nrf_ray.graph.store import RECORD, Place, Store
 from nrf_ray.page.outline import Outline, driver_of, outline_name, page_name, read_outline
 from nrf_ray.page.snapshot import RunState
-from nrf_ray.results.stored_sweep import StoreUri, kept_table, open_store, sweep_names
+from nrf_ray.results.stored_sweep import StoreUri, kept_table, sweep_names
 from nrf_ray.tables.stages import STAGES
 
 HOURS = {"h": 1, "d": 24, "w": 24 * 7}

@@ -6,10 +6,11 @@ from cyclopts import Parameter
 
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError
+from nrf_ray.graph.find import open_store
 from nrf_ray.graph.plugin_files import load_named
 from nrf_ray.graph.store import Store
 from nrf_ray.page.outline import driver_of, page_name, read_outline
-from nrf_ray.results.stored_sweep import PluginNames, StoreUri, open_store
+from nrf_ray.results.stored_sweep import PluginNames, StoreUri
 
 
 def report(

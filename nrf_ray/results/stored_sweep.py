@@ -1,4 +1,4 @@
-"""Lookup in a store by the prefix of a key or by the name of a sweep.
+"""Lookup in a store by the name of a sweep.
 
 A sweep is read from its stored tables and the records of its stages. The sweep file is not needed, so stores that
 other people made can be read too. Nothing here changes a store.
@@ -80,31 +80,6 @@ class KeptSweep:
         if data is None:
             raise ConfigError(f"{name} of the sweep {self.name} was removed from {self.store.uri}; run its sweep again")
         return data
-
-
-def open_store(uri: str) -> Store:
-    """Return the store at `uri`, or raise ConfigError if there is none."""
-    opened = Store.open(uri, create=False)
-    if not opened.is_there:
-        raise ConfigError(f"there is no store at {uri}; name one with --store")
-    return opened
-
-
-def find_place(store: Store, prefix: str) -> Place:
-    """Return the only place whose key starts with `prefix`, or raise ConfigError if there are none or several."""
-    found = [place for place in store.places() if place.key.startswith(prefix.lower())]
-    if len(found) != 1:
-        what = "no key starts" if not found else f"{len(found)} keys start"
-        raise ConfigError(f"{what} with {prefix!r} in {store.uri}; `nrf status` and stages.parquet list the keys")
-    return found[0]
-
-
-def committed(store: Store, place: Place) -> Record:
-    """Return the record at `place`, or raise ConfigError if the stage is not finished."""
-    record = store.peek(place)
-    if record is None:
-        raise ConfigError(f"{place.stage}/{place.key} is not finished; run its sweep again")
-    return record
 
 
 def sweep_names(store: Store) -> list[str]:

@@ -5,8 +5,9 @@ import pytest
 from nrf_ray.compare.rows import compare_tables
 from nrf_ray.errors import ConfigError
 from nrf_ray.export.results import results_tables, to_latex
+from nrf_ray.graph.find import open_store
 from nrf_ray.graph.store import Store
-from nrf_ray.results.stored_sweep import find_sweep, open_store, sweep_names
+from nrf_ray.results.stored_sweep import find_sweep, sweep_names
 from nrf_ray.results.write import write_tables
 
 
