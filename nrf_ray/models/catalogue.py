@@ -20,7 +20,7 @@ TIMM = "timm:"
 """Prefix of the names of architectures from the timm library."""
 
 TORCHVISION = "torchvision:"
-"""Prefix of the names of pretrained networks from torchvision."""
+"""Prefix of the names of architectures from torchvision, in its form for large images."""
 
 ENCODER = "hf"
 """Architecture: the pretrained encoder whose word embeddings a dataset of texts uses, with a head."""
@@ -122,13 +122,43 @@ ARCHITECTURES: Registry[Architecture] = Registry.of(
             smallest={1: 8, IMAGENET_SIZE: 29},
             units=1024,
         ),
+        *(
+            Architecture(
+                name=f"wrn_{depth}_{width}{form}",
+                family=f"WideResNet-{depth}-{width}",
+                mmacs=mmacs,
+                units=64 * width,
+                smallest={1: 4 if form else 1},
+            )
+            for form in ("", "_silu")
+            for (depth, width), mmacs in {
+                (28, 10): {28: 4014, 32: 5243},
+                (34, 10): {28: 5098, 32: 6659},
+                (70, 16): {28: 29679, 32: 38764},
+            }.items()
+        ),
+        *(
+            Architecture(
+                name=f"preact_resnet18{form}",
+                family="PreActResNet-18",
+                mmacs=mmacs,
+                units=512,
+                smallest={1: 8 if form == "_silu" else 1},
+            )
+            for form, mmacs in {
+                "": {28: 456, 32: 555},
+                "_raw": {28: 456, 32: 555},
+                "_bn": {28: 456, 32: 555},
+                "_silu": {28: 432, 32: 606},
+            }.items()
+        ),
         Architecture(name="text_cnn", family="Kim's CNN", mmacs={8: 0.052}, reads="texts", units=192),
         Architecture(name="text_bilstm", family="BiLSTM", mmacs={8: 0.05}, reads="texts", units=128),
         Architecture(name="text_transformer", family="Transformer", mmacs={8: 0.043}, reads="texts"),
     ),
 )
 """All architectures except timm's and the pretrained encoder: the small family and the published one, each in the
-order of the paper's Figure 3; then those for texts."""
+order of the paper's Figure 3; those of published robust models (`cifar`); then those for texts."""
 ARCHITECTURES.reserve(ENCODER)
 
 
@@ -161,14 +191,17 @@ def check_takes(folder: Path, length: int) -> None:
 def architecture_named(name: str) -> Architecture:
     """Return the architecture called `name`, or raise ConfigError with the known names.
 
-    Any `timm:NAME` is accepted; a trial build shows whether timm has it. Its cost is assumed to be that of a ResNet-50
-    in ImageNet form.
+    Any `timm:NAME` or `torchvision:NAME` is accepted; a trial build shows whether the library has it. Its cost is
+    assumed to be that of a ResNet-50 in ImageNet form.
     """
-    if re.fullmatch(TIMM + "[a-z0-9_]+", name):
+    if re.fullmatch(f"({TIMM}|{TORCHVISION})[A-Za-z0-9_.]+", name):
         guess = {224: ARCHITECTURES["resnet50"].mmacs[224]}
-        return Architecture(name=name, family=name.removeprefix(TIMM), mmacs=guess, units=2048)
+        return Architecture(name=name, family=name.partition(":")[2], mmacs=guess, units=2048)
     if name == ENCODER:  # the assumed cost is that of MiniLM with six layers
         return Architecture(name=name, family="pretrained encoder", mmacs={8: 1.8}, reads="texts", units=384)
     if name not in ARCHITECTURES:
-        raise ConfigError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, {ENCODER}, {TIMM}NAME")
+        raise ConfigError(
+            f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, {ENCODER}, {TIMM}NAME, "
+            f"{TORCHVISION}NAME"
+        )
     return ARCHITECTURES[name]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 WORD_FROM = 0.25
 """Least mean of a word's coordinates: a vector with a smaller mean is not a word. Words are placed in the box well
@@ -60,6 +61,22 @@ class Classifier(nn.Module):
         """Return the logits."""
         logits: Tensor = self.head(self.representation(images))
         return logits
+
+
+class Resized(nn.Module):
+    """A body behind its own input size: images of another size are resized first, every pixel with a gradient."""
+
+    def __init__(self, body: nn.Module, size: Sequence[int]) -> None:
+        """`size` is the height and width of the images that `body` takes."""
+        super().__init__()
+        self.body, self.size = body, tuple(size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the representations of normalised images of any size."""
+        if tuple(images.shape[2:]) != self.size:
+            images = functional.interpolate(images, size=self.size, mode="bilinear", antialias=True)
+        features: Tensor = self.body(images)
+        return features
 
 
 class TextClassifier(Classifier):
