@@ -26,6 +26,7 @@ from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError
 from nrf_ray.presets import Preset
 from nrf_ray.sweep.flags import of_models
+from nrf_ray.sweep.given_models import source_of
 from nrf_ray.sweep.grid import Axes, Grid
 from nrf_ray.sweep.models_and_sets import ConstructedSet, Model, constructed, crafted_by, trained
 from nrf_ray.sweep.sweep import Sweep, over_datasets
@@ -61,6 +62,8 @@ def feature_usefulness(grid: Grid) -> Sweep:
         storages="its sets are stored as uint8",
         attacks="it attacks units, with PGD",
         extra_tests="nonrobust_features tests on them",
+        given_judges="no judge looks at its sets",
+        given_victims="it attacks no other model",
     )
     if not set(grid.norms) <= set(grid.preset.norms):
         raise ConfigError(
@@ -72,8 +75,8 @@ def feature_usefulness(grid: Grid) -> Sweep:
 def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
     preset = grid.preset
     for seed in grid.seeds:
-        standard = trained(dataset, preset.source_arch, preset.source, "source", seed)
-        robust = trained(dataset, preset.source_arch, preset.robust_source, "source", seed)
+        standard = source_of(grid, dataset, preset.source_arch, preset.source, seed)
+        robust = source_of(grid, dataset, preset.source_arch, preset.robust_source, seed)
         sets = list(_sets(grid, dataset, standard, seed))
         students = [
             trained(dataset, arch, _recipe(preset, made), "student", seed, made) for made in sets for arch in grid.archs
@@ -104,7 +107,7 @@ def _sets(grid: Grid, dataset: DatasetInfo, standard: Model, seed: int) -> Itera
         if construction.features == "matched":
             robust = construction.source_training == "adversarial"
             recipe = preset.matching_robust_source if robust else preset.matching_source
-            source = trained(dataset, preset.matching_arch, recipe, "source", seed)
+            source = source_of(grid, dataset, preset.matching_arch, recipe, seed)
             yield constructed(dataset, name, crafted_by(preset, construction, None), source, seed)
             continue
         for norm in grid.norms:

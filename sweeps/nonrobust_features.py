@@ -21,6 +21,7 @@ from nrf_ray.constructions.spec import CONSTRUCTIONS, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.presets import Preset
 from nrf_ray.sweep.flags import of_models
+from nrf_ray.sweep.given_models import judge_of, kinds_of_sources, source_of, victims_of
 from nrf_ray.sweep.grid import Axes, Grid
 from nrf_ray.sweep.models_and_sets import constructed, crafted_by, trained
 from nrf_ray.sweep.sweep import Sweep, over_datasets
@@ -46,16 +47,17 @@ def nonrobust_features(grid: Grid) -> Sweep:
 def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
     preset = grid.preset
     threats = [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
-    judge = trained(dataset, preset.judge_arch, preset.judge, "judge", seed=0)
+    judge = judge_of(grid, dataset)
     yield result_row(NAME, dataset, judge)
     for threat in threats:
         yield from robustness_rows(NAME, grid, dataset, judge, threat)
     for seed in grid.seeds:
         recipes = {"standard": preset.source, "adversarial": preset.robust_source}
-        sources = [trained(dataset, preset.source_arch, recipes[kind], "source", seed) for kind in preset.sources]
-        second = trained(dataset, preset.source_arch, preset.victim, "victim", seed)
+        kinds = kinds_of_sources(grid, dataset, preset.sources)
+        sources = [source_of(grid, dataset, preset.source_arch, recipes[kind], seed) for kind in kinds]
+        (second, *others) = victims_of(grid, dataset, [preset.source_arch], preset.victim, seed)
         weak = trained(dataset, preset.source_arch, preset.weak, "weak", seed)
-        for model in (*sources, second):
+        for model in (*sources, second, *others):
             yield result_row(NAME, dataset, model)
             yield from extra_rows(NAME, grid, dataset, model)
             other = sources[0] if model is second else second

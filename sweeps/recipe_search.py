@@ -23,6 +23,7 @@ from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError
 from nrf_ray.presets import Preset
 from nrf_ray.sweep.flags import of_models
+from nrf_ray.sweep.given_models import source_of
 from nrf_ray.sweep.grid import Axes, Grid
 from nrf_ray.sweep.models_and_sets import constructed, crafted_by, trained
 from nrf_ray.sweep.sweep import Sweep, over_datasets
@@ -48,6 +49,8 @@ def recipe_search(grid: Grid) -> Sweep:
         storages="its sets are stored as uint8",
         attacks="it attacks no student",
         extra_tests="recipes are compared on the test set alone",
+        given_judges="no judge looks at its sets",
+        given_victims="it attacks no other model",
     )
     if grid.preset.adversary:
         raise ConfigError(f"{NAME} does not accept --adversary, because it trains no robust model; omit the flag")
@@ -68,7 +71,7 @@ def recipes(preset: Preset) -> list[Recipe]:
 def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
     preset = grid.preset
     for seed, norm, eps, name in product(grid.seeds, grid.norms, grid.epsilons, grid.constructions):
-        source = trained(dataset, preset.source_arch, preset.source, "source", seed)
+        source = source_of(grid, dataset, preset.source_arch, preset.source, seed, of_any_kind=True)
         craft = crafted_by(preset, construction_named(name), ThreatModel(norm=norm, eps=eps))
         made = constructed(dataset, name, craft, source, seed)
         for arch, recipe in product(grid.archs, recipes(preset)):

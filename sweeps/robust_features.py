@@ -21,6 +21,7 @@ from nrf_ray.constructions.spec import construction_named, matched
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.presets import Preset
 from nrf_ray.sweep.flags import of_models
+from nrf_ray.sweep.given_models import judge_of, source_of, victims_of
 from nrf_ray.sweep.grid import Axes, Grid
 from nrf_ray.sweep.models_and_sets import Model, constructed, crafted_by, source_for, trained
 from nrf_ray.sweep.sweep import Sweep, over_datasets
@@ -46,13 +47,13 @@ def robust_features(grid: Grid) -> Sweep:
 
 def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
     preset = grid.preset
-    judge = trained(dataset, preset.judge_arch, preset.judge, "judge", seed=0)
+    judge = judge_of(grid, dataset)
     yield from _measured(grid, dataset, judge)
     for seed in grid.seeds:
-        standard = trained(dataset, preset.matching_arch, preset.matching_source, "source", seed)
-        robust = trained(dataset, preset.matching_arch, preset.matching_robust_source, "source", seed)
-        second = trained(dataset, preset.matching_arch, preset.matching_source, "victim", seed)
-        for model in (standard, robust, second):
+        standard = source_of(grid, dataset, preset.matching_arch, preset.matching_source, seed)
+        robust = source_of(grid, dataset, preset.matching_arch, preset.matching_robust_source, seed)
+        (second, *others) = victims_of(grid, dataset, [preset.matching_arch], preset.matching_source, seed)
+        for model in (standard, robust, second, *others):
             yield from _measured(grid, dataset, model, standard if model is second else second)
         for name in grid.constructions:
             source = source_for(construction_named(name), standard, robust)

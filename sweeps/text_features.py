@@ -31,6 +31,7 @@ from nrf_ray.constructions.spec import CONSTRUCTIONS, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError
 from nrf_ray.sweep.flags import of_models
+from nrf_ray.sweep.given_models import judge_of, source_of, victims_of
 from nrf_ray.sweep.grid import Grid
 from nrf_ray.sweep.models_and_sets import ConstructedSet, Model, constructed, crafted_by, source_for, trained
 from nrf_ray.sweep.sweep import Sweep, over_datasets
@@ -55,12 +56,12 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
             f"{NAME} needs texts, but {dataset.ref.name} holds images; run sweeps/nonrobust_features.py instead"
         )
     preset = grid.preset
-    judge = trained(dataset, preset.judge_arch, preset.judge, "judge", seed=0)
+    judge = judge_of(grid, dataset)
     yield from _measured(grid, dataset, judge)
     for seed in grid.seeds:
-        standard = trained(dataset, preset.source_arch, preset.source, "source", seed)
-        robust = trained(dataset, preset.source_arch, preset.robust_source, "source", seed)
-        second = trained(dataset, preset.source_arch, preset.victim, "victim", seed)
+        standard = source_of(grid, dataset, preset.source_arch, preset.source, seed)
+        robust = source_of(grid, dataset, preset.source_arch, preset.robust_source, seed)
+        (second, *_) = victims_of(grid, dataset, [preset.source_arch], preset.victim, seed)
         for model in (standard, robust, second):
             yield from _measured(grid, dataset, model)
         for name in grid.constructions:

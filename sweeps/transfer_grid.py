@@ -25,6 +25,7 @@ from nrf_ray.cli import sweep_main
 from nrf_ray.constructions.spec import CONSTRUCTIONS, construction_named
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.sweep.flags import of_models
+from nrf_ray.sweep.given_models import judge_of, source_of, victims_of
 from nrf_ray.sweep.grid import Grid
 from nrf_ray.sweep.models_and_sets import attacked, constructed, crafted_by, trained
 from nrf_ray.sweep.sweep import Sweep, over_datasets
@@ -48,14 +49,14 @@ def transfer_grid(grid: Grid) -> Sweep:
 def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
     preset = grid.preset
     threats = [ThreatModel(norm=norm, eps=eps) for norm in grid.norms for eps in grid.epsilons]
-    judge = trained(dataset, preset.judge_arch, preset.judge, "judge", seed=0)
+    judge = judge_of(grid, dataset)
     yield result_row(NAME, dataset, judge)
     for threat in threats:
         yield from robustness_rows(NAME, grid, dataset, judge, threat)
     for seed in grid.seeds:
-        source = trained(dataset, preset.source_arch, preset.source, "source", seed)
-        victims = [trained(dataset, arch, preset.victim, "victim", seed) for arch in grid.archs]
-        second = trained(dataset, preset.source_arch, preset.victim, "victim", seed)
+        source = source_of(grid, dataset, preset.source_arch, preset.source, seed, of_any_kind=True)
+        victims = victims_of(grid, dataset, grid.archs, preset.victim, seed)
+        (second, *_) = victims_of(grid, dataset, [preset.source_arch], preset.victim, seed)
         for model in (source, *victims):
             yield result_row(NAME, dataset, model)
             for threat in threats:

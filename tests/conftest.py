@@ -38,7 +38,7 @@ TRIED = "faults tried"
 
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
-pytest_plugins = ("tests.plugged", "tests.trained", "tests.tiny_run")
+pytest_plugins = ("tests.plugged", "tests.trained", "tests.tiny_run", "tests.elsewhere")
 
 FIRST = (
     *("analysis/test_notebooks.py", "cluster/", "docs/", "tables/", "faults/", "inspection/", "page/", "results/"),

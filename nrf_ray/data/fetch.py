@@ -1,29 +1,37 @@
-"""Download a known dataset to its default folder, by torchvision's URLs and checksums; or texts from the hub.
+"""Download a known dataset to its default folder, by torchvision's URLs and checksums; or texts or a model of the hub.
 
 Only `nrf fetch` does this: no plan and no run downloads anything. Every file is checked against torchvision's digest
 and neither unpacked nor unpickled; the readers read it as it is. From a set of texts on the Hugging Face hub only the
-parquet files are downloaded, and no code.
+parquet files are downloaded, and no code; of a model only its weights and its config, to the cache of the hub.
 """
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 from nrf_ray.data.places import data_home
 from nrf_ray.errors import ConfigError, lookup, one_line
 
 TEXTS = "texts:"
 """Prefix of the name of a set of texts on the hub."""
+MODEL = "model:hf:"
+"""Prefix of the name of a model on the hub."""
+OF_A_MODEL = ("*.json", "*.safetensors", "pytorch_model.bin")
+"""Files of a model that are downloaded."""
 
 
 def fetch_dataset(name: str) -> Path:
     """Download the missing files of the dataset `name`, and return their folder.
 
-    The texts of `texts:NAME` are then the dataset text-parquet:FOLDER.
+    The texts of `texts:NAME` are then the dataset text-parquet:FOLDER, and the model `model:hf:REPO[@REVISION]` is
+    hf:REPO[@REVISION].
 
     Raises ConfigError if the dataset cannot be downloaded by name, or the download fails.
     """
     if name.startswith(TEXTS):
         return _fetch_texts(name.removeprefix(TEXTS))
+    if name.startswith(MODEL):
+        return _fetch_model(name.removeprefix(MODEL))
     lookup(dict.fromkeys(("fashion-mnist", "cifar10", "cifar100")), name, "dataset to fetch")
     from torchvision.datasets.utils import download_url
 
@@ -41,15 +49,11 @@ def fetch_dataset(name: str) -> Path:
 
 def _fetch_texts(name: str) -> Path:
     """Download the parquet files of the set `name` on the hub, and return their folder."""
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise ConfigError("fetching texts needs the package huggingface_hub: pip install 'nrf_ray[text]'")
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError
-
+    hub, error_of_hub = _hub("texts")
     folder = data_home() / "texts" / name.replace("/", "--")
     try:
-        huggingface_hub.snapshot_download(name, repo_type="dataset", allow_patterns="*.parquet", local_dir=folder)
-    except (HfHubHTTPError, OSError, ValueError) as error:
+        hub.snapshot_download(name, repo_type="dataset", allow_patterns="*.parquet", local_dir=folder)
+    except (error_of_hub, OSError, ValueError) as error:
         raise ConfigError(
             f"the texts {name} cannot be downloaded: {one_line(error)}; put their parquet files into a "
             "folder by hand, and name it as text-parquet:FOLDER"
@@ -57,6 +61,30 @@ def _fetch_texts(name: str) -> Path:
     if not any(folder.rglob("*.parquet")):
         raise ConfigError(f"the texts {name} are not stored as parquet on the hub; convert them by hand")
     return folder
+
+
+def _fetch_model(name: str) -> Path:
+    """Download the weights and the config of a model on the hub to its cache, and return their folder there."""
+    hub, error_of_hub = _hub("a model")
+    repository, _, revision = name.partition("@")
+    try:
+        folder = hub.snapshot_download(repository, revision=revision or None, allow_patterns=OF_A_MODEL)
+    except (error_of_hub, OSError, ValueError) as error:
+        raise ConfigError(
+            f"the model {name} cannot be downloaded: {one_line(error)}; get its weights by hand, and name them as "
+            "file:PATH#arch=NAME"
+        ) from error
+    return Path(folder)
+
+
+def _hub(what: str) -> tuple[Any, type[Exception]]:
+    """Return the library of the hub and its error, or raise ConfigError that says how to install it."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise ConfigError(f"fetching {what} needs the package huggingface_hub: pip install 'nrf_ray[text]'")
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return huggingface_hub, HfHubHTTPError
 
 
 def _sources(name: str) -> list[tuple[str, str]]:

@@ -13,10 +13,11 @@ from nrf_ray.data.naming import split_names
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, CorruptArtifact, PluginMissing, StagesFailed
 from nrf_ray.graph.drivers import live_drivers
+from nrf_ray.graph.find import committed, find_place, open_store
 from nrf_ray.graph.plugin_files import load_named, versions
 from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
 from nrf_ray.inspection.runs import gc, rm, runs
-from nrf_ray.results.stored_sweep import PluginNames, StoreUri, committed, find_place, open_store
+from nrf_ray.results.stored_sweep import PluginNames, StoreUri
 
 
 def status(*, store: StoreUri = "./runs") -> None:
@@ -193,10 +194,12 @@ def fetch(name: str) -> None:
     """Download the dataset NAME (fashion-mnist, cifar10, cifar100) to the folder where sweeps look for it.
 
     Nothing else in nrf_ray downloads data. The downloaded files are checked against their digest. texts:NAME downloads
-    a dataset of texts from the Hugging Face hub, to a folder that sweeps read as text-parquet:FOLDER.
+    a dataset of texts from the Hugging Face hub, to a folder that sweeps read as text-parquet:FOLDER. model:hf:REPO
+    downloads a model to the hub's cache, where sweeps find it as hf:REPO.
 
         nrf fetch cifar10
         nrf fetch texts:cornell-movie-review-data/rotten_tomatoes
+        nrf fetch model:hf:timm/resnet18.a1_in1k
     """
     from nrf_ray.data.fetch import fetch_dataset
 

@@ -1,10 +1,6 @@
-"""MODEL: how people name a model that is not in a grid, and the network that it stands for.
-
-`FORMS` has the grammar. What another command calls MODEL has the type `ModelName`, whose help text is made from it.
-"""
+"""MODEL on the command line of `nrf`: the forms of a sweep's flags, and a function of the user's."""
 
 import importlib.util
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,28 +11,22 @@ from cyclopts import Parameter
 
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError, one_line
-from nrf_ray.graph.store import Artifact
-from nrf_ray.models.catalogue import TIMM, TORCHVISION
-from nrf_ray.results.stored_sweep import committed, find_place, open_store
+from nrf_ray.graph.find import open_store
+from nrf_ray.models.model_name import MEANT
+from nrf_ray.stages.given_model import IN_STORE, import_spec
 
 if TYPE_CHECKING:
     from torch import nn
 
-FILE = "file:"
-ARCH = "#arch="
-FORMS: dict[str, str] = {
-    "KEY": "a model of the store, by a prefix of its key",
-    f"{FILE}PATH{ARCH}NAME": "weights; those that nrf_ray wrote say their architecture themselves",
-    f"{TIMM}NAME": "a pretrained network of timm, whose weights are on this machine",
-    f"{TORCHVISION}NAME": "a pretrained network of torchvision, likewise",
-    "PATH.py:FUNCTION": "a function of yours without arguments, which returns an nn.Module that takes images in [0, 1] "
-    "and returns logits; the file is code, and it is run",
-}
-"""Every form of a model's name, with its meaning."""
-ModelName = Annotated[str, Parameter(help="; ".join(f"{form}: {meaning}" for form, meaning in FORMS.items()) + ".")]
+CODE = "PATH.py:FUNCTION"
+ModelName = Annotated[
+    str,
+    Parameter(
+        help=f"{MEANT}. Or {CODE}: a function of yours without arguments, which returns an nn.Module that takes images "
+        "in [0, 1] and returns logits; the file is code, and it is run."
+    ),
+]
 """Argument of every command that takes a model of anybody."""
-TRAINED = ("train", "import_weights")
-"""Stages whose artifacts are models."""
 
 
 def given_model(name: str, info: DatasetInfo, store: str) -> "nn.Module":
@@ -52,12 +42,10 @@ def given_model(name: str, info: DatasetInfo, store: str) -> "nn.Module":
 
 
 def _of_name(name: str, info: DatasetInfo, store: str) -> "nn.Module":
-    if name.startswith((TIMM, TORCHVISION)):
-        from nrf_ray.models.pretrained import pretrained_timm, pretrained_torchvision
+    from nrf_ray.stages.imported import imported
 
-        kind, _, network = name.partition(":")
-        return pretrained_timm(network) if f"{kind}:" == TIMM else pretrained_torchvision(network)
-    return _of_weights(name, info) if name.startswith(FILE) else _of_key(name, store)
+    spec = import_spec(name, info, store)
+    return imported(spec, open_store(store) if spec.location.startswith(IN_STORE) else None).model
 
 
 def _check_fits(network: "nn.Module", name: str, info: DatasetInfo, *, is_code: bool) -> None:
@@ -84,57 +72,6 @@ def _check_fits(network: "nn.Module", name: str, info: DatasetInfo, *, is_code: 
             f"{name} tells {classes} classes apart, and {info.ref.name} has {info.num_classes}; give --data with the "
             "classes that it was trained on, in the same order"
         )
-
-
-def _of_key(name: str, store: str) -> "nn.Module":
-    if not name or set(name.lower()) - set("0123456789abcdef"):
-        raise ConfigError(f"{name!r} is not a model; write {', '.join(list(FORMS)[:-1])} or {list(FORMS)[-1]}")
-    opened = open_store(store)
-    place = find_place(opened, name)
-    if place.stage not in TRAINED:
-        raise ConfigError(f"{place.stage}/{place.key[:12]} is not a model; `nrf show` says what a key stands for")
-    from nrf_ray.stages.weights import load_model
-
-    return load_model(Artifact(opened, committed(opened, place)), "cpu")
-
-
-def _of_weights(name: str, info: DatasetInfo) -> "nn.Module":
-    """Return the network of a file of weights."""
-    from nrf_ray.models.importing import has_normaliser, load_state
-    from nrf_ray.models.weight_files import WeightsError, read_state
-    from nrf_ray.stages.weights import new_model
-
-    text, mark, arch = name.removeprefix(FILE).partition(ARCH)
-    path = Path(text).expanduser()
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"the weights at {path} cannot be read: {error.strerror}") from error
-    arch = arch if mark else _own_arch(data)
-    if not arch:
-        raise ConfigError(f"the file {path} does not say its architecture; write {FILE}{path}{ARCH}NAME")
-    network = new_model(arch, info.ref, seed=0)
-    try:
-        state = read_state(data)
-        if not has_normaliser(state):
-            raise ConfigError(
-                f"the weights at {path} do not include the normalisation of images; write a function that returns the "
-                "network with its normalisation in it, and name it as PATH.py:FUNCTION"
-            )
-        load_state(network, state)
-    except WeightsError as error:
-        raise ConfigError(f"{path} does not fit {arch} for {info.ref.name}: {error}") from error
-    return network.eval()
-
-
-def _own_arch(data: bytes) -> str:
-    """Return the architecture that the safetensors file `data` states, if nrf_ray wrote it; otherwise empty."""
-    try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        arch = json.loads(header["__metadata__"]["nrf_ray"])["arch"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return arch if isinstance(arch, str) else ""
 
 
 def _of_code(name: str) -> "nn.Module":

@@ -2,72 +2,69 @@
 
 Nothing is downloaded: a name whose weights are not here is refused with the place where they are looked for. A name may
 say which weights of its architecture are meant: `resnet18.a1_in1k` of timm, `resnet18.IMAGENET1K_V1` of torchvision.
+
+    python -m nrf_ray.models.pretrained timm:resnet18.a1_in1k
+
+prints one line of JSON: the problem, or null, and the fields of `Weights`. Planning asks so, without importing torch.
 """
 
-from collections.abc import Sequence
+import json
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nrf_ray.errors import ConfigError, one_line
 from nrf_ray.models.catalogue import TIMM, TORCHVISION
+from nrf_ray.models.classifier import Classifier, Resized
 from nrf_ray.models.from_timm import timm_with
+from nrf_ray.models.from_torchvision import torchvision_with, without_head
+from nrf_ray.models.weight_files import read_state
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names that timm gives a file of weights on the Hugging Face hub."""
-OTHERWISE = "or write a function that returns the network with its weights, and name it as PATH.py:FUNCTION"
 
 
-class Pretrained(nn.Module):
-    """A network behind its own input size and normalisation: from images [b, c, h, w] in [0, 1] to logits [b, k]."""
+class Weights(NamedTuple):
+    """A file of weights on this machine, and how its network sees images."""
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: nn.Module, *, mean: Sequence[float], std: Sequence[float], size: Sequence[int]) -> None:
-        """`mean` and `std` have one value per channel; `size` is the height and width of the network's images."""
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
-        self.network = network
-        self.size = tuple(size)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of images of any size; images of another size than the network's are resized."""
-        if tuple(images.shape[2:]) != self.size:
-            images = F.interpolate(images, size=self.size, mode="bilinear", antialias=True)
-        logits: Tensor = self.network((images - self.mean) / self.std)
-        return logits
+    path: str
+    """Path of the file."""
+    mean: tuple[float, ...]
+    """Mean per channel."""
+    std: tuple[float, ...]
+    """Standard deviation per channel."""
+    size: tuple[int, int]
+    """Height and width of the network's images."""
 
 
-def pretrained_timm(name: str) -> Pretrained:
-    """Return timm's `name` with its weights, in eval mode.
+def weights_of(arch: str) -> Weights:
+    """Return the weights of `arch`, timm:NAME or torchvision:NAME, or raise ConfigError if they are not here."""
+    kind, _, name = arch.partition(":")
+    return _timm_weights(name) if f"{kind}:" == TIMM else _torchvision_weights(name)
 
-    Raises ConfigError if timm is not installed, has no such model, or its weights are not here or cannot be read.
-    """
+
+def _timm_weights(name: str) -> Weights:
     timm, title = timm_with(name), f"{TIMM}{name}"
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError as error:
         raise ConfigError(f"timm has no weights {name!r}: {one_line(error, 300)}") from error
     if config is None or not config.has_weights:
-        raise ConfigError(f"timm has no weights of {name!r}; take another model, {OTHERWISE}")
+        raise ConfigError(f"timm has no weights of {name!r}; take another model")
     path = _timm_file(config)
     if path is None:
-        fetch = f"run: hf download {config.hf_hub_id}" if config.hf_hub_id else f"put the file {config.url} there"
+        fetch = f"run: nrf fetch model:hf:{config.hf_hub_id}" if config.hf_hub_id else f"put {config.url} there"
         where = "the hub's cache" if config.hf_hub_id else _checkpoints()
-        raise ConfigError(f"the weights of {title} are not in {where}, and nothing is downloaded; {fetch}, {OTHERWISE}")
-    try:
-        network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
-    except Exception as error:  # timm, safetensors and torch each have errors of their own
-        raise ConfigError(f"the weights of {title} in {path} cannot be read: {one_line(error, 300)}") from error
-    return Pretrained(network, mean=config.mean, std=config.std, size=config.input_size[1:]).eval()
+        raise ConfigError(f"the weights of {title} are not in {where}, and no run downloads anything; {fetch}")
+    height, width = config.input_size[1:]
+    return Weights(str(path), tuple(config.mean), tuple(config.std), (height, width))
 
 
 def _timm_file(config: Any) -> Path | None:
@@ -82,35 +79,27 @@ def _timm_file(config: Any) -> Path | None:
     return _checkpoint(config.url) if config.url else None
 
 
-def pretrained_torchvision(name: str) -> Pretrained:
-    """Return torchvision's classifier `name` with its weights, in eval mode.
-
-    Raises ConfigError if torchvision has no such model, or its weights are not here or cannot be read.
-    """
-    from torchvision import models
-
-    arch, _, version = name.partition(".")
-    if arch not in models.list_models(module=models):
-        raise ConfigError(f"torchvision has no classifier {arch!r}; `torchvision.models.list_models()` lists them")
-    kinds = {weights.name: weights for weights in models.get_model_weights(arch)}
-    if version not in ("", *kinds):
-        raise ConfigError(f"torchvision has no weights {version!r} of {arch}; known: {', '.join(kinds)}")
-    weights: WeightsEnum = kinds[version] if version else models.get_model_weights(arch).DEFAULT
+def _torchvision_weights(name: str) -> Weights:
+    weights = _torchvision_entry(name)
     path = _checkpoint(weights.url)
     if path is None:
         raise ConfigError(
-            f"the weights of {TORCHVISION}{name} are not in {_checkpoints()}, and nothing is downloaded; put the file "
-            f"{weights.url} there, {OTHERWISE}"
+            f"the weights of {TORCHVISION}{name} are not in {_checkpoints()}, and no run downloads anything; put the "
+            f"file {weights.url} there"
         )
-    try:
-        network = models.get_model(arch, weights=weights)  # which reads the file, as it is there
-    except Exception as error:  # torch has several errors for a damaged file
-        raise ConfigError(
-            f"the weights of {TORCHVISION}{name} in {path} cannot be read: {one_line(error, 300)}"
-        ) from error
     views = weights.transforms()
     (side,) = views.crop_size
-    return Pretrained(network, mean=views.mean, std=views.std, size=(side, side)).eval()
+    return Weights(str(path), tuple(views.mean), tuple(views.std), (side, side))
+
+
+def _torchvision_entry(name: str) -> "WeightsEnum":
+    models = torchvision_with(name)
+    arch, _, version = name.partition(".")
+    kinds = {weights.name: weights for weights in models.get_model_weights(arch)}
+    if version not in ("", *kinds):
+        raise ConfigError(f"torchvision has no weights {version!r} of {arch}; known: {', '.join(kinds)}")
+    found: WeightsEnum = kinds[version] if version else models.get_model_weights(arch).DEFAULT
+    return found
 
 
 def _checkpoints() -> Path:
@@ -121,3 +110,64 @@ def _checkpoints() -> Path:
 def _checkpoint(url: str) -> Path | None:
     path = _checkpoints() / url.rpartition("/")[2]
     return path if path.is_file() else None
+
+
+def timm_classifier(name: str, data: bytes, *, classes: int | None, mean: Sequence[float], std: Sequence[float]) -> Any:
+    """Return timm's network `name` with the weights in the file `data`, as (classifier, the library's own network).
+
+    The names in the file are mapped by timm. `classes` is the number of classes of the file, or None for that of the
+    library's own weights.
+
+    Raises:
+        ConfigError: the network does not end in a linear layer, so it has no representation that could be matched.
+        WeightsError: the file has no weights, or needs code to be run.
+        Exception: timm's own errors for weights that do not fit.
+    """
+    timm, state = timm_with(name), read_state(data)
+    counted = {} if classes is None else {"num_classes": classes}
+    overlay = {"state_dict": state, "source": "", "custom_load": False, **counted}
+    network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **counted).eval()
+    head = network.get_classifier()
+    if not isinstance(head, nn.Linear):
+        raise ConfigError(f"{TIMM}{name} ends in a {type(head).__name__}, not in a linear layer; take another model")
+    theirs = _normalised(network, mean, std)
+    body = timm.create_model(name, pretrained=False, num_classes=0)
+    body.load_state_dict({key: value for key, value in network.state_dict().items() if key in body.state_dict()})
+    return _classifier(body, head, mean, std), theirs
+
+
+def torchvision_classifier(name: str, *, mean: Sequence[float], std: Sequence[float]) -> Any:
+    """Return torchvision's network `name` with its weights, as (classifier, the library's own network).
+
+    The library reads the file from its own folder. Raises the library's errors if the file is damaged.
+    """
+    from torchvision import models
+
+    theirs = models.get_model(name.partition(".")[0], weights=_torchvision_entry(name)).eval()
+    body, head = without_head(models.get_model(name.partition(".")[0], weights=_torchvision_entry(name)).eval(), name)
+    return _classifier(body, head, mean, std), _normalised(theirs, mean, std)
+
+
+def _classifier(body: nn.Module, head: nn.Linear, mean: Sequence[float], std: Sequence[float]) -> Classifier:
+    model = Classifier(body, width=head.in_features, num_classes=head.out_features, mean=mean, std=std)
+    model.head = head
+    return model.eval()
+
+
+def _normalised(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
+    """Return the library's network behind its normalisation, for images of its own size."""
+    shift, scale = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
+    return lambda images: network((images - shift) / scale)
+
+
+def resized(model: Classifier, size: tuple[int, int]) -> Classifier:
+    """Return `model` behind images of any size: they are resized to `size` after they are normalised."""
+    model.body = Resized(model.body, size)
+    return model
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps([None, weights_of(sys.argv[1])]))
+    except ConfigError as problem:
+        print(json.dumps([one_line(problem), None]))

@@ -54,8 +54,10 @@ class WeightsError(ValueError):
     """File whose tensors are not the weights of the requested network."""
 
 
-def read_state(data: bytes) -> dict[str, Tensor]:
+def read_state(data: bytes, weights: str = "") -> dict[str, Tensor]:
     """Return the tensors of the only state_dict in `data` by their names there.
+
+    If the file has several, `weights` says which: a word of its name, such as ema for state_dict_ema.
 
     Raises:
         WeightsError: the file contains no state_dict or more than one, has more than `MAX_BYTES`, is compressed, or
@@ -67,11 +69,15 @@ def read_state(data: bytes) -> dict[str, Tensor]:
     likely = [path for path, rank in ranks.items() if rank == max(ranks.values())]
     if not likely:
         raise WeightsError(f"the file contains a {type(content).__name__} without tensors, not a state_dict")
+    named = ", ".join(path or TOP for path in likely[:SHOWN])
+    if weights:
+        likely = _chosen(likely, weights)
+        if len(likely) != 1:
+            raise WeightsError(f"weights={weights} names {len(likely)} of the sets of weights in the file ({named})")
     if len(likely) > 1 and ranks[likely[0]] > MIXED:
-        named = ", ".join(path or TOP for path in likely[:SHOWN])
         raise WeightsError(
             f"the file contains {len(likely)} sets of weights ({named}), and it is unknown which to use; save the set "
-            "to use in a separate file"
+            "to use in a separate file, or name it by weights="
         )
     state: dict[str, Tensor] = {}
     for name, value in found[likely[0]].items():
@@ -83,6 +89,12 @@ def read_state(data: bytes) -> dict[str, Tensor]:
             raise WeightsError(f"the file contains {name!r}, {odd}; {PLAIN}")
         state[name] = value.detach()
     return state
+
+
+def _chosen(paths: list[str], weights: str) -> list[str]:
+    """Return those of `paths` that are called `weights`, or else those that have it as a word."""
+    called = [path for path in paths if weights in (path, path.rpartition(".")[2])]
+    return called or [path for path in paths if weights.lower() in re.split(r"[._]", path.lower())]
 
 
 def first_line(error: Exception) -> str:

@@ -3,7 +3,8 @@
 from rich.console import Console
 
 from nrf_ray.display.printing import print_results
-from nrf_ray.graph.store import Store
+from nrf_ray.graph.store import Store, place_of
+from nrf_ray.stages.import_weights import import_weights
 from nrf_ray.sweep.sweep import Sweep
 from nrf_ray.sweep.table import Frames
 from nrf_ray.tables.registry import result_tables
@@ -13,6 +14,14 @@ def print_summary(console: Console, sweep: Sweep, store: Store, tables: Frames) 
     """Print the main tables, the meaning of each number, and the paths of the files."""
     print_results(console, result_tables(tables))
     _print_places(console, sweep, store, tables)
+
+
+def doubts(sweep: Sweep, store: Store) -> list[str]:
+    """Return a line for each model from elsewhere whose accuracy is poor: what to look at before believing the rest."""
+    models = [stage for stage in sweep.stages() if stage.kind is import_weights]
+    records = store.at_once(store.record, map(place_of, models))
+    told = ((stage, record.metrics.get("doubt")) for stage, record in zip(models, records, strict=True) if record)
+    return [f"warning: {stage.title}: {doubt}" for stage, doubt in told if doubt]
 
 
 def _print_places(console: Console, sweep: Sweep, store: Store, tables: Frames) -> None:

@@ -155,12 +155,14 @@ def _finish(
 
     `joined` says that Ray was running before, so that its start took no time.
     """
-    from nrf_ray.results.summary import print_summary
+    from nrf_ray.results.summary import doubts, print_summary
     from nrf_ray.results.write import replaced_keys, write_tables
 
     former = replaced_keys(sweep, store)
     tables = write_tables(sweep, store, outcome.frontier if outcome else None)
     print_summary(console, sweep, store, tables)
+    for note in doubts(sweep, store):
+        console.print(note, soft_wrap=True, markup=False)
     page.finish(tables, {} if outcome is None or joined else _overheads(grounds.plan, outcome, began))
     seconds = time.monotonic() - began
     if former:

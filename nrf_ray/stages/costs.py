@@ -15,13 +15,15 @@ measured on 2 shared cores of an AMD EPYC of family 26 (AVX-512; see `nrf_ray.ru
 `Architecture.drag`), and torchvision's at 42 to 76 at 32 and 224 pixels.
 """
 
+from typing import Any
+
 from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, info_of
 from nrf_ray.data.encoders import encoder_folder
 from nrf_ray.data.naming import ENCODER_MARK, parse_name
 from nrf_ray.engine.mode import Mode
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.stage import Stage
-from nrf_ray.models.catalogue import ARCHITECTURES, ENCODER, TIMM, architecture_named, check_takes
+from nrf_ray.models.catalogue import ARCHITECTURES, ENCODER, TIMM, TORCHVISION, architecture_named, check_takes
 from nrf_ray.stages.devices import BATCH_SECONDS, device_named
 from nrf_ray.stages.trial_build import check_builds
 
@@ -62,7 +64,7 @@ def check_reads(arch: str, info: DatasetInfo) -> None:
             f"{arch} needs {info.kind} of at least {smallest} x {smallest}, but those of {info.ref.name} are "
             f"{height} x {width}; use {' or '.join(fitting) or 'larger ones'}"
         )
-    if arch.startswith(TIMM):
+    if arch.startswith((TIMM, TORCHVISION)):
         check_builds(arch, info.shape)
     if arch == ENCODER and ENCODER_MARK in info.ref.location:
         check_takes(encoder_folder(parse_name(info.ref.location).train.encoder), height)
@@ -90,8 +92,16 @@ def predict_seconds(handle: Stage, model: Stage, *, images: int) -> float:
 def _per_image(handle: Stage, model: Stage, images: int, mode: Mode) -> float:
     """Return the seconds of a training step of `model` on the device of `handle`, per image."""
     config = model.config
-    shape = info_of(config.dataset).shape
-    return image_seconds(config.arch, shape, handle.resources.device, batch=max(1, min(images, BATCH)), mode=mode)
+    return image_seconds(
+        config.arch, seen_shape(config), handle.resources.device, batch=max(1, min(images, BATCH)), mode=mode
+    )
+
+
+def seen_shape(config: Any) -> tuple[int, int, int]:
+    """Return the shape of the images that the network of `config` computes on: its own size, or the dataset's."""
+    channels, height, width = info_of(config.dataset).shape
+    height, width = getattr(config, "size", None) or (height, width)
+    return channels, height, width
 
 
 def read_seconds(dataset: DatasetRef, rows: int) -> float:

@@ -4,14 +4,19 @@ import hashlib
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.models.catalogue import ARCHITECTURES, ENCODER
-from nrf_ray.stages.costs import OVERHEAD
+from nrf_ray.stages.costs import OVERHEAD, PREDICT_SHARE, image_seconds, seen_shape
+
+Layout = Literal["names", "entry", "timm", "torchvision"]
+"""How the names of a file are mapped: names, by the rules of `models.importing`; entry, likewise for an entry of
+RobustBench, whose normalisation is known if the file has none; timm and torchvision, by the library."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +29,25 @@ class ImportSpec:
     """Dataset whose images and classes the network was trained for."""
     training: Literal["standard", "adversarial"]
     """Kind of training, as stated by the authors of the weights."""
+    threat: ThreatModel | None = None
+    """Ball of the adversarial training, as stated by the authors; None if unknown, and for standard training."""
     sha256: str
     """Digest of the file, see `digest_of`: it identifies the weights, whatever their path."""
+    layout: Layout = "names"
+    """How the names of the file are mapped to those of the architecture."""
+    weights: str = ""
+    """Set of weights to take of a file with several, such as ema; empty if the file has one."""
     mean: tuple[float, ...] = ()
     """Mean per channel, subtracted from images before the first layer; empty if the file contains it."""
     std: tuple[float, ...] = ()
     """Standard deviation per channel, by which images are divided after that; empty if the file contains it."""
+    size: tuple[int, int] | None = None
+    """Height and width to which images are resized for the network; None if it takes those of the dataset."""
     location: str = field(compare=False)
-    """Path of the file on every machine that may run the stage; not part of the stage's identity."""
+    """Path of the file on every machine that may run the stage, or store:STAGE/KEY for a model of the store; not part
+    of the stage's identity."""
+    name: str = field(default="", compare=False)
+    """Name of the model in tables, without a path; not part of the stage's identity."""
 
     def __post_init__(self) -> None:
         if info_of(self.dataset).kind == "texts":
@@ -39,6 +55,10 @@ class ImportSpec:
                 f"weights are imported for images, but {self.dataset.name} holds texts; for a pretrained encoder use "
                 f"the architecture {ENCODER}"
             )
+        if self.layout not in get_args(Layout):
+            raise ConfigError(f"unknown layout {self.layout!r}; known: {', '.join(get_args(Layout))}")
+        if self.threat and self.training != "adversarial":
+            raise ConfigError(f"{self.training} training has no ball, but {self.threat} is given; leave it out")
         channels = {len(self.mean), len(self.std)}
         if channels not in ({0}, {info_of(self.dataset).shape[0]}):
             raise ConfigError(
@@ -55,6 +75,11 @@ class ImportSpec:
                 "divide both by 255 if they are of pixels from 0 to 255"
             )
 
+    @property
+    def title(self) -> str:
+        """Name of the model in tables: its own, or else one made from the digest of its file."""
+        return self.name or f"file:{self.sha256[:12]}"
+
 
 def digest_of(location: str) -> str:
     """Return the sha256 of the file at `location`, or raise ConfigError if it cannot be read."""
@@ -67,58 +92,47 @@ def digest_of(location: str) -> str:
 
 BYTE_SECONDS = 1e-8
 """Seconds per byte of the file: hashed, read, built as a network, and written again."""
+CHECKED = 512
+"""Most test images on which an imported model is checked."""
 
 
 def _cost(handle: Stage) -> float:
+    config: ImportSpec = handle.config
     try:
-        size = Path(handle.config.location).stat().st_size
-    except OSError:  # the stage itself refuses it
+        size = Path(config.location).stat().st_size
+    except OSError:  # of the store, or a file that the stage itself refuses
         size = 0
-    return 4 * OVERHEAD + BYTE_SECONDS * size
+    images = min(CHECKED, info_of(config.dataset).num_test)
+    seconds = PREDICT_SHARE * images * image_seconds(config.arch, seen_shape(config), handle.resources.device)
+    return 4 * OVERHEAD + BYTE_SECONDS * size + seconds
 
 
-@stage(version=1, cost=_cost, on_gpu=False)
+@stage(version=2, cost=_cost)
 def import_weights(config: ImportSpec, context: Context) -> Metrics:
-    """Write `weights.safetensors` as `train` does, or raise ConfigError that names every tensor that does not match."""
+    """Write `weights.safetensors` as `train` does, and measure the accuracy of the model on a few test images.
+
+    Raises ConfigError that names every tensor that does not match, or if the accuracy is not significantly above
+    chance: then no stage that needs the model runs. The metric `doubt` is what to look at if the accuracy is poor.
+    """
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.models.classifier import forward_macs, parameter_count
-    from nrf_ray.models.importing import has_normaliser, load_state
-    from nrf_ray.models.weight_files import MAX_BYTES, WeightsError, read_state
-    from nrf_ray.stages.weights import FILE, new_model, save_weights
+    from nrf_ray.stages.import_check import check_model
+    from nrf_ray.stages.imported import imported
+    from nrf_ray.stages.weights import FILE, place, save_weights
 
-    prepare(context.stage.resources)
-    info, path = info_of(config.dataset), Path(config.location)
-    if (found := digest_of(config.location)) != config.sha256:
-        raise ConfigError(
-            f"the weights at {path} have sha256 {found[:12]}, not {config.sha256[:12]}: this is another file"
-        )
-    if path.stat().st_size > MAX_BYTES:
-        raise ConfigError(f"the weights at {path} have more than {MAX_BYTES} bytes: this is not a file of weights")
-    model = new_model(config.arch, config.dataset, seed=0)
-    try:
-        state = read_state(path.read_bytes())
-        if has_normaliser(state) == bool(config.mean):
-            raise ConfigError(
-                f"the weights at {path} "
-                + (
-                    "include mean and std; omit those of the config"
-                    if config.mean
-                    else "do not include the normalisation of images; give the mean and std used in training"
-                )
-            )
-        if config.mean:
-            model.mean.view(-1).copy_(model.mean.new_tensor(config.mean))
-            model.std.view(-1).copy_(model.std.new_tensor(config.std))
-        load_state(model, state)
-    except WeightsError as error:
-        shape = " x ".join(map(str, info.shape))
-        raise ConfigError(
-            f"{path} does not fit {config.arch} for images of {shape} and {info.num_classes} classes: {error}"
-        ) from error
-    context.write(FILE, save_weights(model, arch=config.arch, shape=info.shape, num_classes=info.num_classes))
+    device, info = prepare(context.stage.resources), info_of(config.dataset)
+    model = imported(config, context.store).model
+    found = check_model(place(model, device), config.dataset, CHECKED)
+    if found.at_chance:
+        raise ConfigError(f"{config.title} does not know {info.ref.name}: {found.doubt}")
+    data = save_weights(model, arch=config.arch, shape=info.shape, num_classes=info.num_classes, size=config.size)
+    context.write(FILE, data)
     return {
         "parameters": parameter_count(model),
         "macs": forward_macs(model, info.shape),
         "train_examples": None,  # columns of `results` that only training can fill
         "train_accuracy": None,
+        "checked_accuracy": found.accuracy,
+        "checked": found.n,
+        "doubt": found.doubt,
     }

@@ -1,7 +1,7 @@
-"""Trial build of a timm network for images of some shape, without importing torch in this process.
+"""Trial build of a network of timm or torchvision for images of some shape, without importing torch in this process.
 
-A child process builds the network once. The result is stored in `<data home>/architectures`, by the versions of timm
-and torch.
+A child process builds the network once. The result is stored in `<data home>/architectures`, by the versions of
+that library and torch.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-import nrf_ray
 from nrf_ray.data.places import data_home
 from nrf_ray.errors import ConfigError
 
@@ -25,9 +25,9 @@ SECONDS = 300.0
 
 @cache
 def check_builds(arch: str, shape: tuple[int, int, int]) -> None:
-    """Raise ConfigError if timm does not know `arch`, is not installed, or cannot build it for images of `shape`."""
+    """Raise ConfigError if the library of `arch` is not installed, or cannot build it for images of `shape`."""
     try:
-        versions = [version("timm"), version("torch")]
+        versions = [version(arch.partition(":")[0]), version("torch")]
     except PackageNotFoundError as error:
         raise ConfigError(f"{arch} needs the timm library: pip install 'nrf_ray[timm]'") from error
     key = hashlib.sha256(json.dumps([*versions, arch, shape]).encode()).hexdigest()
@@ -43,18 +43,23 @@ def check_builds(arch: str, shape: tuple[int, int, int]) -> None:
 
 def _built_apart(arch: str, shape: tuple[int, int, int]) -> str | None:
     """Build `arch` for images of `shape` in a child process; return the problem, or None if there is none."""
-    command = [sys.executable, "-m", "nrf_ray.models.try_out", arch, *map(str, shape)]
-    places = [str(Path(nrf_ray.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    found: str | None = said_apart("nrf_ray.models.try_out", arch, *map(str, shape))
+    return found
+
+
+def said_apart(module: str, arch: str, *words: str) -> Any:
+    """Return the JSON that `python -m MODULE ARCH WORDS` prints last, in a child process, which may import torch."""
+    command = [sys.executable, "-m", module, arch, *words]
+    places = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "CUDA_VISIBLE_DEVICES": ""}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
-        found: str | None = json.loads(done.stdout.splitlines()[-1])
+        return json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired as error:
         raise ConfigError(f"{arch} was not built within {SECONDS:.0f} s; use a smaller model") from error
     except (IndexError, ValueError) as error:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise ConfigError(f"{arch} cannot be built for a trial on this machine: {said}") from error
-    return found
 
 
 def _remember(file: Path, problem: str | None) -> None:

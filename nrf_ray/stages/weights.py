@@ -17,11 +17,22 @@ from nrf_ray.models.from_transformers import EncoderBody
 FILE = "weights.safetensors"
 
 
-def save_weights(model: Classifier, *, arch: str, shape: tuple[int, int, int], num_classes: int) -> bytes:
-    """Return the weights of `model`, of architecture `arch` for images of `shape` (c, h, w), as a safetensors file."""
+def save_weights(
+    model: Classifier,
+    *,
+    arch: str,
+    shape: tuple[int, int, int],
+    num_classes: int,
+    size: tuple[int, int] | None = None,
+) -> bytes:
+    """Return the weights of `model`, of architecture `arch` for images of `shape` (c, h, w), as a safetensors file.
+
+    `size` is the height and width to which the model resizes its images, if it does.
+    """
     tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     encoder = {"encoder": model.body.config} if isinstance(model.body, EncoderBody) else {}
-    about = json.dumps({"arch": arch, "shape": shape, "num_classes": num_classes, **encoder})
+    resized = {"size": size} if size else {}
+    about = json.dumps({"arch": arch, "shape": shape, "num_classes": num_classes, **encoder, **resized})
     # One entry only: safetensors writes several in random order, and the same weights must give the same bytes.
     return bytes(safetensors.torch.save(tensors, {"nrf_ray": about}))
 
@@ -32,7 +43,11 @@ def load_model(artifact: Artifact, device: str) -> Classifier:
     Raises PluginMissing if its architecture is of a plug-in that this process has not loaded.
     """
     check_loaded(artifact.record)
-    data = artifact.read(FILE)
+    return place(model_of(artifact.read(FILE)), device).eval()
+
+
+def model_of(data: bytes) -> Classifier:
+    """Return the model of the weights file `data` that `save_weights` returned."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     about = json.loads(header["__metadata__"]["nrf_ray"])
     shape: tuple[int, int, int] = tuple(about["shape"])
@@ -46,9 +61,10 @@ def load_model(artifact: Artifact, device: str) -> Classifier:
         std=ones,
         seed=0,
         encoder=about.get("encoder"),
+        size=about.get("size"),
     )
     model.load_state_dict(safetensors.torch.load(data))
-    return place(model, device).eval()
+    return model
 
 
 def place(model: Classifier, device: str) -> Classifier:

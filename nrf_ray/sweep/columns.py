@@ -18,6 +18,18 @@ SOURCE_ARCH_COLUMN = Column(
 
 SOURCE_TRAINING_COLUMN = Column("source_training", "string", "training of the source: standard or adversarial")
 
+SOURCE_COLUMNS = (
+    SOURCE_ARCH_COLUMN,
+    SOURCE_TRAINING_COLUMN,
+    Column(
+        "source_eps",
+        "float64",
+        "radius of the source's adversarial training; null if it is standard, or nobody has stated it",
+        "pixels in [0, 1]",
+    ),
+    Column("source_model", "string", "name of the source if it was trained elsewhere; else null"),
+)
+
 STORAGE_COLUMN = Column("storage", "string", "how the set stores its pixels: uint8 (rounded) or float32; null for d")
 
 CRAFT_MODE_COLUMN = Column(
@@ -53,19 +65,20 @@ STEPS_COLUMN = Column(
 
 TRAINING_COLUMNS = (
     Column("training", "string", "standard or adversarial"),
-    Column("adversary", "string", "attack that the model was trained against; null for standard training"),
+    Column("adversary", "string", "attack that the model was trained against; null for standard training, or unknown"),
     Column("adversary_norm", "string", "norm of that attack"),
     Column("adversary_epsilon", "float64", "radius of that attack", "pixels in [0, 1]"),
     MODE_COLUMN,
 )
+
+MODEL_COLUMN = Column("model", "string", "name of the model if it was trained elsewhere; null if this sweep trains it")
 
 ORIGIN_COLUMNS = (
     CONSTRUCTION_COLUMN,
     NORM_COLUMN,
     Column("epsilon", "float64", "radius of the construction; null for d, D_R, D_NR", "pixels in [0, 1]"),
     START_COLUMN,
-    SOURCE_ARCH_COLUMN,
-    SOURCE_TRAINING_COLUMN,
+    *SOURCE_COLUMNS,
     STORAGE_COLUMN,
     CRAFT_MODE_COLUMN,
 )

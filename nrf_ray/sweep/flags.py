@@ -13,6 +13,7 @@ from nrf_ray.attacks.threat import Norm
 from nrf_ray.data.published import planning_name
 from nrf_ray.engine.mode import check_mode
 from nrf_ray.errors import ConfigError
+from nrf_ray.models.model_name import split_models
 from nrf_ray.presets import PRESETS, Preset
 from nrf_ray.sweep.axes import axis, norm_named, number, storage_named, whole
 from nrf_ray.sweep.grid import Axes, Grid
@@ -83,6 +84,14 @@ class Options(RunOptions):
     """How the pixels of constructed sets are stored: uint8, float32."""
     extra_test: str | None = None
     """Further test sets, for example cifar10.1:PATH; those in their default folders are found without this flag."""
+    source: str | None = None
+    """MODEL in place of the trained source of the same kind of training, standard or adversarial (one of each):
+    KEY, file:PATH, hf:REPO, timm:NAME, torchvision:NAME, robustbench:ENTRY=PATH; `nrf import --help` explains them."""
+    judge: str | None = None
+    """MODEL in place of the trained judge. It is adversarially trained, so a name that does not say so is given the
+    ball, as in file:judge.pt#arch=resnet18,norm=l2,eps=0.5."""
+    victim: str | None = None
+    """MODEL,MODEL in place of the trained victims; the first is also the second model that sets are tried on."""
 
     def grid(self, defaults: Defaults = lambda preset: {}, default_preset: str = "laptop") -> Grid:
         """Return the axes, or raise ConfigError with the known names; the defaults differ by sweep."""
@@ -107,6 +116,10 @@ class Options(RunOptions):
             storages=axis(self.storage, storage_named, ()),
             attacks=axis(self.attack, str, ()),
             extra_tests=axis(self.extra_test, str, ()),
+            given_sources=split_models(self.source),
+            given_judges=split_models(self.judge),
+            given_victims=split_models(self.victim),
+            store=self.store,
         )
 
 

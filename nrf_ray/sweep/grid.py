@@ -41,9 +41,19 @@ class Grid:
     """Attacks used to measure robust accuracy."""
     extra_tests: tuple[str, ...] = ()
     """Further test sets, besides the dataset's own extra test sets on this machine."""
+    given_sources: tuple[str, ...] = ()
+    """Models in place of trained sources, in the grammar of `models.model_name`."""
+    given_judges: tuple[str, ...] = ()
+    """Model in place of the trained judge: at most one."""
+    given_victims: tuple[str, ...] = ()
+    """Models in place of trained victims."""
+    store: str = "./runs"
+    """Store in which models that are given by a key are looked up."""
 
     def __post_init__(self) -> None:
-        check_axes(self, may_be_empty=("extra_tests",))
+        check_axes(self, may_be_empty=("extra_tests", "given_sources", "given_judges", "given_victims"))
+        if len(self.given_judges) > 1:
+            raise ConfigError(f"--judge takes one model, not {', '.join(self.given_judges)}")
         for arch in self.archs:
             architecture_named(arch)
         for construction in self.constructions:

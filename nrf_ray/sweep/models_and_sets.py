@@ -66,6 +66,17 @@ class Model:
         recipe: Recipe | None = getattr(self.train.config, "recipe", None)
         return recipe.adversary if recipe else None
 
+    @property
+    def threat(self) -> ThreatModel | None:
+        """Ball of the adversarial training; None for standard training, and if nobody has stated it."""
+        stated: ThreatModel | None = getattr(self.train.config, "threat", None)
+        return self.adversary.threat if self.adversary else stated
+
+    @property
+    def name(self) -> str | None:
+        """Name of a model trained elsewhere, without a path; None for a model that the sweep trains."""
+        return None if hasattr(self.train.config, "recipe") else str(self.train.config.title)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConstructedSet:

@@ -10,7 +10,7 @@ from nrf_ray.sweep.models_and_sets import ConstructedSet, Model
 
 def model_facts(sweep: str, dataset: DatasetInfo, model: Model, of_ball: str = "") -> dict[str, Any]:
     """Return the facts that say which model a row is about; for `of_ball` see `origin`."""
-    adversary = model.adversary
+    adversary, threat = model.adversary, model.threat
     return {
         "sweep": sweep,
         "dataset": dataset.ref.name,
@@ -22,8 +22,9 @@ def model_facts(sweep: str, dataset: DatasetInfo, model: Model, of_ball: str = "
         "training": model.training,
         "mode": model.mode,
         "adversary": adversary.name if adversary else None,
-        "adversary_norm": adversary.threat.norm if adversary else None,
-        "adversary_epsilon": adversary.threat.eps if adversary else None,
+        "adversary_norm": threat.norm if threat else None,
+        "adversary_epsilon": threat.eps if threat else None,
+        "model": model.name,
     }
 
 
@@ -34,6 +35,7 @@ def origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
     """
     source = made.source if made else None
     norm, eps = made.bound if made else (None, None)
+    threat = source.threat if source else None
     return {
         "construction": made.construction.name if made else ORIGINAL,
         f"{of_ball}norm": norm,
@@ -42,6 +44,8 @@ def origin(made: ConstructedSet | None, of_ball: str = "") -> dict[str, Any]:
         "craft_mode": made.mode if made else None,
         "source_arch": source.arch if source else None,
         "source_training": source.training if source else None,
+        "source_eps": threat.eps if threat else None,
+        "source_model": source.name if source else None,
         "storage": made.construct.config.storage if made else None,
     }
 

@@ -99,6 +99,12 @@ def sweep_of(run: str) -> str:
 
 
 def over_datasets(name: str, grid: Grid, rows: Callable[[Grid, DatasetInfo], Iterable[Row]]) -> Sweep:
-    """Return the sweep over trained models that has `rows` for each dataset of `grid`."""
-    found = tuple(row for dataset in grid.datasets for row in rows(grid, dataset_named(dataset)))
-    return Sweep(name, found, preset=grid.preset.name, note=grid.preset.note)
+    """Return the sweep over trained models that has `rows` for each dataset of `grid`.
+
+    Rows about the same things are one row: a frozen model is the same in every replicate.
+    """
+    found: dict[tuple[str, str], Row] = {}
+    for dataset in grid.datasets:
+        for row in rows(grid, dataset_named(dataset)):
+            found.setdefault((row.table.name, repr(sorted(row.facts.items()))), row)
+    return Sweep(name, tuple(found.values()), preset=grid.preset.name, note=grid.preset.note)

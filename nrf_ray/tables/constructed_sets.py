@@ -12,7 +12,7 @@ from nrf_ray.sweep.columns import (
     DATASET_COLUMN,
     NORM_COLUMN,
     SEED_COLUMN,
-    SOURCE_TRAINING_COLUMN,
+    SOURCE_COLUMNS,
     START_COLUMN,
     STORAGE_COLUMN,
     SWEEP_COLUMN,
@@ -32,8 +32,7 @@ DATASETS = Table(
         NORM_COLUMN,
         Column("epsilon", "float64", "radius of the construction; null for D_R, D_NR", "pixels in [0, 1]"),
         START_COLUMN,
-        Column("source_arch", "string", "architecture of the source; null for leakage-only controls"),
-        SOURCE_TRAINING_COLUMN,
+        *SOURCE_COLUMNS,
         STORAGE_COLUMN,
         CRAFT_MODE_COLUMN,
         SEED_COLUMN,
@@ -53,7 +52,8 @@ DATASETS = Table(
         measured(
             "second_seed_says_target",
             "float64",
-            "rows that a standard model of the source's architecture and another seed classifies as t",
+            "rows that a second model classifies as t: a standard one of the source's architecture in the preset and "
+            "another seed, or the first given victim",
             "share",
         ),
         measured("judge_says_label", "float64", "rows that the robust judge classifies as y", "share"),

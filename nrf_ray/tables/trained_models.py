@@ -12,6 +12,7 @@ from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.sweep.columns import (
     DATASET_COLUMN,
     INTERVAL_COLUMNS,
+    MODEL_COLUMN,
     N_COLUMN,
     ORIGIN_COLUMNS,
     SEED_COLUMN,
@@ -40,6 +41,7 @@ RESULTS = Table(
             "role", "string", "source, judge, victim (standard model on d), weak (picks rows of a control) or student"
         ),
         *TRAINING_COLUMNS,
+        MODEL_COLUMN,
         SEED_COLUMN,
         Column("precision", "string", "arithmetic of the training: fp32, or bf16 in the fast mode"),
         measured("clean_accuracy", "float64", "accuracy on the test set (x, y)", "share"),
@@ -82,6 +84,7 @@ EXTRA = Table(
         Column("student_arch", "string", "architecture of this model"),
         Column("role", "string", "source, judge, victim, weak or student"),
         *TRAINING_COLUMNS,
+        MODEL_COLUMN,
         SEED_COLUMN,
         measured("clean_accuracy", "float64", "accuracy on the extra test set", "share"),
         *INTERVAL_COLUMNS,

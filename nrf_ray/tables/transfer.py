@@ -14,6 +14,7 @@ from nrf_ray.sweep.columns import (
     INTERVAL_COLUMNS,
     N_COLUMN,
     SEED_COLUMN,
+    SOURCE_COLUMNS,
     STEPS_COLUMN,
     SWEEP_COLUMN,
 )
@@ -29,8 +30,11 @@ TRANSFER = Table(
     (
         SWEEP_COLUMN,
         DATASET_COLUMN,
-        Column("source_arch", "string", "architecture that the images were found against"),
+        *SOURCE_COLUMNS,
         Column("victim_arch", "string", "architecture of the model that the images are tried on"),
+        Column("victim_training", "string", "training of that model: standard or adversarial"),
+        Column("victim_eps", "float64", "radius of its adversarial training, as source_eps", "pixels in [0, 1]"),
+        Column("victim_model", "string", "name of that model if it was trained elsewhere; else null"),
         Column("construction", "string", "what the victim was trained on: d, or a construction"),
         Column("mode", "string", "how the victim was trained: faithful or fast; null if imported"),
         Column("source_mode", "string", "how the source was trained: faithful or fast; null if imported"),
@@ -65,8 +69,8 @@ def transfer_row(sweep: str, dataset: DatasetInfo, source: Model, victim: Model,
         facts={
             "sweep": sweep,
             "dataset": dataset.ref.name,
-            "source_arch": source.train.config.arch,
-            "victim_arch": victim.train.config.arch,
+            **_of("source", source),
+            **_of("victim", victim),
             "construction": victim.made_from.construction.name if victim.made_from else ORIGINAL,
             "mode": victim.mode,
             "source_mode": source.mode,
@@ -87,20 +91,30 @@ def transfer_row(sweep: str, dataset: DatasetInfo, source: Model, victim: Model,
     )
 
 
+def _of(side: str, model: Model) -> dict[str, object]:
+    """Return the facts that say which model is on one side of a transfer, `source` or `victim`."""
+    return {
+        f"{side}_arch": model.arch,
+        f"{side}_training": model.training,
+        f"{side}_eps": model.threat.eps if model.threat else None,
+        f"{side}_model": model.name,
+    }
+
+
 @shows(TRANSFER)
 def show_transfer(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     """Yield a table with one row for each source, victim and goal and one column per radius, and then Figure 3."""
     transfer, rows = frames[TRANSFER.name], []
     radii = sorted(set(zip(transfer["norm"], transfer["epsilon"], strict=True)))
-    keys = ["source_arch", "source_mode", "construction", "victim_arch", "mode", "attack", "targeted"]
-    for key, cells in transfer.groupby(keys, dropna=False):
-        source, source_mode, construction, victim, mode, attack, targeted = key
+    sides = ["source_arch", "source_mode", "source_model", "construction", "victim_arch", "mode", "victim_model"]
+    for key, cells in transfer.groupby([*sides, "attack", "targeted"], dropna=False):
+        source, source_mode, source_model, construction, victim, mode, victim_model, attack, targeted = key
         trained_on = "" if construction == ORIGINAL else f" on {construction}"
         by_radius = (cells[(cells["norm"] == norm) & (cells["epsilon"] == epsilon)] for norm, epsilon in radii)
         rows.append(
             (
-                f"{source}{mode_text(source_mode)}",
-                f"{victim}{trained_on}{mode_text(mode)}",
+                f"{source}{mode_text(source_mode)}{_from_elsewhere(source_model)}",
+                f"{victim}{trained_on}{mode_text(mode)}{_from_elsewhere(victim_model)}",
                 f"{'targeted' if targeted else 'untargeted'} {attack}",
                 *(cell for found in by_radius for cell in over_seeds(found, "success_rate")),
             )
@@ -117,6 +131,11 @@ def show_transfer(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     )
     if RESULTS.name in frames:
         yield from _figure_3(dataset, frames)
+
+
+def _from_elsewhere(name: object) -> str:
+    """Return the name of a model, to append to its architecture; empty for a model that the sweep trained."""
+    return f" ({name})" if isinstance(name, str) else ""
 
 
 def _figure_3(dataset: str, frames: Frames) -> Iterator[ResultTable]:

@@ -95,14 +95,14 @@ def test_a_model_of_the_store_is_found_by_its_key(store, digits):
     [
         (
             "resnet18",
-            "'resnet18' is not a model; write KEY, file:PATH#arch=NAME, timm:NAME, torchvision:NAME or PATH.py:FUNC",
+            "'resnet18' is not a model; write KEY, file:PATH[#arch=NAME,weights=ema,mean=M,std=S], hf:REPO[@REVISION]",
         ),
         ("", "is not a model"),
         ("torchvision:resnet", "torchvision has no classifier 'resnet'"),
         pytest.param("timm:resnet_of_mars", "has no model 'resnet_of_mars'", marks=needs_timm),
         ("file:nowhere.pt#arch=resnet_s", "cannot be read: No such file"),
         ("file:mine.py", "does not say its architecture; write file:mine.py#arch=NAME"),
-        ("file:weights.safetensors#arch=vgg_s", "does not fit vgg_s for digits"),
+        ("file:weights.safetensors#arch=vgg_s", "does not fit vgg_s for images of 1 x 8 x 8 and 10 classes"),
         ("file:weights.safetensors#arch=lenet", "unknown architecture 'lenet'"),
         ("nowhere.py:honest", "there is no file nowhere.py"),
         ("mine.py:other", "has no function 'other'; it has"),
@@ -122,7 +122,7 @@ def test_what_is_no_model_is_refused_in_one_line(name, said, folder):
 def test_a_function_may_return_logits_of_further_classes_and_a_pretrained_network_may_not(folder, monkeypatch):
     assert given_model("mine.py:refusing", DIGITS, "./runs")(torch.zeros(1, 1, 8, 8)).shape == (1, 11)
     network = given_model("mine.py:refusing", DIGITS, "./runs")
-    monkeypatch.setattr("nrf_ray.models.pretrained.pretrained_timm", lambda name: network)
+    monkeypatch.setattr("nrf_ray.inspection.given_model._of_name", lambda name, info, store: network)
     with pytest.raises(ConfigError, match="timm:any tells 11 classes apart, and digits has 10; give --data with the"):
         given_model("timm:any", DIGITS, "./runs")
 

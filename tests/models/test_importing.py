@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torchvision.models import resnet18
 
 from nrf_ray.data.catalogue import dataset_named
@@ -15,18 +17,18 @@ from nrf_ray.graph.canonical import digest
 from nrf_ray.graph.execute import execute, run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.models import importing
-from nrf_ray.models.importing import load_exactly, load_state
+from nrf_ray.models.importing import PREFIXES, load_exactly, load_state
 from nrf_ray.models.weight_files import WeightsError, read_state
 from nrf_ray.models.zoo import build
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
 from nrf_ray.stages.import_weights import ImportSpec, digest_of, import_weights
-from nrf_ray.stages.weights import load_model, new_model
+from nrf_ray.stages.weights import load_model
 from nrf_ray.sweep.models_and_sets import Model
 from nrf_ray.sweep.sweep import Sweep
 from nrf_ray.tables.trained_models import RESULTS, result_row
 
 DIGITS = dataset_named("digits").ref
-NORMALISED = {"mean": (0.5,), "std": (0.25,)}
+NORMALISED = {"mean": (0.3,), "std": (0.35,)}
 
 
 def network(arch="resnet18"):
@@ -200,6 +202,44 @@ def test_a_claim_of_any_size_takes_no_memory(foreign):
         load_state(network(), {**foreign.state_dict(), "bn1.weight": huge})
 
 
+@given(prefixes=st.lists(st.sampled_from(PREFIXES), max_size=4), heads=st.booleans())
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_prefixes_are_taken_off_in_any_nesting(foreign, prefixes, heads):
+    """The head may stand beside a wrapped body, as in a fine-tuned encoder."""
+    prefix = "".join(prefixes)
+    state = {
+        name if heads and name.startswith("fc.") else f"{prefix}{name}": tensor
+        for name, tensor in foreign.state_dict().items()
+    }
+    model = network()
+    mapped = load_state(model, state)
+    assert (mapped.left_out, mapped.normalised) == ((), False)
+    assert mapped.names["body.conv1.weight"] == f"{prefix}conv1.weight"
+    assert torch.equal(model.body.layer4[1].bn2.running_var, foreign.layer4[1].bn2.running_var)
+
+
+def test_two_copies_of_a_network_in_one_state_are_not_chosen_between(foreign):
+    state = {
+        f"{prefix}{name}": tensor for prefix in ("model.", "net.") for name, tensor in foreign.state_dict().items()
+    }
+    with pytest.raises(WeightsError, match=r"122 unexpected: net\.conv1\.weight, "):
+        load_state(network(), state)
+
+
+def test_two_normalisations_in_one_file_are_not_chosen_between(foreign):
+    shown = {f"{name}.{leaf}": torch.full((3, 1, 1), 0.5) for name in ("first", "second") for leaf in ("mean", "std")}
+    with pytest.raises(WeightsError, match=r"4 unexpected: first\.mean, first\.std, second\.mean, second\.std"):
+        load_state(network(), {**foreign.state_dict(), **shown})
+
+
+def test_a_normalisation_of_one_number_is_that_of_every_channel(foreign):
+    model = network()
+    state = {**foreign.state_dict(), "mu": torch.tensor([0.5]), "sigma": torch.tensor([0.25])}
+    assert load_state(model, state).normalised
+    assert model.mean.flatten().tolist() == [0.5] * 3
+    assert model.std.flatten().tolist() == [0.25] * 3
+
+
 def test_two_heads_in_one_file_are_not_chosen_between(foreign):
     state = {**foreign.state_dict(), "linear.weight": torch.zeros(10, 512)}
     with pytest.raises(WeightsError, match=r"1 unexpected: linear\.weight"):
@@ -207,9 +247,9 @@ def test_two_heads_in_one_file_are_not_chosen_between(foreign):
 
 
 @pytest.fixture
-def weights(tmp_path):
+def weights(tmp_path, trained):
     """Return the path of the weights of a small network for digits, under foreign names."""
-    state = new_model("resnet_s", DIGITS, seed=7).state_dict()
+    state = trained.state_dict()
     path = tmp_path / "weights.pt"
     kept = {n.removeprefix("body.").replace("head.", "fc."): t for n, t in state.items() if n not in ("mean", "std")}
     path.write_bytes(torch_file(kept))
@@ -221,17 +261,20 @@ def spec_of(path, **changes):
     return ImportSpec(**{**spec, **NORMALISED, "location": str(path), **changes})
 
 
-def test_imported_weights_are_a_model_like_any_other(weights, tmp_path):
+def test_imported_weights_are_a_model_like_any_other(weights, trained, tmp_path):
     store = Store.open(str(tmp_path / "store"), create=True)
     model = import_weights(spec_of(weights))
     measured = evaluate(EvaluateSpec(dataset=DIGITS), model=model)
     assert model.cost() > 0
     assert run_inline([measured], store).errors == {}
-    made, original = load_model(store.artifact(model), "cpu"), new_model("resnet_s", DIGITS, seed=7).eval()
+    made, original = load_model(store.artifact(model), "cpu"), trained
     assert all(torch.equal(a, b) for a, b in zip(made.parameters(), original.parameters(), strict=True))
-    assert (made.mean.item(), made.std.item()) == (0.5, 0.25)
+    assert torch.equal(torch.cat([made.mean, made.std]).flatten(), torch.tensor([0.3, 0.35]))
     assert store.artifact(model).record.metrics["parameters"] == sum(p.numel() for p in original.parameters())
-    assert 0 <= store.artifact(measured).record.metrics["clean_accuracy"] <= 1
+    found = store.artifact(model).record.metrics
+    assert found["checked"] == 360
+    assert found["doubt"] is None
+    assert found["checked_accuracy"] == store.artifact(measured).record.metrics["clean_accuracy"]
 
 
 def test_a_row_of_results_leaves_out_what_training_alone_knows(weights, tmp_path):
@@ -272,9 +315,11 @@ def test_what_cannot_be_imported_is_refused_and_nothing_is_committed(weights, tm
     assert not store.has(handle)
 
 
-def test_a_normalisation_said_twice_is_refused(tmp_path):
+def test_a_normalisation_said_twice_is_refused(tmp_path, trained):
     path = tmp_path / "whole.safetensors"
-    path.write_bytes(safetensors.torch.save(new_model("resnet_s", DIGITS, seed=7).state_dict()))
+    path.write_bytes(
+        safetensors.torch.save({name: tensor.contiguous() for name, tensor in trained.state_dict().items()})
+    )
     store = Store.open(str(tmp_path / "store"), create=True)
     with pytest.raises(ConfigError, match="include mean and std; omit"):
         execute(import_weights(spec_of(path)), store)

@@ -23,21 +23,22 @@ TABLES = (RESULTS, DATASETS, ROBUSTNESS, TRANSFER, STAGES)
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 PYTHON = {"string": str, "float64": float, "int64": int, "int64s": list, "bool": bool}
 ADVERSARY = {"adversary", "adversary_norm", "adversary_epsilon"}
+SOURCE = {"source_arch", "source_training", "source_eps", "source_model"}
 MAY_BE_NULL = {
-    "results": {"norm", "epsilon", "start", "source_arch", "source_training", "storage", "craft_mode", *ADVERSARY},
-    "datasets": {"start", "source_arch", "source_training", "craft_mode", "mean_loss"},
+    "results": {"norm", "epsilon", "start", "storage", "craft_mode", "model", *SOURCE, *ADVERSARY},
+    "datasets": {"start", "craft_mode", "mean_loss", *SOURCE},
     "robustness": {
         "trained_norm",
         "trained_epsilon",
         "start",
-        "source_arch",
-        "source_training",
         "storage",
         "craft_mode",
         "autoattack_checks",
+        "model",
+        *SOURCE,
         *ADVERSARY,
     },
-    "transfer": set(),
+    "transfer": {"source_eps", "source_model", "victim_eps", "victim_model"},
     "stages": {"reason"},
 }
 

@@ -25,7 +25,7 @@ from nrf_ray.tables.trained_models import RESULTS
 from nrf_ray.tables.transfer import TRANSFER
 
 ROOT = Path(__file__).parents[2]
-AXES = [field.name for field in fields(Grid) if field.name not in ("preset", "extra_tests")]
+AXES = [field.name for field in fields(Grid) if field.default != () and field.name not in ("preset", "store")]
 
 
 def message(error):
