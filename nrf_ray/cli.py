@@ -62,12 +62,14 @@ def nrf_app() -> App:
     from nrf_ray.doctor.command import doctor
     from nrf_ray.export.command import export, export_sweep
     from nrf_ray.inspection import commands
+    from nrf_ray.inspection.import_model import import_model
     from nrf_ray.inspection.trust import trust
     from nrf_ray.page.command import report
 
     app = _app("nrf", commands.__doc__)
     for command in (*commands.COMMANDS, report, export, export_sweep, compare, doctor, trust):
         app.command(command)
+    app.command(import_model, name="import")
     return app
 
 
