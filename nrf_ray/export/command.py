@@ -6,8 +6,9 @@ from pathlib import Path
 
 from nrf_ray.display.printing import make_console
 from nrf_ray.errors import ConfigError, lookup
+from nrf_ray.graph.find import committed, find_place, open_store
 from nrf_ray.graph.plugin_files import load_named
-from nrf_ray.results.stored_sweep import KeptSweep, PluginNames, StoreUri, committed, find_place, find_sweep, open_store
+from nrf_ray.results.stored_sweep import KeptSweep, PluginNames, StoreUri, find_sweep
 from nrf_ray.sweep.sweep import sweep_of
 
 
@@ -20,18 +21,28 @@ def export(
     plugin: PluginNames = (),
     store: StoreUri = "./runs",
 ) -> None:
-    """Write the constructed set whose key starts with KEY to the new folder DESTINATION, with a datasheet.
+    """Write the constructed set whose key starts with KEY to the new folder DESTINATION, with a datasheet; or a model.
 
-    --format: tensors (the form in which the paper's sets were released), folder (PNG files) or hf (parquet for Hugging
-    Face's datasets). With --croissant, also write Croissant metadata (needs the extra `export`).
+    --format of a set: tensors (the form in which the paper's sets were released), folder (PNG files) or hf (parquet for
+    Hugging Face's datasets). With --croissant, also write Croissant metadata (needs the extra `export`).
+
+    --format model: the weights as safetensors, a card (card.json) with recipe and accuracies and, if the architecture
+    is torchvision's or timm's, Python that loads the weights without nrf_ray.
 
         nrf export 3f9a runs-export --format hf --croissant
+        nrf export 81c0 my-model --format model
     """
+    from nrf_ray.export.model import export_model
     from nrf_ray.export.sets import export_set
 
     load_named(plugin, store)
     opened = open_store(store)
     record = committed(opened, find_place(opened, key))
+    if format == "model":
+        if croissant:
+            raise ConfigError("--croissant describes sets; leave it out for a model")
+        make_console().print(f"{export_model(opened, record, destination)} written to {destination}", soft_wrap=True)
+        return
     count = export_set(opened, record, destination, format, croissant=croissant)
     make_console().print(f"{count} images written to {destination}", soft_wrap=True)
 
