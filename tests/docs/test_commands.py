@@ -24,7 +24,7 @@ NRF = {
 EXAMPLES = {name: list(examples(name, text)) for name, text in (SWEEPS | NRF).items()}
 """The commands in every help text."""
 
-NOT_HERE = ("cifar10-jpeg.parquet", "rt-polarity.parquet", "reviews.csv", "reviews.parquet")
+NOT_HERE = ("cifar10-jpeg.parquet", "rt-polarity.parquet", "reviews.csv", "reviews.parquet", "weights.pt")
 """Files of the reader's own that commands name."""
 
 ELSEWHERE = {
