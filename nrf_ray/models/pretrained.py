@@ -112,11 +112,10 @@ def _checkpoint(url: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def timm_classifier(name: str, data: bytes, *, classes: int | None, mean: Sequence[float], std: Sequence[float]) -> Any:
+def timm_classifier(name: str, data: bytes, *, mean: Sequence[float], std: Sequence[float]) -> Any:
     """Return timm's network `name` with the weights in the file `data`, as (classifier, the library's own network).
 
-    The names in the file are mapped by timm. `classes` is the number of classes of the file, or None for that of the
-    library's own weights.
+    The names in the file are mapped by timm. The network has as many classes as the file.
 
     Raises:
         ConfigError: the network does not end in a linear layer, so it has no representation that could be matched.
@@ -124,7 +123,9 @@ def timm_classifier(name: str, data: bytes, *, classes: int | None, mean: Sequen
         Exception: timm's own errors for weights that do not fit.
     """
     timm, state = timm_with(name), read_state(data)
-    counted = {} if classes is None else {"num_classes": classes}
+    own = timm.get_pretrained_cfg(name)
+    last = state.get(f"{own.classifier}.weight") if own is not None and not own.label_offset else None
+    counted = {} if last is None else {"num_classes": len(last)}
     overlay = {"state_dict": state, "source": "", "custom_load": False, **counted}
     network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **counted).eval()
     head = network.get_classifier()

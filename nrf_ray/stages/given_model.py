@@ -179,6 +179,8 @@ def _of_hub(name: ModelName, info: DatasetInfo, store: str) -> ImportSpec:
         )
     name.without("arch", "weights", "mean", "std")
     shown = config.get("pretrained_cfg", config)
+    if missing := {"mean", "std", "input_size"} - set(shown):
+        raise ConfigError(f"the config.json of {title} does not say {' and '.join(sorted(missing))}; say #arch=NAME")
     return _spec(
         name,
         info,

@@ -112,7 +112,7 @@ def _by_library(config: ImportSpec, data: bytes, info: DatasetInfo) -> Imported:
     shown = {"mean": config.mean, "std": config.std}
     try:
         if config.layout == "timm":
-            model, theirs = pretrained.timm_classifier(name, data, classes=info.num_classes, **shown)
+            model, theirs = pretrained.timm_classifier(name, data, **shown)
         else:
             model, theirs = pretrained.torchvision_classifier(name, **shown)
     except (ConfigError, WeightsError):

@@ -34,7 +34,7 @@ def test_a_network_of_timm_is_its_library_s_behind_its_own_normalisation(hub):
     cached(hub, HUB_ID, {"model.safetensors": (data := safetensors.torch.save(theirs.state_dict()))})
     found, config = weights_of(f"timm:{TIMM_NAME}"), timm.get_pretrained_cfg(TIMM_NAME)
     assert (found.mean, found.std, found.size) == (config.mean, config.std, config.input_size[1:])
-    ours, library = timm_classifier(TIMM_NAME, data, classes=None, mean=found.mean, std=found.std)
+    ours, library = timm_classifier(TIMM_NAME, data, mean=found.mean, std=found.std)
     assert not any(module.training for module in ours.modules())
     images = torch.rand((2, *config.input_size), generator=torch.Generator().manual_seed(0))
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (config.mean, config.std))
@@ -101,4 +101,4 @@ def test_what_torchvision_has_not_is_refused_in_one_line(name, said, checkpoints
 def test_damaged_weights_are_refused():
     pytest.importorskip("timm")
     with pytest.raises(WeightsError, match="neither safetensors nor an intact file of torch"):
-        timm_classifier(TIMM_NAME, b"these are no weights", classes=None, mean=(0,) * 3, std=(1,) * 3)
+        timm_classifier(TIMM_NAME, b"these are no weights", mean=(0,) * 3, std=(1,) * 3)

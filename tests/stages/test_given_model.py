@@ -176,6 +176,21 @@ def test_a_model_of_timm_on_the_hub_is_its_library_s(hub, colours):
         torch.testing.assert_close(model_of(data).eval()(images), found.model(images), rtol=0, atol=1e-5)
 
 
+def test_a_model_of_timm_with_other_classes_is_refused_by_their_number(hub, colours):
+    timm = pytest.importorskip("timm")
+    shown = {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": [3, 32, 32]}
+    data = safetensors.torch.save(timm.create_model("test_resnet", num_classes=7).state_dict())
+    config = json.dumps({"architecture": "test_resnet", "pretrained_cfg": shown}).encode()
+    cached(hub, "me/seven", {"model.safetensors": data, "config.json": config})
+    with pytest.raises(ConfigError, match="hf:me/seven tells 7 classes apart, and colours has 10; give a dataset with"):
+        imported(import_spec("hf:me/seven", colours, "./runs"), None)
+    cached(hub, "me/silent", {"model.safetensors": data, "config.json": b'{"architecture": "test_resnet"}'})
+    with pytest.raises(
+        ConfigError, match=r"config\.json of hf:me/silent does not say input_size and mean and std; say"
+    ):
+        import_spec("hf:me/silent", colours, "./runs")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
