@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from nrf_ray.statistics.intervals import (
     LEVEL,
@@ -52,6 +51,9 @@ def sign_flip_test(differences: Values) -> PermutationTest:
     found = numbers(differences)
     if len(found) < 2:
         return as_test(1.0, n=1, outcomes=2)
+
+    from scipy import stats  # takes a second, so only where it is needed
+
     p = stats.permutation_test(
         (found,), np.mean, permutation_type="samples", vectorized=True, n_resamples=RESAMPLES, rng=0
     ).pvalue

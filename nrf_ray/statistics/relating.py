@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from nrf_ray.statistics.intervals import LEVEL, RESAMPLES, ROUNDING, Array, Interval, Values, numbers
 from nrf_ray.statistics.paired import PermutationTest, as_test
@@ -46,6 +45,8 @@ def correlation(x: Values, y: Values, *, over: str = "architectures", ranks: boo
     The interval is a percentile interval, because resamples in which all values of a side are equal have no correlation
     and are left out. Its ends are NaN for fewer than three pairs. Raises ValueError if a side does not vary.
     """
+    from scipy import stats
+
     left, right = numbers(x), numbers(y)
     if min(np.ptp(left), np.ptp(right)) < ROUNDING:
         raise ValueError("values that are all equal correlate with nothing")
@@ -67,6 +68,8 @@ def regression(x: Values, y: Values, at: Values, *, over: str = "architectures")
 
     Resamples in which all x are equal have no line and are left out. Raises ValueError if x does not vary.
     """
+    from scipy import stats
+
     left, right, points = numbers(x), numbers(y), numbers(at)
     if np.ptp(left) < ROUNDING:
         raise ValueError("there is no line through points that all have the same x")
@@ -106,6 +109,8 @@ def _slopes(x: Array, y: Array) -> Array:
 
     scipy.stats.linregress would compute them one by one, which takes a second and a half.
     """
+    from scipy import stats
+
     slopes, tilted = np.zeros(len(x)), np.ptp(y, axis=-1) > ROUNDING
     x, y = x[tilted], y[tilted]
     slopes[tilted] = stats.pearsonr(x, y, axis=-1).statistic * y.std(axis=-1) / x.std(axis=-1)
@@ -113,7 +118,11 @@ def _slopes(x: Array, y: Array) -> Array:
 
 
 def _ranked(x: Array, y: Array, ranks: bool) -> tuple[Array, Array]:
-    return (stats.rankdata(x, axis=-1), stats.rankdata(y, axis=-1)) if ranks else (x, y)
+    if not ranks:
+        return x, y
+    from scipy import stats
+
+    return stats.rankdata(x, axis=-1), stats.rankdata(y, axis=-1)
 
 
 def _percentiles(drawn: Array) -> tuple[float, float]:

@@ -1,6 +1,8 @@
 """Statistics against published numbers, enumeration, and simulation."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -72,6 +74,31 @@ def test_intervals_of_differences_of_shares_are_those_of_newcombe(one, other, lo
     assert (interval.estimate, interval.over) == (pytest.approx(hits / n - others / m), "test images")
     back = difference_interval(hits / n, others / m, (n, m))
     assert (back.low, back.high) == pytest.approx((-high, -low), abs=5e-5)
+
+
+@given(st.integers(1, 5000), st.data())
+def test_a_wilson_interval_has_the_very_ends_of_scipy(n, data):
+    """Tables have these ends, so another rounding would be another table."""
+    count = data.draw(st.integers(0, n))
+    found = stats.binomtest(count, n).proportion_ci(0.95, method="wilson")
+    assert ends(wilson_interval(count / n, n)) == (found.low, found.high)
+
+
+@given(st.lists(shares, min_size=2, max_size=12))
+def test_a_t_interval_has_the_very_ends_of_scipy(values):
+    mean = float(np.mean(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    assert ends(t_interval(values)) == (mean - half, mean + half)
+
+
+def test_intervals_do_not_wait_for_the_import_of_scipy_stats():
+    """It takes a second of every run."""
+    code = (
+        "import sys; from nrf_ray.statistics import t_interval, wilson_interval\n"
+        "t_interval([0.5, 0.6]), wilson_interval(0.5, 10); print('scipy.stats' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @given(st.integers(1, 5000), st.data())
