@@ -8,7 +8,7 @@ corner 0 is not a word. A `TextClassifier` ignores such rows, so they get no gra
 Random starts leave them out with `rows_read`, because noise in these rows would be lost from the ball.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -120,13 +120,25 @@ def forward_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     that are made. Everything else (normalisation, activations, pooling) is left out, as is usual; so is an LSTM, which
     the counter does not support. The model's state is restored.
     """
-    from torch.utils.flop_counter import FlopCounterMode  # imports triton, where it is installed: half a second
+    from torch.utils import flop_counter  # imports triton, where it is installed: half a second
 
+    _keep_compiler_away(flop_counter._FlopCounterMode.__torch_dispatch__)
     device = next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
     model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), flop_counter.FlopCounterMode(display=False) as counter:
         model(torch.full((1, *shape), 0.5, device=device))  # in a text, every position holds a word
     for module, training in modes.items():
         module.training = training
     return int(counter.get_total_flops()) // 2  # torch counts a multiply-add as two
+
+
+def _keep_compiler_away(method: Callable[..., object]) -> None:
+    """Let torch call `method` as it is.
+
+    torch wraps such methods so that its compiler ignores them. The wrapper imports the compiler for that, which takes
+    two seconds in every process, unless it finds what it made of the method before.
+    """
+    wrapped = getattr(method, "__wrapped__", None)
+    if wrapped is not None:
+        wrapped.__dynamo_disable = wrapped

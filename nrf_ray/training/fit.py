@@ -30,6 +30,7 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.seeding import derive_seed
 from nrf_ray.training.augmentation import augment
 from nrf_ray.training.crops import crops_of
+from nrf_ray.training.descent import Descent
 from nrf_ray.training.recipes import LinearSchedule, Recipe
 from nrf_ray.training.workers import Replica, device_of, replica_among
 
@@ -83,13 +84,13 @@ def fit(
     data = resident(data, worker_device)
     model.to(worker_device).to(memory_format=torch.channels_last)
     loop = _Loop(model, data, recipe, seed, replica, perturb)
-    curve = [] if resume is None else _restore(resume, model, loop.optimizer)
+    curve = [] if resume is None else _restore(resume, model, loop.descent)
     for epoch in range(len(curve), recipe.epochs):
         with torch.random.fork_rng(devices=[worker_device] if data.labels.is_cuda else []):
             torch.manual_seed(replica.seed(seed, "dropout", epoch))
             curve.append(loop.epoch(epoch))
         if replica.rank == 0:
-            on_epoch(curve[-1], lambda: _snapshot(model, loop.optimizer, curve))
+            on_epoch(curve[-1], lambda: _snapshot(model, loop.descent, curve))
     model.eval()
     return curve
 
@@ -123,14 +124,7 @@ class _Loop:
         self.cuts_pictures = data.pictures is not None and recipe.augmentation.min_area < 1
         self.augmentation = replace(recipe.augmentation, min_area=1.0) if self.cuts_pictures else recipe.augmentation
         self.precision = autocast(recipe.mode, self.device.type)
-        self.optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.nesterov and recipe.momentum > 0,
-            fused=True,
-        )
+        self.descent = Descent(model.parameters(), recipe)
         self.shared = replica.shared(model)
 
     def epoch(self, epoch: int) -> Epoch:
@@ -183,14 +177,12 @@ class _Loop:
 
     def step(self, lr: float, images: Tensor, labels: Tensor, sums: Tensor) -> None:
         """Take one step of gradient descent; add the loss and the number of correct predictions before it to `sums`."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
         with self.precision:
             logits: Tensor = self.shared(images)
         loss = F.cross_entropy(logits.float(), labels)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.descent.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        self.descent.step(lr)
         with torch.no_grad():
             sums[0] += loss
             sums[1] += (logits.argmax(1) == labels).sum()
@@ -211,24 +203,24 @@ def _perturb_by(adversary: Attack, starts: RunStarts) -> Perturb:
     return perturb
 
 
-def _snapshot(model: nn.Module, optimizer: torch.optim.SGD, curve: list[Epoch]) -> bytes:
+def _snapshot(model: nn.Module, descent: Descent, curve: list[Epoch]) -> bytes:
     """Return weights, momentum and curve as safetensors; everything else follows from the seed and the epoch."""
     weights = {f"model.{name}": tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     momenta = {
-        f"momentum.{index}": optimizer.state[parameter]["momentum_buffer"].contiguous().cpu()
-        for index, parameter in enumerate(model.parameters())
-        if optimizer.state[parameter].get("momentum_buffer") is not None
+        f"momentum.{index}": momentum.contiguous().cpu()
+        for index, momentum in enumerate(descent.momenta)
+        if momentum is not None
     }
     return bytes(safetensors.torch.save(weights | momenta, {"curve": json.dumps(curve)}))
 
 
-def _restore(snapshot: bytes, model: nn.Module, optimizer: torch.optim.SGD) -> list[Epoch]:
-    """Load the state of `snapshot` into `model` and `optimizer`; return the curve so far."""
+def _restore(snapshot: bytes, model: nn.Module, descent: Descent) -> list[Epoch]:
+    """Load the state of `snapshot` into `model` and `descent`; return the curve so far."""
     tensors = safetensors.torch.load(snapshot)
     model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
-    for index, parameter in enumerate(model.parameters()):
+    for index, parameter in enumerate(descent.parameters):
         if f"momentum.{index}" in tensors:
             momentum = tensors[f"momentum.{index}"].to(parameter.device)
-            optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
+            descent.momenta[index] = torch.empty_like(parameter).copy_(momentum)
     header = json.loads(snapshot[8 : 8 + int.from_bytes(snapshot[:8], "little")])
     return [Epoch(*values) for values in json.loads(header["__metadata__"]["curve"])]
