@@ -32,9 +32,11 @@ def stop_in_time() -> Iterator[None]:
     timers: list[threading.Timer] = []
 
     def leave() -> NoReturn:
-        if last_word.acquire(blocking=False):
-            os.write(errors, FORCED)
-        os._exit(INTERRUPTED)
+        try:
+            if last_word.acquire(blocking=False):
+                os.write(errors, FORCED)
+        finally:  # also if stderr is a pipe that has no reader
+            os._exit(INTERRUPTED)
 
     def leave_later() -> None:
         timers.append(threading.Timer(STOP_SECONDS, leave))

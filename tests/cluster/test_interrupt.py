@@ -65,6 +65,15 @@ def test_a_second_signal_ends_it_at_once() -> None:
     assert (process.returncode, out, errors) == (INTERRUPTED, b"", FORCED)
 
 
+def test_it_ends_by_force_also_if_nobody_reads_what_it_says() -> None:
+    """Regression: the last words could not be written to a closed pipe, and the process went on for ever."""
+    process = stubborn(0.2)
+    assert process.stderr is not None
+    process.stderr.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == INTERRUPTED
+
+
 CLOSE = """
 import os, sys, time
 from nrf_ray.cluster import interrupt
@@ -120,7 +129,7 @@ runpy.run_path("sweeps/transfer_grid.py", run_name="__main__")
     [
         pytest.param(signal.SIGTERM, "nrf_ray.sweep.flags:check_mode", id="grid"),
         pytest.param(signal.SIGINT, "nrf_ray.run.command:make_plan", id="plan"),
-        pytest.param(signal.SIGTERM, "nrf_ray.run.command:_finish", id="tables"),
+        pytest.param(signal.SIGTERM, "nrf_ray.run.command:_repeat", id="tables"),
     ],
 )
 def test_a_command_ends_in_one_line_at_any_moment(number: signal.Signals, moment: str, tmp_path: Path) -> None:
