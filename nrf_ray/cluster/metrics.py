@@ -1,4 +1,4 @@
-"""Prometheus metrics of a run, from the metrics endpoint that Ray keeps on every node.
+"""Prometheus metrics of a run, from the metrics endpoint that Ray keeps on every node of a cluster.
 
     ray_nrf_stages{sweep, kind, state}       stages of the run, by state                  (from the driver)
     ray_nrf_cache_hits_total{sweep, kind}    stages that the plan found in the store      (from the driver)
@@ -9,7 +9,8 @@
 Compute rates in Prometheus: `rate(ray_nrf_images_total[1m])`. The driver samples its stages on a separate thread; a
 worker counts as it works, which takes microseconds a batch. So no stage waits for a metric. Ray collects every ten
 seconds, and the counts of a process after its last collection are lost: those of the last seconds of a pool of actors,
-and of a run. So the driver counts shards, which are few and must be exact, when their set is done.
+and of a run. So the driver counts shards, which are few and must be exact, when their set is done. A local Ray has no
+such endpoint, see `lean`.
 """
 
 import threading

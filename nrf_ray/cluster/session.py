@@ -5,31 +5,22 @@ joins a running cluster. Ray's environment variables must be set before ray is i
 first. Token authentication keeps Ray's default: on.
 """
 
-import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
-for _name, _value in {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_SCHEDULER_EVENTS": "0",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    # The searcher decides how many stages are scheduled, by the cluster's resources at that moment.
-    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
-    "TUNE_WARN_THRESHOLD_S": "10",
-}.items():
-    os.environ.setdefault(_name, _value)
+from nrf_ray.cluster.variables import set_variables
+
+set_variables()
 
 import ray  # noqa: E402  (after the variables that it reads when it is imported)
 from ray._private import ray_constants  # noqa: E402
 
 from nrf_ray.cluster import start_worker  # noqa: E402
 from nrf_ray.cluster.interrupt import handlers_kept  # noqa: E402
+from nrf_ray.cluster.lean import SYSTEM, without_idle_processes  # noqa: E402
 from nrf_ray.cluster.local_start import check_can_start, make_token, temporary_folder  # noqa: E402
 from nrf_ray.errors import ClusterError  # noqa: E402
 
@@ -44,14 +35,18 @@ OBJECT_STORE_BYTES = 256 * 2**20
 
 
 @contextmanager
-def connect(address: str | None) -> Iterator[str | None]:
+def connect(address: str | None, *, meanwhile: str = "ray") -> Iterator[str | None]:
     """Join the cluster at `address`, or start a local one; leave or stop it at the end.
 
-    Yields host and port of the dashboard, if one runs.
+    Yields host and port of the dashboard, if one runs. The module `meanwhile` is imported on another thread while Ray
+    starts, which is mostly waiting.
     """
+    imports = threading.Thread(target=import_module, args=(meanwhile,), daemon=True)
+    imports.start()
     try:
         with handlers_kept():
             context = _join(address)
+        imports.join()
         yield context.dashboard_url or None
     finally:
         ray.shutdown()  # also if an interrupt left Ray half started
@@ -65,7 +60,14 @@ def _join(address: str | None) -> Any:
     try:
         if address is None:
             make_token()
-            return ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+            with without_idle_processes():
+                return ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _system_config=SYSTEM,
+                    **quiet,
+                )
         return ray.init(address=address, **quiet)
     except Exception as error:  # a plain Exception if, for example, the raylet takes too long to start
         reason = next(iter(str(error).splitlines()), type(error).__name__)
