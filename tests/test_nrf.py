@@ -169,7 +169,7 @@ def test_gc_gives_way_to_tables_that_are_being_written(chain, monkeypatch, capsy
             codes.append(nrf(monkeypatch, capsys, "gc", "--store", str(store))[0])
 
     monkeypatch.setattr(folder, "_write_synced", collect_meanwhile)
-    tables = write_tables(sweep_of(second), Store.open(str(store), create=True))
+    tables = write_tables(sweep_of(second), Store.open(str(store), create=True)).frames
     assert codes == [2] * len(tables)
     assert nrf(monkeypatch, capsys, "gc", "--store", str(store))[:2] == (0, "0 files, 0 bytes removed\n")
 

@@ -55,6 +55,13 @@ class Blobs:
         """Write a blob, completely or not at all; replace an existing one."""
         self._medium.replace(_checked(name), data)
 
+    def update(self, name: str, data: bytes) -> bool:
+        """Replace a blob if it has other bytes or does not exist; return whether it was replaced."""
+        if self.get(name) == data:
+            return False
+        self.replace(name, data)
+        return True
+
     def move(self, source: str, target: str) -> None:
         """Rename a blob; do nothing if `source` does not exist."""
         self._medium.move(_checked(source), _checked(target))

@@ -162,7 +162,7 @@ def launch_provenance() -> dict[str, Any]:
     return {
         "host": platform.node(),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "accelerators": accelerators(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in VERSIONED_PACKAGES},
@@ -189,7 +189,7 @@ def cpuinfo() -> list[str]:
     return told.read_text().splitlines() if told.is_file() else []
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the CPU's model name, or "unknown" if the system does not give it."""
     return next((line.partition(":")[2].strip() for line in cpuinfo() if line.startswith("model name")), "unknown")
 

@@ -156,6 +156,16 @@ def checked(outline: Outline) -> Outline:
     return dataclasses.replace(outline, checked=datetime.now(UTC).isoformat())
 
 
+def note_check(sweep: Sweep, plan: Plan, store: Store) -> bool:
+    """Note in the run file that the command found every stage of `plan`; return False if there is no page to keep."""
+    new = outline_of(sweep, plan, command="", expected=None, began=datetime.now(UTC))
+    earlier = finished_before(new, store)
+    if earlier is None or not store.blobs.exists(page_name(sweep.name)):
+        return False
+    store.blobs.replace(outline_name(sweep.name), checked(earlier).to_bytes())
+    return True
+
+
 def ended(outline: Outline, state: RunState, why: str, overheads: Mapping[str, float] | None = None) -> Outline:
     """Return the run file of the same run after its end."""
     now = datetime.now(UTC).isoformat()

@@ -43,13 +43,16 @@ def to_arrow(table: Table, rows: Sequence[dict[str, Any]]) -> pa.Table:
     return made.sort_by([(name, "ascending") for name in table.column_names() if name not in lists])
 
 
-def write_table(blobs: Blobs, name: str, table: Table, rows: Sequence[dict[str, Any]], preset: str = "") -> None:
-    """Replace the blob `name` atomically by the parquet file of `rows`; its metadata names the preset."""
+def write_table(blobs: Blobs, name: str, table: Table, rows: Sequence[dict[str, Any]], preset: str = "") -> bool:
+    """Replace the blob `name` atomically by the parquet file of `rows`; its metadata names the preset.
+
+    Returns whether that changed it.
+    """
     sink, made = io.BytesIO(), to_arrow(table, rows)
     if preset:
         made = made.replace_schema_metadata({**made.schema.metadata, "preset": preset})
     pq.write_table(made, sink, compression="zstd", write_page_checksum=True)
-    blobs.replace(name, sink.getvalue())
+    return blobs.update(name, sink.getvalue())
 
 
 def read_table(blobs: Blobs, name: str) -> pa.Table:

@@ -1,6 +1,6 @@
 """Write the tables of a sweep from its records."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -13,19 +13,35 @@ from nrf_ray.sweep.table import Table
 from nrf_ray.tables.stages import STAGES, stage_rows
 
 
-def write_tables(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> dict[str, pd.DataFrame]:
-    """Write every table of `sweep` from the records in `store`, with its pictures, and return the tables by name.
+class Written(NamedTuple):
+    """Tables of a sweep as they are in the store now."""
+
+    frames: dict[str, pd.DataFrame]
+    """Tables by name."""
+    changed: bool
+    """Whether a file of a table or of a picture was changed by writing them."""
+
+
+def write_tables(sweep: Sweep, store: Store, frontier: Frontier | None = None) -> Written:
+    """Write every table of `sweep` from the records in `store`, with its pictures. Files that stay the same are kept.
 
     `frontier` has the stage states of this run, if stages ran: which failed, and which these blocked. A garbage
     collection that runs at the same time gives way, since a half-written table looks like garbage.
     """
     with Heart(store.blobs, "run"):
         rows: dict[Table, list[dict[str, Any]]] = {**sweep.collect(store), STAGES: stage_rows(sweep, store, frontier)}
-        for name, figure in sweep.pictures(store).items():
-            store.blobs.replace(f"{sweep.folder()}/{name}", store.artifact(figure).read(name))
-        for table, filled in rows.items():
-            write_table(store.blobs, table_name(sweep, table), table, filled, preset=sweep.preset)
-    return {table.name: to_arrow(table, filled).to_pandas() for table, filled in rows.items()}
+        changed = [
+            *(
+                store.blobs.update(f"{sweep.folder()}/{name}", store.artifact(figure).read(name))
+                for name, figure in sweep.pictures(store).items()
+            ),
+            *(
+                write_table(store.blobs, table_name(sweep, table), table, filled, preset=sweep.preset)
+                for table, filled in rows.items()
+            ),
+        ]
+    frames = {table.name: to_arrow(table, filled).to_pandas() for table, filled in rows.items()}
+    return Written(frames, any(changed))
 
 
 def replaced_keys(sweep: Sweep, store: Store) -> int:

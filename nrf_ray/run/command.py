@@ -3,8 +3,8 @@
 import os
 import time
 import uuid
-from contextlib import AbstractContextManager
-from dataclasses import asdict
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING
@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from nrf_ray.cluster.address import check_address, check_listening
+from nrf_ray.cluster.forks import forks
 from nrf_ray.cluster.local_start import check_can_start
 from nrf_ray.display.printing import make_console, span
 from nrf_ray.errors import ConfigError, StagesFailed
 from nrf_ray.graph.estimates import Basis, learn
 from nrf_ray.graph.folder import check_medium
-from nrf_ray.graph.frontier import Progress
+from nrf_ray.graph.frontier import Frontier, Progress
 from nrf_ray.graph.plan import Plan, make_plan
 from nrf_ray.graph.plugin_files import keep
 from nrf_ray.graph.stage import Resources
 from nrf_ray.graph.store import Store
+from nrf_ray.page.outline import note_check
 from nrf_ray.run.datasets import check_other_tests, dataset_lines, datasets_of, prepare
 from nrf_ray.run.forecast import Grounds, error_lines, forecast, forecast_lines
 from nrf_ray.run.machine import Machine, machine_named, this_machine
@@ -34,6 +36,31 @@ if TYPE_CHECKING:
     from nrf_ray.cluster.run import Outcome
     from nrf_ray.cluster.search import StageSearcher
     from nrf_ray.page.live import RunPage
+    from nrf_ray.results.write import Written
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A run of a sweep."""
+
+    sweep: Sweep
+    grounds: Grounds
+    """Its plan and the data of its forecast."""
+    machine: Machine
+    address: str | None
+    """Address of the cluster; None for a local Ray."""
+    console: Console
+    began: float
+    """Start of the command on the monotonic clock."""
+
+    @property
+    def plan(self) -> Plan:
+        """Its plan."""
+        return self.grounds.plan
+
+    def say(self, line: str) -> None:
+        """Print a line, which the terminal wraps."""
+        self.console.print(line, soft_wrap=True)
 
 
 def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
@@ -59,24 +86,62 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
             console.out(line)
         console.out(_plan_line(sweep, grounds, machine))
         return 0
+    job = _Job(sweep=sweep, grounds=grounds, machine=machine, address=address, console=console, began=began)
     if plan.todo():
         check_listening(address) if address else check_can_start()
-    if address is None:
-        prepare(datasets_of(plan.todo()), lambda line: console.print(line, soft_wrap=True))
+    with forks() if plan.todo() and address is None else nullcontext():
+        return _all(job, store)
+
+
+def _all(job: _Job, store: Store) -> int:
+    """Run the missing stages, write tables and page, and return the exit code."""
+    plan = job.plan
+    if job.address is None:
+        prepare(datasets_of(plan.todo()), job.say)
         check_other_tests(plan.todo())
     if store.blobs.root is not None:
         check_medium(store.blobs.root)
-    store = Store.open(options.store, create=True)
+    store = Store.open(store.uri, create=True)
     keep(store.blobs)
+    if not plan.todo():
+        return _repeat(job, store)
     from nrf_ray.page.live import RunPage
 
-    expected = forecast(grounds, machine.slots).wall if plan.todo() else None
-    with RunPage(sweep, plan, store, expected=expected, say=lambda line: console.print(line, soft_wrap=True)) as page:
-        if plan.todo():
-            console.print(_plan_line(sweep, grounds, machine))
-        outcome = _run(sweep, plan, store, address, console, page) if plan.todo() else None
-        joined = address is not None
-        return _finish(console, sweep, store, outcome, grounds, page, began, joined=joined)
+    expected = forecast(job.grounds, job.machine.slots).wall
+    with RunPage(job.sweep, plan, store, expected=expected, say=job.say) as page:
+        job.console.print(_plan_line(job.sweep, job.grounds, job.machine))
+        return _finish(job, store, _run(job, store, page), page)
+
+
+def _repeat(job: _Job, store: Store) -> int:
+    """Write the tables of a sweep that has nothing to run, and its page if that would change it."""
+    written = _written(job, store)
+    if written.changed or not note_check(job.sweep, job.plan, store):
+        from nrf_ray.page.live import RunPage
+
+        with RunPage(job.sweep, job.plan, store, expected=None, say=job.say) as page:
+            page.finish(written.frames)
+    seconds = time.monotonic() - job.began
+    job.console.print(f"{job.sweep.name}: every stage was in the store; {seconds:.1f} s, Ray was not started")
+    return 0
+
+
+def _written(job: _Job, store: Store, frontier: Frontier | None = None) -> "Written":
+    """Write the tables and print the summary; return the tables."""
+    from nrf_ray.results.summary import doubts, print_summary
+    from nrf_ray.results.write import replaced_keys, write_tables
+
+    former = replaced_keys(job.sweep, store)
+    written = write_tables(job.sweep, store, frontier)
+    print_summary(job.console, job.sweep, store, written.frames)
+    for note in doubts(job.sweep, store):
+        job.say(note)
+    if former:
+        job.say(
+            f"these tables replace those of another grid ({former} of its stages are not in this one); its artifacts "
+            "are kept, and running its command again restores its tables"
+        )
+    return written
 
 
 def _machine(options: RunOptions) -> Machine:
@@ -117,11 +182,12 @@ def _plan_line(sweep: Sweep, grounds: Grounds, machine: Machine) -> str:
     return f"{sweep.name}: {len(plan.steps)} stages for {len(sweep.rows)} table rows ({counts}); expected work {work}"
 
 
-def _run(sweep: Sweep, plan: Plan, store: Store, address: str | None, console: Console, page: "RunPage") -> "Outcome":
+def _run(job: _Job, store: Store, page: "RunPage") -> "Outcome":
+    """Run the missing stages on Ray."""
     log = _log_folder(store) / "ray.log"
-    console.print(f"store {store.path_of('')}", soft_wrap=True)
-    console.print(f"log   {log}", soft_wrap=True)
-    console.print("Ctrl-C stops the run; run the same command again to resume", style="dim")
+    job.say(f"store {store.path_of('')}")
+    job.say(f"log   {log}")
+    job.console.print("Ctrl-C stops the run; run the same command again to resume", style="dim")
 
     from nrf_ray.cluster.quiet import output_to
     from nrf_ray.cluster.run import run_sweep
@@ -131,7 +197,7 @@ def _run(sweep: Sweep, plan: Plan, store: Store, address: str | None, console: C
         def watch(searcher: "StageSearcher") -> AbstractContextManager[None]:
             return page.watching(searcher, lambda line: terminal.print(line, soft_wrap=True))
 
-        return run_sweep(sweep, plan, store, address=address, log=log, console=terminal, watch=watch)
+        return run_sweep(job.sweep, job.plan, store, address=job.address, log=log, console=terminal, watch=watch)
 
 
 def _log_folder(store: Store) -> Path:
@@ -140,40 +206,12 @@ def _log_folder(store: Store) -> Path:
     return root / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
 
 
-def _finish(
-    console: Console,
-    sweep: Sweep,
-    store: Store,
-    outcome: "Outcome | None",
-    grounds: Grounds,
-    page: "RunPage",
-    began: float,
-    *,
-    joined: bool,
-) -> int:
-    """Write the tables and the last page, print the summary, and return the exit code.
-
-    `joined` says that Ray was running before, so that its start took no time.
-    """
-    from nrf_ray.results.summary import doubts, print_summary
-    from nrf_ray.results.write import replaced_keys, write_tables
-
-    former = replaced_keys(sweep, store)
-    tables = write_tables(sweep, store, outcome.frontier if outcome else None)
-    print_summary(console, sweep, store, tables)
-    for note in doubts(sweep, store):
-        console.print(note, soft_wrap=True, markup=False)
-    page.finish(tables, {} if outcome is None or joined else _overheads(grounds.plan, outcome, began))
+def _finish(job: _Job, store: Store, outcome: "Outcome", page: "RunPage") -> int:
+    """Write the tables and the last page, print the summary, and return the exit code."""
+    sweep, grounds, console, began = job.sweep, job.grounds, job.console, job.began
+    written = _written(job, store, outcome.frontier)
+    page.finish(written.frames, {} if job.address else _overheads(grounds.plan, outcome, began))
     seconds = time.monotonic() - began
-    if former:
-        console.print(
-            f"these tables replace those of another grid ({former} of its stages are not in this one); its artifacts "
-            "are kept, and running its command again restores its tables",
-            soft_wrap=True,
-        )
-    if outcome is None:
-        console.print(f"{sweep.name}: every stage was in the store; {seconds:.1f} s, Ray was not started")
-        return 0
     expected = forecast(grounds, max(1, round(outcome.slots)))
     for line in error_lines(grounds.plan, outcome.seconds, expected, seconds):
         console.print(line, soft_wrap=True)

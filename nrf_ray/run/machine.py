@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nrf_ray.errors import ConfigError
-from nrf_ray.graph.record import accelerators, cpuinfo, launch_provenance
+from nrf_ray.graph.record import accelerators, cpuinfo, processor
 from nrf_ray.graph.stage import Resources, Stage
 from nrf_ray.stages.devices import DEVICES, REFERENCE, gpu_of, is_model
 
@@ -96,7 +96,7 @@ def _cores(count: int, resources: Resources) -> Machine:
     """Return `count` cores like those of this machine. Processors that list no flags are assumed to be fast."""
     flags = next((line.split() for line in cpuinfo() if line.startswith("flags")), ["avx512f"])
     slower = (1.0 if "avx512f" in flags else WITHOUT_AVX512) * (ALL_CORES if count > 1 else 1.0)
-    return Machine(name=launch_provenance()["processor"], count=count, resources=resources, slower=slower)
+    return Machine(name=processor(), count=count, resources=resources, slower=slower)
 
 
 def machine_named(text: str, resources: Resources) -> Machine:

@@ -17,6 +17,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nrf_ray import cli
@@ -130,12 +131,37 @@ def test_a_run_leaves_a_page_of_all_that_it_did(
 
 def test_the_same_command_again_starts_no_ray(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     store, _ = finished
-    before = tables(store)
+    before, folder = tables(store), store / "sweeps" / "transfer_grid"
+    whole = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     again = run(store)
     assert again.returncode == 0
     assert "Ray was not started" in again.stdout
     assert tables(store) == before
+    changed = [path.name for path in whole if path.stat().st_mtime_ns != whole[path]]
+    assert changed == ["run.json"], "its page is that of the run that made it"
     assert len(list((store / "logs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", ["page", "table", "interrupted"])
+def test_the_same_command_again_mends_tables_and_page(
+    damage: str, finished: tuple[Path, subprocess.CompletedProcess[str]]
+) -> None:
+    store, _ = finished
+    before, folder = tables(store), store / "sweeps" / "transfer_grid"
+    about = json.loads((folder / "run.json").read_text())
+    if damage == "page":
+        (folder / "report.html").unlink()
+    elif damage == "table":
+        (folder / "results.parquet").write_bytes(b"")
+    else:
+        (folder / "run.json").write_text(json.dumps(about | {"state": "interrupted"}))
+    written = (folder / "report.html").stat().st_mtime_ns if damage != "page" else 0
+    assert run(store).returncode == 0
+    assert tables(store) == before
+    assert (folder / "report.html").stat().st_mtime_ns > written
+    assert 'class="state">Finished<' in page(store)
+    again = json.loads((folder / "run.json").read_text())
+    assert (again["state"], again["began"] > about["began"]) == ("finished", damage == "interrupted")
 
 
 @pytest.mark.parametrize("output", ["ascii", "full disk"])
@@ -175,8 +201,11 @@ def test_kill_9_loses_nothing_that_was_finished(
     store = tmp_path / "killed"
     process = subprocess.Popen(command(store), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, text=True)
     wait_for_records(store, 3, process)
+    started = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
+    assert len(started) >= 6
+    assert psutil.wait_procs(started, timeout=60)[1] == [], "no process outlives the driver"
     kept = records(store)
     done = run(store)
     assert done.returncode == 0, done.stderr

@@ -78,6 +78,13 @@ def test_moving_and_deleting_what_is_gone_does_nothing(blobs: Blobs):
     assert blobs.under() == []
 
 
+def test_updating_with_the_same_bytes_changes_nothing(blobs: Blobs):
+    assert blobs.update("a/b", b"1")
+    assert not blobs.update("a/b", b"1")
+    assert blobs.update("a/b", b"2")
+    assert blobs.get("a/b") == b"2"
+
+
 def test_under_and_folders_take_whole_folder_names(blobs: Blobs):
     for name in ("a/1/x", "a/2/x", "a/2/y", "ab/1/x", "top"):
         blobs.put_new(name, b"")

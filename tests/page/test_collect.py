@@ -179,7 +179,7 @@ def test_what_came_out_is_what_the_terminal_shows(tiny, wide) -> None:
     frames = frames_so_far(tiny.sweep, {key: record.metrics for key, record in records.by_key.items()})
     tables = list(result_tables(frames))
     out = io.StringIO()
-    print_summary(make_console(out), tiny.sweep, tiny.store, write_tables(tiny.sweep, tiny.store))
+    print_summary(make_console(out), tiny.sweep, tiny.store, write_tables(tiny.sweep, tiny.store).frames)
     printed = " ".join(out.getvalue().split())
     assert len(tables) >= 4
     for table in tables:

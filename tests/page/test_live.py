@@ -84,7 +84,7 @@ def test_a_page_keeps_up_with_its_run(bench: Bench) -> None:
             bench.frontier.done(FIRST.key)
             bench.wait_for("In the store: 1 of 2 stages. Complete: 1 of 2 rows")
             bench.run_one()
-        bench.page.finish(write_tables(SWEEP, bench.store, bench.frontier))
+        bench.page.finish(write_tables(SWEEP, bench.store, bench.frontier).frames)
     assert bench.state() == "Finished"
     assert "In the store: 2 of 2 stages. Complete: 2 of 2 rows" in bench.text()
     assert "data-refresh" not in bench.text().partition("<style>")[0]
@@ -98,7 +98,7 @@ def test_everything_in_the_store_makes_a_finished_page(tmp_path: Path) -> None:
     run_inline(SWEEP.goals, Store.open(str(tmp_path), create=True))
     bench = Bench(tmp_path)
     with bench.page:
-        bench.page.finish(write_tables(SWEEP, bench.store))
+        bench.page.finish(write_tables(SWEEP, bench.store).frames)
     assert bench.state() == "Finished"
     assert "In the store: 2 of 2 stages, 2 from before" in bench.text()
 
@@ -128,7 +128,7 @@ def test_a_run_with_failures_ends_in_a_page_that_names_them(tmp_path: Path) -> N
             stage = bench.frontier.next_ready()
             bench.store.note_failure(stage, "ValueError: no", "Traceback: no")
             bench.frontier.fail(stage.key, "ValueError: no")
-        bench.page.finish(write_tables(bench.sweep, bench.store, bench.frontier))
+        bench.page.finish(write_tables(bench.sweep, bench.store, bench.frontier).frames)
     assert bench.state() == "Failed"
     assert "Failed: 1 stage. Left out because of that: 1 stage." in bench.text()
     assert "Traceback: no" in bench.text()
@@ -145,7 +145,7 @@ def test_examples_that_cannot_be_read_leave_a_finished_run_finished(bench: Bench
             bench.run_one()
             bench.wait_for("In the store: 1 of 2 stages. Complete: 1 of 2 rows")
             bench.run_one()
-        bench.page.finish(write_tables(SWEEP, bench.store, bench.frontier))
+        bench.page.finish(write_tables(SWEEP, bench.store, bench.frontier).frames)
     assert bench.state() == "Finished"
     assert json.loads(bench.store.blobs.get("sweeps/toys/run.json"))["state"] == "finished"
     assert len(bench.said) == 1
@@ -174,7 +174,7 @@ def test_a_bucket_has_pages_too(monkeypatch: pytest.MonkeyPatch) -> None:
                 bench.wait_for("In the store: 0 of 2 stages")
                 bench.run_one()
                 bench.run_one()
-            bench.page.finish(write_tables(SWEEP, bench.store, bench.frontier))
+            bench.page.finish(write_tables(SWEEP, bench.store, bench.frontier).frames)
         assert bench.state() == "Finished"
         assert "Curves are kept in local stores only." in bench.text()
         assert f"nrf status --store s3://{s3.BUCKET}/runs" in bench.text()

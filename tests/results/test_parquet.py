@@ -135,7 +135,7 @@ def test_two_runs_of_a_grid_give_the_same_tables_byte_for_byte(tiny, tmp_path):
 
 
 def test_written_tables_are_what_is_returned_and_can_be_written_again(tiny):
-    frames = write_tables(tiny.sweep, tiny.store)
+    frames = write_tables(tiny.sweep, tiny.store).frames
     assert list(frames) == ["results", "robustness", "transfer", "datasets", "stages"]
     for table in TABLES:
         name = table_name(tiny.sweep, table)

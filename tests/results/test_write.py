@@ -174,6 +174,6 @@ def test_what_lies_in_an_object_store_is_read_many_at_once(in_memory: str, monke
         return real(bucket, name)
 
     monkeypatch.setattr(Bucket, "get", with_others)
-    tables = write_tables(sweep_of(*stages), store)
+    tables = write_tables(sweep_of(*stages), store).frames
     assert list(tables["toys"]["value"]) == [1] * 8
     assert list(tables["stages"]["attempts"]) == [2] * 8

@@ -22,7 +22,7 @@ def done(tmp_path_factory):
     sweep = planted_sweep()
     store = Store.open(str(tmp_path_factory.mktemp("planted")), create=True)
     assert run_inline(sweep.goals, store).errors == {}
-    tables, out = write_tables(sweep, store), io.StringIO()
+    tables, out = write_tables(sweep, store).frames, io.StringIO()
     console = make_console()
     console.file, console.width = out, 220
     print_summary(console, sweep, store, tables)

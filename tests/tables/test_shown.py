@@ -173,7 +173,7 @@ def test_figure_3_of_nothing_is_nothing():
 
 
 def test_the_summary_of_a_run_has_all_four_tables(tiny, wide):
-    text = printed(tiny.sweep, tiny.store, write_tables(tiny.sweep, tiny.store))
+    text = printed(tiny.sweep, tiny.store, write_tables(tiny.sweep, tiny.store).frames)
     for title in ("accuracy on the untouched", "constructed sets", "robust accuracy", "transfer of"):
         assert title in text
     assert str(tiny.store.blobs.root / "sweeps" / "transfer_grid") in text
@@ -189,7 +189,7 @@ def test_the_summary_of_an_empty_run_prints(tiny, wide):
 @pytest.mark.parametrize("kept", ["results", "datasets", "robustness", "transfer", "stages", None])
 def test_the_summary_of_a_sweep_of_some_tables_prints(tiny, wide, kept):
     """A sweep file of one's own may have rows of one table alone."""
-    frames = write_tables(tiny.sweep, tiny.store)
+    frames = write_tables(tiny.sweep, tiny.store).frames
     assert "tables " in printed(tiny.sweep, tiny.store, {name: frames[name] for name in frames if name == kept})
 
 
@@ -340,7 +340,7 @@ def test_the_table_of_stages_tells_what_failed_and_what_was_blocked_by_it(broken
 
 def test_the_rows_that_could_be_measured_are_reported_after_a_failure(broken, wide):
     sweep, store, frontier = broken
-    frames = write_tables(sweep, store, frontier)
+    frames = write_tables(sweep, store, frontier).frames
     assert set(frames["results"]["role"]) == {"judge", "victim", "student"}
     assert set(frames["results"]["construction"]) == {"d", "leak_other"}
     assert len(frames["transfer"]) == 0

@@ -136,7 +136,7 @@ def test_what_an_older_version_kept_of_texts_is_made_anew_with_the_words_loaded_
 
 
 def test_a_notebook_shows_the_same_texts(run, tmp_path, capsys):
-    made = texts.one_each(write_tables(run.sweep, run.store)["datasets"])
+    made = texts.one_each(write_tables(run.sweep, run.store).frames["datasets"])
     assert list(zip(made["construction"], made["norm"].fillna(""), strict=True)) == [
         ("d_det", "l2"), ("d_det", "words"), ("d_robust", ""), ("leak_det", "l2"),
         ("leak_det", "words"),

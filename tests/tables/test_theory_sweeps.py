@@ -37,7 +37,7 @@ def run(sweep, folder):
     """Run `sweep` here; return its store, its tables by name, and what is printed of them."""
     store = Store.open(str(folder), create=True)
     assert run_inline(sweep.goals, store).errors == {}
-    tables, out = write_tables(sweep, store), io.StringIO()
+    tables, out = write_tables(sweep, store).frames, io.StringIO()
     console = make_console()
     console.file, console.width = out, 200
     print_summary(console, sweep, store, tables)
