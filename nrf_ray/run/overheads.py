@@ -38,12 +38,11 @@ class Overheads:
     """Seconds from the end of the last stage to the end of the command: Ray's end, tables, summary."""
 
 
-IN_COMPILATIONS = Overheads(start=3600.0, first=700.0, end=800.0)
+IN_COMPILATIONS = Overheads(start=1800.0, first=150.0, end=300.0)
 """Overheads in multiples of the time in which `SOURCE` is compiled (2.8 ms on a core of a Zen 3, fastest of 100).
 
-Measured as multiples of CPU time in the same minutes (n = 1 each): imports of the driver 1,070, Ray's and torch's in a
-worker 1,060, scikit-learn's 350. The rest of `start`, Ray's own start, is what remains of the 10 s from the command to
-the first committed stage that two cores with AVX-512 took; `first` and `end` are those of recorded runs.
+Measured on a busy machine, where it took 4.2 ms: the process that is forked imports for 1,600 (CPU time, n = 5), after
+the driver has planned for 150; `first` and `end` are those of two runs (80 and 310; 240 and 370).
 """
 
 

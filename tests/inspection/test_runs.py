@@ -57,7 +57,7 @@ def finish(sweep: Sweep, store: Store) -> None:
         if plan.todo():
             with page.watching(Done(run_inline(sweep.goals, store)), pytest.fail):
                 pass
-        page.finish(write_tables(sweep, store))
+        page.finish(write_tables(sweep, store).frames)
 
 
 @pytest.fixture
