@@ -67,11 +67,11 @@ def test_a_second_signal_ends_it_at_once() -> None:
 
 def test_it_ends_by_force_also_if_nobody_reads_what_it_says() -> None:
     """Regression: the last words could not be written to a closed pipe, and the process went on for ever."""
-    process = stubborn(0.2)
-    assert process.stderr is not None
-    process.stderr.close()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == INTERRUPTED
+    with stubborn(0.2) as process:
+        assert process.stderr is not None
+        process.stderr.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == INTERRUPTED
 
 
 CLOSE = """
