@@ -128,7 +128,7 @@ ARCHITECTURES: Registry[Architecture] = Registry.of(
                 family=f"WideResNet-{depth}-{width}",
                 mmacs=mmacs,
                 units=64 * width,
-                smallest={1: 4 if form else 1},
+                smallest={1: 3 if form else 1},
             )
             for form in ("", "_silu")
             for (depth, width), mmacs in {

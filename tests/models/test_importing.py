@@ -2,7 +2,6 @@
 
 import io
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -323,8 +322,9 @@ def test_a_normalisation_said_twice_is_refused(tmp_path, trained):
     store = Store.open(str(tmp_path / "store"), create=True)
     with pytest.raises(ConfigError, match="include mean and std; omit"):
         execute(import_weights(spec_of(path)), store)
-    taken = execute(import_weights(spec_of(path, mean=(), std=())), store)
-    assert load_model(SimpleNamespace(read=store.artifact(import_weights(spec_of(path, mean=(), std=()))).read), "cpu")
+    handle = import_weights(spec_of(path, mean=(), std=()))
+    taken = execute(handle, store)
+    assert load_model(store.artifact(handle), "cpu")
     assert taken.metrics["train_accuracy"] is None
 
 

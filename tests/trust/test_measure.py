@@ -94,21 +94,6 @@ def test_a_level_is_bought_by_a_number_above_the_interval_alone():
     assert not measure.bought(below | {"autoattack": 0.7, "autoattack_level": "L0"})
 
 
-def test_the_whole_table_was_measured_and_no_row_of_it_bought_a_level():
-    rows = measure.kept()
-    expected = {
-        (name, *radius)
-        for name in DEFENCES
-        for radius in measure.RADII + (measure.LINF if name in measure.IN_LINF else ())
-    }
-    assert {key for key, row in rows.items() if row["family"] != "honest"} == expected
-    assert [measure.line(row) for row in rows.values() if measure.bought(row)] == []
-    honest = [row for row in rows.values() if row["family"] == "honest"]
-    assert len(honest) == 72
-    assert sum(row["level"] == "L0" for row in honest) <= 4
-    assert min(row["n"] for row in rows.values()) >= 100
-
-
 def test_twelve_honest_kinds_make_72_runs():
     assert sum(len(SEEDS) * len(kind.radii) for kind in HONEST.values()) == 72
 
