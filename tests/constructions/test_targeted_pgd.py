@@ -13,6 +13,8 @@ from nrf_ray.attacks.threat import NORMS, perturbation_norm
 from nrf_ray.constructions.crafted import draw_targets
 from nrf_ray.constructions.targeted_pgd import craft_adversarial
 from nrf_ray.data.images import as_float, as_uint8
+from nrf_ray.errors import ConfigError
+from nrf_ray.seeding import derive_seed
 from tests.constructions.rounded import cycle, rounding
 
 RULES = ("same", "uniform", "next", "other")
@@ -118,3 +120,39 @@ def test_a_zero_gradient_leaves_an_image_unmoved_and_says_so(linear):
 def test_an_untargeted_attack_cannot_construct(trained, digits):
     with pytest.raises(AssertionError, match="targeted"):
         craft_adversarial(trained, digits[0].images[:4], cycle(4), pgd_attack("l2", 0.5))
+
+
+def test_a_rule_of_one_s_own_draws_targets_from_labels_classes_and_a_seed():
+    labels = torch.arange(12) % 3
+
+    def rule(given, num_classes, generator):
+        drawn = torch.randint(num_classes, given.shape, generator=generator)
+        given.zero_()  # what a rule does to its labels changes nothing
+        return drawn
+
+    targets = draw_targets(rule, labels, 3, 5)
+    assert torch.equal(
+        targets, torch.randint(3, (12,), generator=torch.Generator().manual_seed(derive_seed(5, "targets")))
+    )
+    assert torch.equal(labels, torch.arange(12) % 3)
+    assert torch.equal(draw_targets(lambda given, k, generator: (given + 1) % k, labels, 3, 5), (labels + 1) % 3)
+    assert len(draw_targets(lambda given, k, generator: given, labels[:0], 3, 5)) == 0
+
+
+@pytest.mark.parametrize(
+    ("drawn", "said"),
+    [
+        ([0, 1, 2], "the rule for targets returned list; it must return torch.int64 of shape (3,)"),
+        (
+            torch.zeros(2, dtype=torch.int64),
+            "returned torch.int64 of shape (2,); it must return torch.int64 of shape (3,)",
+        ),
+        (torch.zeros(3), "returned torch.float32 of shape (3,); it must return torch.int64 of shape (3,)"),
+        (torch.tensor([0, 1, 3]), "returned classes from 0 to 3; there are 3, 0 to 2"),
+        (torch.tensor([-1, 1, 2]), "returned classes from -1 to 2; there are 3, 0 to 2"),
+    ],
+)
+def test_what_is_no_class_for_every_label_is_refused(drawn, said):
+    with pytest.raises(ConfigError) as told:
+        draw_targets(lambda labels, num_classes, generator: drawn, torch.arange(3), 3, 5)
+    assert said in str(told.value)
