@@ -16,6 +16,7 @@ from nrf_ray.attacks.threat import NORMS, ThreatModel
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError, expanded, lookup
 from nrf_ray.graph.find import committed, find_place, open_store
+from nrf_ray.graph.record import check_loaded
 from nrf_ray.models.catalogue import TIMM, TORCHVISION, architecture_named
 from nrf_ray.models.model_name import FILE, HUB, ROBUSTBENCH, ModelName, parse_model
 from nrf_ray.models.robustbench import LEADERBOARDS, entry_named
@@ -74,6 +75,7 @@ def _of_key(name: ModelName, info: DatasetInfo, store: str) -> ImportSpec:
     if place.stage not in MODELS:
         raise ConfigError(f"{place.stage}/{place.key[:12]} is not a model; `nrf show` says what a key stands for")
     record = committed(opened, place)
+    check_loaded(record)
     config: Any = record.config
     recipe = config.get("recipe") or {}
     adversary = recipe.get("adversary") or {}

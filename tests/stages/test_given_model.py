@@ -1,6 +1,7 @@
 """From the name of a model to the spec that imports it, and to its network: every form, and what is refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ import torch
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.fetch import fetch_dataset
-from nrf_ray.errors import ConfigError
+from nrf_ray.errors import ConfigError, PluginMissing
 from nrf_ray.graph.execute import execute
 from nrf_ray.graph.store import Store
 from nrf_ray.models.robustbench import ENTRIES
@@ -86,6 +87,17 @@ def test_a_changed_file_is_another_model(folder):
     assert import_spec("file:ours.safetensors", DIGITS, "./runs").sha256 != first.sha256
     with pytest.raises(ConfigError, match="this is another file"):
         imported(first, None)
+
+
+def test_a_key_of_a_model_of_a_plug_in_that_is_not_named_is_refused_by_the_plug_in(store, tmp_path):
+    own = Store.open(str(shutil.copytree(store.uri, tmp_path / "copy")), create=False)
+    place = next(place for place in own.places() if place.stage == "train")
+    record = own.record(place)
+    told = {**record.provenance, "plugins": [{"name": "mine.py", "digest": "a" * 64}]}
+    changed = replace(record, config={**record.config, "arch": "flat"}, provenance=told)
+    own.blobs.replace(place.file("record.json"), changed.to_bytes())
+    with pytest.raises(PluginMissing, match=r"was made with the plug-in mine\.py"):
+        import_spec(place.key[:20], DIGITS, own.uri)
 
 
 def test_a_key_is_a_model_of_the_store_with_its_training(store, tmp_path):
