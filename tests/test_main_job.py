@@ -127,7 +127,9 @@ def test_the_judge_and_the_fooling_rates_stand_beside_every_set(frames: dict[str
     datasets = frames["datasets"].set_index(["construction", "epsilon"])
     assert len(datasets) == 36
     of_no_control = ["source_arch", "source_training", "craft_mode", "mean_loss"]
-    assert datasets.notna().drop(columns=["start", *of_no_control]).all(axis=None)
+    of_no_source_here = ["source_eps", "source_model"]  # of robust sources, and of those trained elsewhere
+    assert datasets.notna().drop(columns=["start", *of_no_control, *of_no_source_here]).all(axis=None)
+    assert datasets[of_no_source_here].isna().all(axis=None)
     assert datasets.loc[["d_rand", "d_det", "d_other"], of_no_control].notna().all(axis=None)
     assert 0.55 <= datasets.loc[("d_other", 1.0), "fooling_rate"].mean() <= 0.90
     assert datasets.loc[("d_other", 1.5), "fooling_rate"].mean() >= 0.85
