@@ -4,8 +4,7 @@
     <store>/plugins/<digest>.json  its name when it was first used
 
 A pickled stage names the plug-ins that it and its inputs use before anything else, so they are loaded first when it is
-unpickled.
-A file of a store is run only in a run whose command named it: by its path, or by the start of its digest.
+unpickled. A file of a store is run only in a run whose command named it: by its path, or by the start of its digest.
 """
 
 import json

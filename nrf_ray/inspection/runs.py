@@ -17,6 +17,7 @@ from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.find import open_store
 from nrf_ray.graph.garbage import collect, find
 from nrf_ray.graph.record import Record
+from nrf_ray.graph.stage import RESERVED_NAMES
 from nrf_ray.graph.store import RECORD, Place, Store
 from nrf_ray.page.outline import Outline, driver_of, outline_name, page_name, read_outline
 from nrf_ray.page.snapshot import RunState
@@ -67,18 +68,18 @@ def runs(*, store: StoreUri = "./runs") -> None:
     """
     opened = open_store(store)
     console = make_console()
-    names, held = sweep_names(opened), holdings(opened)
-    named = {name: _named_or_none(opened, name) for name in names}
-    shared = Counter(place for places in named.values() for place in places or ())
+    held = holdings(opened)
+    found = {name: _outline(opened, name) for name in sweep_names(opened)}
+    named = {name: {stage.place for stage in outline.stages} if outline else set() for name, outline in found.items()}
+    shared = Counter(place for places in named.values() for place in places)
     grille = make_grille("", "run", "began", "took", "state", "rows", "disk", "alone", names=2)
-    for name in names:
-        outline, places = _outline(opened, name), named[name] or frozenset()
-        sizes = {place: held[place].size for place in places if place in held}
+    for name, outline in found.items():
+        sizes = {place: held[place].size for place in named[name] if place in held}
         alone = sum(size for place, size in sizes.items() if shared[place] == 1)
         grille.add_row(name, *_facts(opened, outline, held), size_text(sum(sizes.values())), size_text(alone))
         if outline is not None:
             grille.add_row(f"  {_grid(outline.command)}", style="dim")
-    console.print(grille if names else "no run has begun in this store")
+    console.print(grille if found else "no run has begun in this store")
 
 
 def rm(run: str, *, store: StoreUri = "./runs") -> None:
@@ -175,10 +176,10 @@ def holdings(store: Store) -> dict[Place, Held]:
     for blob in store.blobs.under():
         stage, _, rest = blob.name.partition("/")
         key, slash, file = rest.partition("/")
-        if slash:
+        if slash and stage not in RESERVED_NAMES:
             sizes[Place(stage, Key(key))] += blob.size
-        if file == RECORD:
-            committed.add(Place(stage, Key(key)))
+            if file == RECORD:
+                committed.add(Place(stage, Key(key)))
     return {place: Held(size=size, committed=place in committed) for place, size in sizes.items()}
 
 
@@ -226,13 +227,6 @@ def _print_unused(store: Store, age: timedelta) -> None:
     total = size_text(sum(one.size for one in found))
     how = "; --yes deletes them" if found else ""
     console.print(f"{len(found)} artifacts that no run names, {total}{how}")
-
-
-def _named_or_none(store: Store, run: str) -> frozenset[Place] | None:
-    try:
-        return named_by(store, run)
-    except ConfigError:
-        return None
 
 
 def _outline(store: Store, run: str) -> Outline | None:
