@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.models.zoo import build
 
 
@@ -19,6 +20,25 @@ class Linear(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits."""
         return images.flatten(1) @ self.weight.T + self.bias
+
+
+def two_classes(count: int, eps: float) -> tuple[Linear, Tensor, Tensor, Tensor]:
+    """Return a linear network of two classes, grey images [count, 1, 4, 4], their labels, and which can be fooled.
+
+    The labels are its own, and `eps` is in linf.
+    """
+    generator = torch.Generator().manual_seed(0)
+    model = Linear(torch.randn(2, 16, generator=generator))
+    images = 0.5 + 0.2 * (torch.rand(count, 1, 4, 4, generator=generator) - 0.5)
+    logits, length = model(images).detach(), (model.weight[0] - model.weight[1]).abs().sum().detach()
+    return model, images, logits.argmax(dim=1), (logits[:, 0] - logits[:, 1]).abs() < eps * length
+
+
+def optimum(model: Linear, images: Tensor, labels: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
+    """Return the adversarial images of a linear network of two classes that are best in linf."""
+    del generator
+    towards = (model.weight[1 - labels] - model.weight[labels]).sign().view_as(images)
+    return images + threat.eps * towards
 
 
 def with_statistics(network: nn.Module) -> nn.Module:

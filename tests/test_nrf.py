@@ -1,12 +1,10 @@
 """The `nrf` command: it looks, names what is damaged, and deletes only what no record names."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from nrf_ray import cli
 from nrf_ray.graph import folder
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.lease import Leases
@@ -15,6 +13,7 @@ from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
 from nrf_ray.results.write import write_tables
 from tests.cluster.toys import Toy, sweep_of, toy
+from tests.commands import nrf
 
 
 @pytest.fixture
@@ -25,15 +24,6 @@ def chain(tmp_path: Path) -> tuple[Path, Stage, Stage]:
     second = toy(Toy(name="second"), first=first)
     run_inline([second], store)
     return tmp_path / "store", first, second
-
-
-def nrf(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["nrf", *words])
-    with pytest.raises(SystemExit) as exit_:
-        cli.nrf_main()
-    out = capsys.readouterr()
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code, out.out, out.err
 
 
 def test_status_counts_by_stage_and_state(chain, monkeypatch, capsys) -> None:

@@ -8,26 +8,16 @@ from nrf_ray.attacks.subject import Check
 from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.engine.predict import predict
 from nrf_ray.errors import ConfigError
+from tests.networks import optimum, two_classes
 
 EPS = 0.15
 THREAT = ThreatModel(norm="linf", eps=EPS)
 
 
 @pytest.fixture(scope="module")
-def planted(linear):
+def planted():
     """Return a linear network of two classes, 16 grey images that it labels itself, and which can be fooled."""
-    generator = torch.Generator().manual_seed(0)
-    model = linear(torch.randn(2, 16, generator=generator))
-    images = 0.5 + 0.2 * (torch.rand(16, 1, 4, 4, generator=generator) - 0.5)
-    labels = predict(model, images)
-    logits, length = model(images).detach(), (model.weight[0] - model.weight[1]).abs().sum().detach()
-    return model, images, labels, (logits[:, 0] - logits[:, 1]).abs() < EPS * length
-
-
-def optimum(model, images, labels, threat, generator):
-    """The optimum of a linear network in linf."""
-    towards = (model.weight[1 - labels] - model.weight[labels]).sign().view_as(images)
-    return images + threat.eps * towards
+    return two_classes(16, EPS)
 
 
 def run(attack, planted):

@@ -26,6 +26,7 @@ from nrf_ray.presets import PRESETS
 from nrf_ray.sweep.models_and_sets import trained as trained_model
 from nrf_ray.tables.robustness import robustness_rows
 from nrf_ray.training.recipes import Recipe
+from tests.networks import optimum, two_classes
 from tests.small import grid_of
 
 EPS = 0.15
@@ -33,14 +34,10 @@ THREAT = ThreatModel(norm="linf", eps=EPS)
 
 
 @pytest.fixture(scope="module")
-def planted(linear):
+def planted():
     """Return a linear network of two classes, 64 images that it labels itself, and which of them can be fooled."""
-    generator = torch.Generator().manual_seed(0)
-    model = linear(torch.randn(2, 16, generator=generator))
-    images = 0.5 + 0.2 * (torch.rand(64, 1, 4, 4, generator=generator) - 0.5)
-    labels = predict(model, images)
-    logits, length = model(images).detach(), (model.weight[0] - model.weight[1]).abs().sum().detach()
-    return model, LabelledImages(images=images, labels=labels), (logits[:, 0] - logits[:, 1]).abs() < EPS * length
+    model, images, labels, fooled = two_classes(64, EPS)
+    return model, LabelledImages(images=images, labels=labels), fooled
 
 
 @pytest.fixture
@@ -51,12 +48,6 @@ def own():
     for name in set(ATTACKS) - before:
         ATTACKS.forget(name)
         FUNCTIONS.forget(name)
-
-
-def optimum(model, images, labels, threat, generator):
-    """The optimum of a linear network in linf."""
-    towards = (model.weight[1 - labels] - model.weight[labels]).sign().view_as(images)
-    return images + threat.eps * towards
 
 
 def spec(name):

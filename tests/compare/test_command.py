@@ -1,33 +1,23 @@
 """What `nrf compare` prints, writes and refuses."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from nrf_ray import cli
 from nrf_ray.compare.origins import compare_origins
 from nrf_ray.graph.store import Store, place_of
 from nrf_ray.results.parquet import write_table
 from nrf_ray.results.stored_sweep import find_sweep
 from nrf_ray.sweep.table import Column, Table
 from tests.cluster.toys import Toy, toy
+from tests.commands import nrf
 from tests.export.made_up import made_up, values
 
 FIRST = {("d", 1.0): {0: 0.5, 1: 0.6, 2: 0.7}, ("e", 1.0): {0: 0.5}}
 SECOND = {("d", 1.0): {0: 0.6, 1: 0.7, 2: 0.8}, ("e", 1.0): {0: 0.5}, ("f", 2.0): {0: 0.1}}
-
-
-def nrf(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["nrf", *words])
-    with pytest.raises(SystemExit) as exit_:
-        cli.nrf_main()
-    out = capsys.readouterr()
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code, out.out, out.err
 
 
 @pytest.fixture

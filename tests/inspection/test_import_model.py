@@ -4,8 +4,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from nrf_ray import cli
 from nrf_ray.stages.weights import save_weights
+from tests.commands import nrf
 
 
 @pytest.fixture
@@ -27,18 +27,9 @@ def folder(trained, tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(monkeypatch, capsys, *words):
-    """Return the exit code of `nrf import`, what it printed, and its errors."""
-    monkeypatch.setattr("sys.argv", ["nrf", "import", *words])
-    with pytest.raises(SystemExit) as ended:
-        cli.nrf_main()
-    told = capsys.readouterr()
-    return ended.value.code or 0, told.out, told.err
-
-
 def test_mapping_and_normalisation_are_printed(folder, monkeypatch, capsys):
     name = "file:theirs.pt#arch=resnet_s,mean=0.3,std=0.35,norm=l2,eps=0.5"
-    code, out, _ = run(monkeypatch, capsys, name, "--data", "digits")
+    code, out, _ = nrf(monkeypatch, capsys, "import", name, "--data", "digits")
     assert code == 0
     assert "resnet_s for digits; adversarial training within l2 0.5" in out
     assert "tensors, module." in out
@@ -48,7 +39,7 @@ def test_mapping_and_normalisation_are_printed(folder, monkeypatch, capsys):
 
 
 def test_the_accuracy_of_every_class_is_printed(folder, monkeypatch, capsys):
-    code, out, _ = run(monkeypatch, capsys, "file:ours.safetensors", "--data", "digits", "--check")
+    code, out, _ = nrf(monkeypatch, capsys, "import", "file:ours.safetensors", "--data", "digits", "--check")
     assert code == 0
     assert "std 0.35, from the file" in out
     lines = [line.split() for line in out.splitlines()]
@@ -58,7 +49,7 @@ def test_the_accuracy_of_every_class_is_printed(folder, monkeypatch, capsys):
 
 def test_a_wrong_order_of_classes_shows_and_is_refused(folder, monkeypatch, capsys):
     name = "file:mixed.safetensors#arch=resnet_s,mean=0.3,std=0.35"
-    code, out, err = run(monkeypatch, capsys, name, "--data", "digits", "--check")
+    code, out, err = nrf(monkeypatch, capsys, "import", name, "--data", "digits", "--check")
     assert code == 2
     lines = [line.split() for line in out.splitlines()]
     shifted = [words for words in lines if words and words[0].isdigit() and int(words[-1]) == (int(words[0]) + 1) % 10]
@@ -83,7 +74,7 @@ def test_a_wrong_order_of_classes_shows_and_is_refused(folder, monkeypatch, caps
     ],
 )
 def test_mistakes_are_one_line(words, said, folder, monkeypatch, capsys):
-    code, _, err = run(monkeypatch, capsys, *words, "--data", "digits")
+    code, _, err = nrf(monkeypatch, capsys, "import", *words, "--data", "digits")
     assert code == 2
     assert said in err
     assert err.count("\n") == 1

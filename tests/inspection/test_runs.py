@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nrf_ray import cli
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import execute, run_inline
 from nrf_ray.graph.frontier import Frontier
@@ -24,20 +23,12 @@ from nrf_ray.page.outline import read_outline
 from nrf_ray.results.write import write_tables
 from nrf_ray.sweep.sweep import Sweep
 from tests.cluster.toys import Toy, sweep_of, toy
+from tests.commands import nrf
 
 SHARED = toy(Toy(name="shared")).named("shared")
 NARROW = toy(Toy(name="narrow"), first=SHARED).named("narrow")
 WIDE = toy(Toy(name="wide"), first=SHARED).named("wide")
 STRAY = toy(Toy(name="stray")).named("stray")
-
-
-def nrf(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["nrf", *words])
-    with pytest.raises(SystemExit) as exit_:
-        cli.nrf_main()
-    out = capsys.readouterr()
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code, out.out, out.err
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """`nrf report`: from the records, and on loopback for nobody else."""
 
 import http.client
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from nrf_ray import cli
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.drivers import Heart
 from nrf_ray.graph.execute import run_inline
@@ -20,6 +18,7 @@ from nrf_ray.page.outline import outline_name, outline_of, page_name
 from nrf_ray.page.serve import make_server
 from nrf_ray.results.write import write_tables
 from tests.cluster.toys import Toy, sweep_of, toy
+from tests.commands import nrf
 
 SWEEP = sweep_of(toy(Toy(name="first")).named("the first"))
 
@@ -35,14 +34,6 @@ def killed(tmp_path: Path) -> Store:
     store.blobs.replace(page_name(SWEEP.name), b"the last page of the run")
     run_inline(SWEEP.goals, store)
     return store
-
-
-def nrf(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["nrf", *words])
-    with pytest.raises(SystemExit) as exit_:
-        cli.nrf_main()
-    out = capsys.readouterr()
-    return exit_.value.code, out.out, out.err
 
 
 def test_the_page_of_a_killed_run_is_made_again(killed: Store, monkeypatch, capsys) -> None:
