@@ -336,16 +336,36 @@ def test_a_number_sign_in_a_path_is_part_of_it(tmp_path: Path, monkeypatch: pyte
 # Images that a network cannot take
 
 
-def test_images_too_small_for_an_architecture_are_refused_while_planning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arch", "sides", "said"),
+    [
+        (
+            "vgg_s",
+            (1, 40),
+            "vgg_s needs images of at least 4 x 4, but those of strips are 1 x 40; use resnet_s or resnet_m or",
+        ),
+        (
+            "wrn_28_10_silu",
+            (8, 10),
+            "wrn_28_10_silu needs images whose sides are multiples of 4, but those of strips are 8 x 10; use another",
+        ),
+    ],
+)
+def test_images_of_a_size_that_an_architecture_does_not_take_are_refused_while_planning(
+    arch: str,
+    sides: tuple[int, int],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Regression: three stages failed after 55 seconds."""
     monkeypatch.setenv("NRF_DATA", str(tmp_path / "home"))
-    folder = write_folder(tmp_path / "strips", pixels(180, (3, 1, 40)), labels_of(180))
-    flags = ("--dataset", f"folder:{folder}", "--arch", "vgg_s", "--store", str(tmp_path / "store"), "--epsilon", "0.5")
+    folder = write_folder(tmp_path / "strips", pixels(180, (3, *sides)), labels_of(180))
+    flags = ("--dataset", f"folder:{folder}", "--arch", arch, "--store", str(tmp_path / "store"), "--epsilon", "0.5")
     code, out, err = call(monkeypatch, capsys, *flags)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "vgg_s needs images of at least 4 x 4, but those of strips are 1 x 40; use resnet_s or resnet_m or" in err
+    assert said in err
     assert not (tmp_path / "store").exists()
 
 

@@ -63,6 +63,9 @@ class Architecture:
     smallest: Mapping[int, int] = field(default_factory=lambda: {1: 1})
     """Side in pixels of the smallest possible image, by the height from which this holds: stems change in between."""
 
+    multiple: int = 1
+    """Number that both sides of an image must be multiples of, in pixels."""
+
     def smallest_side(self, height: int) -> int:
         """Return the smallest allowed side, in pixels, of an image of `height`."""
         return self.smallest[max(from_height for from_height in self.smallest if from_height <= height)]
@@ -129,6 +132,7 @@ ARCHITECTURES: Registry[Architecture] = Registry.of(
                 mmacs=mmacs,
                 units=64 * width,
                 smallest={1: 3 if form else 1},
+                multiple=4 if form else 1,  # it halves twice, in ways that agree on even sides alone
             )
             for form in ("", "_silu")
             for (depth, width), mmacs in {

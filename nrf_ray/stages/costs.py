@@ -64,6 +64,11 @@ def check_reads(arch: str, info: DatasetInfo) -> None:
             f"{arch} needs {info.kind} of at least {smallest} x {smallest}, but those of {info.ref.name} are "
             f"{height} x {width}; use {' or '.join(fitting) or 'larger ones'}"
         )
+    if height % known.multiple or width % known.multiple:
+        raise ConfigError(
+            f"{arch} needs images whose sides are multiples of {known.multiple}, but those of {info.ref.name} are "
+            f"{height} x {width}; use another architecture"
+        )
     if arch.startswith((TIMM, TORCHVISION)):
         check_builds(arch, info.shape)
     if arch == ENCODER and ENCODER_MARK in info.ref.location:

@@ -228,3 +228,12 @@ def test_the_smallest_image_of_an_architecture_is_as_its_catalogue_says(arch):
         assert takes(body, tall, side)
         assert side == 1 or not takes(body, tall, side - 1)
         assert ARCHITECTURES[arch].smallest_side(tall) == side
+
+
+@pytest.mark.parametrize("arch", [name for name, known in ARCHITECTURES.items() if known.multiple > 1])
+def test_the_sides_of_its_images_are_multiples_of_what_its_catalogue_says(arch):
+    multiple = ARCHITECTURES[arch].multiple
+    with torch.device("meta"):
+        body = BUILDERS[arch](3, 32)[0].eval()
+    sides = range(2 * multiple, 9 * multiple)
+    assert [side for side in sides if takes(body, side, side)] == [side for side in sides if side % multiple == 0]
