@@ -11,9 +11,8 @@ from cyclopts import Parameter
 
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError, one_line
-from nrf_ray.graph.find import open_store
 from nrf_ray.models.model_name import MEANT
-from nrf_ray.stages.given_model import IN_STORE, import_spec
+from nrf_ray.stages.given_model import import_spec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,10 +41,9 @@ def given_model(name: str, info: DatasetInfo, store: str) -> "nn.Module":
 
 
 def _of_name(name: str, info: DatasetInfo, store: str) -> "nn.Module":
-    from nrf_ray.stages.imported import imported
+    from nrf_ray.stages.imported import imported_from
 
-    spec = import_spec(name, info, store)
-    return imported(spec, open_store(store) if spec.location.startswith(IN_STORE) else None).model
+    return imported_from(import_spec(name, info, store), store).model
 
 
 def _check_fits(network: "nn.Module", name: str, info: DatasetInfo, *, is_code: bool) -> None:
@@ -123,7 +121,6 @@ def _running(path: Path, function: str) -> Iterator[None]:
     except ConfigError:
         raise
     except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(f"{path}:{function} failed: {said}") from error
+        raise ConfigError(f"{path}:{function} failed: {type(error).__name__}: {one_line(error)}") from error
     finally:
         sys.path.remove(folder)

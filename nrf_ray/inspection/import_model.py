@@ -7,10 +7,9 @@ from cyclopts import Parameter
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.display.printing import ResultTable, interval_text, make_console, print_results, share
 from nrf_ray.errors import ConfigError
-from nrf_ray.graph.find import open_store
 from nrf_ray.models.model_name import MEANT
 from nrf_ray.results.stored_sweep import StoreUri
-from nrf_ray.stages.given_model import IN_STORE, import_spec
+from nrf_ray.stages.given_model import import_spec
 from nrf_ray.stages.import_weights import CHECKED
 
 if TYPE_CHECKING:
@@ -37,9 +36,9 @@ def import_model(
     if images < 1:
         raise ConfigError(f"--images must be 1 or more, not {images}")
     spec = import_spec(model, info, store)
-    from nrf_ray.stages.imported import imported
+    from nrf_ray.stages.imported import imported_from
 
-    found = imported(spec, open_store(store) if spec.location.startswith(IN_STORE) else None)
+    found = imported_from(spec, store)
     console = make_console()
     ball = f" within {spec.threat.norm} {spec.threat.eps:g}" if spec.threat else ""
     size = f", images resized to {spec.size[0]} x {spec.size[1]}" if spec.size else ""

@@ -11,7 +11,7 @@ from torch.nn import functional
 from nrf_ray.data.catalogue import DatasetInfo, info_of
 from nrf_ray.errors import ConfigError, one_line
 from nrf_ray.graph.canonical import Key
-from nrf_ray.graph.find import committed
+from nrf_ray.graph.find import committed, open_store
 from nrf_ray.graph.store import Place, Store
 from nrf_ray.models import pretrained
 from nrf_ray.models.catalogue import ENCODER
@@ -57,6 +57,11 @@ def imported(config: ImportSpec, store: Store | None) -> Imported:
         ) from error
     found.model.eval()
     return found
+
+
+def imported_from(config: ImportSpec, uri: str) -> Imported:
+    """Return the network of `config`; a model of a store is read from the store at `uri`."""
+    return imported(config, open_store(uri) if config.location.startswith(IN_STORE) else None)
 
 
 def _where(config: ImportSpec) -> str:
