@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nrf_ray.attacks import probes
 from nrf_ray.attacks.binarization import binarization
 from nrf_ray.attacks.comparison import beaten
-from nrf_ray.attacks.losses import LOSSES, of_run, per_example_cross_entropy, per_example_margin
+from nrf_ray.attacks.losses import LOSSES, first_loss, per_example_cross_entropy, per_example_margin
 from nrf_ray.attacks.pgd import pgd
 from nrf_ray.attacks.random_search import random_search
 from nrf_ray.attacks.restarts import ExampleStarts, run_restarts
@@ -130,7 +130,7 @@ class _Run:
 
 def _attacked(subject: Subject) -> _Run:
     """Follow one run step by step; then make the restarts of the attack, or run it for its best iterate."""
-    attack, loss = subject.attack, LOSSES[of_run(subject.attack.loss, 0)]
+    attack, loss = subject.attack, LOSSES[first_loss(subject.attack.loss)]
     current, labels = subject.images, subject.labels
     starts = ExampleStarts(seed=subject.seed, indices=subject.indices.cpu())
     if attack.start != "image":
@@ -334,7 +334,7 @@ def _transferred(run: _Run, other: nn.Module) -> Tensor:
 def _once(run: _Run) -> Attack:
     """Return the first run of the attack, without its restarts, which have failed on the images that it left."""
     attack = run.subject.attack
-    return replace(attack, restarts=1, loss=of_run(attack.loss, 0))
+    return replace(attack, restarts=1, loss=first_loss(attack.loss))
 
 
 def _indices(run: _Run, these: Tensor) -> Tensor:

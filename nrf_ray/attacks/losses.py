@@ -33,17 +33,52 @@ LOSSES: Registry[Loss] = Registry("loss", {"cross_entropy": per_example_cross_en
 """Losses that an `Attack` can name."""
 
 ALTERNATING = "alternating"
-"""Name of cross-entropy and margin in turn, one run after the other, for an `Attack` with restarts.
+"""Name of three losses in turn, one run after the other, for an `Attack` with restarts: cross-entropy, the margin, and
+the margin of one other class, the next likeliest for the image itself each time.
 
 Cross-entropy stalls where logits are small or two wrong classes are equally likely, the margin where a wrong class that
-is far away is the closest in the logits; each finds examples that the other does not."""
+is far away is the closest in the logits, and both where the likeliest wrong class cannot be reached and the next one
+can (MultiTargeted, Gowal et al. 2019, arXiv 1910.09338); each finds examples that the others do not."""
 LOSSES.reserve(ALTERNATING)
-_IN_TURN = ("cross_entropy", "margin")
 
 
-def of_run(name: str, restart: int) -> str:
-    """Return the name of the loss that run number `restart` of an attack with the loss `name` optimises."""
-    return _IN_TURN[restart % len(_IN_TURN)] if name == ALTERNATING else name
+def first_loss(name: str) -> str:
+    """Return the name of the loss that the first run of an attack with the loss `name` optimises."""
+    return "cross_entropy" if name == ALTERNATING else name
+
+
+def loss_of_run(name: str, restart: int, clean: Callable[[], "Tensor"], labels: "Tensor") -> Loss:
+    """Return the loss that run number `restart` of an attack with the loss `name` optimises.
+
+    `clean` computes the logits [b, k] of the images themselves, whose labels are `labels` [b]; few runs need them.
+    """
+    if name != ALTERNATING:
+        return LOSSES[name]
+    turn, place = divmod(restart, 3)
+    if place < 2:
+        return LOSSES[("cross_entropy", "margin")[place]]
+    return margin_of(ranked(clean(), labels, turn + 2))
+
+
+def ranked(logits: "Tensor", labels: "Tensor", rank: int) -> "Tensor":
+    """Return the class that is `rank`-th, from 1 on, among the others than `labels` [b] in `logits` [b, k], as [b].
+
+    Past the last of the k - 1 others, the count begins anew.
+    """
+    import torch
+
+    others = logits.scatter(1, labels.unsqueeze(1), -torch.inf).argsort(dim=1, descending=True, stable=True)
+    return others[:, (rank - 1) % (logits.shape[1] - 1)]
+
+
+def margin_of(targets: "Tensor") -> Loss:
+    """Return the loss that is the logit of one class for each example, `targets` [b], minus the label's."""
+
+    def margin(logits: "Tensor", labels: "Tensor") -> "Tensor":
+        logits = logits.float()
+        return (logits.gather(1, targets.unsqueeze(1)) - logits.gather(1, labels.unsqueeze(1))).squeeze(1)
+
+    return margin
 
 
 def between_runs(name: str) -> str:

@@ -14,8 +14,9 @@ from nrf_ray.errors import ConfigError, Registry
 ATTACKS: Registry[Callable[[Attack], InBall]] = Registry("attack")
 """Untargeted attacks on trained models, cheap ones first: functions from the preset's PGD, whose threat model and mode
 they keep, to the attack. Cross-entropy can stall between equally likely wrong classes; the margin does not, so
-pgd-50x10 takes both in turn. With two classes the gradients of both losses have the same direction. AutoAttack has no
-fast mode; few-classes replaces it for models of two or three classes."""
+pgd-50x10 takes both in turn, and the margins of the next likeliest classes (`losses.ALTERNATING`). With two classes the
+gradients of all have the same direction. AutoAttack has no fast mode; few-classes replaces it for models of two or
+three classes."""
 
 ADVERSARIES: Registry[Callable[[ThreatModel], Attack]] = Registry("adversary")
 """Attacks that a sweep can train against: the paper's, and two cheap attacks of a single step."""

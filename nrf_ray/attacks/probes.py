@@ -8,7 +8,7 @@ shattered does not foretell how the model's own answers change.
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.attacks.losses import LOSSES, Loss, of_run, per_example_margin
+from nrf_ray.attacks.losses import LOSSES, Loss, first_loss, per_example_margin
 from nrf_ray.attacks.pgd import input_gradient
 from nrf_ray.attacks.subject import Check, Subject
 from nrf_ray.attacks.trust import Verdict
@@ -58,7 +58,7 @@ def repeatable(subject: Subject) -> Check:
 
 def gradients(subject: Subject) -> Check:
     """Check that no image has a gradient that is zero or not finite."""
-    found = _gradients(subject, subject.model, subject.images, LOSSES[of_run(subject.attack.loss, 0)]).flatten(1)
+    found = _gradients(subject, subject.model, subject.images, LOSSES[first_loss(subject.attack.loss)]).flatten(1)
     zero = (found == 0).all(dim=1).double().mean().item()
     broken = (~found.isfinite()).any(dim=1).double().mean().item()
     verdict: Verdict = "FAIL" if broken > 0 or zero >= ALARMING else "WARN" if zero > 0 else "PASS"
@@ -104,7 +104,7 @@ def clamp(subject: Subject) -> Check:
     The gradients are those of the attack, which give clamps their straight gradient (`engine.twin`).
     """
     network = twin(subject.model, subject.images, subject.attack.mode)
-    flat = _gradients(subject, network, subject.images, LOSSES[of_run(subject.attack.loss, 0)]) == 0
+    flat = _gradients(subject, network, subject.images, LOSSES[first_loss(subject.attack.loss)]) == 0
     bound = (subject.images == 0) | (subject.images == 1)
     at, inside = (float(flat[where].double().mean()) if where.any() else 0.0 for where in (bound, ~bound))
     excess = at - inside

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from nrf_ray.attacks.losses import LOSSES, between_runs, of_run
+from nrf_ray.attacks.losses import LOSSES, between_runs, loss_of_run
 from nrf_ray.attacks.pgd import attack_mode, pgd
 from nrf_ray.attacks.specs import Attack
 from nrf_ray.attacks.threat import ThreatModel
@@ -137,12 +137,18 @@ def run_once(
         steps=attack.steps,
         step_size=attack.step_size,
         targeted=attack.targeted,
-        loss=LOSSES[of_run(attack.loss, restart)],
+        loss=loss_of_run(attack.loss, restart, lambda: _clean(twin(model, images, attack.mode), images), labels),
         start=start,
         bounds=attack.bounds,
         returns=attack.returns,
         mode=attack.mode,
     )
+
+
+@torch.no_grad()
+def _clean(network: Twin, images: Tensor) -> Tensor:
+    logits: Tensor = network(images)
+    return logits
 
 
 @torch.no_grad()

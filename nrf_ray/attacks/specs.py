@@ -46,7 +46,7 @@ class Attack:
     start: Start = "image"
     """Start of each run."""
     loss: str = field(default="cross_entropy", metadata=LOSSES.names)
-    """Loss that it optimises; `alternating` takes cross-entropy and margin in turn, from restart to restart."""
+    """Loss that it optimises; `alternating` changes from restart to restart, see `losses`."""
     returns: Returns = "last"
     """Iterate that a run returns."""
     mode: Mode = "faithful"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nrf_ray.attacks.losses import per_example_margin
+from nrf_ray.attacks.losses import LOSSES, margin_of, per_example_margin, ranked
 from nrf_ray.attacks.pgd import pgd
 from nrf_ray.attacks.restarts import ExampleStarts, RunStarts, run_once, run_restarts
 from nrf_ray.attacks.robustness import robust_accuracy
@@ -43,15 +43,42 @@ def test_the_images_found_do_not_depend_on_how_the_data_are_ordered(trained, dig
     torch.testing.assert_close(again, found[order], rtol=0, atol=1e-5)
 
 
-def test_alternating_restarts_take_cross_entropy_and_margin_in_turn(trained, digits):
+def test_alternating_takes_cross_entropy_the_margin_and_margins_of_the_next_classes_in_turn(trained, digits):
     images, labels = digits[1].images[:16], digits[1].labels[:16]
     starts = ExampleStarts(seed=5, indices=torch.arange(16))
-    attack = pgd_attack("l2", 0.5, steps=3, restarts=4, loss="alternating")
-    for restart in range(4):
-        loss = ("cross_entropy", "margin")[restart % 2]
-        one = pgd_attack("l2", 0.5, steps=3, restarts=4, loss=loss)
-        expected = run_once(one, trained, images, labels, starts=starts, restart=restart)
+    attack = pgd_attack("l2", 0.5, steps=3, restarts=9, loss="alternating")
+    clean = trained(images).detach()
+    for restart in range(9):
+        loss = LOSSES[("cross_entropy", "margin", "margin")[restart % 3]]
+        if restart % 3 == 2:
+            order = clean.scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)
+            loss = margin_of(order[:, 1 + restart // 3])
+        expected = pgd(
+            trained,
+            images,
+            labels,
+            threat=attack.threat,
+            steps=3,
+            step_size=attack.step_size,
+            loss=loss,
+            start=starts.draw(attack.threat, images, restart),
+        )
         assert torch.equal(run_once(attack, trained, images, labels, starts=starts, restart=restart), expected)
+
+
+def test_other_classes_are_ranked_without_the_label_and_counted_anew_past_the_last():
+    logits = torch.tensor([[3.0, 1.0, 2.0, 0.0], [0.0, 5.0, 5.0, 5.0]])
+    labels = torch.tensor([0, 2])
+    found = [ranked(logits, labels, rank).tolist() for rank in (1, 2, 3, 4, 5)]
+    assert found == [[2, 1], [1, 3], [3, 0], [2, 1], [1, 3]]
+    assert margin_of(torch.tensor([1, 0]))(logits, labels).tolist() == [-2.0, -5.0]
+
+
+def test_with_two_classes_the_margin_of_any_rank_is_the_margin():
+    logits = torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(9) % 2
+    for rank in (1, 2, 7):
+        assert torch.equal(margin_of(ranked(logits, labels, rank))(logits, labels), per_example_margin(logits, labels))
 
 
 def test_alternating_fools_what_either_loss_fools_from_the_same_starts(trained, digits):
