@@ -21,7 +21,10 @@ PAGES = sorted(
 )
 TUTORIAL = ROOT / "analysis" / "tutorial.md"
 FENCE = re.compile(r"^```(\S*) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SHOWN = ("python ", "nrf ", "make ", "pip ", "pytest ", "ray ", "docker ", "kubectl ", "prometheus ")
+SHOWN = (
+    *("python ", "nrf ", "make ", "pip ", "pytest ", "ray "),
+    *("apptainer ", "docker ", "kubectl ", "prometheus ", "sbatch ", "srun "),
+)
 """How commands begin that a line shows; those of help texts too."""
 SETTING = re.compile(r"[A-Z_][A-Z0-9_]*=\S*")
 

@@ -28,9 +28,12 @@ NOT_HERE = ("cifar10-jpeg.parquet", "rt-polarity.parquet", "reviews.csv", "revie
 """Files of the reader's own that commands name."""
 
 ELSEWHERE = {
+    "apptainer": "needs Apptainer",
     "docker": "needs Docker",
     "kubectl": "needs a Kubernetes cluster",
     "prometheus": "a program of its own",
+    "sbatch": "needs Slurm; tests/cluster/test_slurm.py runs the script with a stand-in",
+    "srun": "needs Slurm",
 }
 """Programs that no test can run, and why; the files of ours that they are given must be there."""
 
