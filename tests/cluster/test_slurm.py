@@ -68,7 +68,9 @@ END_RANKS = """#!/usr/bin/env bash
 echo "scancel $*" >>"$TOLD"
 for step in $(cat "$STEP"); do
     test "$1" = --signal=TERM || { kill -KILL "$step"; continue; }
-    for init in $(pgrep -P "$step"); do for rank in $(pgrep -P "$init"); do kill -TERM -- "-$rank"; done; done 2>/dev/null
+    for init in $(pgrep -P "$step"); do
+        for rank in $(pgrep -P "$init"); do kill -TERM -- "-$rank"; done
+    done 2>/dev/null
 done
 """
 
@@ -261,7 +263,7 @@ SWEEP = ("python", str(ROOT / "sweeps" / "transfer_grid.py"), "--preset", "smoke
 def wait_for_a_stage(store: Path, job: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 300
     while not list(store.glob("*/*/record.json")):
-        assert job.poll() is None, ''.join(job.communicate())
+        assert job.poll() is None, "".join(job.communicate())
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
