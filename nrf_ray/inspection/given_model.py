@@ -34,7 +34,7 @@ def given_model(name: str, info: DatasetInfo, store: str) -> "nn.Module":
     Raises ConfigError if there is no such model, or if it does not fit the dataset.
     """
     path, colon, _ = name.rpartition(":")
-    is_code = bool(colon) and path.endswith(".py")
+    is_code = path.endswith(".py") if colon else name.endswith(".py")
     network = _of_code(name) if is_code else _of_name(name, info, store)
     _check_fits(network, name, info, is_code=is_code)
     return network
@@ -90,9 +90,9 @@ def user_function(name: str) -> Callable[..., Any]:
     text, colon, function = name.rpartition(":")
     path = Path(text).expanduser()
     if not colon or path.suffix != ".py":
-        raise ConfigError(f"{name!r} is no function; write PATH.py:FUNCTION")
+        raise ConfigError(f"{name!r} names no function; write {CODE}")
     if not path.is_file():
-        raise ConfigError(f"there is no file {path}; write PATH.py:FUNCTION")
+        raise ConfigError(f"there is no file {path}; write {CODE}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None, "the name ends in .py"
     assert spec.loader is not None, "so there is a loader"

@@ -174,7 +174,7 @@ def test_a_users_attack_is_judged_by_its_images(function, verdict, mine, replace
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("mine.py", "'mine.py' is no function; write PATH.py:FUNCTION"),
+        ("mine.py", "'mine.py' names no function; write PATH.py:FUNCTION"),
         ("nowhere.py:through", "there is no file nowhere.py"),
         ("mine.py:other", "mine.py has no function 'other'; it has"),
         ("mine.py:failing", "mine.py:failing failed: ValueError: two lines"),

@@ -101,6 +101,7 @@ def test_a_model_of_the_store_is_found_by_its_key(store, digits):
         ("torchvision:resnet", "torchvision has no classifier 'resnet'"),
         pytest.param("timm:resnet_of_mars", "has no model 'resnet_of_mars'", marks=needs_timm),
         ("file:nowhere.pt#arch=resnet_s", "cannot be read: No such file"),
+        ("mine.py", "'mine.py' names no function; write PATH.py:FUNCTION"),
         ("file:mine.py", "does not say its architecture; write file:mine.py#arch=NAME"),
         ("file:weights.safetensors#arch=vgg_s", "does not fit vgg_s for images of 1 x 8 x 8 and 10 classes"),
         ("file:weights.safetensors#arch=lenet", "unknown architecture 'lenet'"),
