@@ -87,13 +87,13 @@ class Folder:
 
     def under(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield name and size of every file below the folder `prefix`, in no order; skip links and their targets."""
-        todo = [prefix]
+        todo = [(prefix, self._folder(prefix))]
         while todo:
-            folder = todo.pop()
-            for entry in self._entries(folder):
+            folder, path = todo.pop()
+            for entry in _listed(path):
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    todo.append(name)
+                    todo.append((name, entry.path))
                 elif entry.is_file(follow_symlinks=False):
                     try:
                         yield name, entry.stat(follow_symlinks=False).st_size
@@ -118,13 +118,11 @@ class Folder:
             name = name.rpartition("/")[0]
 
     def _entries(self, folder: str) -> list["os.DirEntry[str]"]:
-        path = self._path(f"{folder}/.") if folder else self.root
-        with _explained("list", path):
-            try:
-                with os.scandir(path) as entries:
-                    return list(entries)
-            except GONE:
-                return []
+        return _listed(self._folder(folder))
+
+    def _folder(self, name: str) -> str:
+        """Return the path of the folder `name`, or raise StoreError if it or a folder on the way to it is a link."""
+        return str(self._path(f"{name}/.")) if name else str(self.root)
 
     def _path(self, name: str) -> Path:
         """Return the path of the file `name`, or raise StoreError if a folder on the way to it is a link."""
@@ -175,6 +173,16 @@ def check_medium(root: Path) -> None:
     finally:
         link.unlink(missing_ok=True)
         file.unlink(missing_ok=True)
+
+
+def _listed(path: str) -> list["os.DirEntry[str]"]:
+    """Return the entries of a folder; none if it is gone."""
+    with _explained("list", path):
+        try:
+            with os.scandir(path) as entries:
+                return list(entries)
+        except GONE:
+            return []
 
 
 def _make(root: Path) -> None:
@@ -240,7 +248,7 @@ _REMEDIES: dict[int | None, str] = {
 
 
 @contextmanager
-def _explained(verb: str, path: Path) -> Iterator[None]:
+def _explained(verb: str, path: Path | str) -> Iterator[None]:
     """Turn an OSError into an error that names the file and the remedy."""
     try:
         yield

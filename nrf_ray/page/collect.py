@@ -18,7 +18,7 @@ from nrf_ray.page.snapshot import HELD, Curve, Gallery, Reading, RunState, Scatt
 from nrf_ray.page.stage_states import by_store, failures_among
 from nrf_ray.results.stored_sweep import kept_table
 from nrf_ray.sweep.sweep import Sweep
-from nrf_ray.tables.registry import result_tables
+from nrf_ray.tables.registry import result_tables, sentences
 from nrf_ray.tables.stages import STAGES
 
 KILLED = (
@@ -38,6 +38,7 @@ class Known:
         self._records = Records(store)
         self._filled = -1
         """Number of records that the current tables were made from."""
+        self._sentences: tuple[str, ...] = ()
         self._tables: tuple[ResultTable, ...] = ()
         self._scatters: tuple[Scatter, ...] = ()
         self._curves: tuple[Curve, ...] = ()
@@ -62,6 +63,7 @@ class Known:
     def take(self, frames: Mapping[str, pd.DataFrame], pictures: Mapping[str, Stage]) -> None:
         """Show these tables, and the pictures that these stages drew."""
         filled = {name: frame for name, frame in frames.items() if name != STAGES.name and len(frame)}
+        self._sentences = sentences(filled)
         self._tables, self._scatters = tuple(result_tables(filled)), scatters(filled)
         self._pictures = {name: self._store.artifact(stage).read(name) for name, stage in pictures.items()}
 
@@ -127,6 +129,7 @@ class Known:
             stages=tuple(facts),
             working=working,
             failures=failures_among(facts, self._store),
+            sentences=self._sentences,
             tables=self._tables,
             scatters=self._scatters,
             curves=self._curves,

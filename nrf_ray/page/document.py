@@ -13,7 +13,7 @@ from pathlib import Path
 from nrf_ray.page.html import Html, el
 from nrf_ray.page.progress import failures, heading, progress
 from nrf_ray.page.provenance import commands, provenance
-from nrf_ray.page.results import images, learning_curves, results
+from nrf_ray.page.results import images, learning_curves, results, shown
 from nrf_ray.page.snapshot import RunState, Snapshot
 from nrf_ray.page.texts import texts
 
@@ -23,6 +23,7 @@ REFRESH_SECONDS = 5
 LINKS = {
     "failures": "Failures",
     "progress": "Progress",
+    "shown": "What this run shows",
     "results": "Results",
     "curves": "Learning curves",
     "images": "Images",
@@ -33,11 +34,12 @@ LINKS = {
 
 
 def document(known: Snapshot) -> bytes:
-    """Return the page of a sweep: failures first, then results if the run has ended, otherwise progress."""
+    """Return the page of a sweep: failures first, then what it shows if the run has ended, otherwise progress."""
     running = known.state is RunState.RUNNING
     parts = {
         "failures": failures(known),
         "progress": progress(known),
+        "shown": shown(known),
         "results": results(known),
         "curves": learning_curves(known),
         "images": images(known),
@@ -45,7 +47,7 @@ def document(known: Snapshot) -> bytes:
         "provenance": provenance(known),
         "commands": commands(known),
     }
-    ended = ["failures", "results", "images", "texts", "curves", "progress", "provenance", "commands"]
+    ended = ["failures", "shown", "results", "images", "texts", "curves", "progress", "provenance", "commands"]
     order = list(parts) if running else ended
     sections = {name: parts[name] for name in order}
     title = f"{known.sweep}: {known.state.value}"

@@ -1,4 +1,4 @@
-"""Results so far, as HTML: tables of the summary with charts of their numbers, scatter plots, curves, images."""
+"""Results so far, as HTML: what they show, tables with charts of their numbers, scatter plots, curves, images."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,6 +18,18 @@ FAMILIES = {
     "constructed": "constructed sets",
     "control": "controls without adversarial features",
 }
+
+
+def shown(known: Snapshot) -> Html | None:
+    """Return the section that says what the tables show; None if they say nothing."""
+    if not known.sentences:
+        return None
+    so_far = "" if known.state is RunState.FINISHED else " so far"
+    return section(
+        "shown", f"What this run shows{so_far}", el("ul", *(el("li", text) for text in known.sentences)),
+        note("Shown: the bootstrap interval and the corrected sign-flip test over seeds both exclude zero. Of several "
+             "radii, each sentence is about the largest."),
+    )  # fmt: skip
 
 
 def results(known: Snapshot) -> Html:

@@ -246,6 +246,8 @@ class Snapshot:
     """Every stage, inputs first."""
     working: tuple[Working, ...] = ()
     failures: tuple[Failure, ...] = ()
+    sentences: tuple[str, ...] = ()
+    """What the tables show."""
     tables: tuple[ResultTable, ...] = ()
     scatters: tuple[Scatter, ...] = ()
     curves: tuple[Curve, ...] = ()

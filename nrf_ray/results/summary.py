@@ -1,4 +1,4 @@
-"""Summary printed after a run: the main tables, the meaning of each number, and the paths of the files."""
+"""Summary printed after a run: its main tables with the meaning of each number, what they show, and paths of files."""
 
 from rich.console import Console
 
@@ -7,12 +7,14 @@ from nrf_ray.graph.store import Store, place_of
 from nrf_ray.stages.import_weights import import_weights
 from nrf_ray.sweep.sweep import Sweep
 from nrf_ray.sweep.table import Frames
-from nrf_ray.tables.registry import result_tables
+from nrf_ray.tables.registry import result_tables, sentences
 
 
 def print_summary(console: Console, sweep: Sweep, store: Store, tables: Frames) -> None:
-    """Print the main tables, the meaning of each number, and the paths of the files."""
+    """Print the main tables, the meaning of each number, what they show, and the paths of the files."""
     print_results(console, result_tables(tables))
+    for text in sentences(tables):
+        console.print(f"- {text}")
     _print_places(console, sweep, store, tables)
 
 

@@ -127,6 +127,10 @@ Frames = Mapping[str, "pd.DataFrame"]
 Show = Callable[[str, Frames], Iterable[ResultTable]]
 """Function from the name of a dataset, and the tables with its rows only, to the tables shown of them."""
 
+Say = Callable[[str, Frames], Iterable[str]]
+"""Function of the same arguments to sentences that say what the tables show, each with its control, n and interval; the
+most important first."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredTable:
@@ -137,21 +141,23 @@ class RegisteredTable:
     """Function that returns what is shown of the table; called if it has rows."""
     by_dataset: bool
     """Whether each dataset is shown separately; otherwise `show` gets an empty name and the rows of all datasets."""
+    say: Say | None = None
+    """Function that says what the table shows, called as `show` is; None if it says nothing."""
 
 
 TABLES: Registry[RegisteredTable] = Registry("table")
 """Every registered table of results, by name."""
 
 
-def shows(table: Table, *, by_dataset: bool = True) -> Callable[[Show], Show]:
-    """Register `table` with the decorated function.
+def shows(table: Table, *, by_dataset: bool = True, say: Say | None = None) -> Callable[[Show], Show]:
+    """Register `table` with the decorated function, and with the function that says what it shows.
 
     Raises ConfigError if another table has its name, or a column of the same name with another role.
     """
 
     def register(show: Show) -> Show:
         _check_roles(table)
-        TABLES.register(table.name)(RegisteredTable(table=table, show=show, by_dataset=by_dataset))
+        TABLES.register(table.name)(RegisteredTable(table=table, show=show, by_dataset=by_dataset, say=say))
         return show
 
     return register

@@ -8,6 +8,7 @@ from nrf_ray.display.printing import ResultTable
 from nrf_ray.graph.stage import Stage
 from nrf_ray.sweep.columns import SWEEP_COLUMN
 from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
+from nrf_ray.tables import sentences
 
 THEORY = Table(
     "theory",
@@ -152,7 +153,7 @@ VERDICTS: dict[Relation, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
 """Functions from the two sides and the tolerance to the error of the statement, and whether it holds."""
 
 
-@shows(THEORY, by_dataset=False)
+@shows(THEORY, by_dataset=False, say=sentences.of_theory)
 def show_theory(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     """Yield a table with one row for each statement: the number of instances on which it holds, and the worst error."""
     theory, rows = frames[THEORY.name], []

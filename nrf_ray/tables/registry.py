@@ -34,17 +34,37 @@ def declared_columns() -> Iterator[Column]:
         yield from known.table.columns
 
 
+MOST_SENTENCES = 6
+"""Number of sentences that say what a run shows, at most."""
+
+
 def result_tables(frames: Frames) -> Iterator[ResultTable]:
     """Yield the tables shown of each dataset, dataset by dataset, and then those of all datasets together."""
+    for known, dataset, rows in _parts(frames):
+        yield from known.show(dataset, rows)
+
+
+def sentences(frames: Frames) -> tuple[str, ...]:
+    """Return what the tables show, in `MOST_SENTENCES` sentences at most.
+
+    The first of every table and dataset comes before the second of any; they stand in the order of the tables.
+    """
+    said = [list(known.say(dataset, rows)) for known, dataset, rows in _parts(frames) if known.say]
+    places = sorted((turn, part) for part, texts in enumerate(said) for turn in range(len(texts)))[:MOST_SENTENCES]
+    return tuple(said[part][turn] for part, turn in sorted((part, turn) for turn, part in places))
+
+
+def _parts(frames: Frames) -> Iterator[tuple[RegisteredTable, str, Frames]]:
+    """Yield every table that has rows, once for each dataset or once for all, with the rows that it is shown of."""
     of_data = {name: frame for name, frame in frames.items() if "dataset" in frame}
     for dataset in sorted({name for frame in of_data.values() for name in frame["dataset"]}):
         of_dataset = {name: frame[frame["dataset"] == dataset] for name, frame in of_data.items()}
         for known in _in_order():
             if known.by_dataset and len(of_dataset.get(known.table.name, ())):
-                yield from known.show(dataset, of_dataset)
+                yield known, dataset, of_dataset
     for known in _in_order():
         if not known.by_dataset and known.table.name in frames:
-            yield from known.show("", frames)
+            yield known, "", frames
 
 
 def _in_order() -> list[RegisteredTable]:

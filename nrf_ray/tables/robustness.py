@@ -44,6 +44,7 @@ from nrf_ray.sweep.models_and_sets import ConstructedSet, Model
 from nrf_ray.sweep.row_facts import model_facts, wilson
 from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
 from nrf_ray.sweep.wording import ORIGIN, ball_text, mode_text, modes_text, origin_text
+from nrf_ray.tables import sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,7 +259,7 @@ def trust_checks(
     )
 
 
-@shows(ROBUSTNESS)
+@shows(ROBUSTNESS, say=sentences.of_robustness)
 def show_robustness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     """Yield a table with one row for each kind of model and attack, and then a table of the checks that did not pass.
 

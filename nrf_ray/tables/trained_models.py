@@ -24,6 +24,7 @@ from nrf_ray.sweep.models_and_sets import Model
 from nrf_ray.sweep.row_facts import model_facts, wilson
 from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
 from nrf_ray.sweep.wording import ORIGIN, ball_text, modes_text, trained_on
+from nrf_ray.tables import sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,7 +142,7 @@ def extra_rows(sweep: str, grid: Grid, dataset: DatasetInfo, model: Model) -> It
         yield extra_row(sweep, dataset, model, name, test)
 
 
-@shows(RESULTS)
+@shows(RESULTS, say=sentences.of_trained_models)
 def show_results(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     """Yield a table with one row for each kind of model: its accuracy, and the difference from its control."""
     results, rows = frames[RESULTS.name], []

@@ -22,6 +22,7 @@ from nrf_ray.sweep.models_and_sets import Model
 from nrf_ray.sweep.row_facts import wilson
 from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
 from nrf_ray.sweep.wording import mode_text
+from nrf_ray.tables import sentences
 from nrf_ray.tables.trained_models import RESULTS
 
 TRANSFER = Table(
@@ -101,7 +102,7 @@ def _of(side: str, model: Model) -> dict[str, object]:
     }
 
 
-@shows(TRANSFER)
+@shows(TRANSFER, say=sentences.of_transfer)
 def show_transfer(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     """Yield a table with one row for each source, victim and goal and one column per radius, and then Figure 3."""
     transfer, rows = frames[TRANSFER.name], []

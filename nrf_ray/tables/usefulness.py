@@ -11,6 +11,7 @@ from nrf_ray.sweep.models_and_sets import Model
 from nrf_ray.sweep.row_facts import origin
 from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
 from nrf_ray.sweep.wording import ORIGIN, ball_text, trained_on
+from nrf_ray.tables import sentences
 
 USEFULNESS = Table(
     "usefulness",
@@ -94,7 +95,7 @@ def usefulness_row(
     )
 
 
-@shows(USEFULNESS)
+@shows(USEFULNESS, say=sentences.of_usefulness)
 def show_usefulness(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     """Yield a table with one row for each kind of model and ball: its shares of penultimate units of each kind."""
     frame, rows = frames[USEFULNESS.name], []

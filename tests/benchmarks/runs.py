@@ -7,12 +7,13 @@ student; every stage has a record. Each command is a process of its own.
 """
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from statistics import median
 from unittest.mock import patch
 
@@ -50,13 +51,31 @@ def fill(store: Store, sweep: Sweep) -> int:
     return len(sweep.rows)
 
 
+def fill_all(uri: str, count: int, rows: int) -> int:
+    """Fill the store at `uri` with `count` runs of `rows` rows each; return the rows of all."""
+    store = Store.open(uri, create=True)
+    with patch("os.fsync"):  # filling is not measured, and this store may be lost
+        return sum(fill(store, sweep) for sweep in runs_of(count, rows))
+
+
+COMMAND = """
+import atexit, resource, runpy, sys
+def told():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    (peak,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print(used.ru_utime + used.ru_stime, int(peak) / 1024, file=sys.stderr)
+atexit.register(told)
+runpy.run_module("nrf_ray", run_name="__main__")
+"""
+"""`nrf`, which says at its end the CPU seconds and the MB that it took; what its parent took does not count."""
+
+
 def measure(*words: str) -> tuple[float, float, float]:
     """Run `nrf` with `words`; return seconds of wall and of CPU, and its peak memory in MB."""
-    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "nrf_ray", *words], check=True, stdout=subprocess.DEVNULL, env=os.environ)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - began, cpu, after.ru_maxrss / 1024
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", COMMAND, *words], check=True, capture_output=True, text=True)
+    cpu, peak = map(float, done.stderr.split()[-2:])
+    return time.perf_counter() - began, cpu, peak
 
 
 def main() -> None:
@@ -64,13 +83,13 @@ def main() -> None:
     given = [int(word) for word in sys.argv[1:]]
     count, rows, repeats = (*given, *(20, 500, 5)[len(given) :])
     with tempfile.TemporaryDirectory() as folder:
-        store = Store.open(f"{folder}/runs", create=True)
-        with patch("os.fsync"):  # filling is not measured, and this store may be lost
-            cells = sum(fill(store, sweep) for sweep in runs_of(count, rows))
+        uri = f"{folder}/runs"
+        with ProcessPoolExecutor(1, get_context("spawn")) as apart:
+            cells = apart.submit(fill_all, uri, count, rows).result()
         for command in ("runs", "status"):
             load = os.getloadavg()[0]
             with OthersWatch() as others:
-                wall, cpu, peak = zip(*(measure(command, "--store", store.uri) for _ in range(repeats)), strict=True)
+                wall, cpu, peak = zip(*(measure(command, "--store", uri) for _ in range(repeats)), strict=True)
             checks = {"rows": cells, "seconds": median(wall), "cpu_seconds": median(cpu), "peak_mb": max(peak)}
             row = result(
                 "runs", f"{count}-runs-{cells}-rows", f"nrf {command}", [cells / seconds for seconds in wall],

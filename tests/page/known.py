@@ -117,6 +117,7 @@ def running(**changes: object) -> Snapshot:
         rows=(3, 9),
         stages=FACTS,
         working=(Working(fact=FACTS[2], since=12.0, expected=15.0),),
+        sentences=("On digits, students of d_det classify .086: .1 fewer than those of the control leak_det.",),
         tables=(TABLE, STATEMENTS),
         scatters=(
             Scatter(
@@ -189,6 +190,7 @@ def hostile() -> Snapshot:
         stages=(*FAILED[:5], nasty, replace(FAILED[6], title=HOSTILE, reason=HOSTILE)),
         failures=(Failure(fact=nasty, trace=HOSTILE, blocks=1),),
         working=(Working(fact=nasty, since=1.0, expected=None),),
+        sentences=(HOSTILE,),
         tables=(replace(TABLE, title=HOSTILE, rows=((HOSTILE, *TABLE.rows[1][1:]),), notes=(HOSTILE,)),),
         scatters=(replace(known.scatters[0], title=HOSTILE, x=HOSTILE, spots=(replace(SPOT, name=HOSTILE),)),),
         curves=tuple(replace(curve, group=HOSTILE, line=HOSTILE, title=HOSTILE) for curve in known.curves),

@@ -77,14 +77,22 @@ def test_a_page_is_whole_and_needs_nothing_from_elsewhere(make) -> None:
     assert [len(page.all(tag)) for tag in ("header", "nav", "main", "footer", "script", "style")] == [1] * 6
 
 
-@pytest.mark.parametrize("place", ["title", "heading", "table", "chart", "cause", "path"])
+@pytest.mark.parametrize("place", ["title", "heading", "sentence", "table", "chart", "cause", "path"])
 def test_nothing_that_a_name_says_is_markup(place: str) -> None:
     data = document(hostile()).decode()
     assert "<script>alert" not in data
     assert "<img src=x" not in data
     shown = Page(data.encode())
     assert len(shown.all("script")) == 1
-    where = {"title": "title", "heading": "h3", "table": "th", "chart": "text", "cause": "p", "path": "dd"}
+    where = {
+        "title": "title",
+        "heading": "h3",
+        "sentence": "li",
+        "table": "th",
+        "chart": "text",
+        "cause": "p",
+        "path": "dd",
+    }
     assert HOSTILE in "".join(shown.words[where[place]])
 
 
@@ -124,6 +132,15 @@ def test_the_head_says_how_it_stands(known: Snapshot, words: str) -> None:
     said = f"{page.text('strong')}{page.text('p')}".lower()
     assert words.partition(" ")[0] in page.text("strong").lower()
     assert words.partition(" ")[2] in said
+
+
+def test_a_finished_run_opens_with_what_it_shows() -> None:
+    over, alive = Page(document(finished())), Page(document(running()))
+    headings = [[text for text in page.words["h2"] if text.strip()] for page in (over, alive)]
+    assert headings[0][0] == "What this run shows"
+    assert headings[1].index("What this run shows so far") == 1 + headings[1].index("Progress")
+    assert "than those of the control leak_det" in over.text("li")
+    assert "What this run shows" not in document(finished(sentences=())).decode()
 
 
 def test_only_the_page_of_a_running_sweep_loads_itself_again() -> None:
