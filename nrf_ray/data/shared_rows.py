@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MOST = 0.01
 """Largest share of the test rows that may be training rows too."""
 BLOCK = 1024
+"""Rows of an array that is larger than memory that are read at a time."""
+ODD = 0x9E3779B97F4A7C15
+"""Number whose powers modulo 2**64 are far apart: 2**64 divided by the golden ratio, to the next odd number."""
 
 
 def count_shared(located: Located, folder: Path) -> int:
@@ -72,7 +75,7 @@ def shared(train: "npt.NDArray[Any]", test: "npt.NDArray[Any]") -> int:
 
 
 def row_sums(rows: "npt.NDArray[Any]") -> "npt.NDArray[np.uint64]":
-    """Return a number for each row, [n]: its words of 8 bytes, each times a fixed odd number, added modulo 2**64."""
+    """Return a number for each row, [n]: its words of 8 bytes, each times a power of `ODD`, added modulo 2**64."""
     import numpy as np
 
     count = len(rows)
@@ -80,7 +83,7 @@ def row_sums(rows: "npt.NDArray[Any]") -> "npt.NDArray[np.uint64]":
     words = -(-flat.shape[1] // 8)
     if flat.shape[1] % 8:
         flat = np.pad(flat, ((0, 0), (0, 8 * words - flat.shape[1])))
-    factors = np.random.PCG64(0).random_raw(words) | np.uint64(1)
+    factors = np.cumprod(np.full(words, ODD, dtype=np.uint64))
     sums: npt.NDArray[np.uint64] = np.einsum("ij,j->i", flat.view(np.uint64), factors)
     return sums
 
@@ -105,7 +108,9 @@ def _texts(portion: Portion) -> Iterator[bytes]:
 
 
 def _common(ours: "npt.NDArray[np.uint64]", theirs: "npt.NDArray[np.uint64]") -> set[int]:
-    return set(ours.tolist()) & set(theirs.tolist())
+    import numpy as np
+
+    return set(np.intersect1d(ours, theirs).tolist())
 
 
 def _sums(rows: "npt.NDArray[Any]") -> "npt.NDArray[np.uint64]":
