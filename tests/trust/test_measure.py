@@ -105,3 +105,18 @@ def test_honest_kinds_are_right_on_most_images(name):
     assert accuracy(model, data.images, data.labels) > 0.9
     if name == "rounded-weights":
         assert all(len(module.weight.unique()) <= 17 for module in model if hasattr(module, "weight"))
+
+
+def test_the_whole_table_was_measured_and_no_row_of_it_bought_a_level():
+    rows = measure.kept()
+    expected = {
+        (name, *radius)
+        for name in DEFENCES
+        for radius in measure.RADII + (measure.LINF if name in measure.IN_LINF else ())
+    }
+    assert {key for key, row in rows.items() if row["family"] != "honest"} == expected
+    assert [measure.line(row) for row in rows.values() if measure.bought(row)] == []
+    honest = [row for row in rows.values() if row["family"] == "honest"]
+    assert len(honest) == 72
+    assert sum(row["level"] == "L0" for row in honest) <= 4
+    assert min(row["n"] for row in rows.values()) >= 100
