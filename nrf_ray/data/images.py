@@ -22,6 +22,8 @@ class LabelledImages:
     """[n], int64."""
     pictures: tuple[str, ...] | None = None
     """[n], files that the images were cut from, for random crops of the whole pictures; None to crop the images."""
+    as_shown: bool = False
+    """Whether those files are opened as a viewer shows them: turned by their orientation tags, over white."""
 
     def __post_init__(self) -> None:
         assert self.images.dim() == 4, "images are [n, c, h, w]"
@@ -46,7 +48,7 @@ class LabelledImages:
         """Return the images and labels at the indices `chosen` (a tensor or a slice), on the device of the labels."""
         within = chosen.to(self.images.device) if isinstance(chosen, Tensor) else chosen
         images = self.images[within].to(self.labels.device, non_blocking=True)
-        return LabelledImages(images=images, labels=self.labels[chosen], pictures=self._pictures(chosen))
+        return replace(self, images=images, labels=self.labels[chosen], pictures=self._pictures(chosen))
 
     def _pictures(self, chosen: Tensor | slice) -> tuple[str, ...] | None:
         if self.pictures is None:

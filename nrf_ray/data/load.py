@@ -72,6 +72,11 @@ def train_pictures(ref: DatasetRef) -> tuple[str, ...] | None:
     return tuple(str(found[row]) for row in portion.rows())
 
 
+def pictures_as_shown(ref: DatasetRef) -> bool:
+    """Return whether the files of `train_pictures` are opened as a viewer shows them."""
+    return bool(ref.location) and locate(ref.location).train.files.format.as_shown
+
+
 def test_split(ref: DatasetRef) -> LabelledImages:
     """Return the test split."""
     return load(ref)[1]

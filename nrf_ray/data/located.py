@@ -12,6 +12,7 @@ from nrf_ray.data.facts import Facts, facts_of
 from nrf_ray.data.naming import Files, Name, parse_name
 from nrf_ray.data.outline import NONE, NUMBER, Kind
 from nrf_ray.data.portions import Portion
+from nrf_ray.data.readers.sized import SIZING
 from nrf_ray.data.splitting import TEST_SHARE
 from nrf_ray.errors import ConfigError
 
@@ -148,6 +149,7 @@ def _telling(files: Files) -> list[tuple[str, str]]:
     choices = files.choices
     told = [("classes", NUMBER)] if choices.classes == NUMBER else []
     told += [("label", choices.label)] if choices.label else []
+    told += [("size", f"{choices.size} {choices.crop} {SIZING}")] if choices.size else []
     return told + ([("splits", NONE)] if choices.splits and _has_splits(files) else [])
 
 

@@ -10,6 +10,7 @@
     folder:birds[classes=number]       class folders named by numbers, in numerical order ([classes=text]: text order)
     folder:tubes[splits=none]          no name of a folder or file stands for a split
     parquet:cifar100[label=fine_label] labels from another column than `label`
+    folder:photos[size=64,crop=center] pictures of any size, as squares of 64 x 64 pixels
 
 `[:N]` selects N training rows and `[:N,:M]` also M test rows. They are drawn by one fixed permutation of each split,
 since files are often sorted by class; so [:1000] is a part of [:2000]. A path cannot have a comma, which separates
@@ -17,12 +18,12 @@ names in a list.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nrf_ray.data.encoders import PREFIX, encoder_embedding
 from nrf_ray.data.formats import FORMATS
-from nrf_ray.data.outline import AS_IS, NONE, NUMBER, TEXT, Choices, Format
+from nrf_ray.data.outline import AS_IS, CENTER, MAX_SIDE, NONE, NUMBER, TEXT, Choices, Format
 from nrf_ray.data.planted import SETS
 from nrf_ray.errors import ConfigError, check_text, expanded, lookup
 from nrf_ray.plugins import plugin_of
@@ -31,9 +32,9 @@ BUILT_IN = "digits"
 """The only set that comes with a Python package; see `catalogue`."""
 
 KEEP = re.compile(r"\[:(\d+)(?:,:(\d+))?\]$")
-CHOICE = re.compile(r"\[(\w+)=([^\[\],]*)\]$")
-VALUES = {"classes": (NUMBER, TEXT), "splits": (NONE,)}
-"""Possible values of each choice; a label may be the name of any column."""
+CHOICE = re.compile(r"\[(\w+=[^\[\],]*(?:,\w+=[^\[\],]*)*)\]$")
+VALUES = {"classes": (NUMBER, TEXT), "splits": (NONE,), "crop": (CENTER, NONE)}
+"""Possible values of each choice; a label may be the name of any column, and a size is a number."""
 EMBEDDING = "#"
 """Prefix of the name of an embedding in a title."""
 ENCODER_MARK = f"{EMBEDDING}{PREFIX}"
@@ -77,7 +78,7 @@ class Files:
     def title(self) -> str:
         """Name for tables, without a path. Choices that older versions made by default are left out."""
         order = self.choices.classes if self.choices.classes != TEXT else ""
-        said = str(Choices(classes=order, label=self.choices.label))
+        said = str(replace(self.choices, classes=order, splits=""))
         if self.format.known:
             return self.kind + said
         stem = re.sub(r"[^\w.-]+", "-", self.path.stem if self.path.is_file() else self.path.name)
@@ -133,7 +134,7 @@ def _check_plain(text: str) -> None:
     """Raise ConfigError if there are files whose path is all of `text` behind the format, brackets and @ included."""
     kind, _, path = text.partition(":")
     choice = CHOICE.search(path)
-    other = choice and choice[1] not in Choices.__dataclass_fields__
+    other = choice and not {name for name, _ in _pairs(choice)} <= {*Choices.__dataclass_fields__}
     if kind in FORMATS and path and not other and expanded(path).exists():
         raise ConfigError(
             f"dataset {text}: the end of its path means a choice, a number of rows, another set or an encoder; give "
@@ -151,20 +152,46 @@ def _choices(text: str) -> tuple[str, Choices]:
     found: dict[str, str] = {}
     whole = text
     while match := CHOICE.search(text):
-        name, value = match.groups()
-        if name not in Choices.__dataclass_fields__:
+        pairs = _pairs(match)
+        other = next((name for name, _ in pairs if name not in Choices.__dataclass_fields__), None)
+        if other:
             if expanded(text.partition(":")[2]).exists():
                 break
-            lookup(Choices.__dataclass_fields__, name, f"choice in {whole!r}")
-        if name in found:
-            raise ConfigError(f"dataset {whole!r} gives [{name}=...] twice; give it once")
-        if not value or value not in VALUES.get(name, (value,)):
-            values = " or ".join(f"[{name}={known}]" for known in VALUES.get(name, ("COLUMN",)))
-            raise ConfigError(f"dataset {whole!r} has the wrong choice [{name}={value}]; write {values}")
-        found[name], text = value, text[: match.start()]
+            lookup(Choices.__dataclass_fields__, other, f"choice in {whole!r}")
+        for name, value in pairs:
+            if name in found:
+                raise ConfigError(f"dataset {whole!r} gives [{name}=...] twice; give it once")
+            _check_value(whole, name, value)
+            found[name] = value
+        text = text[: match.start()]
     if found.get("label") == "label":  # the default
         del found["label"]
+    if "crop" in found and "size" not in found:
+        raise ConfigError(
+            f"dataset {whole!r} gives [crop={found['crop']}] without a size; write [size=64,crop={found['crop']}] for "
+            "squares of 64 pixels"
+        )
+    if "size" in found:
+        found.setdefault("crop", CENTER)
     return text, Choices(**found)
+
+
+def _pairs(match: re.Match[str]) -> list[tuple[str, str]]:
+    """Return name and value of each choice in the brackets that `CHOICE` has found."""
+    return [(name, value) for name, _, value in (pair.partition("=") for pair in match[1].split(","))]
+
+
+def _check_value(whole: str, name: str, value: str) -> None:
+    """Raise ConfigError if the choice `name` in the dataset `whole` cannot have this value."""
+    if name == "size":
+        if re.fullmatch(r"[1-9]\d{0,3}", value, re.ASCII) and int(value) <= MAX_SIDE:
+            return
+        values = f"[size=64], or another side of 1 to {MAX_SIDE} pixels"
+    elif value and value in VALUES.get(name, (value,)):
+        return
+    else:
+        values = " or ".join(f"[{name}={known}]" for known in VALUES.get(name, ("COLUMN",)))
+    raise ConfigError(f"dataset {whole!r} has the wrong choice [{name}={value}]; write {values}")
 
 
 def _check_choices(text: str, kind: str, choices: Choices) -> None:

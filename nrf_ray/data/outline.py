@@ -1,5 +1,6 @@
 """Types and checks shared by the readers of files: outlines, batches, formats, and the rules for labels."""
 
+import math
 import zlib
 from array import array
 from base64 import b64decode, b64encode
@@ -62,7 +63,9 @@ class Batch(NamedTuple):
     """[b]"""
 
 
-NUMBER, TEXT, NONE = "number", "text", "none"
+NUMBER, TEXT, NONE, CENTER = "number", "text", "none", "center"
+MAX_SIDE = 1024
+"""Largest side of pictures that are resized, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +78,16 @@ class Choices:
     """Name of the column with the labels."""
     splits: str = ""
     """"none" if no name of a file or folder stands for a split."""
+    size: str = ""
+    """Side in pixels of the squares that pictures of any size become (`readers.sized`); empty to read them as they are.
+    """
+    crop: str = ""
+    """Part of a picture that becomes the square: "center", the largest square in its middle, or "none", all of it."""
 
     def __str__(self) -> str:
         """Return the choices as they are written in a name."""
-        return "".join(f"[{name}={value}]" for name, value in vars(self).items() if value)
+        given = ",".join(f"{name}={value}" for name, value in vars(self).items() if value)
+        return f"[{given}]" if given else ""
 
 
 AS_IS = Choices()
@@ -100,6 +109,8 @@ class Format:
     """Function that yields the chosen rows of a split."""
     pictures: Callable[[Path, Split], Sequence[Path]] | None = None
     """Function that returns the file that each row of a split was cut from; None if rows show whole pictures."""
+    as_shown: bool = False
+    """Whether those files are opened as a viewer shows them (`readers.pictures`), which sets of equal sizes are not."""
     version: int = 1
     """Version of the rule by which bytes become pixels and labels; part of the content digest."""
     known: bool = False
@@ -176,6 +187,11 @@ def check_labels(labels: Iterable[int], num_classes: int, where: Path) -> None:
             f"{where} has a row with label {min(wrong)}, which no training row has; the labels of its classes are 0 to "
             f"{num_classes - 1}. Remove such rows, or say in a column `split` which rows are for training"
         )
+
+
+def rows_at_once(shape: tuple[int, int, int]) -> int:
+    """Return how many images of `shape` (c, h, w) are decoded together: at most `BATCH_ROWS`, and about 64 MB."""
+    return max(1, min(BATCH_ROWS, 2**26 // math.prod(shape)))
 
 
 def in_batches(images: "npt.NDArray[np.uint8]", labels: "npt.NDArray[np.int64]", rows: Rows) -> Iterator[Batch]:

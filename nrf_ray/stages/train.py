@@ -108,7 +108,7 @@ def _fitted_by_worker(made_by: Stage, uri: str) -> Fitted:
 def _fitted(config: TrainSpec, context: Context, *, data: Artifact | None = None) -> Fitted:
     from nrf_ray.constructions.stored_set import constructed_set
     from nrf_ray.data.images import holdout
-    from nrf_ray.data.load import train_pictures, train_split
+    from nrf_ray.data.load import pictures_as_shown, train_pictures, train_split
     from nrf_ray.engine.runtime import prepare
     from nrf_ray.models.classifier import forward_macs, parameter_count
     from nrf_ray.stages.weights import new_model, save_weights
@@ -118,7 +118,8 @@ def _fitted(config: TrainSpec, context: Context, *, data: Artifact | None = None
     changed_only = config.rows == "changed"
     images = train_split(config.dataset) if data is None else constructed_set(data, changed_only=changed_only)
     if data is None and config.recipe.augmentation.min_area < 1:
-        images = replace(images, pictures=train_pictures(config.dataset))
+        pictures, as_shown = train_pictures(config.dataset), pictures_as_shown(config.dataset)
+        images = replace(images, pictures=pictures, as_shown=as_shown)
     if config.holdout:
         images = images.rows(holdout(len(images), config.holdout)[0])
     model = new_model(config.arch, config.dataset, seed=derive_seed(config.seed, "weights"))

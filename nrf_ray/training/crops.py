@@ -78,16 +78,22 @@ def crop(images: Tensor, boxes: Tensor) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def crops_of(pictures: Sequence[str], shape: Sequence[int], min_area: float, generator: torch.Generator) -> Tensor:
+def crops_of(
+    pictures: Sequence[str],
+    shape: Sequence[int],
+    min_area: float,
+    generator: torch.Generator,
+    as_shown: bool = False,
+) -> Tensor:
     """Return a random crop of each of the files `pictures`, resized to `shape` (c, h, w), as [b, c, h, w] of uint8.
 
-    Each file is decoded and cut at its own size; as many threads as torch has decode. Raises ConfigError for a file
-    that is not a readable PNG or JPEG.
+    Each file is decoded and cut at its own size, `as_shown` by a viewer or as it is stored (`open_picture`); as many
+    threads as torch has decode. Raises ConfigError for a file that is not a readable PNG or JPEG.
     """
     import numpy as np
 
     def opened(picture: str) -> "Image":
-        return open_picture(Path(picture).read_bytes(), picture, shape[0])
+        return open_picture(Path(picture).read_bytes(), picture, shape[0], as_shown=as_shown)
 
     with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="pictures") as readers:
         found = list(readers.map(opened, pictures))

@@ -171,7 +171,7 @@ class _Loop:
 
         def cut(rows: Tensor) -> Tensor:
             files = [pictures[row] for row in rows.tolist()]
-            return crops_of(files, shape, self.recipe.augmentation.min_area, generator)
+            return crops_of(files, shape, self.recipe.augmentation.min_area, generator, self.data.as_shown)
 
         return read_ahead(self.data, chosen, cut)
 

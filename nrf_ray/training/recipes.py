@@ -19,7 +19,8 @@ class Augmentation:
     """Whether half of the images are mirrored left to right."""
     min_area: float = 1.0
     """Smallest share of the area that a crop keeps, sides 3:4 to 4:3, resized to the image; 1 for no crop. Images that
-    were cut from larger pictures, as those of restricted-imagenet are, give crops of the whole pictures."""
+    were cut from larger pictures, as those of restricted-imagenet and of folder:PATH[size=64] are, give crops of the
+    whole pictures."""
     jitter: float = 0.0
     """Strength of jitter: brightness, contrast and saturation change by factors in 1 - jitter .. 1 + jitter, in random
     order."""

@@ -4,7 +4,7 @@ Either PATH/<class>/*, of which one picture in six is for testing, or PATH/<spli
 folders in PATH have a split word (`members`): train and test, training and validation, birds_train and birds_test. A
 folder of pictures whose name has a split word could be a class or a split, so it is refused unless [splits=none] says
 that it is a class. Classes are numbered in the text order of their names. If the numbers in the names give another
-order, [classes=number] or [classes=text] must choose between the two.
+order, [classes=number] or [classes=text] must choose between the two. [size=64,crop=center] resizes pictures (`sized`).
 """
 
 import re
@@ -16,8 +16,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nrf_ray.data.members import PICTURES, Member, Tree, are_pooled, listed, passed_over, split_in, tree_of, words_in
-from nrf_ray.data.outline import AS_IS, BATCH_ROWS, NONE, NUMBER, Batch, Choices, Format, Outline, Rows, Split, pack
-from nrf_ray.data.readers.pictures import check_files, decode, picture_shape
+from nrf_ray.data.outline import (
+    AS_IS,
+    CENTER,
+    NONE,
+    NUMBER,
+    Batch,
+    Choices,
+    Format,
+    Outline,
+    Rows,
+    Split,
+    pack,
+    rows_at_once,
+)
+from nrf_ray.data.readers.pictures import check_files, picture_shape, pictures_in
+from nrf_ray.data.readers.sized import decode_as, sized_shape
 from nrf_ray.errors import ConfigError
 
 NUMBERED = re.compile(r"(\D*?)(^-?\d+(?:\.\d+)?|\d+(?:\.\d+)?)(?s:.*)")
@@ -41,9 +55,11 @@ def format_of(choices: Choices = AS_IS) -> Format:
         files=partial(files, choices=choices),
         outline=partial(outline, choices=choices),
         read=partial(read, choices=choices),
+        pictures=partial(pictures, choices=choices) if choices.crop == CENTER else None,
+        as_shown=bool(choices.size),
         splits=True,
         chosen_by=format_of,
-        choices=("classes", "splits"),
+        choices=("classes", "splits", "size", "crop"),
         passed_over=partial(passed_over, endings=PICTURES),
     )
 
@@ -54,19 +70,17 @@ def files(path: Path, *, choices: Choices) -> Sequence[Path]:
     return [Path(file.path) for split in splits for file, _ in splits[split]]
 
 
+def pictures(path: Path, split: Split, *, choices: Choices) -> Sequence[Path]:
+    """Return the path of the picture of every row of `split`."""
+    return [Path(file.path) for file, _ in pictures_of(path, choices).splits[split]]
+
+
 def outline(path: Path, *, choices: Choices) -> Outline:
     """Return the outline, from the names of folders, the first picture and the headers of all others."""
     found = pictures_of(path, choices)
     train, test = found.splits["train"], found.splits["test"]
-    every = [file for file, _ in (*train, *test)]
-    try:
-        shape = _shape(found)
-    except ConfigError:
-        check_files(path, every, None)  # reports this picture with all others that cannot be read
-        raise
-    check_files(path, every, shape)
     return Outline(
-        shape=shape,
+        shape=_checked_shape(path, found, choices),
         num_classes=len(found.classes),
         num_train=len(train),
         num_test=len(test),
@@ -81,10 +95,11 @@ def read(path: Path, split: Split, rows: Rows, *, choices: Choices) -> Iterator[
     import numpy as np
 
     found = pictures_of(path, choices)
-    shape, listed = _shape(found), found.splits[split]
-    for start in range(0, len(rows), BATCH_ROWS):
-        chosen = [listed[row] for row in rows[start : start + BATCH_ROWS].tolist()]
-        images = np.stack([decode(Path(file.path).read_bytes(), file.path, shape) for file, _ in chosen])
+    shape, listed = _shape(found, choices), found.splits[split]
+    step = rows_at_once(shape)
+    for start in range(0, len(rows), step):
+        chosen = [listed[row] for row in rows[start : start + step].tolist()]
+        images = np.stack([decode_as(Path(file.path).read_bytes(), file.path, shape, choices) for file, _ in chosen])
         yield Batch(images, np.array([label for _, label in chosen], dtype=np.int64))
 
 
@@ -193,6 +208,27 @@ def _check_classes(path: Path, classes: Sequence[str], train: Sequence[tuple[Mem
         raise ConfigError(f"{path} has no training picture of class {empty}")
 
 
-def _shape(found: Listed) -> tuple[int, int, int]:
+def _checked_shape(path: Path, found: Listed, choices: Choices) -> tuple[int, int, int]:
+    """Return the shape of the set. Raises ConfigError with all pictures that cannot be read, or have another shape."""
+    every = _every(found)
+    if choices.size:
+        check_files(path, every, None)
+        return _shape(found, choices)
+    try:
+        shape = _shape(found, choices)
+    except ConfigError:
+        check_files(path, every, None)  # reports this picture with all others that cannot be read
+        raise
+    check_files(path, every, shape)
+    return shape
+
+
+def _every(found: Listed) -> list[Member]:
+    return [file for split in found.splits.values() for file, _ in split]
+
+
+def _shape(found: Listed, choices: Choices) -> tuple[int, int, int]:
+    if choices.size:
+        return sized_shape(pictures_in(_every(found)), choices)
     first = found.splits["train"][0][0].path
     return picture_shape(Path(first).read_bytes(), first)

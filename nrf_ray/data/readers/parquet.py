@@ -3,7 +3,7 @@
 An image is PNG or JPEG bytes, alone or as Hugging Face stores them (a struct of bytes and path), or a fixed-size list
 of uint8 in 0..255 or of floats in [0, 1], in c, h, w order. The shape of such a list is in the metadata of nrf_ray's
 own shards; otherwise it is square with three channels or one. Floats are rounded to 8 bits. [label=NAME] behind the
-path names another column of labels.
+path names another column of labels. [size=64,crop=center] resizes encoded images (`sized`).
 
 The path is one file, or a folder whose files' names say their splits (see `members`). Files without rows are ignored.
 """
@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nrf_ray.data.members import PARQUET, Member, files_of, passed_over
-from nrf_ray.data.outline import AS_IS, BATCH_ROWS, Batch, Choices, Format, Outline, Rows, Split, classes_of, pack
+from nrf_ray.data.outline import (
+    AS_IS,
+    BATCH_ROWS,
+    Batch,
+    Choices,
+    Format,
+    Outline,
+    Rows,
+    Split,
+    classes_of,
+    pack,
+    rows_at_once,
+)
 from nrf_ray.data.readers.columns import (
     Splits,
     agreed_names,
@@ -29,7 +41,8 @@ from nrf_ray.data.readers.columns import (
     whole_numbers,
 )
 from nrf_ray.data.readers.headers import header_of, plain_pngs
-from nrf_ray.data.readers.pictures import Picture, decode, picture_shape, problems, refuse
+from nrf_ray.data.readers.pictures import Picture, picture_shape, problems, refuse
+from nrf_ray.data.readers.sized import decode_as, sized_shape
 from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,7 +74,7 @@ def format_of(choices: Choices = AS_IS) -> Format:
         read=partial(read, choices=choices),
         splits=True,
         chosen_by=format_of,
-        choices=("label", "splits"),
+        choices=("label", "splits", "size", "crop"),
         passed_over=partial(passed_over, endings=PARQUET),
     )
 
@@ -80,12 +93,7 @@ def outline(path: Path, *, choices: Choices) -> Outline:
         for split, label in zip(splits, labels_of(shard.file, shard.label), strict=True):
             labels[split].append(label)
     num_classes = classes_of(labels["train"], labels["test"], path)
-    try:
-        shape = _shape(found[0])
-    except ConfigError:
-        _check_headers(path, found, None)  # reports this image with all others that cannot be read
-        raise
-    _check_headers(path, found, shape)
+    shape = _checked_shape(path, found, choices)
     names = agreed_names(path, [class_names(shard.form, shard.label) for shard in found])
     return Outline(
         shape=shape,
@@ -104,18 +112,18 @@ def read(path: Path, split: Split, rows: Rows, *, choices: Choices) -> Iterator[
     import numpy as np
 
     found, first = _shards(path, choices), 0
-    shape = _shape(found[0])
+    shape = _shape(found, choices)
     for shard, splits in zip(found, _splits(path, found, choices).rows, strict=True):
         ours = np.array([own == split for own in splits])
         numbers = np.where(ours, np.cumsum(ours) - 1 + first, -1)
         first += int(ours.sum())
         wanted = np.isin(numbers, rows)
         start = 0
-        for batch in shard.form.iter_batches(batch_size=BATCH_ROWS, columns=[shard.image, shard.label]):
+        for batch in shard.form.iter_batches(batch_size=rows_at_once(shape), columns=[shard.image, shard.label]):
             chosen = np.flatnonzero(wanted[start : start + len(batch)])
             if len(chosen):
                 part = batch.take(chosen)
-                images = _pixels(part[shard.image], shard.file, start + chosen, shape)
+                images = _pixels(part[shard.image], shard.file, start + chosen, (shape, choices))
                 yield Batch(images, part[shard.label].to_numpy(zero_copy_only=False).astype(np.int64))
             start += len(batch)
 
@@ -145,6 +153,33 @@ def _splits(path: Path, found: Sequence[Shard], choices: Choices) -> Splits:
 
 def _parts(path: Path, file: Path) -> tuple[str, ...]:
     return (file.name,) if file == path else file.relative_to(path).parts
+
+
+def _checked_shape(path: Path, found: Sequence[Shard], choices: Choices) -> tuple[int, int, int]:
+    """Return the shape of the set. Raises ConfigError with all images that cannot be read, or have another shape."""
+    if choices.size:
+        _check_encoded(found)
+        _check_headers(path, found, None)
+        return _shape(found, choices)
+    try:
+        shape = _shape(found, choices)
+    except ConfigError:
+        _check_headers(path, found, None)  # reports this image with all others that cannot be read
+        raise
+    _check_headers(path, found, shape)
+    return shape
+
+
+def _check_encoded(found: Sequence[Shard]) -> None:
+    """Raise ConfigError if a file holds lists of pixels, which are not resized."""
+    import pyarrow as pa
+
+    for shard in found:
+        if pa.types.is_fixed_size_list(shard.form.schema_arrow.field(shard.image).type):
+            raise ConfigError(
+                f"{shard.file} holds lists of pixels, and [size=...] resizes PNG and JPEG only; leave it out, or "
+                "encode the images"
+            )
 
 
 def _check_headers(path: Path, found: Sequence[Shard], shape: tuple[int, int, int] | None) -> None:
@@ -183,9 +218,12 @@ def _columns(shard: Shard) -> Iterator[Any]:
         raise ConfigError(f"{shard.file} is damaged: {error}") from error
 
 
-def _shape(shard: Shard) -> tuple[int, int, int]:
+def _shape(found: Sequence[Shard], choices: Choices) -> tuple[int, int, int]:
     import pyarrow as pa
 
+    if choices.size:
+        return sized_shape((picture for shard in found for picture in _pictures(shard, None)), choices)
+    shard = found[0]
     file, kind = shard.file, shard.form.schema_arrow.field(shard.image).type
     if pa.types.is_fixed_size_list(kind):
         try:
@@ -229,13 +267,14 @@ def _encoded(column: Any, file: Path) -> list[bytes]:
     return list(_binary(column, file).to_pylist())
 
 
-def _pixels(column: Any, file: Path, rows: Rows, shape: tuple[int, int, int]) -> "npt.NDArray[np.uint8]":
+def _pixels(column: Any, file: Path, rows: Rows, form: tuple[tuple[int, int, int], Choices]) -> "npt.NDArray[np.uint8]":
     import numpy as np
     import pyarrow as pa
 
+    shape, choices = form
     if not pa.types.is_fixed_size_list(column.type):
         encoded = zip(rows, _encoded(column, file), strict=True)
-        return np.stack([decode(data, f"row {row} of {file}", shape) for row, data in encoded])
+        return np.stack([decode_as(data, f"row {row} of {file}", shape, choices) for row, data in encoded])
     flat = column.flatten()
     if column.null_count or flat.null_count:
         raise ConfigError(f"{file} has rows without an image")

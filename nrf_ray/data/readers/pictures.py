@@ -1,8 +1,10 @@
 """PNG and JPEG as arrays.
 
 They have one channel if the first picture of a set is grey, and otherwise three. As in torchvision's loader, colour is
-converted to RGB, transparency is dropped, and orientation tags are ignored. A picture is refused before it is decoded
-if its header claims more than 67 million pixels, or more than 8 bits per channel, whose lower bits would be lost.
+converted to RGB, transparency is dropped, and orientation tags are ignored. Sets whose pictures are resized (`sized`)
+are read as a viewer shows them instead: turned by their orientation tags, transparent parts over white. A picture is
+refused before it is decoded if its header claims more than 67 million pixels, or more than 8 bits per channel, whose
+lower bits would be lost.
 """
 
 import io
@@ -30,6 +32,11 @@ MAX_PIXELS = 2**26
 ADDRESS = re.compile(r"<[^<>]* object at 0x\w+>")
 GREY = {"1", "L", "LA"}
 FIRST = "the first picture"
+ORIENTATION = 0x0112
+"""Tag of EXIF."""
+TURNED = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+"""Pillow's `Transpose` that turns a picture upright, by its orientation; 1 is upright. `ImageOps.exif_transpose` writes
+the other tags again too, which fails for many a camera's."""
 COLOUR = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"}
 
 
@@ -53,17 +60,29 @@ def decode(data: bytes, what: str, shape: tuple[int, int, int]) -> "npt.NDArray[
     return as_array(image)
 
 
-def open_picture(data: bytes, what: str, channels: int) -> "Image":
-    """Return the picture in `data`, decoded, in grey (`channels` 1) or RGB (3)."""
+def open_picture(data: bytes, what: str, channels: int, *, as_shown: bool = False) -> "Image":
+    """Return the picture in `data`, decoded, in grey (`channels` 1) or RGB (3); `as_shown` by a viewer, or as it is."""
     image = _open(data, what)
     if channels == 1 and image.mode not in GREY:
         raise ConfigError(
             f"{what} has colours and the first picture is grey; make all pictures of the set one or the other"
         )
     try:
-        return image.convert("L" if channels == 1 else "RGB")
+        return (_as_shown(image) if as_shown else image).convert("L" if channels == 1 else "RGB")
     except Exception as error:  # what Pillow raises for a damaged picture is not documented
         raise ConfigError(f"{what} is damaged: {_line(error)}") from error
+
+
+def _as_shown(image: "Image") -> "Image":
+    """Return a picture turned by its orientation tag, with its transparent parts over white."""
+    from PIL import Image
+
+    orientation = image.getexif().get(ORIENTATION)
+    if orientation in TURNED:
+        image = image.transpose(Image.Transpose(TURNED[orientation]))
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image
 
 
 def as_array(image: "Image") -> "npt.NDArray[np.uint8]":
@@ -79,11 +98,7 @@ def check_files(where: Path, files: Sequence[Member], shape: tuple[int, int, int
 
     Only headers are read; nothing is decoded. If `shape` is None, any size and any colours are accepted.
     """
-
-    def pictures() -> Iterator[Picture]:
-        return (Picture("/".join(file.parts), *_read_header(file.path)) for file in files)
-
-    refuse(where, list(problems(pictures(), shape)), len(files), shape, pictures)
+    refuse(where, list(problems(pictures_in(files), shape)), len(files), shape, lambda: pictures_in(files))
 
 
 class Picture(NamedTuple):
@@ -120,11 +135,25 @@ def refuse(
         shapes = Counter(picture.header[:3] for picture in pictures() if picture.header)
         usual = shapes.most_common(1)[0][0] if shapes else shape
         found = [*problems(pictures(), usual, "most pictures")] or found
-    one_size = "give all pictures of the set the same size and 8 bits per channel, all grey or all in colour"
+    one_size = (
+        "write [size=64,crop=center] behind the path to read pictures of any size and colour as squares of 64 pixels, "
+        "convert those of more than 8 bits per channel"
+    )
     raise UnusablePictures(
         f"{where}: {len(found)} of {total} pictures cannot be used: {listed(found)}; "
         f"{one_size if shape else 'convert them'}, or remove them"
     )
+
+
+def channels_of(pictures: Iterable[Picture]) -> int:
+    """Return the channels of a set of `pictures`: 3 if one of them has colours, otherwise 1. Reads up to the first."""
+    shapes = (picture.header or picture_shape(picture.data, picture.name) for picture in pictures)
+    return 3 if any(shape[0] == 3 for shape in shapes) else 1
+
+
+def pictures_in(files: Iterable[Member]) -> Iterator[Picture]:
+    """Yield `files` with their headers."""
+    return (Picture("/".join(file.parts), *_read_header(file.path)) for file in files)
 
 
 def _fault(picture: Picture, shape: tuple[int, int, int] | None, whose: str) -> str:
