@@ -130,8 +130,7 @@ def _read(key: str) -> Facts | str | None:
         body = json.loads(_path(key).read_bytes())
         if isinstance(refused := body.get("refused"), str):
             return _remembered.setdefault(key, refused)
-        lists = {name: tuple(body["outline"][name]) for name in ("shape", "classes", "labels")}
-        found = Facts(body["digest"], Outline(**{**body["outline"], **lists}), body["files"])
+        found = Facts(body["digest"], Outline.of(body["outline"]), body["files"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return _remembered.setdefault(key, found)

@@ -1,7 +1,8 @@
-"""Download a known dataset to its default folder, by torchvision's URLs and checksums; or texts or a model of the hub.
+"""Download a dataset to its default folder, by torchvision's URLs and checksums; or texts or a model of the hub.
 
 Only `nrf fetch` does this: no plan and no run downloads anything. Every file is checked against torchvision's digest
-and neither unpacked nor unpickled; the readers read it as it is. From a set of texts on the Hugging Face hub only the
+and neither unpacked nor unpickled; the readers read it as it is. Only the files of torchvision:NAME are downloaded
+and unpacked by torchvision itself, as its class lays them out. From a set of texts on the Hugging Face hub only the
 parquet files are downloaded, and no code; of a model only its weights and its config, to the cache of the hub.
 """
 
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nrf_ray.data.places import data_home
+from nrf_ray.data.readers.torchvision_sets import LIBRARY, SETS
 from nrf_ray.errors import ConfigError, lookup, one_line
 
 TEXTS = "texts:"
@@ -24,7 +26,7 @@ def fetch_dataset(name: str) -> Path:
     """Download the missing files of the dataset `name`, and return their folder.
 
     The texts of `texts:NAME` are then the dataset text-parquet:FOLDER, and the model `model:hf:REPO[@REVISION]` is
-    hf:REPO[@REVISION].
+    hf:REPO[@REVISION]. torchvision downloads `torchvision:NAME` itself.
 
     Raises ConfigError if the dataset cannot be downloaded by name, or the download fails.
     """
@@ -32,6 +34,8 @@ def fetch_dataset(name: str) -> Path:
         return _fetch_texts(name.removeprefix(TEXTS))
     if name.startswith(MODEL):
         return _fetch_model(name.removeprefix(MODEL))
+    if name.startswith(f"{LIBRARY}:"):
+        return _fetch_of_torchvision(name.removeprefix(f"{LIBRARY}:"))
     lookup(dict.fromkeys(("fashion-mnist", "cifar10", "cifar100")), name, "dataset to fetch")
     from torchvision.datasets.utils import download_url
 
@@ -45,6 +49,24 @@ def fetch_dataset(name: str) -> Path:
                 f"the set as {name}:PATH"
             ) from error
     return folder
+
+
+def _fetch_of_torchvision(name: str) -> Path:
+    """Let torchvision download its dataset `name`, and return its root."""
+    known = lookup(SETS, name, f"dataset of {LIBRARY}")
+    from torchvision import datasets
+
+    root = data_home() / LIBRARY
+    root.mkdir(parents=True, exist_ok=True)
+    for given in filter(None, (known.train or {"transform": None}, known.test)):
+        try:
+            getattr(datasets, known.kind)(str(root), **given, download=True)
+        except (OSError, RuntimeError) as error:
+            raise ConfigError(
+                f"{LIBRARY} cannot download {name}: {one_line(error)}; put its files into {root} by hand, as {LIBRARY} "
+                f"lays them out, or write {LIBRARY}:{name}=PATH with a root that has them"
+            ) from error
+    return root
 
 
 def _fetch_texts(name: str) -> Path:

@@ -7,6 +7,9 @@
     text-csv:reviews.csv               texts, with word vectors learnt from the training texts (`data.embeddings`)
     text-csv:reviews.csv#hf:NAME       texts with an encoder's tokens and vectors: a folder, a package or a hub name
 
+    torchvision:SVHN                   a set of torchvision, with the files that it has downloaded
+    torchvision:SVHN=~/data            the same, with the root that torchvision was given
+
     folder:birds[classes=number]       class folders named by numbers, in numerical order ([classes=text]: text order)
     folder:tubes[splits=none]          no name of a folder or file stands for a split
     parquet:cifar100[label=fine_label] labels from another column than `label`
@@ -50,6 +53,8 @@ class Files:
     """Name of the format."""
     path: Path
     """Absolute path."""
+    subject: str = ""
+    """Name of the set within a library, if the format is a library (`Format.named_by`)."""
     encoder: str = ""
     """Name of the encoder that embeds texts; empty for images, and for the embedding that is learnt from the texts."""
     choices: Choices = AS_IS
@@ -59,6 +64,7 @@ class Files:
     def format(self) -> Format:
         """Format of the files, with encoder and choices."""
         form = FORMATS[self.kind]
+        form = form.named_by(self.subject) if form.named_by else form
         form = form.chosen_by(self.choices) if self.choices != AS_IS and form.chosen_by else form
         return form.embedded_by(encoder_embedding(self.encoder)) if self.encoder and form.embedded_by else form
 
@@ -72,7 +78,7 @@ class Files:
     def location(self) -> str:
         """Name that means these files on every machine that has them at the same path."""
         encoder = f"{EMBEDDING}{PREFIX}{self.encoder}" if self.encoder else ""
-        return f"{self.kind}:{self.path}{encoder}{self.choices}"
+        return f"{self.kind}:{self.subject and f'{self.subject}='}{self.path}{encoder}{self.choices}"
 
     @property
     def title(self) -> str:
@@ -81,7 +87,8 @@ class Files:
         said = str(replace(self.choices, classes=order, splits=""))
         if self.format.known:
             return self.kind + said
-        stem = re.sub(r"[^\w.-]+", "-", self.path.stem if self.path.is_file() else self.path.name)
+        own = Path(self.subject).name or (self.path.stem if self.path.is_file() else self.path.name)
+        stem = re.sub(r"[^\w.-]+", "-", own)
         title = f"{self.kind}-{stem}" if stem in {BUILT_IN, *FORMATS} else stem
         return title + (f"{EMBEDDING}{Path(self.encoder).name}" if self.encoder else "") + said
 
@@ -217,6 +224,10 @@ def _files(text: str) -> Files:
     form = FORMATS.get(kind) or lookup({BUILT_IN: None, **listed, **dict.fromkeys(SETS)}, text, "dataset")
     assert form, "what is built in is handled above"
     _check_choices(whole, kind, choices)
+    written, subject = f"{kind}:", ""
+    if form.named_by:
+        subject, _, path = path.partition("=")
+        form, written = form.named_by(subject), f"{kind}:{subject}="
     if mark and (form.embedding is None or not encoder):
         raise ConfigError(f"dataset {whole}: write {EMBEDDING}{PREFIX}NAME behind the path, and only for texts")
     if path:
@@ -227,14 +238,14 @@ def _files(text: str) -> Files:
             raise ConfigError(f"there is nothing at {found}, where dataset {kind} should be{hint}")
         local = expanded(encoder).absolute()
         named = str(local) if encoder and local.is_dir() else encoder
-        return Files(kind=kind, path=found, encoder=named, choices=choices)
-    if colon or not form.places:
-        raise ConfigError(f"dataset {kind} needs a path: write it as {kind}:PATH")
+        return Files(kind=kind, path=found, subject=subject, encoder=named, choices=choices)
+    if (colon and not subject) or not form.places:
+        raise ConfigError(f"dataset {kind} needs a path: write it as {written}PATH")
     places = [place() for place in form.places]
     for place in places:
         if place.exists():
-            return Files(kind=kind, path=place, choices=choices)
+            return Files(kind=kind, path=place, subject=subject, choices=choices)
     raise ConfigError(
-        f"dataset {kind} is not on this machine: nothing at {' or '.join(map(str, places))}; {form.remedy}, or give "
-        f"its path as {kind}:PATH"
+        f"dataset {kind}{subject and f':{subject}'} is not on this machine: nothing at "
+        f"{' or '.join(map(str, places))}; {form.remedy}, or give its path as {written}PATH"
     )

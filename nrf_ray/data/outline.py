@@ -49,6 +49,12 @@ class Outline:
     pooled: bool = False
     """Whether the test rows are rows for validation and rows for testing, by their names."""
 
+    @staticmethod
+    def of(body: dict[str, Any]) -> "Outline":
+        """Return the outline whose fields are `body`, read from JSON; other entries of it are ignored."""
+        known = {name: body[name] for name in Outline.__dataclass_fields__}
+        return Outline(**{**known, **{name: tuple(body[name]) for name in ("shape", "classes", "labels")}})
+
     def rows(self, split: Split) -> int:
         """Return the number of rows of `split`."""
         return self.num_train if split == "train" else self.num_test
@@ -131,6 +137,9 @@ class Format:
     """Tokeniser and word vectors of texts; None for images."""
     embedded_by: "Callable[[Embedding], Format] | None" = None
     """Function that returns the format with another embedding; None for images."""
+    named_by: "Callable[[str], Format] | None" = None
+    """Function that returns the format of a set of a library, by its name there, as in KIND:NAME=PATH; None if the
+    format is one kind of files."""
     chosen_by: "Callable[[Choices], Format] | None" = None
     """Function that returns the format with the choices of a name; None if there are no choices."""
     choices: tuple[str, ...] = ()

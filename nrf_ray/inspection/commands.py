@@ -193,11 +193,13 @@ def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]
 def fetch(name: str) -> None:
     """Download the dataset NAME (fashion-mnist, cifar10, cifar100) to the folder where sweeps look for it.
 
-    Nothing else in nrf_ray downloads data. The downloaded files are checked against their digest. texts:NAME downloads
+    Nothing else in nrf_ray downloads data. The downloaded files are checked against their digest. torchvision:NAME lets
+    torchvision download one of its datasets to the folder where sweeps look for torchvision:NAME. texts:NAME downloads
     a dataset of texts from the Hugging Face hub, to a folder that sweeps read as text-parquet:FOLDER. model:hf:REPO
     downloads a model to the hub's cache, where sweeps find it as hf:REPO.
 
         nrf fetch cifar10
+        nrf fetch torchvision:SVHN
         nrf fetch texts:cornell-movie-review-data/rotten_tomatoes
         nrf fetch model:hf:timm/resnet18.a1_in1k
     """

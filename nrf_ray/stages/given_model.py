@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nrf_ray.attacks.threat import NORMS, ThreatModel
+from nrf_ray.data.apart import said_apart
 from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.errors import ConfigError, expanded, lookup
 from nrf_ray.graph.find import committed, find_place, open_store
@@ -21,7 +22,6 @@ from nrf_ray.models.catalogue import TIMM, TORCHVISION, architecture_named
 from nrf_ray.models.model_name import FILE, HUB, ROBUSTBENCH, ModelName, parse_model
 from nrf_ray.models.robustbench import LEADERBOARDS, entry_named
 from nrf_ray.stages.import_weights import ImportSpec, Layout, digest_of
-from nrf_ray.stages.trial_build import said_apart
 
 WEIGHTS, IN_STORE = "weights.safetensors", "store:"
 """Name of the file of a model in the store, and prefix of its location."""

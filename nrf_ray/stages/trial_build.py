@@ -6,21 +6,15 @@ that library and torch.
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import uuid
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
+from nrf_ray.data.apart import said_apart
 from nrf_ray.data.places import data_home
 from nrf_ray.errors import ConfigError
-
-SECONDS = 300.0
-"""Time limit of a trial build; the largest networks of timm take a minute."""
 
 
 @cache
@@ -45,21 +39,6 @@ def _built_apart(arch: str, shape: tuple[int, int, int]) -> str | None:
     """Build `arch` for images of `shape` in a child process; return the problem, or None if there is none."""
     found: str | None = said_apart("nrf_ray.models.try_out", arch, *map(str, shape))
     return found
-
-
-def said_apart(module: str, arch: str, *words: str) -> Any:
-    """Return the JSON that `python -m MODULE ARCH WORDS` prints last, in a child process, which may import torch."""
-    command = [sys.executable, "-m", module, arch, *words]
-    places = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "CUDA_VISIBLE_DEVICES": ""}
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
-        return json.loads(done.stdout.splitlines()[-1])
-    except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"{arch} was not built within {SECONDS:.0f} s; use a smaller model") from error
-    except (IndexError, ValueError) as error:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ConfigError(f"{arch} cannot be built for a trial on this machine: {said}") from error
 
 
 def _remember(file: Path, problem: str | None) -> None:

@@ -30,8 +30,7 @@ from nrf_ray.data.outline import (
     pack,
     rows_at_once,
 )
-from nrf_ray.data.readers.pictures import check_files, picture_shape, pictures_in
-from nrf_ray.data.readers.sized import decode_as, sized_shape
+from nrf_ray.data.readers.sized import checked_shape, decode_as, shape_of
 from nrf_ray.errors import ConfigError
 
 NUMBERED = re.compile(r"(\D*?)(^-?\d+(?:\.\d+)?|\d+(?:\.\d+)?)(?s:.*)")
@@ -80,7 +79,7 @@ def outline(path: Path, *, choices: Choices) -> Outline:
     found = pictures_of(path, choices)
     train, test = found.splits["train"], found.splits["test"]
     return Outline(
-        shape=_checked_shape(path, found, choices),
+        shape=checked_shape(path, _every(found), choices),
         num_classes=len(found.classes),
         num_train=len(train),
         num_test=len(test),
@@ -95,7 +94,7 @@ def read(path: Path, split: Split, rows: Rows, *, choices: Choices) -> Iterator[
     import numpy as np
 
     found = pictures_of(path, choices)
-    shape, listed = _shape(found, choices), found.splits[split]
+    shape, listed = shape_of(_every(found), choices), found.splits[split]
     step = rows_at_once(shape)
     for start in range(0, len(rows), step):
         chosen = [listed[row] for row in rows[start : start + step].tolist()]
@@ -208,27 +207,5 @@ def _check_classes(path: Path, classes: Sequence[str], train: Sequence[tuple[Mem
         raise ConfigError(f"{path} has no training picture of class {empty}")
 
 
-def _checked_shape(path: Path, found: Listed, choices: Choices) -> tuple[int, int, int]:
-    """Return the shape of the set. Raises ConfigError with all pictures that cannot be read, or have another shape."""
-    every = _every(found)
-    if choices.size:
-        check_files(path, every, None)
-        return _shape(found, choices)
-    try:
-        shape = _shape(found, choices)
-    except ConfigError:
-        check_files(path, every, None)  # reports this picture with all others that cannot be read
-        raise
-    check_files(path, every, shape)
-    return shape
-
-
 def _every(found: Listed) -> list[Member]:
     return [file for split in found.splits.values() for file, _ in split]
-
-
-def _shape(found: Listed, choices: Choices) -> tuple[int, int, int]:
-    if choices.size:
-        return sized_shape(pictures_in(_every(found)), choices)
-    first = found.splits["train"][0][0].path
-    return picture_shape(Path(first).read_bytes(), first)

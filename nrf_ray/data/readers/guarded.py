@@ -33,7 +33,7 @@ def guarded(form: Format) -> Format:
         with _one_line(path):
             return form.pictures(path, split)
 
-    embedded_by, chosen_by = form.embedded_by, form.chosen_by
+    embedded_by, chosen_by, named_by = form.embedded_by, form.chosen_by, form.named_by
     return replace(
         form,
         outline=outline,
@@ -41,6 +41,7 @@ def guarded(form: Format) -> Format:
         read=read,
         pictures=pictures if form.pictures else None,
         embedded_by=(lambda embedding: guarded(embedded_by(embedding))) if embedded_by else None,
+        named_by=(lambda name: guarded(named_by(name))) if named_by else None,
         chosen_by=(lambda choices: guarded(chosen_by(choices))) if chosen_by else None,
     )
 

@@ -6,15 +6,28 @@ averages over all its pixels, so nothing aliases; smaller pictures are enlarged.
 its pictures has colours, and otherwise one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nrf_ray.data.members import Member
 from nrf_ray.data.outline import CENTER, Choices
-from nrf_ray.data.readers.pictures import Picture, as_array, channels_of, decode, open_picture
+from nrf_ray.data.readers.pictures import (
+    Picture,
+    as_array,
+    channels_of,
+    check_files,
+    decode,
+    open_picture,
+    picture_shape,
+    pictures_in,
+)
+from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from PIL.Image import Image
 
 SIZING = 1
 """Version of how pictures are resized; part of the content digest of sets that are."""
@@ -26,14 +39,43 @@ def sized_shape(pictures: Iterable[Picture], choices: Choices) -> tuple[int, int
     return (channels_of(pictures), side, side)
 
 
+def shape_of(files: Sequence[Member], choices: Choices) -> tuple[int, int, int]:
+    """Return the shape (c, h, w) of a set of `files`: resized by `choices`, or else that of the first."""
+    if choices.size:
+        return sized_shape(pictures_in(files), choices)
+    return picture_shape(Path(files[0].path).read_bytes(), files[0].path)
+
+
+def checked_shape(where: Path, files: Sequence[Member], choices: Choices) -> tuple[int, int, int]:
+    """Return `shape_of` the `files` in `where`; raise ConfigError with all that cannot be read, or have another shape.
+
+    Nothing is decoded.
+    """
+    if choices.size:
+        check_files(where, files, None)
+        return shape_of(files, choices)
+    try:
+        shape = shape_of(files, choices)
+    except ConfigError:
+        check_files(where, files, None)  # reports this picture with all others that cannot be read
+        raise
+    check_files(where, files, shape)
+    return shape
+
+
 def decode_as(data: bytes, what: str, shape: tuple[int, int, int], choices: Choices) -> "npt.NDArray[np.uint8]":
     """Return the picture in `data` as an array of `shape` (c, h, w): resized by `choices`, or else of that size."""
     if not choices.size:
         return decode(data, what, shape)
+    return as_array(resized(open_picture(data, what, shape[0], as_shown=True), choices))
+
+
+def resized(picture: "Image", choices: Choices) -> "Image":
+    """Return a picture, grey or RGB, as the square that `choices` ask for."""
     from PIL import ImageOps
     from PIL.Image import Resampling
 
-    picture, size = open_picture(data, what, shape[0], as_shown=True), (shape[2], shape[1])
+    size = (int(choices.size), int(choices.size))
     if choices.crop == CENTER:
-        return as_array(ImageOps.fit(picture, size, Resampling.BILINEAR))
-    return as_array(picture.resize(size, Resampling.BILINEAR))
+        return ImageOps.fit(picture, size, Resampling.BILINEAR)
+    return picture.resize(size, Resampling.BILINEAR)
