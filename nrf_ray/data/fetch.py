@@ -2,8 +2,9 @@
 
 Only `nrf fetch` does this: no plan and no run downloads anything. Every file is checked against torchvision's digest
 and neither unpacked nor unpickled; the readers read it as it is. Only the files of torchvision:NAME are downloaded
-and unpacked by torchvision itself, as its class lays them out. From a set of texts on the Hugging Face hub only the
-parquet files are downloaded, and no code; of a model only its weights and its config, to the cache of the hub.
+and unpacked by torchvision itself, as its class lays them out, and those of hf:NAME by Hugging Face's `datasets`. From
+a set of texts on the Hugging Face hub only the parquet files are downloaded, and no code; of a model only its weights
+and its config, to the cache of the hub.
 """
 
 import importlib.util
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from nrf_ray.data.places import data_home
+from nrf_ray.data.readers import hf_cache
 from nrf_ray.data.readers.torchvision_sets import LIBRARY, SETS
 from nrf_ray.errors import ConfigError, lookup, one_line
 
 TEXTS = "texts:"
 """Prefix of the name of a set of texts on the hub."""
+HUB = "hf:"
+"""Prefix of the name of a set of images on the hub."""
 MODEL = "model:hf:"
 """Prefix of the name of a model on the hub."""
 OF_A_MODEL = ("*.json", "*.safetensors", "pytorch_model.bin")
@@ -26,7 +30,7 @@ def fetch_dataset(name: str) -> Path:
     """Download the missing files of the dataset `name`, and return their folder.
 
     The texts of `texts:NAME` are then the dataset text-parquet:FOLDER, and the model `model:hf:REPO[@REVISION]` is
-    hf:REPO[@REVISION]. torchvision downloads `torchvision:NAME` itself.
+    hf:REPO[@REVISION]. torchvision downloads `torchvision:NAME` itself, and the library `datasets` `hf:NAME[:CONFIG]`.
 
     Raises ConfigError if the dataset cannot be downloaded by name, or the download fails.
     """
@@ -34,6 +38,8 @@ def fetch_dataset(name: str) -> Path:
         return _fetch_texts(name.removeprefix(TEXTS))
     if name.startswith(MODEL):
         return _fetch_model(name.removeprefix(MODEL))
+    if name.startswith(HUB):
+        return _fetch_of_datasets(name.removeprefix(HUB))
     if name.startswith(f"{LIBRARY}:"):
         return _fetch_of_torchvision(name.removeprefix(f"{LIBRARY}:"))
     lookup(dict.fromkeys(("fashion-mnist", "cifar10", "cifar100")), name, "dataset to fetch")
@@ -67,6 +73,23 @@ def _fetch_of_torchvision(name: str) -> Path:
                 f"lays them out, or write {LIBRARY}:{name}=PATH with a root that has them"
             ) from error
     return root
+
+
+def _fetch_of_datasets(name: str) -> Path:
+    """Let Hugging Face's `datasets` download the set NAME or NAME:CONFIG to its cache, and return the cache."""
+    if importlib.util.find_spec("datasets") is None:
+        raise ConfigError(f"fetching {HUB}{name} needs the package datasets: pip install 'nrf_ray[hf]'")
+    import datasets
+
+    repository, _, config = name.partition(":")
+    try:
+        datasets.load_dataset(repository, config or None)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"{name} cannot be downloaded: {one_line(error)}; get its files by hand, and name them as folder:PATH or "
+            "parquet:PATH"
+        ) from error
+    return hf_cache.cache()
 
 
 def _fetch_texts(name: str) -> Path:

@@ -4,7 +4,18 @@ from pathlib import Path
 
 from nrf_ray.data.outline import Format
 from nrf_ray.data.places import data_home
-from nrf_ray.data.readers import arrays, cifar, folder, idx, imagenet, parquet, tensors, text, torchvision_sets
+from nrf_ray.data.readers import (
+    arrays,
+    cifar,
+    folder,
+    hf_cache,
+    idx,
+    imagenet,
+    parquet,
+    tensors,
+    text,
+    torchvision_sets,
+)
 from nrf_ray.data.readers.guarded import guarded
 from nrf_ray.errors import Registry
 
@@ -52,7 +63,8 @@ _OWN: dict[str, Format] = {
     ),
     "folder": folder.format_of(),
     "parquet": parquet.format_of(),
-    "torchvision": torchvision_sets.LIBRARY_FORMAT,
+    "torchvision": Format.library(torchvision_sets.format_of, torchvision_sets.CHOICES),
+    "hf": Format.library(hf_cache.format_of, hf_cache.CHOICES),
     "tensors": Format(files=tensors.files, outline=tensors.outline, read=tensors.read, passed_over=tensors.passed_over),
     "text-parquet": text.format_of("parquet"),
     "text-csv": text.format_of("csv"),

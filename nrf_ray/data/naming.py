@@ -9,6 +9,8 @@
 
     torchvision:SVHN                   a set of torchvision, with the files that it has downloaded
     torchvision:SVHN=~/data            the same, with the root that torchvision was given
+    hf:ylecun/mnist                    a set in the cache of Hugging Face's `datasets`; hf:NAME:CONFIG names its form
+    hf:~/saved                         a folder that `datasets` wrote
 
     folder:birds[classes=number]       class folders named by numbers, in numerical order ([classes=text]: text order)
     folder:tubes[splits=none]          no name of a folder or file stands for a split
@@ -42,6 +44,8 @@ EMBEDDING = "#"
 """Prefix of the name of an embedding in a title."""
 ENCODER_MARK = f"{EMBEDDING}{PREFIX}"
 """Prefix of the name of an encoder behind a path; any other # belongs to the path."""
+LOCAL = ("/", "./", "../", "~")
+"""Beginnings of a path where the name of a set of a library may stand too."""
 FORMATS.reserve(BUILT_IN, *SETS)
 
 
@@ -226,7 +230,7 @@ def _files(text: str) -> Files:
     _check_choices(whole, kind, choices)
     written, subject = f"{kind}:", ""
     if form.named_by:
-        subject, _, path = path.partition("=")
+        subject, _, path = ("", "", path) if path.startswith(LOCAL) else path.partition("=")
         form, written = form.named_by(subject), f"{kind}:{subject}="
     if mark and (form.embedding is None or not encoder):
         raise ConfigError(f"dataset {whole}: write {EMBEDDING}{PREFIX}NAME behind the path, and only for texts")

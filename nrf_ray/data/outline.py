@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from nrf_ray.errors import ConfigError
 
@@ -146,6 +146,15 @@ class Format:
     """Fields of `Choices` that `chosen_by` uses."""
     passed_over: Callable[[Path], Sequence[str]] | None = None
     """Function that names the files that are not read, for printing; None for a known set, whose files are fixed."""
+
+    @staticmethod
+    def library(named_by: "Callable[[str], Format]", choices: tuple[str, ...]) -> "Format":
+        """Return the format of all sets of a library, before `named_by` names one."""
+
+        def unnamed(*_: object) -> NoReturn:
+            raise ConfigError("a set of a library is read by its name, as in KIND:NAME")
+
+        return Format(files=unnamed, outline=unnamed, read=unnamed, named_by=named_by, choices=choices)
 
 
 def pack(labels: Sequence[int]) -> str:

@@ -193,13 +193,14 @@ def _recompute(store: Store, console: Console, datasets: list[str]) -> list[str]
 def fetch(name: str) -> None:
     """Download the dataset NAME (fashion-mnist, cifar10, cifar100) to the folder where sweeps look for it.
 
-    Nothing else in nrf_ray downloads data. The downloaded files are checked against their digest. torchvision:NAME lets
-    torchvision download one of its datasets to the folder where sweeps look for torchvision:NAME. texts:NAME downloads
+    Nothing else in nrf_ray downloads data. The downloaded files are checked against their digest. texts:NAME downloads
     a dataset of texts from the Hugging Face hub, to a folder that sweeps read as text-parquet:FOLDER. model:hf:REPO
-    downloads a model to the hub's cache, where sweeps find it as hf:REPO.
+    downloads a model to the hub's cache, where sweeps find it as hf:REPO. torchvision:NAME and hf:NAME let torchvision
+    and Hugging Face's `datasets` download a set of images to where sweeps find it by the same name.
 
         nrf fetch cifar10
         nrf fetch torchvision:SVHN
+        nrf fetch hf:ylecun/mnist
         nrf fetch texts:cornell-movie-review-data/rotten_tomatoes
         nrf fetch model:hf:timm/resnet18.a1_in1k
     """

@@ -56,10 +56,11 @@ class Options(RunOptions):
     restricted-imagenet; text, planted-image, planted-text. Default: text for text_features, else laptop."""
     dataset: str | None = None
     """Datasets: digits, fashion-mnist, cifar10, cifar100, restricted-imagenet, each also as NAME:PATH; folder:PATH,
-    parquet:PATH, tensors:PATH@TEST; torchvision:NAME, also as torchvision:NAME=PATH; for texts text-parquet:PATH,
-    text-csv:PATH. [classes=number], [splits=none], [label=COLUMN] and [size=64,crop=center] after a path say how its
-    files are read. A suffix [:N,:M] selects N training and M test examples; before it, #hf:NAME embeds texts as a
-    pretrained encoder does. planted-image, planted-text, also with parameters: planted-image[label=noise,noise=0.5]."""
+    parquet:PATH, tensors:PATH@TEST; torchvision:NAME, also as torchvision:NAME=PATH; hf:NAME, hf:NAME:CONFIG; for texts
+    text-parquet:PATH, text-csv:PATH. [classes=number], [splits=none], [label=COLUMN] and [size=64,crop=center] after a
+    path say how its files are read. A suffix [:N,:M] selects N training and M test examples; before it, #hf:NAME embeds
+    texts as a pretrained encoder does. planted-image, planted-text, also with parameters:
+    planted-image[label=noise,noise=0.5]."""
     arch: str | None = None
     """Architectures of students and victims."""
     construction: str | None = None

@@ -1,4 +1,4 @@
-"""Columns of parquet files, read within size limits, and the split of each row; for images and for texts."""
+"""Columns of parquet and Arrow files, read within size limits, and the split of each row; for images and for texts."""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nrf_ray.data.members import WORDS, Member, are_pooled, old_split, splits_by_name, words_in
 from nrf_ray.data.outline import NONE, Choices, Split
+from nrf_ray.data.readers.arrow_stream import ENDING, ArrowFile
 from nrf_ray.data.readers.beginnings import other_kind
 from nrf_ray.errors import ConfigError
 
@@ -29,16 +30,28 @@ class Splits(NamedTuple):
     """Whether the name of a file put its rows into another split than older versions did."""
 
 
-def opened(file: Path, *needed: str) -> Any:
-    """Open a parquet file; raise ConfigError unless it has each column of `needed` once, and "split" at most once."""
-    import pyarrow as pa
+def _table_file(file: Path, **options: Any) -> Any:
+    """Open a parquet or Arrow file, by its ending."""
     import pyarrow.parquet as pq
 
+    if file.suffix == ENDING:
+        return ArrowFile(file)
+    return pq.ParquetFile(file, page_checksum_verification=True, **options)
+
+
+def opened(file: Path, *needed: str) -> Any:
+    """Open a parquet or Arrow file.
+
+    Raises ConfigError unless it has each column of `needed` once, and "split" at most once.
+    """
+    import pyarrow as pa
+
     try:
-        found = pq.ParquetFile(file, page_checksum_verification=True)
+        found = _table_file(file)
     except (pa.ArrowException, OSError) as error:
         other = other_kind(file, b"PAR1")
-        raise ConfigError(f"{file} is not a readable parquet file: {f'it is {other}' if other else error}") from error
+        kind = "Arrow" if file.suffix == ENDING else "parquet"
+        raise ConfigError(f"{file} is not a readable {kind} file: {f'it is {other}' if other else error}") from error
     rows = found.metadata.num_rows
     groups = range(found.metadata.num_row_groups)
     largest = max((found.metadata.row_group(group).total_byte_size for group in groups), default=0)
@@ -67,10 +80,9 @@ def check_names(file: Path, names: Sequence[str], needed: Sequence[str]) -> None
 def column(file: Path, name: str, **options: Any) -> "pa.ChunkedArray":
     """Return a column. Raises ConfigError if values are missing."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        found = pq.ParquetFile(file, page_checksum_verification=True, **options).read(columns=[name])[name]
+        found = _table_file(file, **options).read(columns=[name])[name]
     except (pa.ArrowException, OSError) as error:
         raise ConfigError(f"{file} is damaged: {error}") from error
     if found.null_count:

@@ -1,5 +1,7 @@
 """Parquet: a column `image` or `img`, a column `label`, and optionally a column `split` with train and test.
 
+`hf_cache` reads Arrow files with the same columns.
+
 An image is PNG or JPEG bytes, alone or as Hugging Face stores them (a struct of bytes and path), or a fixed-size list
 of uint8 in 0..255 or of floats in [0, 1], in c, h, w order. The shape of such a list is in the metadata of nrf_ray's
 own shards; otherwise it is square with three channels or one. Floats are rounded to 8 bits. [label=NAME] behind the
@@ -10,7 +12,7 @@ The path is one file, or a folder whose files' names say their splits (see `memb
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -64,14 +66,25 @@ class Shard(NamedTuple):
     label: str
     """Name of the column of labels."""
     rows: int
+    member: Member
+    """The file, with the names that say its split."""
+
+
+Source = Callable[[Path], Sequence[Member]]
+"""Function that returns the files of a set, with the names that say their splits."""
+
+
+def parquet_in(path: Path) -> Sequence[Member]:
+    """Return the parquet files at `path`, sorted by name."""
+    return files_of(path, PARQUET)
 
 
 def format_of(choices: Choices = AS_IS) -> Format:
     """Return the format of parquet files of images, with the choices of a name."""
     return Format(
-        files=files,
-        outline=partial(outline, choices=choices),
-        read=partial(read, choices=choices),
+        files=partial(files, source=parquet_in),
+        outline=partial(outline, choices=choices, source=parquet_in),
+        read=partial(read, choices=choices, source=parquet_in),
         splits=True,
         chosen_by=format_of,
         choices=("label", "splits", "size", "crop"),
@@ -79,14 +92,14 @@ def format_of(choices: Choices = AS_IS) -> Format:
     )
 
 
-def files(path: Path) -> Sequence[Path]:
-    """Return the parquet files at `path`, sorted by name."""
-    return [Path(member.path) for member in files_of(path, PARQUET)]
+def files(path: Path, *, source: Source) -> Sequence[Path]:
+    """Return the files at `path`, sorted by name."""
+    return [Path(member.path) for member in source(path)]
 
 
-def outline(path: Path, *, choices: Choices) -> Outline:
+def outline(path: Path, *, choices: Choices, source: Source) -> Outline:
     """Return the outline, from the columns of labels and splits, the first image and the headers of all others."""
-    found = _shards(path, choices)
+    found = _shards(path, choices, source)
     labels: dict[Split, list[int]] = {"train": [], "test": []}
     told = _splits(path, found, choices)
     for shard, splits in zip(found, told.rows, strict=True):
@@ -107,11 +120,11 @@ def outline(path: Path, *, choices: Choices) -> Outline:
     )
 
 
-def read(path: Path, split: Split, rows: Rows, *, choices: Choices) -> Iterator[Batch]:
+def read(path: Path, split: Split, rows: Rows, *, choices: Choices, source: Source) -> Iterator[Batch]:
     """Yield `rows` of `split`; only images that are asked for are decoded."""
     import numpy as np
 
-    found, first = _shards(path, choices), 0
+    found, first = _shards(path, choices, source), 0
     shape = _shape(found, choices)
     for shard, splits in zip(found, _splits(path, found, choices).rows, strict=True):
         ours = np.array([own == split for own in splits])
@@ -128,31 +141,28 @@ def read(path: Path, split: Split, rows: Rows, *, choices: Choices) -> Iterator[
             start += len(batch)
 
 
-def _shards(path: Path, choices: Choices) -> list[Shard]:
+def _shards(path: Path, choices: Choices, source: Source) -> list[Shard]:
     """Open the files at `path`, and return those that have rows."""
-    found = [_shard(file, choices) for file in files(path)]
+    found = [_shard(member, choices) for member in source(path)]
     full = [shard for shard in found if shard.rows]
     if not full:
         raise ConfigError(f"{path} has no rows")
     return full
 
 
-def _shard(file: Path, choices: Choices) -> Shard:
+def _shard(member: Member, choices: Choices) -> Shard:
+    file = Path(member.path)
     form = opened(file)
     rows, names = int(form.metadata.num_rows), form.schema_arrow.names
     image = next((name for name in IMAGE if name in names), IMAGE[0])
     label = label_column(file, names, whole_numbers(form), choices) if image in names and rows else "label"
-    return Shard(file, opened(file, image, label) if rows else form, image, label, rows)
+    return Shard(file, opened(file, image, label) if rows else form, image, label, rows, member)
 
 
 def _splits(path: Path, found: Sequence[Shard], choices: Choices) -> Splits:
-    members = [Member(str(shard.file), _parts(path, shard.file)) for shard in found]
+    members = [shard.member for shard in found]
     columns = [split_column(shard.file) for shard in found]
     return splits_of(path, members, columns, [shard.rows for shard in found], choices)
-
-
-def _parts(path: Path, file: Path) -> tuple[str, ...]:
-    return (file.name,) if file == path else file.relative_to(path).parts
 
 
 def _checked_shape(path: Path, found: Sequence[Shard], choices: Choices) -> tuple[int, int, int]:

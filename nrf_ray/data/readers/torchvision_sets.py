@@ -9,7 +9,7 @@ Labels and sizes are asked of the class in a child process, because planning imp
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nrf_ray.data.members import Member
 from nrf_ray.data.outline import (
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 LIBRARY = "torchvision"
+CHOICES = ("size", "crop")
 
 
 class Known(NamedTuple):
@@ -94,7 +95,7 @@ def format_of(name: str, choices: Choices = AS_IS) -> Format:
         remedy=f"run `nrf fetch {LIBRARY}:{name}`",
         splits=known.test is None,
         chosen_by=partial(format_of, name),
-        choices=("size", "crop"),
+        choices=CHOICES,
     )
 
 
@@ -196,14 +197,6 @@ def _check_sizes(path: Path, both: tuple[Any, Any]) -> None:
             f"{path} holds pictures of {len(sizes)} sizes, from {width} x {height} to {wider} x {higher} pixels; write "
             "[size=64,crop=center] behind the name to read them as squares of 64 pixels"
         )
-
-
-def _unnamed(*_: object) -> NoReturn:
-    raise ConfigError(f"write {LIBRARY}:NAME with one of the names {', '.join(SETS)}")
-
-
-LIBRARY_FORMAT = Format(files=_unnamed, outline=_unnamed, read=_unnamed, named_by=format_of, choices=("size", "crop"))
-"""The format of all datasets of torchvision, before one is named."""
 
 
 def _pixels(item: Any, shape: tuple[int, int, int], choices: Choices) -> "npt.NDArray[np.uint8]":
