@@ -61,7 +61,7 @@ def nrf_app() -> App:
     from nrf_ray.compare.command import compare
     from nrf_ray.doctor.command import doctor
     from nrf_ray.export.command import export, export_sweep
-    from nrf_ray.inspection import commands
+    from nrf_ray.inspection import commands, data_sets
     from nrf_ray.inspection.import_model import import_model
     from nrf_ray.inspection.trust import trust
     from nrf_ray.page.command import report
@@ -70,6 +70,10 @@ def nrf_app() -> App:
     for command in (*commands.COMMANDS, report, export, export_sweep, compare, doctor, trust):
         app.command(command)
     app.command(import_model, name="import")
+    data = _app("data", data_sets.__doc__)
+    data.command(data_sets.push_set, name="push")
+    data.command(data_sets.pull_set, name="pull")
+    app.command(data)
     return app
 
 

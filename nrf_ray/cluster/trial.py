@@ -32,8 +32,10 @@ from nrf_ray.graph.execute import (
     summary_of,
     work,
 )
+from nrf_ray.graph.record import Record
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
+from nrf_ray.stages.pushed_sets import bring
 
 DONE, BAD_INPUT = "done", "bad input"
 """Ends of a trial that does not fail: committed; an input was damaged or missing and has to be built again."""
@@ -84,7 +86,7 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
         title_process(f"{self.stage.kind.name}: {self.stage.title}")
         try:
             with CurveWriter(self.job.curves, self.stage) as curve, crash_trace(self.job.crashes, self.stage.key):
-                record = None if finished(self.stage, self.store) else work(self._context(curve))
+                record = None if finished(self.stage, self.store) else self._worked(curve)
         except (CorruptArtifact, MissingArtifact) as error:
             return {"done": True, "end": BAD_INPUT, "error": summary_of(error)}
         except ShardRaised as error:
@@ -97,6 +99,11 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
             return {"done": True, "end": DONE, "seconds": None}
         first = bool(record.provenance.get("first_of_process"))
         return {"done": True, "end": DONE, "seconds": record.seconds, "first": first}
+
+    def _worked(self, report: Report) -> Record:
+        """Do the work of the stage; its datasets come from the store if their files are not on this machine."""
+        bring(self.stage, self.store.blobs)
+        return work(self._context(report))
 
     def _context(self, report: Report) -> Context:
         return Context(

@@ -14,6 +14,8 @@ from nrf_ray.data.located import Located, locate
 from nrf_ray.data.outline import Kind
 from nrf_ray.data.planted import is_planted, parse_planted, planted_digest, planted_name
 from nrf_ray.data.published import PREFIX, size_of
+from nrf_ray.data.pushed import PREFIX as PUSHED
+from nrf_ray.data.pushed import located_of, pulled_as
 from nrf_ray.errors import ConfigError
 
 
@@ -87,7 +89,7 @@ def dataset_named(name: str) -> DatasetInfo:
     if name.startswith(PREFIX):
         title = f"{name.removeprefix(PREFIX)} (not here)"
         return DatasetInfo(ref=DatasetRef(name=title, digest="", location=name), **size_of(name)._asdict())
-    return info_from(locate(name))
+    return info_from(pulled_as(name) if name.startswith(PUSHED) else locate(name))
 
 
 def info_from(found: Located) -> DatasetInfo:
@@ -124,7 +126,10 @@ def trainable(name: str) -> DatasetInfo:
 @cache
 def info_of(ref: DatasetRef) -> DatasetInfo:
     """Return the metadata of the dataset `ref`, or raise ConfigError if its content has changed."""
-    info = dataset_named(ref.location or ref.name)
+    if ref.location and not ref.location.startswith(PREFIX):
+        info = info_from(located_of(ref.location, ref.digest))
+    else:
+        info = dataset_named(ref.location or ref.name)
     check_content(ref, info.ref.digest)
     return info
 

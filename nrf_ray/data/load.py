@@ -10,12 +10,11 @@ from nrf_ray.data import digits
 from nrf_ray.data.catalogue import DatasetRef, check_content
 from nrf_ray.data.encoders import encoder_folder
 from nrf_ray.data.images import LabelledImages, content_digest
-from nrf_ray.data.located import locate
-from nrf_ray.data.naming import parse_name
 from nrf_ray.data.planted import is_planted, parse_planted, planted_digest
 from nrf_ray.data.planted import tensors as planted
 from nrf_ray.data.prepared import Prepared, prepared, prepared_words
 from nrf_ray.data.prepared import shared_rows as prepared_shared_rows
+from nrf_ray.data.pushed import are_here, located_of
 from nrf_ray.data.shared_rows import shared
 from nrf_ray.data.words import WordTable
 from nrf_ray.errors import ConfigError
@@ -64,17 +63,22 @@ def train_pictures(ref: DatasetRef) -> tuple[str, ...] | None:
     """Return the file that each training image of `ref` was cut from; None if the images show whole pictures."""
     if not ref.location:
         return None
-    portion = locate(ref.location).train
+    portion = located_of(ref.location, ref.digest).train
     find = portion.files.format.pictures
     if find is None:
         return None
+    if not are_here(ref.location):
+        raise ConfigError(
+            f"training on random crops of {ref.name} needs its files, which are not on this machine: a set that was "
+            f"pushed has only the cut images; put the files at {portion.files.path}, or use a recipe without crops"
+        )
     found = find(portion.files.path, portion.split)
     return tuple(str(found[row]) for row in portion.rows())
 
 
 def pictures_as_shown(ref: DatasetRef) -> bool:
     """Return whether the files of `train_pictures` are opened as a viewer shows them."""
-    return bool(ref.location) and locate(ref.location).train.files.format.as_shown
+    return bool(ref.location) and located_of(ref.location, ref.digest).train.files.format.as_shown
 
 
 def test_split(ref: DatasetRef) -> LabelledImages:
@@ -86,7 +90,7 @@ def test_split(ref: DatasetRef) -> LabelledImages:
 def shared_rows(ref: DatasetRef) -> int:
     """Return how many test rows of `ref` are training rows too."""
     if ref.location:
-        return prepared_shared_rows(locate(ref.location))
+        return prepared_shared_rows(located_of(ref.location, ref.digest))
     train, test = load(ref)
     return shared(train.images.numpy(), test.images.numpy())
 
@@ -106,16 +110,16 @@ def word_table(ref: DatasetRef) -> WordTable:
     """Return the table of words of the texts of `ref`. Raises ConfigError if `ref` holds no texts."""
     if is_planted(ref.name) and parse_planted(ref.name).kind.reads == "texts":
         return planted.words(parse_planted(ref.name))
-    if not ref.location or locate(ref.location).kind != "texts":
+    if not ref.location or located_of(ref.location, ref.digest).kind != "texts":
         raise ConfigError(f"dataset {ref.name} holds no texts")
-    located = locate(ref.location)
+    located = located_of(ref.location, ref.digest)
     check_content(ref, located.content)
     return prepared_words(located)
 
 
 def encoder_of(ref: DatasetRef) -> Path:
     """Return the folder of the encoder that embeds the texts of `ref`. Raises ConfigError if no encoder does."""
-    encoder = parse_name(ref.location).train.encoder if ref.location else ""
+    encoder = located_of(ref.location, ref.digest).name.train.encoder if ref.location else ""
     if not encoder:
         raise ConfigError(
             f"a pretrained encoder reads its own word vectors, and {ref.name} has others; write #hf:NAME at the end "
@@ -125,6 +129,6 @@ def encoder_of(ref: DatasetRef) -> Path:
 
 
 def _prepared(ref: DatasetRef) -> Prepared:
-    located = locate(ref.location)
+    located = located_of(ref.location, ref.digest)
     check_content(ref, located.content)
     return prepared(located)

@@ -23,7 +23,7 @@ names in a list.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nrf_ray.data.encoders import PREFIX, encoder_embedding
@@ -46,7 +46,7 @@ ENCODER_MARK = f"{EMBEDDING}{PREFIX}"
 """Prefix of the name of an encoder behind a path; any other # belongs to the path."""
 LOCAL = ("/", "./", "../", "~")
 """Beginnings of a path where the name of a set of a library may stand too."""
-FORMATS.reserve(BUILT_IN, *SETS)
+FORMATS.reserve(BUILT_IN, *SETS, "published", "pushed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +107,8 @@ class Name:
     """Files of the test split; None if it comes from the same files as the training split."""
     keep: tuple[int | None, int | None] = (None, None)
     """Number of training and test rows to select; None for all."""
+    told: str = field(default="", compare=False)
+    """Title on a machine that has the files; empty if this is such a machine."""
 
     @property
     def location(self) -> str:
@@ -116,7 +118,7 @@ class Name:
     @property
     def title(self) -> str:
         """Name in tables, without a path."""
-        return "@".join(files.title for files in (self.train, self.test) if files) + self._kept()
+        return self.told or "@".join(files.title for files in (self.train, self.test) if files) + self._kept()
 
     def _kept(self) -> str:
         if self.keep == (None, None):

@@ -76,29 +76,29 @@ def prepared_words(located: Located) -> WordTable:
 
 def shared_rows(located: Located) -> int:
     """Return how many test rows of `located`, which must be prepared, are training rows too."""
-    return count_shared(located, _place(located)[0])
+    return count_shared(located, place_of(located)[0])
 
 
 def check_trained_on(train: Located, test: Located) -> None:
     """Raise ConfigError if too many test rows of `test` are training rows of `train`; both must be prepared images."""
     if train.shape == test.shape and train.train.count and test.test.count:
-        count = count_trained_on(train, _place(train)[0], test, _place(test)[0])
+        count = count_trained_on(train, place_of(train)[0], test, place_of(test)[0])
         check_shared(test, count, train.name.title)
 
 
 def is_prepared(located: Located) -> bool:
     """Return whether `located` is prepared."""
-    return read_manifest(*_place(located)) is not None
+    return read_manifest(*place_of(located)) is not None
 
 
-def _place(located: Located) -> tuple[Path, tuple[str, ...]]:
+def place_of(located: Located) -> tuple[Path, tuple[str, ...]]:
     """Return the folder of `located`, and the names of the arrays in it."""
     return data_home() / "datasets" / located.digest, (*ARRAYS, *WORDS) if located.kind == "texts" else ARRAYS
 
 
 def _whole(located: Located) -> tuple[Path, Facts]:
     """Return folder and manifest of `located`; prepare it first if it is missing or damaged."""
-    folder, names = _place(located)
+    folder, names = place_of(located)
     manifest = whole(folder, names, partial(_write, located), what=f"dataset {located.name.title}")
     check_shared(located, count_shared(located, folder))
     noted(located.digest, lambda: _label_counts(located, folder))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from nrf_ray.data.naming import BUILT_IN, KEEP, parse_name
 from nrf_ray.data.planted import is_planted
+from nrf_ray.data.pushed import PREFIX as PUSHED
 from nrf_ray.errors import ConfigError, lookup
 
 PREFIX = "published:"
@@ -37,7 +38,7 @@ def planning_name(name: str) -> str:
 
     Raises the ConfigError of `parse_name` for every other name without files on this machine.
     """
-    if name == BUILT_IN or is_planted(name):
+    if name == BUILT_IN or is_planted(name) or name.startswith(PUSHED):
         return name
     try:
         parse_name(name)

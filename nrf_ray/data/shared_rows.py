@@ -60,6 +60,11 @@ def check_shared(located: Located, count: int, trained_on: str = "") -> None:
         )
 
 
+def note_shared(digest: str, count: int) -> None:
+    """Remember that `count_shared` has found `count` for the dataset of this digest, on another machine."""
+    noted(noted_as(digest), lambda: [count])
+
+
 def note_sums(located: Located, train: "npt.NDArray[np.uint64]", test: "npt.NDArray[np.uint64]") -> None:
     """Remember that no row of `located` is in both splits if the `row_sums` of its images have no common value."""
     if located.kind == "images" and not _common(train, test):

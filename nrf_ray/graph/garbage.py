@@ -41,7 +41,9 @@ def _kept(store: Store, place: Place) -> list[str]:
 def _is_ours(blob: Blob, artifacts: set[str]) -> bool:
     """Return whether `blob` is where the store puts its files, or is one of its temporary files."""
     folder, _, name = blob.name.rpartition("/")
-    if name.startswith(TEMPORARY) and (folder == "" or folder.startswith(("attempts/", "plugins", "sweeps/"))):
+    if name.startswith(TEMPORARY) and (
+        folder == "" or folder.startswith(("attempts/", "datasets/", "plugins", "sweeps/"))
+    ):
         return True
     return folder in artifacts or blob.name.startswith("quarantine/")
 

@@ -35,7 +35,7 @@ Metrics = Mapping[str, float | int | str | list[int] | None]
 SMALLEST_SHARE = 1e-4
 """Smallest share of a GPU: Ray counts resources in ten-thousandths, so three shares of 0.3333 fill a GPU."""
 
-RESERVED_NAMES = {"attempts", "drivers", "logs", "plugins", "quarantine", "sweeps"}
+RESERVED_NAMES = {"attempts", "datasets", "drivers", "logs", "plugins", "quarantine", "sweeps"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
     <store>/<stage>/<key>/part-00000.parquet   data files first, each written if absent and never changed
     <store>/<stage>/<key>/record.json          the record last, written if absent: without it there is no artifact
     <store>/<stage>/<key>/failure.json         how the last run of the stage failed
+    <store>/datasets/<digest>/...              prepared datasets that were pushed (`data.pushed`)
     <store>/quarantine/...                     records of damaged artifacts, moved out of the way
     <store>/sweeps/<sweep>/...                 tables and reports, rebuilt from the records
 

@@ -50,10 +50,10 @@ def constructed_of(shard: "pa.Table", rows: list[int]) -> "Floats":
 def originals_of(ref: DatasetRef, split: str) -> "npt.NDArray[Any]":
     """Return all examples of a split, [n, c, h, w]; if possible without torch, which the driver does not need."""
     if ref.location:
-        from nrf_ray.data.located import locate
         from nrf_ray.data.prepared import prepared
+        from nrf_ray.data.pushed import located_of
 
-        arrays = prepared(locate(ref.location))
+        arrays = prepared(located_of(ref.location, ref.digest))
         return arrays.train_images if split == "train" else arrays.test_images
     if ref.name in DATASETS:
         from nrf_ray.data.digits import arrays as digits

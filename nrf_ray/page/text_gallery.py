@@ -92,10 +92,10 @@ def _reading(
 def words_of(ref: DatasetRef) -> WordTable:
     """Return the word table of a dataset of texts; if possible without torch."""
     if ref.location:
-        from nrf_ray.data.located import locate
         from nrf_ray.data.prepared import prepared_words
+        from nrf_ray.data.pushed import located_of
 
-        return prepared_words(locate(ref.location))
+        return prepared_words(located_of(ref.location, ref.digest))
     from nrf_ray.data.load import word_table
 
     return word_table(ref)

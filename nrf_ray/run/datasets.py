@@ -7,11 +7,12 @@ would stop every stage is reported once; on a cluster each node prepares its own
 from collections.abc import Callable, Iterable
 
 from nrf_ray.data.catalogue import DatasetInfo, DatasetRef, dataset_named, info_from
-from nrf_ray.data.located import Located, locate
+from nrf_ray.data.located import Located
 from nrf_ray.data.members import listed
 from nrf_ray.data.planted import is_planted
 from nrf_ray.data.prepared import check_trained_on, is_prepared, prepared
 from nrf_ray.data.published import PREFIX
+from nrf_ray.data.pushed import located_of
 from nrf_ray.data.shared_rows import check_shared, known_shared
 from nrf_ray.graph.stage import Stage
 
@@ -34,7 +35,7 @@ def prepare(refs: Iterable[DatasetRef], say: Callable[[str], None]) -> None:
     """Decode the files of `refs` that are not yet prepared. Raises ConfigError if they cannot be read."""
     for ref in refs:
         if _is_of_files(ref):
-            located = locate(ref.location)
+            located = located_of(ref.location, ref.digest)
             check_shared(located, known_shared(located.digest) or 0)
             if not is_prepared(located):
                 say(f"reading dataset {ref.name}: {located.train.count + located.test.count} rows")
@@ -51,7 +52,7 @@ def check_other_tests(stages: Iterable[Stage]) -> None:
     ]
     for ours, other in dict.fromkeys(pairs):
         if ours != other and _is_of_files(ours) and _is_of_files(other):
-            train, test = locate(ours.location), locate(other.location)
+            train, test = (located_of(ref.location, ref.digest) for ref in (ours, other))
             if train.kind == test.kind == "images":
                 check_trained_on(train, test)
 
@@ -62,7 +63,7 @@ def _is_of_files(ref: DatasetRef) -> bool:
 
 def _line(ref: DatasetRef) -> str:
     if _is_of_files(ref):
-        located = locate(ref.location)
+        located = located_of(ref.location, ref.digest)
         return _said(info_from(located), _files(located), _remarks(located))
     published, generated = "no files here, sizes as published", "generated"
     origin = published if ref.location else generated if is_planted(ref.name) else "files of an installed package"
@@ -115,6 +116,6 @@ def _remarks(located: Located) -> list[str]:
             else "test rows that are training rows too are counted when it is first read"
         )
     for files in dict.fromkeys((located.train.files, located.test.files)):
-        if files.format.passed_over and (passed := files.format.passed_over(files.path)):
+        if files.path.exists() and files.format.passed_over and (passed := files.format.passed_over(files.path)):
             remarks.append(f"passed over: {listed(passed)}")
     return remarks

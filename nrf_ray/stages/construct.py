@@ -16,6 +16,7 @@ from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact, Store
 from nrf_ray.stages.costs import OVERHEAD, attack_seconds, predict_seconds, read_seconds
+from nrf_ray.stages.pushed_sets import bring
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +63,7 @@ class CraftShard:
 
         device = prepare(stage.resources)
         self.stage, self.store = stage, Store.open(store_uri, create=False)
+        bring(stage, self.store.blobs)
         config: ConstructSpec = stage.config
         craft = craft_of(config.craft)
         originals = (train_split if config.split == "train" else test_split)(config.dataset)

@@ -14,6 +14,7 @@ from nrf_ray.graph.store import Artifact, Store
 from nrf_ray.models.catalogue import ARCHITECTURES
 from nrf_ray.seeding import derive_seed
 from nrf_ray.stages.costs import ATTACK_SHARE, OVERHEAD, image_seconds, rows_of
+from nrf_ray.stages.pushed_sets import bring
 from nrf_ray.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Fitted(NamedTuple):
 def _fitted_by_worker(made_by: Stage, uri: str) -> Fitted:
     """Return the result of the stage `made_by` in one of several workers; each opens the store at `uri` itself."""
     store = Store.open(uri, create=False)
+    bring(made_by, store.blobs)
     inputs = {name: store.artifact(handle) for name, handle in made_by.inputs.items()}
     return _fitted(made_by.config, Context(store=store, stage=made_by), **inputs)
 

@@ -65,3 +65,14 @@ def test_of_two_drivers_each_counts_its_own_work(store: Store) -> None:
         assert all(searcher.frontier.finished for searcher in searchers)
     assert [list(searcher.seconds) for searcher in searchers] == [[stage.key] for stage in stages]
     assert all(seconds >= 0.02 for searcher in searchers for seconds in searcher.seconds.values())
+
+
+def test_a_trial_brings_the_datasets_of_its_stage_before_the_work(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(trial, "bring", lambda stage, blobs: done.append(f"bring {stage.key} from {blobs.uri}"))
+    monkeypatch.setattr(trial, "work", lambda context: done.append(f"work on {context.stage.key}"))
+    stage = toy(Toy(name="one"))
+    begun(stage, store).step()
+    assert done == [f"bring {stage.key} from {store.uri}", f"work on {stage.key}"]

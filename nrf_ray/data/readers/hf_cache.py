@@ -19,7 +19,7 @@ from nrf_ray.errors import ConfigError, expanded
 
 SAVED = re.compile(r"data-\d{5}-of-\d{5}\.arrow")
 """Name of a file that `save_to_disk` wrote, in a folder named by the split or, without splits, in that of the set."""
-CACHED = re.compile(r"(?!cache-).*-([\w.]+?)(?:-\d{5}-of-\d{5})?\.arrow")
+CACHED = re.compile(r"(?!cache-).*?-([\w.]+?)(?:-\d{5}-of-\d{5})?\.arrow")
 """Name of a file of the cache, which ends with the split."""
 CHOICES = ("label", "size", "crop")
 IN_CAPITALS = (re.compile(r"([A-Z]+)([A-Z][a-z])"), re.compile(r"([a-z\d])([A-Z])"))
