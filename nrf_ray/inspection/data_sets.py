@@ -1,7 +1,9 @@
 """Put a dataset into a store, for machines without its files, and bring it to this machine.
 
-nrf data push 'folder:photos[size=64,crop=center]'
-nrf data pull a1b2c3
+    nrf data push 'folder:photos[size=64,crop=center]'
+    nrf data pull a1b2c3
+
+The nodes of a run bring the sets that it needs by themselves.
 """
 
 from nrf_ray.data.located import locate

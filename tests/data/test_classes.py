@@ -113,7 +113,7 @@ def test_what_no_reader_expects_is_one_line_whatever_was_chosen(choice, tmp_path
     def broken(*arguments):
         raise IndexError("out of\nrange")
 
-    monkeypatch.setattr("nrf_ray.data.readers.folder.check_files", broken)
+    monkeypatch.setattr("nrf_ray.data.readers.sized.check_files", broken)
     root = write_classes(tmp_path / "a", ("ant", "bee"))
     assert "is damaged, or another kind of file (IndexError: out of range)" in refusal(f"folder:{root}{choice}")
 
