@@ -240,5 +240,7 @@ def test_a_sweep_of_a_pushed_set_runs_without_its_files(tmp_path):
             run("-m", "nrf_ray", "data", "pull", digest)
             name = f"pushed:{digest}"
         keys.append(run("sweeps/transfer_grid.py", "--preset", "smoke", "--plan", "--dataset", name))
-    assert keys[0].splitlines()[1:] == keys[1].splitlines()[1:], "the plans are the same but for the line of the set"
+    ours, theirs = ([line for line in told.splitlines()[1:] if "expected" not in line] for told in keys)
+    assert len(ours) > 20
+    assert ours == theirs, "stages and keys are the same; what is known of the set and of the machine is not"
     run("sweeps/transfer_grid.py", "--preset", "smoke", "--dataset", name)
