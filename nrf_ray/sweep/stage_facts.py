@@ -12,43 +12,61 @@ from nrf_ray.sweep.sweep import Sweep
 
 FACTS = ("kind", "role", "dataset", "construction", "norm", "epsilon", "arch", "training", "seed")
 """Names of the values; one that a stage does not have is None."""
-SUBJECTS = ("model", "victim", "source", "data")
-"""Inputs that a stage may be about, the first of them before the others."""
-MEASURED = SUBJECTS[:2]
-"""Inputs whose role a stage shares, as it measures them."""
+SETS = ("data", "model", "victim", "source")
+"""Inputs whose dataset and construction a stage is about, the first of them before the others."""
+MODELS = ("model", "victim", "source")
+"""Inputs whose architecture and training a stage is about."""
+MEASURED = ("model", "victim")
+"""Inputs whose role and seed a stage shares, as it measures them."""
+BALLS = ("adversarial", *SETS)
+"""Inputs whose norm and radius a stage is about if it has none."""
+
+Facts = dict[str, Any]
 
 
-def facts_of_stages(sweep: Sweep) -> dict[Key, dict[str, Any]]:
+def facts_of_stages(sweep: Sweep) -> dict[Key, Facts]:
     """Return the values named in FACTS for every stage of `sweep`.
 
-    Role and training are those of the model that a stage trains or measures. Norm and epsilon are those of the stage's
-    own attack; without one, of the training's adversary; otherwise, of the constructed set that it is about.
+    Role and training are those of the model that a stage trains or measures; the seed is that of the replicate. Norm
+    and epsilon are those of the stage's own attack; without one, of its adversary; otherwise, of the constructed set or
+    the attack that it is about.
     """
-    roles = {row.facts["key"]: row.facts["role"] for row in sweep.rows if {"key", "role"} <= row.facts.keys()}
-    found: dict[Key, dict[str, Any]] = {}
+    by_row: dict[Key, Mapping[str, Any]] = {}
+    for row in sweep.rows:
+        by_row.setdefault(row.facts.get("key", Key("")), row.facts)
+    for row in sweep.rows:
+        for stage in row.stages():
+            by_row.setdefault(stage.key, row.facts)
+    found: dict[Key, Facts] = {}
     for stage in sweep.stages():
-        found[stage.key] = _facts(stage, roles, found)
+        found[stage.key] = _facts(stage, by_row.get(stage.key, {}), found)
     return found
 
 
-def _facts(stage: Stage, roles: Mapping[Key, str], found: Mapping[Key, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the values of one stage; those of its inputs are in `found`."""
-    config, inputs = stage.config, stage.inputs
-    subject = next((found[inputs[name].key] for name in SUBJECTS if name in inputs), dict.fromkeys(FACTS))
-    measured = next((found[inputs[name].key] for name in MEASURED if name in inputs), dict.fromkeys(FACTS))
+def _facts(stage: Stage, row: Mapping[str, Any], found: Mapping[Key, Facts]) -> Facts:
+    """Return the values of one stage; `row` has those of the first row that it is in, `found` those of its inputs."""
+    nothing: Facts = dict.fromkeys(FACTS)
+
+    def first(names: tuple[str, ...]) -> Facts:
+        return next((found[stage.inputs[name].key] for name in names if name in stage.inputs), nothing)
+
+    config = stage.config
     dataset, training = getattr(config, "dataset", None), getattr(config, "training", None)
+    trains, measured, about = training is not None, first(MEASURED), first(SETS)
     norm, epsilon = _ball(stage)
-    trains = training is not None
+    if norm is None:
+        norm, epsilon = first(BALLS)["norm"], first(BALLS)["epsilon"]
+    seeds = (row.get("seed"), measured["seed"], about["seed"], getattr(config, "seed", None))
     return {
         "kind": stage.kind.name,
-        "role": roles.get(stage.key, measured["role"]),
-        "dataset": str(getattr(dataset, "name", dataset)) if dataset is not None else subject["dataset"],
-        "construction": getattr(config, "construction", subject["construction"] or (ORIGINAL if trains else None)),
-        "norm": norm or subject["norm"],
-        "epsilon": subject["epsilon"] if norm is None else epsilon,
-        "arch": arch_of(stage) or subject["arch"],
-        "training": training if trains else subject["training"],
-        "seed": getattr(config, "seed", subject["seed"]),
+        "role": (row.get("role") if trains else None) or measured["role"],
+        "dataset": about["dataset"] if dataset is None else str(getattr(dataset, "name", dataset)),
+        "construction": getattr(config, "construction", about["construction"] or (ORIGINAL if trains else None)),
+        "norm": norm,
+        "epsilon": epsilon,
+        "arch": arch_of(stage) or first(MODELS)["arch"],
+        "training": training if trains else first(MODELS)["training"],
+        "seed": next((seed for seed in seeds if seed is not None), None),
     }
 
 

@@ -54,14 +54,8 @@ def trial(root: Path, number: int, **config: object) -> Trial:
     storage = StorageContext(
         storage_path=str(root / "staging"), experiment_dir_name="toys", trial_dir_name=f"t{number}"
     )
-    made = Trial(
-        "toys",
-        stub=True,
-        trial_id=f"{number:05d}",
-        storage=storage,
-        config=config,
-        placement_group_factory=tune.PlacementGroupFactory([{"CPU": 1}]),
-    )
+    made = Trial("toys", stub=True, trial_id=f"{number:05d}", storage=storage, config=config)
+    made.placement_group_factory = tune.PlacementGroupFactory([{"CPU": 1}])
     made.set_status(Trial.TERMINATED)
     return made
 
