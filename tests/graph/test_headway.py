@@ -187,10 +187,12 @@ def test_another_thread_may_ask_at_any_moment() -> None:
 
     asker = threading.Thread(target=ask)
     asker.start()
-    for _ in range(300):
+    for _ in range(100_000):
         for _ in over(range(3), "shards"):
             for _ in over(range(3), "batches"):
                 pass
+        if "shards" in seen:
+            break
     stop.set()
     asker.join()
     assert errors == []
