@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from nrf_ray.graph import folder
+from nrf_ray.graph.drivers import Heart
 from nrf_ray.graph.execute import run_inline
+from nrf_ray.graph.headway import Headway
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
+from nrf_ray.page.snapshot import StageFact, Standing, Working
+from nrf_ray.page.working import working_file, working_name
 from nrf_ray.results.write import write_tables
 from tests.cluster.toys import Toy, sweep_of, toy
 from tests.commands import nrf
@@ -37,6 +41,53 @@ def test_status_counts_by_stage_and_state(chain, monkeypatch, capsys) -> None:
     code, out, _ = nrf(monkeypatch, capsys, "show", fails.key[:10], "--store", str(store))
     assert code == 0
     assert "in misbehave\n" in out, "the traceback"
+
+
+def at_work(first: Stage, **changes: object) -> bytes:
+    """What a run of this process says of `first`, of which one epoch of four is done."""
+    fact = StageFact(
+        kind="toy", key=first.key, title="the first", inputs=(), level=0, standing=Standing.RUNNING, reason=""
+    )
+    told = Headway(unit="epochs", done=1, total=4, share=0.25, values={"loss": 1.5}, left=90.0)
+    found = json.loads(working_file([Working(fact=fact, since=30.0, expected=100.0, headway=told)], 300.0))
+    return json.dumps(found | changes).encode()
+
+
+def test_status_says_how_far_the_stages_of_living_runs_are(chain, monkeypatch, capsys) -> None:
+    root, first, _ = chain
+    store = Store.open(str(root), create=False)
+    store.blobs.replace(working_name("toys@wide"), at_work(first))
+    _, out, _ = nrf(monkeypatch, capsys, "status", "--store", str(root))
+    assert "the first" not in out, "a run that was killed left the file"
+    with Heart(store.blobs, "run"):
+        _, out, _ = nrf(monkeypatch, capsys, "status", "--store", str(root))
+    lines = out.splitlines()
+    assert [line for line in lines if line.startswith("  toys@wide: 1 stages at work, about 5 min left (as of ")]
+    assert "    toy the first: 1 of 4 epochs, loss 1.5, about 1 min 30 s left" in lines
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"process": {"pid": 1}},
+        {"process": None},
+        {"written": "2026-01-01"},
+        {"left": "soon"},
+        {"left": float("nan")},
+        {"stages": [1]},
+        {"stages": [{"key": "k"}]},
+        {"stages": [{"key": "k", "kind": "toy", "title": 3, "since": 1.0, "expected": None, "headway": None}]},
+    ],
+)
+def test_a_damaged_file_of_a_run_at_work_hides_nothing_else(changes, chain, monkeypatch, capsys) -> None:
+    root, first, _ = chain
+    store = Store.open(str(root), create=False)
+    store.blobs.replace(working_name("toys"), at_work(first, **changes))
+    with Heart(store.blobs, "run"):
+        code, out, _ = nrf(monkeypatch, capsys, "status", "--store", str(root))
+    assert code == 0
+    assert "running: process" in out
+    assert "at work" not in out
 
 
 def test_show_prints_the_record(chain, monkeypatch, capsys) -> None:

@@ -22,6 +22,7 @@ from nrf_ray.engine.clamps import with_straight_clamps
 from nrf_ray.engine.given import check_images, check_labels, check_outputs
 from nrf_ray.engine.predict import predict
 from nrf_ray.errors import ConfigError
+from nrf_ray.graph import headway
 
 BATCH = 256
 """Images that the library attacks at a time."""
@@ -70,7 +71,7 @@ def run_autoattack(attack: AutoAttack, model: nn.Module, images: Tensor, labels:
     with _isolated(model, images.device):
         straight = with_straight_clamps(model, images[:1])
         adversary = _adversary(library, attack, straight, classes, seed % 2**32, images.device)
-        for part in ATTACKS[attack.version]:
+        for part in headway.over(ATTACKS[attack.version], "attacks"):
             # As the library does by itself, later attacks get the images that are still classified correctly.
             left = (predict(model, found) == labels).nonzero().squeeze(1)
             if len(left) == 0:

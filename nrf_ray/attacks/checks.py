@@ -31,6 +31,7 @@ from nrf_ray.attacks.threat import ThreatModel, perturbation_norm
 from nrf_ray.attacks.trust import ENOUGH, Battery, Curve, Verdict, checks_of
 from nrf_ray.engine.predict import batches, classes_of, evaluating, predict
 from nrf_ray.engine.twin import twin
+from nrf_ray.graph import headway
 from nrf_ray.models.classifier import rows_read
 
 NOISE_DRAWS = 200
@@ -53,8 +54,13 @@ def run_checks(subject: Subject, battery: Battery = "full") -> dict[str, Check]:
     if len(subject.images) == 0:
         return {name: Check(verdict="WARN") for name in names}
     with evaluating(subject.model):
-        run = _attacked(subject)
-        return {name: _CHECKS[name](run) for name in names}
+        with headway.loop(1 + len(names), "checks") as checks:
+            run = _attacked(subject)
+            found = {}
+            for name in names:
+                checks.advance()
+                found[name] = _CHECKS[name](run)
+        return found
 
 
 class _Seen(NamedTuple):

@@ -17,6 +17,7 @@ from nrf_ray.data.images import as_float
 from nrf_ray.engine.predict import batches, classes_of
 from nrf_ray.engine.twin import Twin, original, twin
 from nrf_ray.errors import ConfigError
+from nrf_ray.graph import headway
 from nrf_ray.models.classifier import rows_read
 from nrf_ray.seeding import derive_seed
 
@@ -67,7 +68,7 @@ def run_batches(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor
         raise ConfigError(f"{attack.name} leaves the ball of radius {attack.threat.eps:g}: it is for training only")
     network = twin(model, as_float(images[:1].to(labels.device)), attack.mode)
     found = []
-    for rows in batches(len(images)):
+    for rows in headway.over(batches(len(images)), "batches", images=len(images)):
         # One batch of floats at a time: the images may be mapped from disk and, as floats, larger than memory.
         floats = as_float(images[rows].to(labels.device))
         found.append(run_restarts(attack, network, floats, labels[rows], starts=starts.of(rows)))

@@ -20,6 +20,7 @@ from nrf_ray.attacks.threat import ThreatModel
 from nrf_ray.attacks.trust import ADAPTIVE, GAP_STEPS, Verdict
 from nrf_ray.data.images import LabelledImages
 from nrf_ray.engine.predict import predict
+from nrf_ray.graph import headway
 
 GAP = 0.06
 """Robust accuracy by which PGD may exceed AutoAttack; more suggests obfuscated gradients (catastrophic overfitting)."""
@@ -87,9 +88,11 @@ def against_autoattack(
     left = torch.zeros(n, dtype=torch.bool)
     if len(right) == 0:
         return AgainstAutoAttack(robust_accuracy=0.0, under_pgd=0.0, missed=0.0, by_square=0.0, left=left)
-    found = run_autoattack(attack, model, attacked.floats(), attacked.labels, seed=seed)
-    left[right.cpu()] = (predict(model, found.images) == attacked.labels).cpu()
-    fooled = _fooled_by_pgd(model, attacked, threat, right, seed)
+    with headway.loop(2, "attacks") as attacks:
+        found = run_autoattack(attack, model, attacked.floats(), attacked.labels, seed=seed)
+        attacks.advance()
+        left[right.cpu()] = (predict(model, found.images) == attacked.labels).cpu()
+        fooled = _fooled_by_pgd(model, attacked, threat, right, seed)
     return AgainstAutoAttack(
         robust_accuracy=int(left.sum()) / n,
         under_pgd=int((~fooled).sum()) / n,
@@ -141,8 +144,10 @@ def against_function(
     if len(right) == 0:
         return AgainstFunction(robust_accuracy=0.0, under_pgd=0.0, outside=0.0, verdict="WARN")
     function = FUNCTIONS.named(attack.function).run
-    check = run_adaptive(function, model, attacked.floats(), attacked.labels, attack.threat, seed=seed)
-    by_pgd = _fooled_by_pgd(model, attacked, attack.threat, right, seed)
+    with headway.loop(2, "attacks") as attacks:
+        check = run_adaptive(function, model, attacked.floats(), attacked.labels, attack.threat, seed=seed)
+        attacks.advance()
+        by_pgd = _fooled_by_pgd(model, attacked, attack.threat, right, seed)
     check = beside(check, by_pgd)
     assert check.fooled is not None, "run_adaptive gives it"
     return AgainstFunction(

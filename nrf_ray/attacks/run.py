@@ -12,6 +12,7 @@ from nrf_ray.attacks.specs import AnyAttack, AutoAttack, FunctionAttack, Substit
 from nrf_ray.data.images import as_float
 from nrf_ray.engine.predict import batches
 from nrf_ray.engine.twin import twin
+from nrf_ray.graph import headway
 
 
 def run_attack(
@@ -48,5 +49,6 @@ def _substituted(
 ) -> Tensor:
     assert words is not None, "a substitution needs the words of the dataset"
     network = twin(model, as_float(texts[:1].to(labels.device)))
-    parts = ((as_float(texts[rows].to(labels.device)), labels[rows]) for rows in batches(len(texts)))
+    every = headway.over(batches(len(texts)), "batches", images=len(texts))
+    parts = ((as_float(texts[rows].to(labels.device)), labels[rows]) for rows in every)
     return torch.cat([substitute(network, floats, their, attack, words) for floats, their in parts])

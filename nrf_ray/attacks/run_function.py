@@ -21,6 +21,7 @@ from nrf_ray.engine.given import check_images
 from nrf_ray.engine.predict import batches
 from nrf_ray.engine.twin import original
 from nrf_ray.errors import ConfigError
+from nrf_ray.graph import headway
 
 
 class Verified(NamedTuple):
@@ -44,7 +45,7 @@ def run_function(
     model, found = original(model), images.clone()
     generator = torch.Generator(images.device).manual_seed(seed % 2**63)
     with attack_mode(model), _seeded(seed, images.device), torch.enable_grad():
-        for rows in batches(len(images)):
+        for rows in headway.over(batches(len(images)), "batches", images=len(images)):
             # Copies: what the function does to its arguments changes nothing here.
             made = function(model, images[rows].clone(), labels[rows].clone(), threat, generator)
             found[rows] = _checked(made, images[rows])

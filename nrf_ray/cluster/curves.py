@@ -1,6 +1,5 @@
 """Learning curves as TensorBoard event files, one folder per training, for watching a run."""
 
-import re
 import shlex
 import uuid
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
+from nrf_ray.results.model_runs import curve_folder
 from nrf_ray.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ class CurveWriter:
     """Writer of the learning curves of one stage; takes `(step, values)`, and opens its file at the first call."""
 
     def __init__(self, folder: str | None, stage: Stage) -> None:
-        slug = re.sub(r"[^A-Za-z0-9._-]+", "_", stage.title)
-        self._folder = None if folder is None else Path(folder) / f"{slug}-{stage.key[:8]}"
+        self._folder = None if folder is None else Path(folder) / curve_folder(stage)
         self._writer: SummaryWriter | None = None
 
     def __call__(self, step: int, values: dict[str, float]) -> None:

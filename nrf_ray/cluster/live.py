@@ -1,7 +1,8 @@
 """Display of a running sweep in the terminal.
 
-On a terminal: one live table of stages by kind and state, with finished table rows, rate and time left. Elsewhere: one
-plain line every few seconds. If nothing has finished for a while, a line says which stages run and how many wait.
+On a terminal: one live table of stages by kind and state, with finished table rows, rate and time left, and a bar for
+each running stage. Elsewhere: one plain line every few seconds. If nothing has finished for a while, a line says which
+stages run and how many wait.
 """
 
 import threading
@@ -17,12 +18,15 @@ from rich.table import Table
 from rich.text import Text
 
 from nrf_ray.cluster.search import StageSearcher
+from nrf_ray.display.printing import span
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.frontier import Frontier, Progress
 from nrf_ray.sweep.sweep import Sweep
 
 LINE_SECONDS = 10.0
 STALL_SECONDS = 60.0
+MOST_BARS, MOST_NAMED = 8, 2
+"""Maximum number of running stages with a bar in the table, and with their headway in the line."""
 
 
 class LiveView:
@@ -70,7 +74,11 @@ class LiveView:
         return slots / ticks
 
     def line(self) -> str:
-        """Return the progress of the run in one line."""
+        """Return the progress of the run in one line, with that of the stages that run."""
+        return " | ".join([self._summary(), *self._at_work()])
+
+    def _summary(self) -> str:
+        """Return the progress of the run as a whole in one line."""
         done, total = _done(self._frontier), len(self._frontier.stages)
         elapsed = time.monotonic() - self._began
         rows = sum(all(self._is_done(key) for key in keys) for keys in self._rows)
@@ -85,13 +93,22 @@ class LiveView:
             parts.append(f"{len(self._searcher.elsewhere)} in another run")
         return " | ".join(parts)
 
+    def _at_work(self) -> list[str]:
+        """Return how far the running stages are that have reported, the first of them by name."""
+        told = self._searcher.headway()
+        titles = {key: self._frontier.stages[key].title for key in list(told)[:MOST_NAMED]}
+        rest = len(told) - len(titles)
+        named = "; ".join(f"{title}: {told[key].text}" for key, title in titles.items())
+        return [f"{named}; {rest} more" if rest else named] if told else []
+
     def _is_done(self, key: Key) -> bool:
         return self._frontier.state.get(key, Progress.DONE) is Progress.DONE
 
     def _time_left(self, elapsed: float) -> str:
-        left = self._frontier.expected_left(elapsed)
+        running = self._searcher.headway()
+        left = self._frontier.expected_left(elapsed, running)
         if left is None:
-            return f"about {self._frontier.seconds_left / max(1, self._slots):.0f} s of work"
+            return f"about {self._frontier.work_left(running) / max(1, self._slots):.0f} s of work"
         return f"about {left:.0f} s left"
 
     def _table(self) -> RenderableType:
@@ -102,9 +119,25 @@ class LiveView:
         for kind, counts in list(self._frontier.counts().items()):
             table.add_row(kind, *(str(counts[progress] or "") for progress in Progress))
         bar = ProgressBar(total=len(self._frontier.stages), completed=_done(self._frontier), width=60)
-        running = ", ".join(stage.title for stage in list(self._searcher.live.values())[: self._slots])
-        words = Text(self.line()), Text(f"running: {running}", style="dim", no_wrap=True)
-        return Group(table, *words, bar)
+        return Group(table, Text(self._summary()), bar, self._bars())
+
+    def _bars(self) -> RenderableType:
+        """Return a table of the running stages: headway as a bar and in words, and seconds left."""
+        told, live = self._searcher.headway(), list(self._searcher.live.values())[: self._slots]
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        for width in (24, 10, 16, 18):  # on a narrow terminal, titles and words are cut and the rest stays
+            table.add_column(min_width=width, no_wrap=True, overflow="ellipsis")
+        for stage in live[:MOST_BARS]:
+            far = told.get(stage.key)
+            if far is None:
+                table.add_row(Text(f"running: {stage.title}"), "", "", "")
+                continue
+            left = f"{span(far.left)} left" if far.left is not None else ""
+            bar = ProgressBar(total=1.0, completed=far.share, width=20)
+            table.add_row(Text(f"running: {stage.title}"), bar, left, far.text)
+        if len(live) > MOST_BARS:
+            table.add_row(f"and {len(live) - MOST_BARS} more", "", "", "")
+        return table
 
     def _watch(self) -> None:
         last_line = self._began

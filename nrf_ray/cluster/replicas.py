@@ -11,10 +11,11 @@ its last checkpoint in the store; Ray Train's own restarts and checkpoints are n
 import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import ray
-from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
+from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError, get_context
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
@@ -36,8 +37,16 @@ COLLATERAL = ("gloo/", "NCCL", "Connection closed by peer", "Connection reset by
 """Texts in the error of a worker whose peer was lost."""
 
 
-def replicate_on_ray(work: Callable[[], T], workers: int, *, resources: Resources) -> T:
+def replicate_on_ray(
+    work: Callable[[], T],
+    workers: int,
+    *,
+    resources: Resources,
+    reports: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> T:
     """Run `work()` in `workers` processes, each with `resources` from the trial's placement group.
+
+    The first of them works in the context that `reports` makes.
 
     Returns the result of the first process. Raises CorruptArtifact or MissingArtifact if a worker did, ShardRaised if a
     worker raised anything else, and PoolBroken if a worker was lost.
@@ -45,7 +54,7 @@ def replicate_on_ray(work: Callable[[], T], workers: int, *, resources: Resource
     request = {name: amount for name, amount in (("CPU", resources.cpus), ("GPU", resources.gpus)) if amount}
     with tempfile.TemporaryDirectory() as folder:
         trainer = _Trainer(
-            lambda: _told(work),
+            lambda: _told(work, reports),
             torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=resources.gpus > 0, resources_per_worker=request, placement_strategy="PACK"
@@ -63,10 +72,11 @@ def replicate_on_ray(work: Callable[[], T], workers: int, *, resources: Resource
     return result
 
 
-def _told(work: Callable[[], T]) -> T:
+def _told(work: Callable[[], T], reports: Callable[[], AbstractContextManager[None]]) -> T:
     """Return what `work` returns; raise ShardRaised for its errors, to keep their traceback across processes."""
     try:
-        return work()
+        with reports() if get_context().get_world_rank() == 0 else nullcontext():
+            return work()
     except (CorruptArtifact, MissingArtifact):
         raise
     except Exception as error:

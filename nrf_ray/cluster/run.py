@@ -1,5 +1,6 @@
 """Run the missing stages of a sweep: the cluster, then the stages on it."""
 
+import platform
 from collections.abc import Callable, Mapping, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -57,20 +58,34 @@ def run_sweep(
     store: Store,
     *,
     address: str | None,
+    dashboard: bool = False,
     log: Path,
     console: Console,
     watch: Watch = nullcontext,
 ) -> Outcome:
     """Run all stages of `plan` that are not committed; return the outcome.
 
+    A local Ray has its `dashboard` only if that is asked for; the console gets lines on how to open it.
+
     Raises ClusterError before anything runs if the cluster cannot be reached or cannot meet a request, and during the
     run if a node runs out of memory.
     """
-    with connect(address, meanwhile="nrf_ray.cluster.tuning") as dashboard:
+    with connect(address, dashboard=dashboard, meanwhile="nrf_ray.cluster.tuning") as place:
         # Imported here, because its import of Tune takes a second, in which Ray starts.
         from nrf_ray.cluster.tuning import run_stages
 
-        if dashboard:
-            console.print(f"dashboard http://{dashboard}")
+        if place:
+            for line in dashboard_lines(place, local=address is None):
+                console.print(line, soft_wrap=True)
         with nullcontext() if address else without_runtime_environments():
             return run_stages(sweep, plan, store, log=log, console=console, watch=watch)
+
+
+def dashboard_lines(place: str, *, local: bool) -> list[str]:
+    """Return how to open the dashboard at `place`, HOST:PORT; that of a `local` Ray ends with the run."""
+    port = place.rpartition(":")[2]
+    until = ", until the run ends" if local else ""
+    return [
+        f"dashboard http://{place}{until}; it asks for the token that `ray get-auth-token` prints",
+        f"from another machine: ssh -L {port}:{place} {platform.node() if local else 'HEAD'}, then http://127.0.0.1:{port}",
+    ]

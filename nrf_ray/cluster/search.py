@@ -9,6 +9,7 @@ lost is handed out again, a few times; a stage whose node was lost, more often, 
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Self
 
 from ray.tune.search import Searcher
@@ -20,6 +21,7 @@ from nrf_ray.graph.attempts import note_lost
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.execute import to_rebuild
 from nrf_ray.graph.frontier import Frontier
+from nrf_ray.graph.headway import Headway
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.pools import width
 from nrf_ray.graph.schedule import ahead_of
@@ -41,15 +43,27 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
     """Searcher that hands out the stages of a frontier as trial configs, and notes how each ended."""
 
     def __init__(
-        self, frontier: Frontier, store: Store, leases: Leases, capacity: Capacity, crashes: str | None = None
+        self,
+        frontier: Frontier,
+        store: Store,
+        leases: Leases,
+        capacity: Capacity,
+        crashes: str | None = None,
+        facts: Mapping[Key, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Start with no trials; `crashes` is the folder into which crashed processes write their tracebacks."""
+        """Start with no trials.
+
+        `crashes` is the folder into which crashed processes write their tracebacks; `facts` has what a stage's config
+        in Tune says of it, for people.
+        """
         super().__init__()
         self.frontier = frontier
         self.elsewhere: dict[Key, str] = {}
         """Stages that another run works on, and which run that is."""
         self.live: dict[str, Stage] = {}
         """Stages that are handed out, by trial id."""
+        self.reports: dict[str, Headway] = {}
+        """Last report of each trial that has made one, by trial id."""
         self.seconds: dict[Key, float] = {}
         """Seconds of work of each stage that this run did, counted like its cost: shards one after another."""
         self.firsts: set[Key] = set()
@@ -59,6 +73,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         self.last_end: float | None = None
         """Time on the monotonic clock at which the last stage ended."""
         self._store, self._leases, self._capacity, self._crashes = store, leases, capacity, crashes
+        self._facts = facts or {}
         self._requests = {stage.resources for stage in frontier.stages.values()}
         self._pools: dict[str, int] = {}
         """Number of actors or workers of a trial, if more than one."""
@@ -95,6 +110,7 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         if actors > 1:
             self._pools[trial_id] = actors
         return {
+            **self._facts.get(stage.key, {}),
             "key": stage.key,
             "label": stage.title,
             "cpus": stage.resources.cpus,
@@ -105,6 +121,11 @@ class StageSearcher(Searcher):  # type: ignore[misc]  # ray has no types
     def at_work(self) -> list[Stage]:
         """Return the stages that have a process, without those that only wait for one."""
         return [stage for trial_id, stage in list(self.live.items()) if trial_id not in self._waiting]
+
+    def headway(self) -> dict[Key, Headway]:
+        """Return the last report of each stage that has made one and is not done."""
+        reports = dict(self.reports)
+        return {stage.key: reports[trial] for trial, stage in list(self.live.items()) if trial in reports}
 
     def slots(self) -> int:
         """Return how many stages can run at once now."""

@@ -7,7 +7,7 @@ first. Token authentication keeps Ray's default: on.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -30,13 +30,15 @@ ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
 # The program that starts the processes of a Ray which this process starts.
 ray_constants.SETUP_WORKER_FILENAME = start_worker.__file__
 
+LOOPBACK = "127.0.0.1"
+"""Address at which a dashboard of ours listens: whoever reaches it and has the token can run code."""
 OBJECT_STORE_BYTES = 256 * 2**20
 """Only handles and manifest rows go through Ray's object store; images and weights go through ours."""
 
 
 @contextmanager
-def connect(address: str | None, *, meanwhile: str = "ray") -> Iterator[str | None]:
-    """Join the cluster at `address`, or start a local one; leave or stop it at the end.
+def connect(address: str | None, *, dashboard: bool = False, meanwhile: str = "ray") -> Iterator[str | None]:
+    """Join the cluster at `address`, or start a local one, with its `dashboard` if asked; leave or stop it at the end.
 
     Yields host and port of the dashboard, if one runs. The module `meanwhile` is imported on another thread while Ray
     starts, which is mostly waiting.
@@ -45,14 +47,14 @@ def connect(address: str | None, *, meanwhile: str = "ray") -> Iterator[str | No
     imports.start()
     try:
         with handlers_kept():
-            context = _join(address)
+            context = _join(address, dashboard)
         imports.join()
         yield context.dashboard_url or None
     finally:
         ray.shutdown()  # also if an interrupt left Ray half started
 
 
-def _join(address: str | None) -> Any:
+def _join(address: str | None, dashboard: bool) -> Any:
     """Return Ray's context of the cluster at `address`, or of a new local one, or raise ClusterError."""
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
@@ -60,10 +62,11 @@ def _join(address: str | None) -> Any:
     try:
         if address is None:
             make_token()
-            with without_idle_processes():
+            with nullcontext() if dashboard else without_idle_processes():
                 return ray.init(
                     address="local",
-                    include_dashboard=False,
+                    include_dashboard=dashboard,
+                    dashboard_host=LOOPBACK,
                     object_store_memory=OBJECT_STORE_BYTES,
                     _system_config=SYSTEM,
                     **quiet,

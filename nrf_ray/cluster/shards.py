@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from nrf_ray.cluster.crash import crash_trace
 from nrf_ray.cluster.names import renamed
 from nrf_ray.errors import CorruptArtifact, MissingArtifact, StagesFailed
+from nrf_ray.graph import headway
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.execute import ShardWorker, summary_of
 from nrf_ray.graph.stage import Resources, Stage
@@ -83,13 +84,14 @@ def map_on_actors(
         max_restarts=MAX_ACTOR_RETRIES,
         max_task_retries=MAX_ACTOR_RETRIES,
     )
-    missing = set(shards) - _unless_broken(lambda: _made(pool), group)
+    with headway.loop(len(shards), "shards") as steps:
+        missing = set(shards) - _unless_broken(lambda: _made(pool, steps), group)
     if missing:
         raise StagesFailed(f"Ray Data returned without shards {sorted(missing)}; run the same command again")
 
 
-def _made(pool: ray.data.Dataset) -> set[int]:
-    """Run the pool and return the shards that it made; the first shard that raises ends it."""
+def _made(pool: ray.data.Dataset, steps: headway.Loop) -> set[int]:
+    """Run the pool and return the shards that it made, each a step; the first shard that raises ends it."""
     made = set()
     for row in pool.iter_rows():
         if row["bad_input"]:
@@ -97,6 +99,7 @@ def _made(pool: ray.data.Dataset) -> set[int]:
         if row["error"]:
             raise ShardRaised(row["error"], row["trace"])
         made.add(int(row["shard"]))
+        steps.advance()
     return made
 
 

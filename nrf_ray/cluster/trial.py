@@ -16,8 +16,10 @@ from ray.tune import Trainable
 
 from nrf_ray.cluster.crash import crash_trace
 from nrf_ray.cluster.curves import CurveWriter, load_writer
+from nrf_ray.cluster.experiment import as_results
 from nrf_ray.cluster.metrics import meter_process, metered
 from nrf_ray.cluster.names import title_process
+from nrf_ray.cluster.reports import Channel, Reporter, reporting
 from nrf_ray.cluster.shards import PoolBroken, ShardRaised, map_on_actors
 from nrf_ray.errors import CorruptArtifact, MissingArtifact
 from nrf_ray.graph.canonical import Key
@@ -57,6 +59,8 @@ class Job:
     """Folder for learning curves, if they can be written."""
     crashes: str | None
     """Folder for the tracebacks of crashed processes, if all machines share one."""
+    channel: Channel
+    """Where stages report how far they are."""
 
 
 class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
@@ -68,6 +72,7 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
             load_writer()  # so that it is not part of the seconds of a stage
         self.job = job
         self.store = Store.open(job.store_uri, create=False)
+        self.reporter = Reporter(job.channel)
         self.reset_config(config)
         meter_process(job.sweep)
 
@@ -80,13 +85,18 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
     def step(self) -> dict[str, Any]:
         """Run the stage, and report how it ended; raise StageRaised if it raised.
 
-        The report has the `seconds` of work if the work was done here, or None if another run had done it, and whether
-        the stage was the `first` of its process.
+        The report has the stage's metrics, and the `seconds` of work if the work was done here, or None if another run
+        had done it, and whether the stage was the `first` of its process.
         """
         title_process(f"{self.stage.kind.name}: {self.stage.title}")
         try:
-            with CurveWriter(self.job.curves, self.stage) as curve, crash_trace(self.job.crashes, self.stage.key):
-                record = None if finished(self.stage, self.store) else self._worked(curve)
+            with (
+                CurveWriter(self.job.curves, self.stage) as curve,
+                crash_trace(self.job.crashes, self.stage.key),
+                self.reporter.reporting(self.trial_id),
+            ):
+                done_before = finished(self.stage, self.store)
+                record = done_before or self._worked(curve)
         except (CorruptArtifact, MissingArtifact) as error:
             return {"done": True, "end": BAD_INPUT, "error": summary_of(error)}
         except ShardRaised as error:
@@ -95,10 +105,11 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
             if _is_fault_of_the_system(error):
                 raise
             raise self._noted(summary_of(error), traceback.format_exc()) from None
-        if record is None:
-            return {"done": True, "end": DONE, "seconds": None}
+        found = {**as_results(record.metrics), "done": True, "end": DONE}
+        if done_before is not None:
+            return {**found, "seconds": None}
         first = bool(record.provenance.get("first_of_process"))
-        return {"done": True, "end": DONE, "seconds": record.seconds, "first": first}
+        return {**found, "seconds": record.seconds, "first": first}
 
     def _worked(self, report: Report) -> Record:
         """Do the work of the stage; its datasets come from the store if their files are not on this machine."""
@@ -132,7 +143,9 @@ class StageTrial(Trainable):  # type: ignore[misc]  # ray has no types
             return replicate_nowhere
         from nrf_ray.cluster.replicas import replicate_on_ray  # imports torch, which the driver does without
 
-        return partial(replicate_on_ray, resources=self.stage.resources)
+        # The first worker reports, since this process only waits.
+        reports = partial(reporting, self.job.channel, self.trial_id)
+        return partial(replicate_on_ray, resources=self.stage.resources, reports=reports)
 
 
 def _is_fault_of_the_system(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 """Run stages on the cluster that this process is connected to: one Tuner, one trial per stage."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from rich.console import Console
 
 from nrf_ray.cluster.capacity import Capacity
 from nrf_ray.cluster.curves import curves_folder, curves_line
+from nrf_ray.cluster.experiment import Experiment
 from nrf_ray.cluster.hooks import Schedule, StartWatch
 from nrf_ray.cluster.live import LiveView
 from nrf_ray.cluster.metrics import stage_metrics
 from nrf_ray.cluster.names import renamed
+from nrf_ray.cluster.reports import Channel, collecting
 from nrf_ray.cluster.run import Outcome, Watch
 from nrf_ray.cluster.search import StageSearcher
 from nrf_ray.cluster.shards import trial_request
@@ -24,6 +27,7 @@ from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import Plan
 from nrf_ray.graph.stage import Resources, workers_of
 from nrf_ray.graph.store import Store
+from nrf_ray.sweep.stage_facts import facts_of_stages
 from nrf_ray.sweep.sweep import Sweep
 
 
@@ -45,15 +49,20 @@ def run_stages(sweep: Sweep, plan: Plan, store: Store, *, log: Path, console: Co
             stages={stage.key: stage for stage in sweep.stages()},
             curves=curves,
             crashes=str((log.parent / "crashes").absolute()) if shared else None,
+            channel=Channel(),
         )
-        searcher = StageSearcher(Frontier(todo, plan.cost), store, leases, capacity, job.crashes)
+        facts = facts_of_stages(sweep)
+        searcher = StageSearcher(Frontier(todo, plan.cost), store, leases, capacity, job.crashes, facts)
+        experiment = Experiment(store.blobs, f"{sweep.folder()}/tune", partial(console.print, soft_wrap=True))
         try:
             with (
+                experiment,  # written last: a run that is stopped may have only seconds left
                 stage_metrics(sweep.name, plan, searcher.frontier),
+                collecting(job.channel, lambda: searcher.live.copy(), searcher.reports),
                 LiveView(console, sweep, searcher, _free) as view,
                 watch(searcher),
             ):
-                _tuner(sweep.name, searcher, job, log.parent / "tune").fit()
+                _tuner(sweep.name, searcher, job, log.parent / "tune", experiment).fit()
         except RuntimeError as error:
             if not isinstance(error.__cause__, OutOfMemoryError):
                 raise
@@ -74,7 +83,7 @@ def run_stages(sweep: Sweep, plan: Plan, store: Store, *, log: Path, console: Co
     )
 
 
-def _tuner(name: str, searcher: StageSearcher, job: Job, folder: Path) -> tune.Tuner:
+def _tuner(name: str, searcher: StageSearcher, job: Job, folder: Path, experiment: Experiment) -> tune.Tuner:
     trainable = tune.with_resources(tune.with_parameters(StageTrial, job=job), _request)
     return tune.Tuner(
         renamed(trainable, f"stages of {name}"),
@@ -92,7 +101,7 @@ def _tuner(name: str, searcher: StageSearcher, job: Job, folder: Path) -> tune.T
             verbose=0,
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=0),
-            callbacks=[StartWatch(searcher)],
+            callbacks=[StartWatch(searcher), experiment],
         ),
     )
 

@@ -60,6 +60,11 @@ class Driver:
         return f"process {self.pid} on {self.host}"
 
     @property
+    def process(self) -> dict[str, str | int]:
+        """Identity of its process, as `process.identity` gave it."""
+        return {"host": self.host, "machine": self.machine, "pid": self.pid, "started": self.started}
+
+    @property
     def is_here(self) -> bool:
         """Whether it runs, or ran, in this running system, where its process id can be looked up."""
         return self.machine == machine()

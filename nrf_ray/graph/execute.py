@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from nrf_ray.errors import ConfigError, CorruptArtifact, MissingArtifact
-from nrf_ray.graph import checkpoints
+from nrf_ray.graph import checkpoints, headway
 from nrf_ray.graph.attempts import note_lost
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.plan import make_plan
@@ -45,7 +45,7 @@ class MapShards(Protocol):
 def map_here(make_worker: Callable[[], ShardWorker], shards: Sequence[int]) -> None:
     """Make all shards in this process."""
     worker = make_worker()
-    for shard in shards:
+    for shard in headway.over(shards, "shards"):
         worker(shard)
 
 
@@ -118,6 +118,7 @@ def work(context: Context) -> Record:
     stage, store = context.stage, context.store
     first = os.getpid() not in _WORKED
     _WORKED.add(os.getpid())
+    headway.begin()
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     inputs: dict[str, Artifact] = {name: store.artifact(handle) for name, handle in stage.inputs.items()}
     metrics = stage.kind.body(stage.config, context, **inputs)

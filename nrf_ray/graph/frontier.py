@@ -8,9 +8,10 @@ chain of work goes first. A failed stage blocks the stages that need it and no o
 import enum
 import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.headway import Headway
 from nrf_ray.graph.stage import Stage, shards_of, workers_of
 
 
@@ -173,13 +174,22 @@ class Frontier:
         """Expected seconds of all workers of the stages that may still run or are running."""
         return self._left
 
-    def expected_left(self, elapsed: float) -> float | None:
+    def work_left(self, running: Mapping[Key, Headway]) -> float:
+        """Return `seconds_left` without what the stages `running` have done of theirs."""
+        return max(0.0, self._left - sum(told.share * self._work(key) for key, told in running.items()))
+
+    def expected_left(self, elapsed: float, running: Mapping[Key, Headway] | None = None) -> float | None:
         """Return the estimated time left, or None while too little is done to tell.
 
-        It is the expected seconds of the open stages, scaled by `elapsed` over the expected seconds of finished stages.
+        It is the expected seconds of the work left, scaled by `elapsed` over the expected seconds of the finished work;
+        what the stages `running` have done counts. It is no shorter than any of them takes by its own pace.
         """
+        running = running or {}
         done = sum(self._work(key) for key, state in list(self.state.items()) if state is Progress.DONE)
-        return None if done < LEAST_DONE else self._left * elapsed / done
+        done += sum((told.share - told.before) * self._work(key) for key, told in running.items())
+        if done < LEAST_DONE:
+            return None
+        return max(self.work_left(running) * elapsed / done, *(told.left or 0.0 for told in running.values()), 0.0)
 
     @property
     def finished(self) -> bool:

@@ -5,6 +5,7 @@ No command here runs a stage. Only `gc` and `rm` delete files, and only `verify 
 
 import json
 from collections import Counter
+from functools import partial
 
 from rich.console import Console
 
@@ -17,11 +18,12 @@ from nrf_ray.graph.find import committed, find_place, open_store
 from nrf_ray.graph.plugin_files import load_named, versions
 from nrf_ray.graph.store import FAILURE, RECORD, Place, Store
 from nrf_ray.inspection.runs import gc, rm, runs
+from nrf_ray.page.working import AtWork, read_working
 from nrf_ray.results.stored_sweep import PluginNames, StoreUri
 
 
 def status(*, store: StoreUri = "./runs") -> None:
-    """Print the number of artifacts in the store by stage and state, failures, active runs, plug-ins and sweeps.
+    """Print the number of artifacts by stage and state, failures, active runs and their stages, plug-ins and sweeps.
 
     The command only reads, so it can be used at any time, also while runs use the store.
 
@@ -45,8 +47,13 @@ def status(*, store: StoreUri = "./runs") -> None:
         console.print(failure, soft_wrap=True, markup=False)
     if failures:
         console.print("nrf show KEY prints the traceback of a failure")
-    for driver in live_drivers(opened.blobs):
+    drivers = live_drivers(opened.blobs)
+    at_work = _at_work(opened) if drivers else {}
+    for driver in drivers:
         console.print(f"running: {driver}")
+        for run, found in at_work.items():
+            for line in found.lines(run) if found.is_of(driver) else ():
+                console.print(line, soft_wrap=True, markup=False)
     for name, digests in sorted(versions(opened.blobs).items()):
         console.print(f"plug-in {name}: {', '.join(digest[:12] for digest in digests)}", markup=False)
     sweeps = opened.blobs.folders("sweeps")
@@ -54,6 +61,13 @@ def status(*, store: StoreUri = "./runs") -> None:
     damaged = opened.blobs.folders("quarantine")
     if damaged:
         console.print(f"quarantine: {len(damaged)} damaged artifacts; nrf gc removes them")
+
+
+def _at_work(store: Store) -> dict[str, AtWork]:
+    """Return what every run of the store has said last about the stages that it works on."""
+    names = store.blobs.folders("sweeps")
+    found = zip(names, store.at_once(partial(read_working, store), names), strict=True)
+    return {name: at_work for name, at_work in found if at_work is not None}
 
 
 def show(key: str, *, store: StoreUri = "./runs") -> None:

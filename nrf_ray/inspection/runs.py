@@ -21,6 +21,7 @@ from nrf_ray.graph.stage import RESERVED_NAMES
 from nrf_ray.graph.store import RECORD, Place, Store
 from nrf_ray.page.outline import Outline, driver_of, outline_name, page_name, read_outline
 from nrf_ray.page.snapshot import RunState
+from nrf_ray.page.working import working_name
 from nrf_ray.results.stored_sweep import StoreUri, kept_table, sweep_names
 from nrf_ray.tables.stages import STAGES
 
@@ -269,5 +270,6 @@ def _is_written(file: str) -> bool:
     top, slash, _ = file.partition("/")
     if slash:
         return top in ("tensorboard", "tune")
-    mine = {name.rpartition("/")[2] for name in (outline_name(""), page_name(""))} | {"gallery.json"}
+    names = (outline_name(""), page_name(""), working_name(""))
+    mine = {name.rpartition("/")[2] for name in names} | {"gallery.json"}
     return file in mine or file.endswith((".parquet", ".svg"))

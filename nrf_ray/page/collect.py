@@ -16,6 +16,7 @@ from nrf_ray.page.origin import Records, origin_of
 from nrf_ray.page.outline import Outline, driver_of, read_outline
 from nrf_ray.page.snapshot import HELD, Curve, Gallery, Reading, RunState, Scatter, Snapshot, StageFact, Working
 from nrf_ray.page.stage_states import by_store, failures_among
+from nrf_ray.page.working import read_working
 from nrf_ray.results.stored_sweep import kept_table
 from nrf_ray.sweep.sweep import Sweep
 from nrf_ray.tables.registry import result_tables, sentences
@@ -161,5 +162,7 @@ def known_from_store(store: Store, sweep: str) -> Snapshot:
     if outline.ended is not None:
         return known.snapshot(facts, state=outline.state)
     if alive:
-        return known.snapshot(facts, state=RunState.RUNNING)
+        at_work = read_working(store, sweep)
+        working = at_work.of(facts) if at_work else ()
+        return known.snapshot(facts, state=RunState.RUNNING, working=working, left=at_work.left if at_work else None)
     return known.snapshot(facts, state=RunState.INTERRUPTED, why=KILLED, end=known.last_sign())

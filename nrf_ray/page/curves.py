@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from nrf_ray.export.hparams import FILE as HPARAMS
 from nrf_ray.page.snapshot import Curve, StageFact
 
 MOST_CURVES = 600
@@ -44,7 +45,7 @@ class CurveReader:
 
     def _curves(self, fact: StageFact, folder: Path) -> Iterator[Curve]:
         merged: Values = {}
-        for path in sorted(folder.glob("events.*")):
+        for path in sorted(set(folder.glob("events.*")) - {folder / HPARAMS}):
             for quantity, values in self._values(path).items():
                 merged.setdefault(quantity, {}).update(values)
         for quantity, values in merged.items():

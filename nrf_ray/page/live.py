@@ -21,6 +21,7 @@ import pandas as pd
 from nrf_ray.graph.canonical import Key, digest
 from nrf_ray.graph.execute import summary_of
 from nrf_ray.graph.frontier import Frontier
+from nrf_ray.graph.headway import Headway
 from nrf_ray.graph.plan import Plan
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
@@ -31,6 +32,7 @@ from nrf_ray.page.gallery import chosen_sets
 from nrf_ray.page.outline import checked, ended, finished_before, outline_name, outline_of, page_name
 from nrf_ray.page.snapshot import HELD, RunState, StageFact, Standing, Working
 from nrf_ray.page.stage_states import by_frontier
+from nrf_ray.page.working import working_file, working_name
 from nrf_ray.sweep.sweep import Sweep
 
 LOCAL_SECONDS, REMOTE_SECONDS = 5.0, 30.0
@@ -50,6 +52,9 @@ class Workers(Protocol):
 
     def at_work(self) -> list[Stage]:
         """Return the stages that have a process."""
+
+    def headway(self) -> Mapping[Key, Headway]:
+        """Return how far the stages are that have reported."""
 
 
 class Pace:
@@ -150,7 +155,7 @@ class RunPage:
         while not stop.wait(pages.seconds):
             with self._guarded(), pages:
                 facts, working = self._look(workers)
-                self._write(facts, working, workers.frontier.expected_left(self._elapsed()))
+                self._write(facts, working, workers.frontier.expected_left(self._elapsed(), workers.headway()))
             if tables.seconds <= 0 and not stop.is_set():
                 with tables:
                     with self._guarded():
@@ -163,12 +168,13 @@ class RunPage:
         now, stages = time.monotonic(), workers.at_work()
         self._seen = {stage.key: self._seen.get(stage.key, now) for stage in stages}
         facts = by_frontier(self._outline, workers.frontier, self._seen.keys())
-        by_key = {fact.key: fact for fact in facts}
+        by_key, told = {fact.key: fact for fact in facts}, workers.headway()
         working = tuple(
             Working(
                 fact=by_key[stage.key],
                 since=now - self._seen[stage.key],
                 expected=workers.frontier.seconds(stage.key),
+                headway=told.get(stage.key),
             )
             for stage in stages
         )
@@ -194,12 +200,14 @@ class RunPage:
             now = checked(self._outline) if self._checks_only else ended(self._outline, state, why, overheads)
             self._outline = self._known.outline = now
             self._store.blobs.replace(outline_name(self._sweep.name), self._outline.to_bytes())
+            self._store.blobs.delete(working_name(self._sweep.name))
             page = document(self._known.snapshot(self._facts, state=state))
             self._store.blobs.replace(self.name, page)
 
     def _write(self, facts: list[StageFact], working: tuple[Working, ...], left: float | None) -> None:
         with self._lock:
             if self._outline.ended is None:
+                self._store.blobs.replace(working_name(self._sweep.name), working_file(working, left))
                 page = document(self._known.snapshot(facts, state=RunState.RUNNING, working=working, left=left))
                 self._store.blobs.replace(self.name, page)
 

@@ -200,9 +200,5 @@ def driver_of(outline: Outline, store: Store) -> Driver | None:
     """Return the driver that runs the sweep now; None if the run has ended or was killed."""
     if outline.ended is not None:
         return None
-    same = (driver for driver in live_drivers(store.blobs) if _who(driver) == dict(outline.process))
+    same = (driver for driver in live_drivers(store.blobs) if driver.process == dict(outline.process))
     return next(same, None)
-
-
-def _who(driver: Driver) -> dict[str, Any]:
-    return {name: getattr(driver, name) for name in ("host", "machine", "pid", "started")}

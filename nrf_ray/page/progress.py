@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from nrf_ray.display.printing import span
+from nrf_ray.graph.headway import Headway
 from nrf_ray.page.elements import command, count, grid, listed, moment, more, note, scrolling, section
 from nrf_ray.page.flow import flow, graph_of
 from nrf_ray.page.html import Html, el, join
-from nrf_ray.page.snapshot import HELD, Failure, RunState, Snapshot, StageFact, Standing
+from nrf_ray.page.snapshot import HELD, Failure, RunState, Snapshot, StageFact, Standing, Working
 from nrf_ray.page.stage_states import bottlenecks
 
 MOST_WORKING = 16
@@ -126,19 +127,30 @@ def _at_work(known: Snapshot) -> Iterator[Html]:
     if not known.working:
         yield el("p", "No stage has a process at this moment.")
         return
-    rows = [
-        (
-            working.fact.title,
-            working.fact.kind,
-            "" if working.since is None else span(working.since),
-            "" if working.expected is None else span(working.expected),
-        )
-        for working in known.working[:MOST_WORKING]
-    ]
-    yield grid("Stages that run now", ("stage", "kind", "for", "expected"), rows, names=2)
-    rest = len(known.working) - len(rows)
+    columns = ("stage", "kind", "progress", "in words", "for", "expected", "left")
+    yield grid("Stages that run now", columns, map(_working_row, known.working[:MOST_WORKING]), names=4)
+    rest = len(known.working) - MOST_WORKING
     if rest > 0:
         yield note(f"and {rest:,} more")
+
+
+def _working_row(working: Working) -> tuple[str, ...]:
+    told = working.headway
+    return (
+        working.fact.title,
+        working.fact.kind,
+        headway_bar(told, working.fact.title) if told else "",
+        told.text if told else "",
+        "" if working.since is None else span(working.since),
+        "" if working.expected is None else span(working.expected),
+        "" if told is None or told.left is None else span(told.left),
+    )
+
+
+def headway_bar(told: Headway, what: str) -> Html:
+    """Return a bar of how much of a running stage is done, with the same in words as its label."""
+    done = el("rect", x=0, y=0, width=f"{100 * told.share:.2f}%", height="100%", cls=f"is-{Standing.RUNNING}")
+    return el("svg", done, cls="bar", role="img", aria_label=f"{what}: {told.share:.0%} done")
 
 
 def _waits(known: Snapshot) -> Html | None:

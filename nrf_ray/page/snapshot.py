@@ -8,6 +8,7 @@ from datetime import datetime
 
 from nrf_ray.display.printing import Estimate, ResultTable
 from nrf_ray.graph.canonical import Key
+from nrf_ray.graph.headway import Headway
 
 
 class RunState(enum.StrEnum):
@@ -78,6 +79,8 @@ class Working:
     """Seconds since it was first seen at work; None if only the records are known."""
     expected: float | None
     """Its estimated duration in seconds."""
+    headway: Headway | None = None
+    """How much of its work is done; None if it has not reported."""
 
 
 @dataclass(frozen=True, kw_only=True)

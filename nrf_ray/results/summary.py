@@ -34,9 +34,8 @@ def _print_places(console: Console, sweep: Sweep, store: Store, tables: Frames) 
     if store.blobs.root:
         folder = store.path_of(f"{sweep.folder()}/tensorboard")
         console.print(f"tensorboard  tensorboard --logdir {folder}", soft_wrap=True)
-    console.print("look inside  nrf status | nrf show KEY | nrf why KEY | nrf verify  (with --store)", soft_wrap=True)
     console.print(
-        "dashboard    RAY_AUTH_MODE=token ray start --head; then run the sweep with --address auto and an absolute "
-        "--store, and open http://127.0.0.1:8265",
-        soft_wrap=True,
+        f"Ray Tune     ray.tune.ExperimentAnalysis({store.path_of(sweep.folder()) + '/tune'!r})", soft_wrap=True
     )
+    console.print("look inside  nrf status | nrf show KEY | nrf why KEY | nrf verify  (with --store)", soft_wrap=True)
+    console.print("dashboard    Ray's, while a run lasts: add --dashboard to the command", soft_wrap=True)

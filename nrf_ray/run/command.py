@@ -49,6 +49,8 @@ class _Job:
     machine: Machine
     address: str | None
     """Address of the cluster; None for a local Ray."""
+    dashboard: bool
+    """Whether a local Ray starts with its dashboard."""
     console: Console
     began: float
     """Start of the command on the monotonic clock."""
@@ -86,7 +88,20 @@ def run_or_plan(sweep: Sweep, options: RunOptions) -> int:
             console.out(line)
         console.out(_plan_line(sweep, grounds, machine))
         return 0
-    job = _Job(sweep=sweep, grounds=grounds, machine=machine, address=address, console=console, began=began)
+    if options.dashboard and address is not None:
+        raise ConfigError(
+            f"--dashboard is for a Ray on this machine, and the run joins the cluster at {address}, which has its own; "
+            "omit --dashboard: the run prints where it is"
+        )
+    job = _Job(
+        sweep=sweep,
+        grounds=grounds,
+        machine=machine,
+        address=address,
+        dashboard=options.dashboard,
+        console=console,
+        began=began,
+    )
     if plan.todo():
         check_listening(address) if address else check_can_start()
     with forks() if plan.todo() and address is None else nullcontext():
@@ -128,11 +143,15 @@ def _repeat(job: _Job, store: Store) -> int:
 
 def _written(job: _Job, store: Store, frontier: Frontier | None = None) -> "Written":
     """Write the tables and print the summary; return the tables."""
+    from nrf_ray.export.hparams import write_hparams
+    from nrf_ray.results.model_runs import model_runs
     from nrf_ray.results.summary import doubts, print_summary
     from nrf_ray.results.write import replaced_keys, write_tables
 
     former = replaced_keys(job.sweep, store)
     written = write_tables(job.sweep, store, frontier)
+    if frontier is not None or written.changed:
+        write_hparams(job.sweep, store, model_runs(job.sweep, written.frames))
     print_summary(job.console, job.sweep, store, written.frames)
     for note in doubts(job.sweep, store):
         job.say(note)
@@ -197,7 +216,16 @@ def _run(job: _Job, store: Store, page: "RunPage") -> "Outcome":
         def watch(searcher: "StageSearcher") -> AbstractContextManager[None]:
             return page.watching(searcher, lambda line: terminal.print(line, soft_wrap=True))
 
-        return run_sweep(job.sweep, job.plan, store, address=job.address, log=log, console=terminal, watch=watch)
+        return run_sweep(
+            job.sweep,
+            job.plan,
+            store,
+            address=job.address,
+            dashboard=job.dashboard,
+            log=log,
+            console=terminal,
+            watch=watch,
+        )
 
 
 def _log_folder(store: Store) -> Path:
@@ -210,7 +238,7 @@ def _finish(job: _Job, store: Store, outcome: "Outcome", page: "RunPage") -> int
     """Write the tables and the last page, print the summary, and return the exit code."""
     sweep, grounds, console, began = job.sweep, job.grounds, job.console, job.began
     written = _written(job, store, outcome.frontier)
-    page.finish(written.frames, {} if job.address else _overheads(grounds.plan, outcome, began))
+    page.finish(written.frames, {} if job.address or job.dashboard else _overheads(grounds.plan, outcome, began))
     seconds = time.monotonic() - began
     expected = forecast(grounds, max(1, round(outcome.slots)))
     for line in error_lines(grounds.plan, outcome.seconds, expected, seconds):

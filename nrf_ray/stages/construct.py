@@ -12,6 +12,7 @@ from nrf_ray.constructions.craft import Setup
 from nrf_ray.constructions.registry import craft_of
 from nrf_ray.constructions.spec import construction_named
 from nrf_ray.data.catalogue import info_of
+from nrf_ray.graph import headway
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact, Store
@@ -93,7 +94,8 @@ class CraftShard:
         from nrf_ray.data.shards import Shard, write_shard
 
         setup, size = self.setup, self.setup.config.batch_rows
-        parts = [self.make(slice(first, min(first + size, rows.stop))) for first in range(rows.start, rows.stop, size)]
+        firsts = headway.over(range(rows.start, rows.stop, size), "batches", images=len(rows))
+        parts = [self.make(slice(first, min(first + size, rows.stop))) for first in firsts]
         crafted = Crafted(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
         columns = {
             "index": torch.arange(rows.start, rows.stop),

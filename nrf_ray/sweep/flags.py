@@ -37,6 +37,9 @@ class RunOptions:
     of the digest of one that the store has. It is code, and it is run. Give the flag once for each file."""
     address: str | None = None
     """Ray cluster to join (auto, or HOST:6379). Without it, and without RAY_ADDRESS, Ray runs on this machine."""
+    dashboard: Annotated[bool, Parameter(negative=())] = False
+    """Start Ray on this machine with its dashboard, which only this machine can reach, and print how to open it. It
+    starts more slowly then. A cluster that --address names has its own dashboard."""
     gpus_per_trial: float = 0.0
     """GPUs per stage: a whole number, or a fraction of one GPU; 0 runs on CPUs."""
     plan: Annotated[bool, Parameter(negative=())] = False

@@ -27,6 +27,7 @@ from nrf_ray.engine import meter
 from nrf_ray.engine.precision import autocast
 from nrf_ray.engine.twin import Twin, twin
 from nrf_ray.errors import ConfigError
+from nrf_ray.graph import headway
 from nrf_ray.seeding import derive_seed
 from nrf_ray.training.augmentation import augment
 from nrf_ray.training.crops import crops_of
@@ -85,12 +86,15 @@ def fit(
     model.to(worker_device).to(memory_format=torch.channels_last)
     loop = _Loop(model, data, recipe, seed, replica, perturb)
     curve = [] if resume is None else _restore(resume, model, loop.descent)
-    for epoch in range(len(curve), recipe.epochs):
-        with torch.random.fork_rng(devices=[worker_device] if data.labels.is_cuda else []):
-            torch.manual_seed(replica.seed(seed, "dropout", epoch))
-            curve.append(loop.epoch(epoch))
-        if replica.rank == 0:
-            on_epoch(curve[-1], lambda: _snapshot(model, loop.descent, curve))
+    images = recipe.epochs * (len(data) // recipe.batch_size) * recipe.batch_size
+    with headway.loop(recipe.epochs, "epochs", images=images, done=len(curve)) as epochs:
+        for epoch in range(len(curve), recipe.epochs):
+            with torch.random.fork_rng(devices=[worker_device] if data.labels.is_cuda else []):
+                torch.manual_seed(replica.seed(seed, "dropout", epoch))
+                curve.append(loop.epoch(epoch))
+            epochs.advance(loss=curve[-1].loss, accuracy=curve[-1].accuracy)
+            if replica.rank == 0:
+                on_epoch(curve[-1], lambda: _snapshot(model, loop.descent, curve))
     model.eval()
     return curve
 
@@ -144,7 +148,8 @@ class _Loop:
         shuffled = torch.randperm(len(self.data), generator=order)
         chosen = shuffled[: count * recipe.batch_size].view(count, recipe.batch_size)
         sums = torch.zeros(2, device=self.device)
-        for step, rows in enumerate(self.batches([replica.part(batch) for batch in chosen], epoch)):
+        parts = self.batches([replica.part(batch) for batch in chosen], epoch)
+        for step, rows in enumerate(headway.over(parts, "batches", total=count)):
             images = augment(rows.images, self.augmentation, views).contiguous(memory_format=torch.channels_last)
             if perturb is not None:
                 images = perturb(self.model, images, rows.labels)

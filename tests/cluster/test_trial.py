@@ -8,6 +8,7 @@ import pytest
 
 from nrf_ray.cluster import trial
 from nrf_ray.cluster.capacity import Capacity, Node
+from nrf_ray.cluster.reports import Channel
 from nrf_ray.cluster.search import StageSearcher
 from nrf_ray.cluster.trial import Job, StageTrial
 from nrf_ray.graph.frontier import Frontier
@@ -26,8 +27,11 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def begun(stage: Stage, store: Store, curves: str | None = None) -> StageTrial:
     """Return a trial that has `stage` to run."""
-    job = Job(sweep="toys", store_uri=store.uri, stages={stage.key: stage}, curves=curves, crashes=None)
+    job = Job(
+        sweep="toys", store_uri=store.uri, stages={stage.key: stage}, curves=curves, crashes=None, channel=Channel()
+    )
     made = StageTrial.__new__(StageTrial)
+    made._trial_info = None
     made.setup({"key": stage.key, "actors": 0}, job=job)
     return made
 

@@ -1,6 +1,7 @@
 """The frontier, checked against a model: nothing before its inputs, nothing twice, nothing left out, and an end."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.frontier import MAX_REOPENED, OPEN, Frontier, Progress
+from nrf_ray.graph.headway import Headway
 from nrf_ray.graph.stage import Stage, walk
 from tests.graph.toys import Strict, chain, node, strict
 
@@ -21,6 +23,24 @@ def graphs(draw: st.DrawFn, largest: int = 9) -> list[Stage]:
         inputs = draw(st.lists(st.sampled_from(made), max_size=3, unique=True)) if made else []
         made.append(node(str(n), *inputs, seconds=float(draw(st.integers(0, 3)))))
     return made
+
+
+def test_what_running_stages_have_done_counts_in_the_time_left():
+    """Two stages of 10 s ran side by side for 6 s and are half done; a third waits."""
+    stages = [node("a", seconds=10.0), node("b", seconds=10.0), node("c", seconds=10.0)]
+    frontier = Frontier(stages)
+    running = [frontier.next_ready(), frontier.next_ready()]
+    assert frontier.expected_left(6.0) is None, "nothing is done"
+    half = Headway(unit="epochs", done=5, total=10, share=0.5, left=3.0)
+    told = {stage.key: half for stage in running}
+    assert frontier.work_left(told) == 20.0
+    assert frontier.expected_left(6.0, told) == 20.0 * 6.0 / 10.0
+    slow = replace(half, left=100.0)
+    assert frontier.expected_left(6.0, told | {running[0].key: slow}) == 100.0, "no run ends before its slowest stage"
+    resumed = replace(half, before=0.25)
+    assert frontier.expected_left(6.0, {stage.key: resumed for stage in running}) == 20.0 * 6.0 / 5.0
+    frontier.done(running[0].key)
+    assert frontier.expected_left(6.0) == 20.0 * 6.0 / 10.0
 
 
 def descendants(stages: list[Stage], roots: set[Key]) -> set[Key]:

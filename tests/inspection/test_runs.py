@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nrf_ray.errors import ConfigError
+from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.execute import execute, run_inline
 from nrf_ray.graph.frontier import Frontier
+from nrf_ray.graph.headway import Headway
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Stage
@@ -39,6 +41,9 @@ class Done:
 
     def at_work(self) -> list[Stage]:
         return []
+
+    def headway(self) -> dict[Key, Headway]:
+        return {}
 
 
 def finish(sweep: Sweep, store: Store) -> None:

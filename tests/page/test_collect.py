@@ -22,6 +22,7 @@ from nrf_ray.errors import ConfigError, MissingArtifact
 from nrf_ray.graph.drivers import Heart
 from nrf_ray.graph.execute import run_inline
 from nrf_ray.graph.frontier import Frontier
+from nrf_ray.graph.headway import Headway
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import walk
 from nrf_ray.graph.store import Store, place_of
@@ -33,9 +34,10 @@ from nrf_ray.page.gallery import chosen_sets, kept_galleries, update_galleries
 from nrf_ray.page.gallery_rows import SHOWN, start_of
 from nrf_ray.page.origin import Records, origin_of
 from nrf_ray.page.outline import Outline, ended, outline_name, outline_of, read_outline
-from nrf_ray.page.snapshot import RunState, Standing, Start
+from nrf_ray.page.snapshot import RunState, Standing, Start, Working
 from nrf_ray.page.stage_states import bottlenecks, by_frontier, by_store, failures_among
 from nrf_ray.page.text_gallery import is_outdated
+from nrf_ray.page.working import working_file, working_name
 from nrf_ray.results.summary import print_summary
 from nrf_ray.results.write import write_tables
 from nrf_ray.sweep.sweep import Sweep
@@ -164,8 +166,16 @@ def test_a_run_is_told_again_from_the_store(store: Store) -> None:
     run_inline(TOYS.goals, store)
     killed = known_from_store(store, "toys")
     assert (killed.state, killed.why, killed.rows) == (RunState.INTERRUPTED, KILLED, (1, 2))
+    told = Headway(unit="shards", done=1, total=2, share=0.5)
+    facts = by_frontier(about, Frontier(make_plan(TOYS.goals, store).todo()), set())
+    store.blobs.replace(
+        working_name("toys"), working_file([Working(fact=facts[0], since=3.0, expected=None, headway=told)], 7.0)
+    )
+    assert known_from_store(store, "toys").working == (), "its driver is dead"
     with Heart(store.blobs, "run"):
-        assert known_from_store(store, "toys").state is RunState.RUNNING
+        running = known_from_store(store, "toys")
+    assert (running.state, running.left) == (RunState.RUNNING, 7.0)
+    assert [(one.fact.key, one.since, one.headway) for one in running.working] == [(facts[0].key, 3.0, told)]
     store.blobs.replace(outline_name("toys"), ended(about, RunState.FAILED, "so it is").to_bytes())
     over = known_from_store(store, "toys")
     assert (over.state, over.why, over.expected) == (RunState.FAILED, "so it is", 9.0)

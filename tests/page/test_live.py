@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from nrf_ray.errors import ClusterError, MissingArtifact, StoreFailed
+from nrf_ray.graph.canonical import Key
 from nrf_ray.graph.execute import execute, run_inline
 from nrf_ray.graph.frontier import Frontier, Progress
+from nrf_ray.graph.headway import Headway
 from nrf_ray.graph.plan import make_plan
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
 from nrf_ray.page import live
 from nrf_ray.page.live import RunPage
+from nrf_ray.page.working import read_working
 from nrf_ray.results.write import write_tables
 from nrf_ray.sweep.sweep import Sweep
 from tests.cluster.toys import Toy, sweep_of, toy
@@ -38,9 +41,13 @@ class Bench:
         self.said: list[str] = []
         self.page = RunPage(sweep, plan, self.store, expected=60.0, say=self.said.append)
         self.runs: list[Stage] = []
+        self.told: Headway | None = None
 
     def at_work(self) -> list[Stage]:
         return list(self.runs)
+
+    def headway(self) -> dict[Key, Headway]:
+        return {stage.key: self.told for stage in self.runs if self.told}
 
     def run_one(self) -> None:
         """Run the next stage."""
@@ -79,6 +86,12 @@ def test_a_page_keeps_up_with_its_run(bench: Bench) -> None:
             bench.runs.append(bench.frontier.next_ready())
             bench.wait_for("Stages that run now")
             bench.wait_for('<th class="name" scope="row">the first</th><td class="name">toy</td>')
+            bench.told = Headway(unit="epochs", done=1, total=4, share=0.25, values={"loss": 2.0}, left=90.0)
+            bench.wait_for('aria-label="the first: 25% done"><rect x="0" y="0" width="25.00%"')
+            bench.wait_for('<td class="name">1 of 4 epochs, loss 2</td>')
+            bench.wait_for('<td class="number">1 min 30 s</td>')
+            (at_work,) = read_working(bench.store, "toys").stages
+            assert (at_work["key"], Headway.from_json(at_work["headway"])) == (FIRST.key, bench.told)
             execute(FIRST, bench.store)
             bench.runs.clear()
             bench.frontier.done(FIRST.key)
@@ -87,6 +100,7 @@ def test_a_page_keeps_up_with_its_run(bench: Bench) -> None:
         bench.page.finish(write_tables(SWEEP, bench.store, bench.frontier).frames)
     assert bench.state() == "Finished"
     assert "In the store: 2 of 2 stages. Complete: 2 of 2 rows" in bench.text()
+    assert not bench.store.blobs.exists("sweeps/toys/working.json")
     assert "data-refresh" not in bench.text().partition("<style>")[0]
     assert bench.said == []
     told = json.loads(bench.store.blobs.get("sweeps/toys/run.json"))
