@@ -11,8 +11,10 @@ from nrf_ray.cluster.capacity import Capacity, Node
 from nrf_ray.cluster.reports import Channel
 from nrf_ray.cluster.search import StageSearcher
 from nrf_ray.cluster.trial import Job, StageTrial
+from nrf_ray.graph.execute import Context
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
+from nrf_ray.graph.record import Record
 from nrf_ray.graph.stage import Stage
 from nrf_ray.graph.store import Store
 from tests.cluster.toys import Toy, toy
@@ -75,8 +77,14 @@ def test_a_trial_brings_the_datasets_of_its_stage_before_the_work(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
+    work = trial.work
+
+    def noted(context: Context) -> Record:
+        done.append(f"work on {context.stage.key}")
+        return work(context)
+
     monkeypatch.setattr(trial, "bring", lambda stage, blobs: done.append(f"bring {stage.key} from {blobs.uri}"))
-    monkeypatch.setattr(trial, "work", lambda context: done.append(f"work on {context.stage.key}"))
+    monkeypatch.setattr(trial, "work", noted)
     stage = toy(Toy(name="one"))
     begun(stage, store).step()
     assert done == [f"bring {stage.key} from {store.uri}", f"work on {stage.key}"]
