@@ -14,6 +14,7 @@ FAMILIES = (
     "recipe_search",
     "usefulness",
     "leakage",
+    "debate",
     "gaussian_theory",
     "planted",
     "stages",
