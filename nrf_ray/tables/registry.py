@@ -15,6 +15,8 @@ FAMILIES = (
     "usefulness",
     "leakage",
     "debate",
+    "perturbed_sets",
+    "squares",
     "gaussian_theory",
     "planted",
     "stages",

@@ -35,6 +35,10 @@ def small_sweeps() -> list[Sweep]:
         "nonrobust_features": Options(preset="smoke", construction="d_rand,d_det,leak_det", seeds="0,1"),
         "recipe_search": Options(preset="smoke", construction="d_other", seeds="0"),
         "feature_usefulness": Options(preset="smoke", construction="d_rand,d_det,d_nonrobust"),
+        "same_mistake": Options(preset="smoke", seeds="0,1"),
+        "learning_from_errors": Options(preset="smoke", seeds="0"),
+        "just_bugs": Options(preset="smoke", seeds="0"),
+        "perturbations_alone": Options(preset="smoke", seeds="0"),
     }
     made = []
     for name, options in grids.items():

@@ -123,7 +123,8 @@ def test_on_an_empty_store_every_notebook_runs_and_names_the_commands(tmp_path: 
     said = dict(part.split("\n", 1) for part in done.stdout.split("## ")[1:])
     for path in NOTEBOOKS:
         for sweep in sweeps_of(path):
-            assert f"Run: python sweeps/{sweep}.py --store {tmp_path / 'none'}" in said[path.stem]
+            file = FILES[sweep].relative_to(FOLDER.parent)
+            assert f"Run: python {file} --store {tmp_path / 'none'}" in said[path.stem]
     assert not (tmp_path / "none").exists(), "reading makes no store"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -18,7 +19,19 @@ from nrf_ray.models.catalogue import ARCHITECTURES
 from nrf_ray.run.forecast import Grounds, forecast
 from nrf_ray.run.machine import Machine, machine_named
 from nrf_ray.run.overheads import Overheads
-from nrf_ray.stages import figures, gaussian, leakage, phase, relabel, reliance, usefulness
+from nrf_ray.stages import (
+    errors_of,
+    figures,
+    gaussian,
+    leakage,
+    perturbed,
+    phase,
+    relabel,
+    reliance,
+    squares,
+    usefulness,
+    wrong_points,
+)
 from nrf_ray.stages.attack import AttackSpec, attack
 from nrf_ray.stages.construct import construct
 from nrf_ray.stages.devices import DEVICES, gpu_of, is_model
@@ -61,6 +74,9 @@ def stages_of(dataset: DatasetRef, arch: str) -> Iterator[Stage]:
     yield reliance.reliance(reliance.RelianceSpec(dataset=dataset), model=model)
     yield reliance.footprint(reliance.FootprintSpec(dataset=dataset, attack=PGD), model=model, reader=student)
     yield relabel.relabel(relabel.RelabelSpec(dataset=dataset, part="human"), reader=model)
+    yield errors_of.errors_of(errors_of.ErrorsSpec(dataset=dataset, seed=0), labeller=model)
+    spec = perturbed.PerturbedSpec(dataset=dataset, attack=targeted, targets="next", seed=0)
+    yield perturbed.perturbed(spec, source=model, other_1=student)
 
 
 def without_networks(dataset: DatasetRef, weights: str) -> Iterator[Stage]:
@@ -81,6 +97,10 @@ OTHERS: dict[str, tuple[Callable[[], Stage], Callable[[], Stage]]] = {
         for kind in (figures.figure_4, figures.figure_14)
     },
     "phase_diagram": (lambda: diagram(2), lambda: diagram(20)),
+    "squares": tuple(partial(squares.squares, squares.SquaresSpec(train=n, seed=0)) for n in (100, 1000)),
+    "wrong_points": tuple(
+        partial(wrong_points.wrong_points, wrong_points.WrongPointsSpec(steps=n, seed=0)) for n in (100, 1000)
+    ),
 }
 """A small and a larger stage of each kind whose size is its own."""
 

@@ -76,7 +76,7 @@ def test_the_primary_contrast_is_shown_first_with_means_over_models():
     assert table.texts[0][3:] == (".500 ± .000", ".250 ± .000", ".250 ± .000", ".031", "as claimed")
 
 
-@pytest.mark.parametrize("name", ["same_mistake"])
+@pytest.mark.parametrize("name", ["same_mistake", "learning_from_errors", "just_bugs", "perturbations_alone"])
 def test_a_sweep_of_the_debate_has_one_primary_contrast_and_plans_without_torch(name, tmp_path):
     module = load(name)
     sweep = getattr(module, name)(module.FLAGS.grid(module.FLAGS.options()))
