@@ -23,6 +23,7 @@ from nrf_ray.stages import (
     errors_of,
     figures,
     gaussian,
+    labelled_by,
     leakage,
     perturbed,
     phase,
@@ -47,6 +48,7 @@ from nrf_ray.training.recipes import Recipe
 from tests.golden.pin import KINDS
 
 PGD = pgd_attack("l2", 0.5, steps=20)
+DIGITS = dataset_named("digits").ref
 BALL = ThreatModel(norm="l2", eps=0.5)
 
 
@@ -75,6 +77,9 @@ def stages_of(dataset: DatasetRef, arch: str) -> Iterator[Stage]:
     yield reliance.footprint(reliance.FootprintSpec(dataset=dataset, attack=PGD), model=model, reader=student)
     yield relabel.relabel(relabel.RelabelSpec(dataset=dataset, part="human"), reader=model)
     yield errors_of.errors_of(errors_of.ErrorsSpec(dataset=dataset, seed=0), labeller=model)
+    carried = labelled_by.LabelledSpec(dataset=DIGITS, carrier=dataset, seed=0)
+    digits = train(TrainSpec(arch=arch, dataset=DIGITS, recipe=recipe, seed=0))
+    yield labelled_by.labelled_by(carried, labeller=digits)
     spec = perturbed.PerturbedSpec(dataset=dataset, attack=targeted, targets="next", seed=0)
     yield perturbed.perturbed(spec, source=model, other_1=student)
 

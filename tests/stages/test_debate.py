@@ -8,12 +8,14 @@ import torch
 from nrf_ray.attacks.specs import pgd_attack
 from nrf_ray.attacks.threat import perturbation_norm
 from nrf_ray.constructions.stored_set import constructed_rows, constructed_set
+from nrf_ray.data.catalogue import dataset_named
 from nrf_ray.data.images import as_float
 from nrf_ray.engine.predict import predict, share
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import execute, run_inline
 from nrf_ray.graph.store import Store
 from nrf_ray.stages.errors_of import ErrorsSpec, errors_of
+from nrf_ray.stages.labelled_by import LabelledSpec, labelled_by, refitted
 from nrf_ray.stages.perturbed import PerturbedSpec, perturbed
 from nrf_ray.stages.squares import SquaresSpec, drawn, squares
 from nrf_ray.stages.wrong_points import WrongPointsSpec, wrong_points
@@ -23,6 +25,7 @@ ATTACK = pgd_attack("l2", 1.0, steps=3, targeted=True)
 SPEC = PerturbedSpec(dataset=DIGITS, attack=ATTACK, targets="next", seed=3)
 NOISE = replace(SPEC, base="noise", targets="uniform")
 ERRORS = ErrorsSpec(dataset=DIGITS, seed=3)
+CARRIED = LabelledSpec(dataset=DIGITS, carrier=dataset_named("planted-image[train=64,test=40]").ref, seed=3)
 SQUARES = SquaresSpec(side=8, train=200, test=100, width=16, epochs=1, seed=0)
 
 
@@ -63,6 +66,31 @@ def test_shuffled_errors_have_as_many_labels_of_each_kind_for_each_class(own):
     assert torch.equal(pairs, others)
     assert (shuffled.columns["label"] != shuffled.columns["true_label"]).all()
     assert metrics["share_kept"] == share(shuffled.columns["label"] == rows.columns["label"]) < 0.9
+
+
+def test_foreign_images_get_the_shape_of_the_labeller_and_its_labels(own):
+    (rows, metrics), (shuffled, _) = (
+        of(own, labelled_by(replace(CARRIED, shuffled=how), labeller=SOURCE)) for how in (False, True)
+    )
+    assert rows.images.shape == (64, 1, 8, 8)
+    assert torch.equal(rows.columns["label"], predict(model_of(own, SOURCE), rows.images))
+    assert metrics == {"share_of_commonest": float(rows.columns["label"].bincount().max()) / 64, "n": 64}
+    assert torch.equal(rows.images, shuffled.images)
+    assert not torch.equal(rows.columns["label"], shuffled.columns["label"])
+    assert torch.equal(rows.columns["label"].bincount(), shuffled.columns["label"].bincount())
+
+
+def test_images_are_resized_by_area_and_their_channels_averaged_or_repeated():
+    image = torch.arange(12.0).view(1, 3, 2, 2)
+    assert torch.equal(refitted(image, (1, 1, 1)), torch.full((1, 1, 1, 1), 5.5))
+    assert torch.equal(refitted(image, (3, 1, 1)).flatten(), torch.tensor([1.5, 5.5, 9.5]))
+    assert torch.equal(refitted(image[:, :1], (3, 2, 2)), image[:, :1].repeat(1, 3, 1, 1))
+
+
+@pytest.mark.parametrize(("carrier", "message"), [("digits", "cannot carry its own labels"), ("planted-text", "texts")])
+def test_images_that_cannot_carry_labels_are_refused(carrier, message):
+    with pytest.raises(ConfigError, match=message):
+        LabelledSpec(dataset=DIGITS, carrier=dataset_named(carrier).ref, seed=0)
 
 
 def test_a_set_is_moved_to_the_next_class_and_labelled_so(own, digits):
