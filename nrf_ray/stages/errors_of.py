@@ -6,7 +6,6 @@ from nrf_ray.data.catalogue import DatasetRef, info_of
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.seeding import derive_seed
 from nrf_ray.stages.costs import OVERHEAD, predict_seconds, read_seconds
 
 
@@ -16,11 +15,6 @@ class ErrorsSpec:
 
     dataset: DatasetRef
     """Dataset whose training split is labelled."""
-    shuffled: bool = False
-    """Whether the wrong labels are permuted among the images of each true class. Then as many images of class y have
-    the label t as before, but which of them is random: the control, which knows the model's confusions alone."""
-    seed: int
-    """Seed of the permutation."""
 
 
 def _cost(handle: Stage) -> float:
@@ -34,7 +28,6 @@ def errors_of(config: ErrorsSpec, context: Context, *, labeller: Artifact) -> Me
     """Write the misclassified images with their wrong labels; measure the labeller's accuracy on the training split."""
     import torch
 
-    from nrf_ray.constructions.perturbed import shuffled_within
     from nrf_ray.constructions.stored_set import shard_name
     from nrf_ray.data.load import train_split
     from nrf_ray.data.shards import Shard, write_shard
@@ -47,12 +40,9 @@ def errors_of(config: ErrorsSpec, context: Context, *, labeller: Artifact) -> Me
     predictions = predict(load_model(labeller, device), originals.images.to(device)).cpu()
     wrong = torch.nonzero((predictions != originals.labels) & (predictions >= 0)).flatten()
     labels, true = predictions[wrong], originals.labels[wrong]
-    if config.shuffled:
-        labels = labels[shuffled_within(true, derive_seed(config.seed, "shuffled"))]
     columns = {"index": wrong, "label": labels, "true_label": true}
     context.write(shard_name(0), write_shard(Shard(originals.images[wrong], columns, context.stage.key)))
     return {
         "labeller_accuracy": share(predictions == originals.labels),
-        "share_kept": share(labels == predictions[wrong]) if len(wrong) else 1.0,
         "n": len(wrong),
     }

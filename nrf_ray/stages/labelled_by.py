@@ -8,7 +8,6 @@ from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
 from nrf_ray.graph.store import Artifact
-from nrf_ray.seeding import derive_seed
 from nrf_ray.stages.costs import OVERHEAD, predict_seconds, read_seconds
 
 if TYPE_CHECKING:
@@ -23,10 +22,6 @@ class LabelledSpec:
     """Dataset of the labeller: the images get its shape and its classes."""
     carrier: DatasetRef
     """Dataset whose training images are labelled."""
-    shuffled: bool = False
-    """Whether the labels are permuted among all images: the control, which knows how often each label is given."""
-    seed: int
-    """Seed of the permutation."""
 
     def __post_init__(self) -> None:
         if self.carrier == self.dataset:
@@ -53,7 +48,6 @@ def labelled_by(config: LabelledSpec, context: Context, *, labeller: Artifact) -
     """Write the images with their labels; measure the share of the label that is given most often."""
     import torch
 
-    from nrf_ray.constructions.perturbed import shuffled_within
     from nrf_ray.constructions.stored_set import shard_name
     from nrf_ray.data.images import as_uint8
     from nrf_ray.data.load import train_split
@@ -67,8 +61,6 @@ def labelled_by(config: LabelledSpec, context: Context, *, labeller: Artifact) -
     images = as_uint8(refitted(train_split(config.carrier).floats(), info.shape))
     labels = predict(load_model(labeller, device), images.to(device)).cpu().clamp_min(0)
     most = float(torch.bincount(labels, minlength=info.num_classes).max()) / len(labels)
-    if config.shuffled:
-        labels = labels[shuffled_within(torch.zeros_like(labels), derive_seed(config.seed, "shuffled"))]
     columns = {"label": labels, "true_label": torch.full_like(labels, -1)}
     context.write(shard_name(0), write_shard(Shard(images, columns, context.stage.key)))
     return {"share_of_commonest": most, "n": len(labels)}

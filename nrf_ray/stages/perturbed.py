@@ -1,4 +1,4 @@
-"""Sets for the debate: perturbed images or noise, labelled by the target, by the true class, or at random.
+"""Sets for the debate: perturbed images or noise, labelled by the target or by the true class.
 
 `construct` makes the paper's sets. This stage makes those that the answers to the paper ask for, in which the images
 are not the dataset's (Kumano et al. 2024), other networks take part in the perturbation (Nakkiran 2019), or the label
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Base = Literal["images", "noise"]
 """What is perturbed: the training images, or as many images of uniform noise, each pixel from [0, 1]."""
 
-Labels = Literal["target", "true", "shuffled"]
-"""Label of each image: its target t, its true class y, or the target of another image, drawn without repetition."""
+Labels = Literal["target", "true"]
+"""Label of each image: its target t, or its true class y."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class PerturbedSpec:
     labels: Labels = "target"
     """Label of each image."""
     seed: int
-    """Seed of noise, targets and shuffled labels."""
+    """Seed of noise and targets."""
 
     def __post_init__(self) -> None:
         if not self.attack.targeted or self.attack.start != "image" or self.attack.restarts > 1:
@@ -51,7 +51,7 @@ class PerturbedSpec:
         if self.base == "noise" and (self.targets != "uniform" or self.labels == "true"):
             raise ConfigError(
                 f"noise has no true class, so its targets cannot be {self.targets!r} with the labels {self.labels!r}; "
-                "use uniform targets, and the labels target or shuffled"
+                "use uniform targets, and the label target"
             )
 
 
@@ -109,7 +109,6 @@ def _drawn(config: PerturbedSpec) -> "tuple[Tensor, Tensor, Tensor, Tensor]":
     import torch
 
     from nrf_ray.constructions.crafted import draw_targets
-    from nrf_ray.constructions.perturbed import shuffled_within
     from nrf_ray.data.load import train_split
 
     originals, classes = train_split(config.dataset), info_of(config.dataset).num_classes
@@ -118,7 +117,4 @@ def _drawn(config: PerturbedSpec) -> "tuple[Tensor, Tensor, Tensor, Tensor]":
     if config.base == "noise":
         generator = torch.Generator().manual_seed(derive_seed(config.seed, "noise"))
         images, true = torch.rand(images.shape, generator=generator), torch.full_like(true, -1)
-    if config.labels == "shuffled":
-        one_group = torch.zeros_like(targets)
-        return images, true, targets, targets[shuffled_within(one_group, derive_seed(config.seed, "shuffled"))]
     return images, true, targets, targets if config.labels == "target" else true

@@ -1,6 +1,7 @@
 """Sets that stages other than `construct` write: the balls of their perturbations, and what students learn of them."""
 
 import math
+from typing import Literal
 
 from nrf_ray.attacks.specs import Attack, pgd_attack
 from nrf_ray.attacks.threat import ThreatModel
@@ -8,6 +9,7 @@ from nrf_ray.data.catalogue import DatasetInfo
 from nrf_ray.graph.stage import Stage
 from nrf_ray.seeding import derive_seed
 from nrf_ray.stages.evaluate import EvaluateSpec, evaluate
+from nrf_ray.stages.shuffled import ShuffledSpec, shuffled
 from nrf_ray.stages.train import TrainSpec, train
 from nrf_ray.sweep.grid import Grid
 from nrf_ray.training.recipes import Recipe
@@ -34,3 +36,9 @@ def balls_of(grid: Grid, dataset: DatasetInfo) -> list[ThreatModel]:
 def crafting(grid: Grid, threat: ThreatModel) -> Attack:
     """Return the targeted PGD within `threat` that moves the images of a set, with the preset's number of steps."""
     return pgd_attack(threat.norm, threat.eps, steps=grid.preset.craft_steps, targeted=True, mode=grid.preset.mode)
+
+
+def shuffled_labels(made: Stage, dataset: DatasetInfo, seed: int, *, within: Literal["all", "class"] = "all") -> Stage:
+    """Return the control of the set `made` whose images exchange labels, all or only `within` each true class."""
+    spec = ShuffledSpec(dataset=dataset.ref, within=within, seed=derive_seed(seed, "shuffled"))
+    return shuffled(spec, data=made).named(f"{made.label}, labels shuffled")

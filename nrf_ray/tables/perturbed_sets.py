@@ -41,7 +41,7 @@ PERTURBED = Table(
         measured("clean_accuracy", "float64", "accuracy of the student on the test set (x, y)", "share"),
         measured("relabelled_accuracy", "float64", "accuracy of the student on (x, y + 1)", "share"),
         N_COLUMN,
-        key_of("stage that made the set"),
+        key_of("stage that made the images"),
     ),
 )
 

@@ -32,7 +32,6 @@ from nrf_ray.cli import sweep_main
 from nrf_ray.data.catalogue import DatasetInfo, dataset_named
 from nrf_ray.data.published import planning_name
 from nrf_ray.presets import Preset
-from nrf_ray.seeding import derive_seed
 from nrf_ray.stages.errors_of import ErrorsSpec, errors_of
 from nrf_ray.stages.labelled_by import LabelledSpec, labelled_by
 from nrf_ray.stages.wrong_points import WrongPointsSpec, wrong_points
@@ -40,7 +39,7 @@ from nrf_ray.sweep.axes import seeds_to_decide
 from nrf_ray.sweep.flags import Flags, Options
 from nrf_ray.sweep.grid import Axes, Grid
 from nrf_ray.sweep.models_and_sets import trained
-from nrf_ray.sweep.students import taught_by
+from nrf_ray.sweep.students import shuffled_labels, taught_by
 from nrf_ray.sweep.sweep import Sweep, over_datasets
 from nrf_ray.sweep.table import Row
 from nrf_ray.tables.debate import Contrast, debate_row
@@ -106,12 +105,11 @@ def _rows(grid: ErrorsGrid, dataset: DatasetInfo) -> Iterator[Row]:
     for seed in grid.seeds:
         weak = trained(dataset, preset.source_arch, preset.weak, "weak", seed)
         yield result_row(NAME, dataset, weak)
-        spec = ErrorsSpec(dataset=dataset.ref, seed=derive_seed(seed, "errors"))
-        errors = errors_of(spec, labeller=weak.train).named(f"errors of {weak.train.label}")
-        shuffled = errors_of(replace(spec, shuffled=True), labeller=weak.train).named(f"shuffled {errors.label}")
+        errors = errors_of(ErrorsSpec(dataset=dataset.ref), labeller=weak.train).named(f"errors of {weak.train.label}")
+        control = shuffled_labels(errors, dataset, seed, within="class")
         for arch in grid.archs:
             recipe = replace(preset.student, batch_size=BATCH)
-            sides = (taught_by(made, dataset, arch, recipe, seed) for made in (errors, shuffled))
+            sides = (taught_by(made, dataset, arch, recipe, seed) for made in (errors, control))
             claimed, control = ((side, "clean_accuracy") for side in sides)
             yield debate_row(NAME, dataset.ref.name, ERRORS, arch, seed, claimed=claimed, control=control)
         if grid.carrier:
@@ -124,11 +122,11 @@ def _carried(grid: ErrorsGrid, dataset: DatasetInfo, carrier: DatasetInfo, seed:
     preset = grid.preset
     model = trained(dataset, preset.source_arch, preset.source, "source", seed)
     yield result_row(NAME, dataset, model)
-    spec = LabelledSpec(dataset=dataset.ref, carrier=carrier.ref, seed=derive_seed(seed, "carried"))
+    spec = LabelledSpec(dataset=dataset.ref, carrier=carrier.ref)
     labelled = labelled_by(spec, labeller=model.train).named(f"{carrier.ref.name} labelled by {model.train.label}")
-    shuffled = labelled_by(replace(spec, shuffled=True), labeller=model.train).named(f"shuffled {labelled.label}")
+    control = shuffled_labels(labelled, dataset, seed)
     for arch in grid.archs:
-        sides = (taught_by(made, dataset, arch, preset.student, seed) for made in (labelled, shuffled))
+        sides = (taught_by(made, dataset, arch, preset.student, seed) for made in (labelled, control))
         claimed, control = ((side, "clean_accuracy") for side in sides)
         told = replace(CARRIED, text=f"{CARRIED.text}, {carrier.ref.name}")
         yield debate_row(NAME, dataset.ref.name, told, arch, seed, claimed=claimed, control=control)

@@ -31,7 +31,7 @@ from nrf_ray.sweep.flags import of_models
 from nrf_ray.sweep.given_models import source_of
 from nrf_ray.sweep.grid import Axes, Grid
 from nrf_ray.sweep.models_and_sets import trained
-from nrf_ray.sweep.students import balls_of, crafting, taught_by
+from nrf_ray.sweep.students import balls_of, crafting, shuffled_labels, taught_by
 from nrf_ray.sweep.sweep import Sweep, over_datasets
 from nrf_ray.sweep.table import Row
 from nrf_ray.tables.debate import Contrast, debate_row
@@ -77,25 +77,23 @@ def _rows(grid: Grid, dataset: DatasetInfo) -> Iterator[Row]:
         for threat, (base, contrast) in product(balls, CONTRASTS.items()):
             attack, drawn = crafting(grid, threat), derive_seed(seed, "perturbed")
             spec = PerturbedSpec(dataset=dataset.ref, attack=attack, base=base, targets="uniform", seed=drawn)
-            pair = []
-            for how, labels in ((base, "target"), (f"{base}, shuffled", "shuffled")):
-                name = f"perturbed {how}, {threat.norm} {threat.eps:.3g}, for {dataset.ref.name}, seed {seed}"
-                made = perturbed(replace(spec, labels=labels), source=source.train, fresh=fresh.train).named(name)
-                pair.append((how, made))
+            name = f"perturbed {base}, {threat.norm} {threat.eps:.3g}, for {dataset.ref.name}, seed {seed}"
+            made = perturbed(spec, source=source.train, fresh=fresh.train).named(name)
+            pair = {base: made, f"{base}, shuffled": shuffled_labels(made, dataset, seed)}
             decides = replace(contrast, primary=contrast.primary and threat == balls[0])
-            yield from _students(grid, dataset, pair, decides, seed)
+            yield from _students(grid, dataset, made, pair, decides, seed)
 
 
 def _students(
-    grid: Grid, dataset: DatasetInfo, pair: list[tuple[str, Stage]], contrast: Contrast, seed: int
+    grid: Grid, dataset: DatasetInfo, made: Stage, pair: dict[str, Stage], contrast: Contrast, seed: int
 ) -> Iterator[Row]:
-    """Yield the rows of a set and its control, `pair`, and of their contrast, for students of each architecture."""
+    """Yield the rows of the set `made` and its control, the `pair`, and of their contrast, for each architecture."""
     for arch in grid.archs:
-        learnt = [taught_by(made, dataset, arch, grid.preset.student, seed) for _, made in pair]
-        for (how, made), student in zip(pair, learnt, strict=True):
+        learnt = [taught_by(shown, dataset, arch, grid.preset.student, seed) for shown in pair.values()]
+        for how, student in zip(pair, learnt, strict=True):
             yield perturbed_row(NAME, dataset, how, made, student, arch, seed)
         claimed, control = ((student, "clean_accuracy") for student in learnt)
-        threat = pair[0][1].config.attack.threat
+        threat = made.config.attack.threat
         yield debate_row(NAME, dataset.ref.name, contrast, arch, seed, claimed=claimed, control=control, threat=threat)
 
 

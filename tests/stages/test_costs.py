@@ -29,6 +29,7 @@ from nrf_ray.stages import (
     phase,
     relabel,
     reliance,
+    shuffled,
     squares,
     usefulness,
     wrong_points,
@@ -76,9 +77,10 @@ def stages_of(dataset: DatasetRef, arch: str) -> Iterator[Stage]:
     yield reliance.reliance(reliance.RelianceSpec(dataset=dataset), model=model)
     yield reliance.footprint(reliance.FootprintSpec(dataset=dataset, attack=PGD), model=model, reader=student)
     yield relabel.relabel(relabel.RelabelSpec(dataset=dataset, part="human"), reader=model)
-    yield errors_of.errors_of(errors_of.ErrorsSpec(dataset=dataset, seed=0), labeller=model)
-    carried = labelled_by.LabelledSpec(dataset=DIGITS, carrier=dataset, seed=0)
+    yield errors_of.errors_of(errors_of.ErrorsSpec(dataset=dataset), labeller=model)
+    carried = labelled_by.LabelledSpec(dataset=DIGITS, carrier=dataset)
     digits = train(TrainSpec(arch=arch, dataset=DIGITS, recipe=recipe, seed=0))
+    yield shuffled.shuffled(shuffled.ShuffledSpec(dataset=dataset, seed=0), data=made)
     yield labelled_by.labelled_by(carried, labeller=digits)
     spec = perturbed.PerturbedSpec(dataset=dataset, attack=targeted, targets="next", seed=0)
     yield perturbed.perturbed(spec, source=model, other_1=student)

@@ -17,6 +17,7 @@ from nrf_ray.graph.store import Store
 from nrf_ray.stages.errors_of import ErrorsSpec, errors_of
 from nrf_ray.stages.labelled_by import LabelledSpec, labelled_by, refitted
 from nrf_ray.stages.perturbed import PerturbedSpec, perturbed
+from nrf_ray.stages.shuffled import ShuffledSpec, shuffled
 from nrf_ray.stages.squares import SquaresSpec, drawn, squares
 from nrf_ray.stages.wrong_points import WrongPointsSpec, wrong_points
 from tests.goals import DIGITS, JUDGE, SOURCE, model_of
@@ -24,8 +25,8 @@ from tests.goals import DIGITS, JUDGE, SOURCE, model_of
 ATTACK = pgd_attack("l2", 1.0, steps=3, targeted=True)
 SPEC = PerturbedSpec(dataset=DIGITS, attack=ATTACK, targets="next", seed=3)
 NOISE = replace(SPEC, base="noise", targets="uniform")
-ERRORS = ErrorsSpec(dataset=DIGITS, seed=3)
-CARRIED = LabelledSpec(dataset=DIGITS, carrier=dataset_named("planted-image[train=64,test=40]").ref, seed=3)
+ERRORS = ErrorsSpec(dataset=DIGITS)
+CARRIED = LabelledSpec(dataset=DIGITS, carrier=dataset_named("planted-image[train=64,test=40]").ref)
 SQUARES = SquaresSpec(side=8, train=200, test=100, width=16, epochs=1, seed=0)
 
 
@@ -52,32 +53,29 @@ def test_errors_are_the_misclassified_images_with_the_labels_predicted(own, digi
     assert torch.equal(rows.columns["label"], predictions[wrong])
     assert torch.equal(rows.columns["true_label"], digits[0].labels[wrong])
     assert torch.equal(as_float(rows.images), as_float(digits[0].images[wrong]))
-    assert metrics == {"labeller_accuracy": 1 - len(wrong) / 1437, "share_kept": 1.0, "n": len(wrong)}
+    assert metrics == {"labeller_accuracy": share(predictions == digits[0].labels), "n": len(wrong)}
 
 
 def test_shuffled_errors_have_as_many_labels_of_each_kind_for_each_class(own):
-    (rows, _), (shuffled, metrics) = (
-        of(own, errors_of(replace(ERRORS, shuffled=how), labeller=SOURCE)) for how in (False, True)
-    )
-    assert torch.equal(shuffled.images, rows.images)
+    made = errors_of(ERRORS, labeller=SOURCE)
+    control = shuffled(ShuffledSpec(dataset=DIGITS, within="class", seed=3), data=made)
+    (rows, _), (other, metrics) = of(own, made), of(own, control)
+    assert torch.equal(other.images, rows.images)
     pairs, others = (
-        (10 * found.columns["true_label"] + found.columns["label"]).sort().values for found in (rows, shuffled)
+        (10 * found.columns["true_label"] + found.columns["label"]).sort().values for found in (rows, other)
     )
     assert torch.equal(pairs, others)
-    assert (shuffled.columns["label"] != shuffled.columns["true_label"]).all()
-    assert metrics["share_kept"] == share(shuffled.columns["label"] == rows.columns["label"]) < 0.9
+    assert (other.columns["label"] != other.columns["true_label"]).all()
+    kept = share(other.columns["label"] == rows.columns["label"])
+    assert metrics == {"share_kept": kept, "n": len(rows.images)}
+    assert kept < 0.9
 
 
 def test_foreign_images_get_the_shape_of_the_labeller_and_its_labels(own):
-    (rows, metrics), (shuffled, _) = (
-        of(own, labelled_by(replace(CARRIED, shuffled=how), labeller=SOURCE)) for how in (False, True)
-    )
+    rows, metrics = of(own, labelled_by(CARRIED, labeller=SOURCE))
     assert rows.images.shape == (64, 1, 8, 8)
     assert torch.equal(rows.columns["label"], predict(model_of(own, SOURCE), rows.images))
     assert metrics == {"share_of_commonest": float(rows.columns["label"].bincount().max()) / 64, "n": 64}
-    assert torch.equal(rows.images, shuffled.images)
-    assert not torch.equal(rows.columns["label"], shuffled.columns["label"])
-    assert torch.equal(rows.columns["label"].bincount(), shuffled.columns["label"].bincount())
 
 
 def test_images_are_resized_by_area_and_their_channels_averaged_or_repeated():
@@ -90,7 +88,7 @@ def test_images_are_resized_by_area_and_their_channels_averaged_or_repeated():
 @pytest.mark.parametrize(("carrier", "message"), [("digits", "cannot carry its own labels"), ("planted-text", "texts")])
 def test_images_that_cannot_carry_labels_are_refused(carrier, message):
     with pytest.raises(ConfigError, match=message):
-        LabelledSpec(dataset=DIGITS, carrier=dataset_named(carrier).ref, seed=0)
+        LabelledSpec(dataset=DIGITS, carrier=dataset_named(carrier).ref)
 
 
 def test_a_set_is_moved_to_the_next_class_and_labelled_so(own, digits):
@@ -124,16 +122,18 @@ def test_poison_has_the_right_labels_and_is_moved_to_the_class_before(own, digit
 
 
 def test_shuffled_noise_is_the_same_noise_with_each_others_labels(own):
-    (rows, metrics), (shuffled, other) = (
-        of(own, perturbed(replace(NOISE, labels=labels), source=SOURCE)) for labels in ("target", "shuffled")
+    made = perturbed(NOISE, source=SOURCE)
+    (rows, metrics), (other, control) = (
+        of(own, made),
+        of(own, shuffled(ShuffledSpec(dataset=DIGITS, seed=3), data=made)),
     )
-    assert torch.equal(rows.images, shuffled.images)
-    assert torch.equal(rows.columns["target"], shuffled.columns["target"])
-    assert torch.equal(rows.columns["label"].sort().values, shuffled.columns["label"].sort().values)
+    assert torch.equal(rows.images, other.images)
+    assert torch.equal(rows.columns["label"].sort().values, other.columns["label"].sort().values)
+    assert torch.equal(rows.columns["label"], other.columns["target"]), "the targets are where they were"
+    assert 0.05 < control["share_kept"] < 0.2
     assert (rows.columns["true_label"] == -1).all()
-    assert metrics["success_rate"] == other["success_rate"] > 0.2
+    assert metrics["success_rate"] > 0.2
     assert (metrics["share_label_is_target"], metrics["share_label_is_true"]) == (1.0, 0.0)
-    assert 0.05 < other["share_label_is_target"] < 0.2
     pixels = as_float(rows.images)
     assert pixels.mean() == pytest.approx(0.5, abs=0.02)
     assert pixels.std() == pytest.approx(12**-0.5, abs=0.04)
@@ -144,7 +144,7 @@ def test_shuffled_noise_is_the_same_noise_with_each_others_labels(own):
     [
         ({"attack": replace(ATTACK, targeted=False)}, "needs a targeted attack that starts from the image"),
         ({"base": "noise"}, "noise has no true class, so its targets cannot be 'next' with the labels 'target'"),
-        ({"base": "noise", "targets": "uniform", "labels": "true"}, "use uniform targets, and the labels target or"),
+        ({"base": "noise", "targets": "uniform", "labels": "true"}, "use uniform targets, and the label target"),
     ],
 )
 def test_a_set_that_means_nothing_is_refused(change, message):

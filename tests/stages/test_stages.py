@@ -64,7 +64,9 @@ def test_every_kind_of_stage_is_run_here():
         "import_weights": "test_importing",
         **dict.fromkeys(("gaussian_theory", "figure_4", "figure_14"), "test_theory_sweeps"),
         **dict.fromkeys(("usefulness", "linear_leakage", "network_leakage"), "test_theory_sweeps"),
-        **dict.fromkeys(("errors_of", "labelled_by", "perturbed", "squares", "wrong_points"), "test_debate"),
+        **dict.fromkeys(
+            ("errors_of", "labelled_by", "perturbed", "shuffled", "squares", "wrong_points"), "test_debate"
+        ),
         **dict.fromkeys(("reliance", "footprint", "relabel", "phase_diagram"), "test_planted"),
     }
     assert {stage.kind.name for stage in walk(GOALS)} | set(elsewhere) == kinds
