@@ -1,4 +1,4 @@
-"""Perceptron with two hidden layers, for the toys of the debate: points of a square, and plain squares."""
+"""Perceptron with two hidden layers, for the toy of the debate whose images are points of a square."""
 
 import torch
 from torch import Tensor, nn

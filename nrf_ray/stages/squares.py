@@ -6,32 +6,30 @@ as anything can, and no linf perturbation below about 1 changes it. What else a 
 noise of single training images.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nrf_ray.errors import ConfigError
 from nrf_ray.graph.execute import Context
 from nrf_ray.graph.stage import Metrics, Stage, stage
+from nrf_ray.models.catalogue import ARCHITECTURES
 from nrf_ray.seeding import derive_seed
-from nrf_ray.stages.costs import OVERHEAD
-from nrf_ray.training.recipes import LinearSchedule, Recipe
+from nrf_ray.stages.costs import ATTACK_SHARE, OVERHEAD, image_seconds
+from nrf_ray.training.recipes import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-MACS_PER_SECOND = 1e10
-"""Multiply-adds per second of a training step on one core, for cost estimates."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SquaresSpec:
     """One draw of squares, and one network trained on them."""
 
-    side: int = 32
+    side: int = 16
     """Height and width; there are three channels."""
-    train: int = 2000
+    train: int = 600
     """Training images."""
-    test: int = 1000
+    test: int = 500
     """Test images."""
     noise: float = 0.1
     """Half-width of the pixels' noise; 0 for none."""
@@ -41,12 +39,10 @@ class SquaresSpec:
     """Radius of the attack in linf, in the units of the squares."""
     steps: int = 20
     """PGD steps, each of 2.5 eps / steps."""
-    width: int = 256
-    """Units of each of the two hidden layers."""
-    epochs: int = 40
-    """Epochs of training."""
-    lr: float = 0.02
-    """Peak learning rate."""
+    arch: str = field(default="resnet_s", metadata=ARCHITECTURES.names)
+    """Name of the architecture."""
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=40, lr=0.05, batch_size=100, weight_decay=0.0))
+    """Training recipe; the network has to fit the wrong labels, so it is long."""
     seed: int
     """Seed of images and weights."""
 
@@ -65,9 +61,8 @@ class SquaresSpec:
 
 def _cost(handle: Stage) -> float:
     config: SquaresSpec = handle.config
-    macs = 3 * config.side**2 * config.width + config.width**2
-    passes = 3 * config.epochs * config.train + 2 * config.steps * config.test
-    return OVERHEAD + passes * macs / MACS_PER_SECOND
+    per_image = image_seconds(config.arch, (3, config.side, config.side), handle.resources.device)
+    return OVERHEAD + per_image * (config.recipe.epochs * config.train + ATTACK_SHARE * config.steps * config.test)
 
 
 @stage(version=1, cost=_cost)
@@ -118,13 +113,11 @@ def _fitted(config: SquaresSpec, images: "Tensor", labels: "Tensor", device: str
     """Return a network trained on `images`, and its accuracy on their labels."""
     from nrf_ray.data.images import LabelledImages
     from nrf_ray.engine.predict import accuracy
-    from nrf_ray.models.perceptron import new_perceptron
+    from nrf_ray.models.zoo import build
     from nrf_ray.training.fit import fit
 
-    seed = derive_seed(config.seed, "network")
-    network = new_perceptron(3 * config.side**2, config.width, seed=seed)
-    recipe = Recipe(
-        epochs=config.epochs, lr=config.lr, batch_size=100, weight_decay=0.0, schedule=LinearSchedule(warmup=0.05)
-    )
-    fit(network, LabelledImages(images=images, labels=labels), recipe, seed=seed, device=device)
+    seed, middle = derive_seed(config.seed, "network"), (0.5,) * 3
+    shape = (3, config.side, config.side)
+    network = build(config.arch, shape=shape, num_classes=2, mean=middle, std=middle, seed=seed)
+    fit(network, LabelledImages(images=images, labels=labels), config.recipe, seed=seed, device=device)
     return network, accuracy(network, images.to(device), labels.to(device))

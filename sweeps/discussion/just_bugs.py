@@ -164,7 +164,7 @@ def _squares(seed: int) -> Iterator[Row]:
     threat, claimed = ThreatModel(norm="linf", eps=both.eps), (made["both"], "flipped")
     for contrast, kind in ((FLIPPED, "pixels"), (NOISELESS, "labels")):
         yield debate_row(
-            NAME, "squares", contrast, "perceptron", seed,
+            NAME, "squares", contrast, both.arch, seed,
             claimed=claimed, control=(made[kind], "flipped"), threat=threat,
         )  # fmt: skip
 

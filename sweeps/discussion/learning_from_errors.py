@@ -3,7 +3,7 @@
 Wallace 2019, "Learning from Incorrectly Labeled Data", a response to the paper.
 
 If they do, learning from d_det is one case of distillation, and not evidence of features. For every seed, the sweep
-trains a weak model for one epoch and keeps the training images that it misclassifies, with the labels that it gives
+trains a weak model for two epochs and keeps the training images that it misclassifies, with the labels that it gives
 them; a student sees these alone, and no right label. Its control has the same images and as many labels of each kind
 for each class, but on random images of the class: it knows which classes the weak model confuses, and nothing else.
 
@@ -54,6 +54,8 @@ DRAWS = 20
 """Draws of the toy."""
 FEW_DRAWS = 2
 """The same with a preset of one seed, which only shows that everything runs."""
+EPOCHS = 2
+"""Epochs of the weak model, as in the article."""
 BATCH = 32
 """Images of a batch of a student: the weak model's errors are few."""
 
@@ -93,7 +95,7 @@ def learning_from_errors(grid: ErrorsGrid) -> Sweep:
         storages="its images are the dataset's",
         attacks="it attacks points alone, with PGD",
         extra_tests="nonrobust_features tests on them",
-        given_sources="its weak model is trained for one epoch",
+        given_sources="its weak model is trained for two epochs",
         given_judges="no judge takes part",
         given_victims="it attacks no other model",
     )
@@ -103,7 +105,7 @@ def learning_from_errors(grid: ErrorsGrid) -> Sweep:
 def _rows(grid: ErrorsGrid, dataset: DatasetInfo) -> Iterator[Row]:
     preset = grid.preset
     for seed in grid.seeds:
-        weak = trained(dataset, preset.source_arch, preset.weak, "weak", seed)
+        weak = trained(dataset, preset.source_arch, replace(preset.weak, epochs=EPOCHS), "weak", seed)
         yield result_row(NAME, dataset, weak)
         errors = errors_of(ErrorsSpec(dataset=dataset.ref), labeller=weak.train).named(f"errors of {weak.train.label}")
         control = shuffled_labels(errors, dataset, seed, within="class")

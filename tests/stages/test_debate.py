@@ -20,6 +20,7 @@ from nrf_ray.stages.perturbed import PerturbedSpec, perturbed
 from nrf_ray.stages.shuffled import ShuffledSpec, shuffled
 from nrf_ray.stages.squares import SquaresSpec, drawn, squares
 from nrf_ray.stages.wrong_points import WrongPointsSpec, wrong_points
+from nrf_ray.training.recipes import Recipe
 from tests.goals import DIGITS, JUDGE, SOURCE, model_of
 
 ATTACK = pgd_attack("l2", 1.0, steps=3, targeted=True)
@@ -27,7 +28,7 @@ SPEC = PerturbedSpec(dataset=DIGITS, attack=ATTACK, targets="next", seed=3)
 NOISE = replace(SPEC, base="noise", targets="uniform")
 ERRORS = ErrorsSpec(dataset=DIGITS)
 CARRIED = LabelledSpec(dataset=DIGITS, carrier=dataset_named("planted-image[train=64,test=40]").ref)
-SQUARES = SquaresSpec(side=8, train=200, test=100, width=16, epochs=1, seed=0)
+SQUARES = SquaresSpec(side=8, train=200, test=100, recipe=Recipe(epochs=2, lr=0.05, batch_size=50), seed=0)
 
 
 def of(store, stage):
