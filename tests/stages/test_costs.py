@@ -80,7 +80,6 @@ def stages_of(dataset: DatasetRef, arch: str) -> Iterator[Stage]:
     yield errors_of.errors_of(errors_of.ErrorsSpec(dataset=dataset), labeller=model)
     carried = labelled_by.LabelledSpec(dataset=DIGITS, carrier=dataset)
     digits = train(TrainSpec(arch=arch, dataset=DIGITS, recipe=recipe, seed=0))
-    yield shuffled.shuffled(shuffled.ShuffledSpec(dataset=dataset, seed=0), data=made)
     yield labelled_by.labelled_by(carried, labeller=digits)
     spec = perturbed.PerturbedSpec(dataset=dataset, attack=targeted, targets="next", seed=0)
     yield perturbed.perturbed(spec, source=model, other_1=student)
@@ -89,7 +88,8 @@ def stages_of(dataset: DatasetRef, arch: str) -> Iterator[Stage]:
 def without_networks(dataset: DatasetRef, weights: str) -> Iterator[Stage]:
     """Yield stages whose cost depends on a dataset or on a file alone."""
     yield leakage.linear_leakage(leakage.LinearLeakageSpec(dataset=dataset, train_threat=BALL, ball=BALL))
-    yield relabel.relabel(relabel.RelabelSpec(dataset=dataset, part="noise"))
+    made = relabel.relabel(relabel.RelabelSpec(dataset=dataset, part="noise"))
+    yield from (made, shuffled.shuffled(shuffled.ShuffledSpec(dataset=dataset, seed=0), data=made))
     spec = ImportSpec(arch="vgg_s", dataset=dataset, training="standard", sha256="", location=weights)
     yield import_weights(spec)
 
