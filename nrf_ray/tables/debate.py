@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nrf_ray.attacks.threat import ThreatModel
-from nrf_ray.display.printing import ResultTable, mean, over_seeds, share_text
+from nrf_ray.display.printing import Cell, ResultTable, mean, over_seeds, share_text
 from nrf_ray.graph.stage import Stage
 from nrf_ray.sweep.columns import DATASET_COLUMN, N_COLUMN, SWEEP_COLUMN
 from nrf_ray.sweep.table import Column, Frames, Measure, Row, Table, key_of, measured, shows
@@ -103,7 +103,8 @@ def show_debate(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     """Yield a table with one row for each contrast, the primary one first: both shares, difference and verdict."""
     from nrf_ray.statistics import seed_means, sign_flip_test
 
-    frame, rows = frames[DEBATE.name], []
+    frame = frames[DEBATE.name]
+    rows: list[tuple[Cell, ...]] = []
     for (primary, contrast, norm, epsilon), cells in frame.groupby(
         ["primary", "contrast", "norm", "epsilon"], dropna=False, sort=False
     ):

@@ -108,10 +108,10 @@ def _rows(grid: ErrorsGrid, dataset: DatasetInfo) -> Iterator[Row]:
         weak = trained(dataset, preset.source_arch, replace(preset.weak, epochs=EPOCHS), "weak", seed)
         yield result_row(NAME, dataset, weak)
         errors = errors_of(ErrorsSpec(dataset=dataset.ref), labeller=weak.train).named(f"errors of {weak.train.label}")
-        control = shuffled_labels(errors, dataset, seed, within="class")
+        swapped = shuffled_labels(errors, dataset, seed, within="class")
         for arch in grid.archs:
             recipe = replace(preset.student, batch_size=BATCH)
-            sides = (taught_by(made, dataset, arch, recipe, seed) for made in (errors, control))
+            sides = (taught_by(made, dataset, arch, recipe, seed) for made in (errors, swapped))
             claimed, control = ((side, "clean_accuracy") for side in sides)
             yield debate_row(NAME, dataset.ref.name, ERRORS, arch, seed, claimed=claimed, control=control)
         if grid.carrier:
@@ -126,9 +126,9 @@ def _carried(grid: ErrorsGrid, dataset: DatasetInfo, carrier: DatasetInfo, seed:
     yield result_row(NAME, dataset, model)
     spec = LabelledSpec(dataset=dataset.ref, carrier=carrier.ref)
     labelled = labelled_by(spec, labeller=model.train).named(f"{carrier.ref.name} labelled by {model.train.label}")
-    control = shuffled_labels(labelled, dataset, seed)
+    swapped = shuffled_labels(labelled, dataset, seed)
     for arch in grid.archs:
-        sides = (taught_by(made, dataset, arch, preset.student, seed) for made in (labelled, control))
+        sides = (taught_by(made, dataset, arch, preset.student, seed) for made in (labelled, swapped))
         claimed, control = ((side, "clean_accuracy") for side in sides)
         told = replace(CARRIED, text=f"{CARRIED.text}, {carrier.ref.name}")
         yield debate_row(NAME, dataset.ref.name, told, arch, seed, claimed=claimed, control=control)
