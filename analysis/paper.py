@@ -159,7 +159,7 @@ LEAKAGE = pd.DataFrame([("d_rand", 0.235), ("d_det", 0.0681)], columns=["constru
 )
 """Accuracy of a linear classifier whose only inputs are ten robust linear features of a set."""
 
-UNMEASURED = pd.DataFrame(
+DEBATED = pd.DataFrame(
     [
         ("Wallace 2019", "training images of CIFAR-10 that a 2-epoch model got wrong, with its labels", 0.497),
         ("Wallace 2019", "Fashion-MNIST labelled by an MNIST network, tested on MNIST", 0.9104),
@@ -169,7 +169,7 @@ UNMEASURED = pd.DataFrame(
     ],
     columns=["who", "experiment", "value"],
 )
-"""Numbers of the discussion that no sweep of ours measures yet."""
+"""Numbers of the discussion, whose experiments the sweeps of `sweeps/discussion` repeat on small networks and data."""
 
 
 def figure_3(points: pd.DataFrame, attack: str) -> pd.DataFrame:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 
+SWEEPS = Path(__file__).resolve().parents[1] / "sweeps"
+"""Folder of the sweep files."""
+
+
 def store_uri() -> str:
     """Return the store that the notebooks read."""
     return os.environ.get("NRF_STORE") or str(Path(__file__).resolve().parents[1] / "runs")
@@ -169,7 +173,8 @@ def _missing(sweep: str, table: str, why: str) -> pd.DataFrame:
 
 def _command(sweep: str, table: str = "") -> str:
     """Return the command that makes a table; for the table of extra test sets, it has the flag for their path."""
-    command = f"python sweeps/{sweep}.py --store {shlex.quote(store_uri())}"
+    file = next(SWEEPS.rglob(f"{sweep}.py"), SWEEPS / f"{sweep}.py").relative_to(SWEEPS.parent)
+    command = f"python {file.as_posix()} --store {shlex.quote(store_uri())}"
     return f"{command} --extra-test cifar10.1:PATH" if table == EXTRA.name else command
 
 

@@ -34,6 +34,9 @@ KINDS_OF_UNITS = {"robust": "robust", "useful_non_robust": "useful, not robust",
 ENERGIES = {"energy_human": "along human parts", "energy_noise": "along noise parts", "energy_rest": "along neither"}
 """Parts of a perturbation's energy, by column of `footprint`."""
 
+CONTRAST = ["sweep", "dataset", "contrast", "primary", "norm", "epsilon"]
+"""Columns that say which contrast of the debate a row is about."""
+
 PLANTED_MODEL = ["modality", "label", "p_human", "p_noise", "noise_norm", "labels", "training"]
 """Columns that say on which planted set a model was trained, and how."""
 
@@ -143,3 +146,15 @@ def leaked(leakage: pd.DataFrame) -> pd.DataFrame:
         for row in summary.to_dict("records")
     ]
     return summary.assign(series=series)
+
+
+def debated(*debates: pd.DataFrame) -> pd.DataFrame:
+    """Return both sides of the contrasts of tables `debate`: for each contrast a row `claimed` and a row `control`."""
+    frame = pd.concat(debates, ignore_index=True)
+    sides = [contrasts.summarise(frame, CONTRAST, side).assign(series=side) for side in ("claimed", "control")]
+    both = pd.concat(sides, ignore_index=True)
+    labels = [
+        ", ".join(filter(None, (str(row["contrast"]), row["dataset"], ball_text(row["norm"], row["epsilon"]))))
+        for row in both.to_dict("records")
+    ]
+    return both.assign(label=labels)

@@ -13,11 +13,13 @@ from nrf_ray import cli
 from nrf_ray.sweep.sweep import Sweep
 
 FOLDER = Path(__file__).resolve().parents[1] / "sweeps"
+FILES = {path.stem: path for path in sorted(FOLDER.rglob("*.py"))}
+"""Every sweep file, by name: a name is also the sweep's folder in a store, so no two files may share it."""
 
 
 def load(name: str) -> ModuleType:
     """Return the sweep file `name` as a module."""
-    spec = importlib.util.spec_from_file_location(f"sweeps.{name}", FOLDER / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"sweeps.{name}", FILES[name])
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -38,7 +40,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, script: str, *flags: str) -> tuple[
 
 
 def heavy_imports_of_plan(store: Path, script: str, *flags: str) -> list[str]:
-    """Return which heavy libraries a new process has imported once it has planned the sweep file `script`."""
+    """Return which heavy libraries a new process has imported once it has planned the file `script` of sweeps/."""
     code = (
         "import runpy, sys; sys.argv = sys.argv[1:]\n"
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"

@@ -59,8 +59,9 @@ def export_sweep(
     """Write the sweep SWEEP, with its records or as tables of results, to the new folder DESTINATION.
 
     --format rocrate: a Provenance Run RO-Crate (needs the extra `export`) with the sweep file, the tables, and the
-    record of every stage: its inputs, outputs and duration. The sweep file is sweeps/SWEEP.py, or that of --workflow.
-    Records contain names of machines and Ray's addresses; read one with `nrf show KEY` before you publish.
+    record of every stage: its inputs, outputs and duration. The sweep file is SWEEP.py in sweeps/ or in a folder there,
+    or that of --workflow. Records contain names of machines and Ray's addresses; read one with `nrf show KEY`
+    before you publish.
 
     --format latex or markdown: the tables of results, with mean and 95% interval over seeds, and n.
 
@@ -71,7 +72,7 @@ def export_sweep(
     from nrf_ray.export.results import write_latex, write_markdown
 
     forms: dict[str, Callable[[KeptSweep, Path], str]] = {
-        "rocrate": partial(write_crate, workflow=workflow or Path("sweeps") / f"{sweep_of(sweep)}.py"),
+        "rocrate": partial(write_crate, workflow=workflow or _sweep_file(sweep_of(sweep))),
         "latex": write_latex,
         "markdown": write_markdown,
     }
@@ -81,3 +82,9 @@ def export_sweep(
     load_named(plugin, store)
     written = write(find_sweep(open_store(store), sweep), destination)
     make_console().print(f"{written} written to {destination}", soft_wrap=True)
+
+
+def _sweep_file(name: str) -> Path:
+    """Return the sweep file `name` in sweeps/ or in a folder there; if there is none, its place in sweeps/ itself."""
+    folder = Path("sweeps")
+    return next(folder.rglob(f"{name}.py"), folder / f"{name}.py")

@@ -24,9 +24,13 @@ def _cost(handle: Stage) -> float:
     return OVERHEAD + read_seconds(dataset, images) + predicted
 
 
-@stage(version=1, cost=_cost)
+@stage(version=2, cost=_cost)
 def transfer(config: TransferSpec, context: Context, *, victim: Artifact, adversarial: Artifact) -> Metrics:
-    """Measure the success rate over all test images, including those that the victim misclassifies when clean."""
+    """Measure the success rate over all test images, including those that the victim misclassifies when clean.
+
+    The victim's mistakes are split by whether the source makes the same mistake on the same image.
+    """
+    from nrf_ray.attacks.mistakes import mistakes
     from nrf_ray.data.shards import read_shard
     from nrf_ray.engine.predict import predict, share
     from nrf_ray.engine.runtime import prepare
@@ -38,4 +42,12 @@ def transfer(config: TransferSpec, context: Context, *, victim: Artifact, advers
     predictions = predict(load_model(victim, device), shard.images.to(device)).cpu()
     columns = shard.columns
     success = predictions == columns["target"] if config.targeted else predictions != columns["label"]
-    return {"success_rate": share(success), "n": len(predictions)}
+    num_classes = info_of(context.stage.inputs["adversarial"].config.dataset).num_classes
+    found = mistakes(columns["label"], columns["prediction"], predictions, num_classes)
+    return {
+        "success_rate": share(success),
+        "same_mistake_rate": found.same,
+        "different_mistake_rate": found.different,
+        "same_by_chance": found.same_by_chance,
+        "n": len(predictions),
+    }

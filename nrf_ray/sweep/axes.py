@@ -30,6 +30,14 @@ def check_axes(grid: HasSeeds, *, may_be_empty: tuple[str, ...] = ()) -> None:
         raise ConfigError(f"seeds must be from 0 to 2**63 - 1, not {min(grid.seeds)} .. {max(grid.seeds)}")
 
 
+def seeds_to_decide(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    """Return six seeds, the fewest with which a sign-flip test can reach p < .05; a preset of one seed keeps its own.
+
+    One seed is enough to see whether everything runs, which is what such a preset is for.
+    """
+    return seeds if len(seeds) == 1 else tuple(range(max(6, len(seeds))))
+
+
 T = TypeVar("T")
 
 

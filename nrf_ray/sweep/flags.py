@@ -116,7 +116,7 @@ class Options(RunOptions):
             constructions=axis(self.construction, str, own.get("constructions", preset.constructions)),
             norms=norms,
             epsilons=axis(self.epsilon, number, own.get("epsilons", preset.epsilons)),
-            seeds=axis(self.seeds, whole, preset.seeds),
+            seeds=axis(self.seeds, whole, own.get("seeds", preset.seeds)),
             storages=axis(self.storage, storage_named, ()),
             attacks=axis(self.attack, str, ()),
             extra_tests=axis(self.extra_test, str, ()),

@@ -21,6 +21,7 @@ class Axes(TypedDict, total=False):
     archs: tuple[str, ...]
     constructions: tuple[str, ...]
     epsilons: tuple[float, ...]
+    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from nrf_ray.display.printing import interval_text, share_text
-from nrf_ray.statistics import holm, seeds_needed
+from nrf_ray.statistics import holm, seed_means, seeds_needed, t_interval
 from nrf_ray.statistics.intervals import LEVEL, RESAMPLES
 from nrf_ray.sweep.wording import ball_text
+from nrf_ray.tables.debate import verdict
 
 NOTHING = "*No conclusion: the table is missing, or lacks the rows for it.*"
 
@@ -88,6 +89,24 @@ def of_leakage(leaked: pd.DataFrame, chance: float | None) -> str:
         f"**{row['label']}** through {row['series']} ({_spec(row['meets_spec'])}): {share_text(row['mean'])} "
         f"{interval_text(row['test_low'], row['test_high'])}{_beside_chance(row, chance)}."
         for row in leaked.to_dict("records")
+    )
+
+
+def of_debate(debates: pd.DataFrame) -> str:
+    """State for every contrast of the debate what its seeds say of the claim, the primary contrasts first."""
+    keys = ["sweep", "dataset", "contrast", "primary", "norm", "epsilon"]
+    found = sorted(debates.groupby(keys, dropna=False), key=lambda pair: (not pair[0][3], pair[0][:3]))
+    return _bullets(_debated(dict(zip(keys, key, strict=True)), cells) for key, cells in found)
+
+
+def _debated(about: dict[str, Any], cells: pd.DataFrame) -> str:
+    differences = seed_means(cells, "difference")
+    interval = t_interval(differences)
+    where = ", ".join(filter(None, (about["dataset"], ball_text(about["norm"], about["epsilon"]))))
+    return (
+        f"**{about['contrast']}** ({where}{'; primary' if about['primary'] else ''}): difference "
+        f"{share_text(interval.estimate)} {interval_text(interval.low, interval.high)} over {interval.n} seeds, "
+        f"{verdict(differences)}."
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from nrf_ray.attacks.specs import Attack
 from nrf_ray.constructions.spec import ORIGINAL
 from nrf_ray.data.catalogue import DatasetInfo
-from nrf_ray.display.printing import ResultTable, over_seeds, share, share_text
+from nrf_ray.display.printing import Cell, ResultTable, over_seeds, share, share_text
 from nrf_ray.graph.stage import Stage
 from nrf_ray.stages.transfer import TransferSpec, transfer
 from nrf_ray.sweep.columns import (
@@ -53,10 +53,27 @@ TRANSFER = Table(
         ),
         *INTERVAL_COLUMNS,
         measured("source_success_rate", "float64", "success_rate on the source itself", "share"),
+        measured("same_mistake_rate", "float64", "images on which victim and source predict one wrong class", "share"),
+        measured(
+            "different_mistake_rate",
+            "float64",
+            "images on which the victim is wrong otherwise: together, the images that it misclassifies",
+            "share",
+        ),
+        measured(
+            "same_by_chance",
+            "float64",
+            "expected same_mistake_rate if the wrong classes of the two were matched at random within each label",
+            "share",
+        ),
         N_COLUMN,
         key_of("victim's training stage"),
     ),
 )
+
+
+SPLIT = ("same_mistake_rate", "different_mistake_rate", "same_by_chance")
+"""Columns that split the victim's mistakes by the source's (Waseda et al. 2021)."""
 
 
 def transfer_row(sweep: str, dataset: DatasetInfo, source: Model, victim: Model, adversarial: Stage) -> Row:
@@ -86,6 +103,7 @@ def transfer_row(sweep: str, dataset: DatasetInfo, source: Model, victim: Model,
         measures={
             "success_rate": Measure(tried, "success_rate"),
             "source_success_rate": Measure(adversarial, "success_rate"),
+            **{name: Measure(tried, name) for name in SPLIT},
             "n": Measure(tried, "n"),
         },
         derive=lambda values: wilson(values["success_rate"], values["n"]),
@@ -105,21 +123,22 @@ def _of(side: str, model: Model) -> dict[str, object]:
 @shows(TRANSFER, say=sentences.of_transfer)
 def show_transfer(dataset: str, frames: Frames) -> Iterator[ResultTable]:
     """Yield a table with one row for each source, victim and goal and one column per radius, and then Figure 3."""
-    transfer, rows = frames[TRANSFER.name], []
+    transfer, rows, split = frames[TRANSFER.name], [], []
     radii = sorted(set(zip(transfer["norm"], transfer["epsilon"], strict=True)))
     sides = ["source_arch", "source_mode", "source_model", "construction", "victim_arch", "mode", "victim_model"]
     for key, cells in transfer.groupby([*sides, "attack", "targeted"], dropna=False):
         source, source_mode, source_model, construction, victim, mode, victim_model, attack, targeted = key
         trained_on = "" if construction == ORIGINAL else f" on {construction}"
-        by_radius = (cells[(cells["norm"] == norm) & (cells["epsilon"] == epsilon)] for norm, epsilon in radii)
-        rows.append(
-            (
-                f"{source}{mode_text(source_mode)}{_from_elsewhere(source_model)}",
-                f"{victim}{trained_on}{mode_text(mode)}{_from_elsewhere(victim_model)}",
-                f"{'targeted' if targeted else 'untargeted'} {attack}",
-                *(cell for found in by_radius for cell in over_seeds(found, "success_rate")),
-            )
+        by_radius = [cells[(cells["norm"] == norm) & (cells["epsilon"] == epsilon)] for norm, epsilon in radii]
+        named = (
+            f"{source}{mode_text(source_mode)}{_from_elsewhere(source_model)}",
+            f"{victim}{trained_on}{mode_text(mode)}{_from_elsewhere(victim_model)}",
+            f"{'targeted' if targeted else 'untargeted'} {attack}",
         )
+        rows.append((*named, *(cell for found in by_radius for cell in over_seeds(found, "success_rate"))))
+        for (norm, epsilon), found in zip(radii, by_radius, strict=True):
+            if len(found) and not targeted:
+                split.append((*named, f"{norm} {epsilon:g}", *over_seeds(found, *SPLIT)))
     yield ResultTable(
         title=f"{dataset}: transfer of adversarial test images",
         columns=("source", "victim", "attack", *(f"{norm} {epsilon:g}" for norm, epsilon in radii)),
@@ -130,8 +149,25 @@ def show_transfer(dataset: str, frames: Frames) -> Iterator[ResultTable]:
             "(untargeted); mean ± 95% t interval over seeds.",
         ),
     )
+    if split:
+        yield _mistakes(dataset, tuple(split))
     if RESULTS.name in frames:
         yield from _figure_3(dataset, frames)
+
+
+def _mistakes(dataset: str, rows: tuple[tuple[Cell, ...], ...]) -> ResultTable:
+    """Return the table of the mistakes that victims share with the source, and of those that they do not share."""
+    return ResultTable(
+        title=f"{dataset}: mistakes of victims on untargeted adversarial test images",
+        columns=("source", "victim", "attack", "eps", "same", "different", "same by chance"),
+        names=4,
+        rows=rows,
+        notes=(
+            "same: share of test images on which the victim predicts the wrong class that the source predicts; "
+            "different: it is wrong otherwise. by chance: expected share if the wrong classes of the two were matched "
+            "at random within each label. Mean ± 95% t interval over seeds (Waseda et al. 2021).",
+        ),
+    )
 
 
 def _from_elsewhere(name: object) -> str:

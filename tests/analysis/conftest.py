@@ -35,6 +35,9 @@ def small_sweeps() -> list[Sweep]:
         "nonrobust_features": Options(preset="smoke", construction="d_rand,d_det,leak_det", seeds="0,1"),
         "recipe_search": Options(preset="smoke", construction="d_other", seeds="0"),
         "feature_usefulness": Options(preset="smoke", construction="d_rand,d_det,d_nonrobust"),
+        "same_mistake": Options(preset="smoke", seeds="0,1"),
+        "just_bugs": Options(preset="smoke", seeds="0"),
+        "perturbations_alone": Options(preset="smoke", seeds="0"),
     }
     made = []
     for name, options in grids.items():
@@ -42,6 +45,9 @@ def small_sweeps() -> list[Sweep]:
         grid = options.grid(getattr(module, "axes", lambda preset: {}))
         sweep = getattr(module, name)(replace(grid, preset=shortened(grid.preset)))
         made.append(replace(sweep, preset="smoke"))
+    errors = sweeps.load("learning_from_errors")
+    grid = errors.FLAGS.grid(errors.ErrorsOptions(preset="smoke", seeds="0"))
+    made.append(replace(errors.learning_from_errors(replace(grid, preset=shortened(grid.preset))), preset="smoke"))
     gaussian_theory = sweeps.load("gaussian_theory")
     theory = gaussian_theory.TheoryOptions(dimension="2", epsilon="0.5", seeds="0").grid()
     return [*made, gaussian_theory.gaussian_theory(theory)]

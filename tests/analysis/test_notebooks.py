@@ -21,6 +21,7 @@ from nbclient import NotebookClient
 
 import texts
 from nrf_ray.graph.store import Store
+from tests.sweeps import FILES
 
 FOLDER = Path(__file__).resolve().parents[2] / "analysis"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -73,7 +74,7 @@ def test_a_notebook_opens_with_its_question_and_what_it_reads(path: Path) -> Non
     assert "NRF_STORE" in first
     assert sweeps_of(path), "it reads nothing, so nothing can be said of what it reads"
     for sweep in sweeps_of(path):
-        assert f"sweeps/{sweep}.py" in first
+        assert str(FILES[sweep].relative_to(FOLDER.parent)) in first
 
 
 @every_notebook
@@ -97,7 +98,7 @@ def test_no_conclusion_is_written_by_hand(path: Path) -> None:
 
 def test_the_sweeps_that_notebooks_read_exist() -> None:
     for sweep in {sweep for path in NOTEBOOKS for sweep in sweeps_of(path)}:
-        assert (FOLDER.parent / "sweeps" / f"{sweep}.py").exists()
+        assert sweep in FILES
 
 
 RUN_ALL = """
@@ -122,7 +123,8 @@ def test_on_an_empty_store_every_notebook_runs_and_names_the_commands(tmp_path: 
     said = dict(part.split("\n", 1) for part in done.stdout.split("## ")[1:])
     for path in NOTEBOOKS:
         for sweep in sweeps_of(path):
-            assert f"Run: python sweeps/{sweep}.py --store {tmp_path / 'none'}" in said[path.stem]
+            file = FILES[sweep].relative_to(FOLDER.parent)
+            assert f"Run: python {file} --store {tmp_path / 'none'}" in said[path.stem]
     assert not (tmp_path / "none").exists(), "reading makes no store"
 
 

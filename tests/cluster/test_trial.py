@@ -11,7 +11,7 @@ from nrf_ray.cluster.capacity import Capacity, Node
 from nrf_ray.cluster.reports import Channel
 from nrf_ray.cluster.search import StageSearcher
 from nrf_ray.cluster.trial import Job, StageTrial
-from nrf_ray.graph.execute import Context
+from nrf_ray.graph.execute import Context, work
 from nrf_ray.graph.frontier import Frontier
 from nrf_ray.graph.lease import Leases
 from nrf_ray.graph.record import Record
@@ -77,8 +77,6 @@ def test_a_trial_brings_the_datasets_of_its_stage_before_the_work(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    work = trial.work
-
     def noted(context: Context) -> Record:
         done.append(f"work on {context.stage.key}")
         return work(context)

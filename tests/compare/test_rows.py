@@ -181,7 +181,7 @@ def small_sweeps(monkeypatch, folder) -> Iterator[Sweep]:
     """Yield a small sweep of every sweep file."""
     monkeypatch.chdir(folder)
     (folder / "texts.csv").write_text("text,label\n" + "good good film,1\nbad bad film,0\n" * 60)
-    for path in sorted(sweeps.FOLDER.glob("*.py")):
+    for path in sweeps.FILES.values():
         code, (sweep,) = sweeps.planned(
             monkeypatch, str(path), *SMALL.get(path.stem, ("--preset", "smoke", "--seeds", "0"))
         )

@@ -15,7 +15,7 @@ from tests.docs.pages import PAGES, ROOT, Command, commands, examples, shown
 
 COMMANDS = sorted({command for page in PAGES for command in commands(page)})
 
-SWEEPS = {f"{path.name} --help": inspect.getdoc(sweeps.load(path.stem)) or "" for path in sweeps.FOLDER.glob("*.py")}
+SWEEPS = {f"{name}.py --help": inspect.getdoc(sweeps.load(name)) or "" for name in sweeps.FILES}
 NRF = {
     f"nrf {name} --help": inspect.cleandoc(cli.nrf_app()[name].help)
     for name in cli.nrf_app()

@@ -210,7 +210,7 @@ def test_a_changed_preset_would_be_noticed(what: str, change: dict[str, object])
 def test_no_preset_and_no_page_claims_to_be_the_paper_exactly() -> None:
     texts = [preset.description for preset in PRESETS.values()]
     texts += [page.read_text(encoding="utf-8") for page in PAGES]
-    texts += [inspect.getdoc(sweeps.load(path.stem)) or "" for path in sweeps.FOLDER.glob("*.py")]
+    texts += [inspect.getdoc(sweeps.load(name)) or "" for name in sweeps.FILES]
     assert not [text for text in texts if re.search(r"exactly\s+(as\s+in\s+)?the\s+paper", text)]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, blocks, commands
+from tests.sweeps import FILES
 
 CLAIMS = sorted(page for page in (ROOT / "analysis" / "claims").glob("*.md") if page.name != "README.md")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -45,7 +46,7 @@ def test_a_claim_has_its_number_ours_a_command_and_what_would_change_our_mind(pa
 def test_readme_and_guide_name_every_sweep() -> None:
     for page in (ROOT / "README.md", ROOT / "analysis" / "guide.md"):
         named = set(re.findall(r"(\w+)\.py`", page.read_text()))
-        assert {sweep.stem for sweep in (ROOT / "sweeps").glob("*.py")} <= named
+        assert set(FILES) <= named
 
 
 def test_pictures_of_pages_are_small_and_ours() -> None:

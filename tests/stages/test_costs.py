@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -18,7 +19,21 @@ from nrf_ray.models.catalogue import ARCHITECTURES
 from nrf_ray.run.forecast import Grounds, forecast
 from nrf_ray.run.machine import Machine, machine_named
 from nrf_ray.run.overheads import Overheads
-from nrf_ray.stages import figures, gaussian, leakage, phase, relabel, reliance, usefulness
+from nrf_ray.stages import (
+    errors_of,
+    figures,
+    gaussian,
+    labelled_by,
+    leakage,
+    perturbed,
+    phase,
+    relabel,
+    reliance,
+    shuffled,
+    squares,
+    usefulness,
+    wrong_points,
+)
 from nrf_ray.stages.attack import AttackSpec, attack
 from nrf_ray.stages.construct import construct
 from nrf_ray.stages.devices import DEVICES, gpu_of, is_model
@@ -34,6 +49,7 @@ from nrf_ray.training.recipes import Recipe
 from tests.golden.pin import KINDS
 
 PGD = pgd_attack("l2", 0.5, steps=20)
+DIGITS = dataset_named("digits").ref
 BALL = ThreatModel(norm="l2", eps=0.5)
 
 
@@ -61,12 +77,19 @@ def stages_of(dataset: DatasetRef, arch: str) -> Iterator[Stage]:
     yield reliance.reliance(reliance.RelianceSpec(dataset=dataset), model=model)
     yield reliance.footprint(reliance.FootprintSpec(dataset=dataset, attack=PGD), model=model, reader=student)
     yield relabel.relabel(relabel.RelabelSpec(dataset=dataset, part="human"), reader=model)
+    yield errors_of.errors_of(errors_of.ErrorsSpec(dataset=dataset), labeller=model)
+    carried = labelled_by.LabelledSpec(dataset=DIGITS, carrier=dataset)
+    digits = train(TrainSpec(arch=arch, dataset=DIGITS, recipe=recipe, seed=0))
+    yield labelled_by.labelled_by(carried, labeller=digits)
+    spec = perturbed.PerturbedSpec(dataset=dataset, attack=targeted, targets="next", seed=0)
+    yield perturbed.perturbed(spec, source=model, other_1=student)
 
 
 def without_networks(dataset: DatasetRef, weights: str) -> Iterator[Stage]:
     """Yield stages whose cost depends on a dataset or on a file alone."""
     yield leakage.linear_leakage(leakage.LinearLeakageSpec(dataset=dataset, train_threat=BALL, ball=BALL))
-    yield relabel.relabel(relabel.RelabelSpec(dataset=dataset, part="noise"))
+    made = relabel.relabel(relabel.RelabelSpec(dataset=dataset, part="noise"))
+    yield from (made, shuffled.shuffled(shuffled.ShuffledSpec(dataset=dataset, seed=0), data=made))
     spec = ImportSpec(arch="vgg_s", dataset=dataset, training="standard", sha256="", location=weights)
     yield import_weights(spec)
 
@@ -81,6 +104,10 @@ OTHERS: dict[str, tuple[Callable[[], Stage], Callable[[], Stage]]] = {
         for kind in (figures.figure_4, figures.figure_14)
     },
     "phase_diagram": (lambda: diagram(2), lambda: diagram(20)),
+    "squares": tuple(partial(squares.squares, squares.SquaresSpec(train=n, seed=0)) for n in (100, 1000)),
+    "wrong_points": tuple(
+        partial(wrong_points.wrong_points, wrong_points.WrongPointsSpec(steps=n, seed=0)) for n in (100, 1000)
+    ),
 }
 """A small and a larger stage of each kind whose size is its own."""
 

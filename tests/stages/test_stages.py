@@ -64,6 +64,9 @@ def test_every_kind_of_stage_is_run_here():
         "import_weights": "test_importing",
         **dict.fromkeys(("gaussian_theory", "figure_4", "figure_14"), "test_theory_sweeps"),
         **dict.fromkeys(("usefulness", "linear_leakage", "network_leakage"), "test_theory_sweeps"),
+        **dict.fromkeys(
+            ("errors_of", "labelled_by", "perturbed", "shuffled", "squares", "wrong_points"), "test_debate"
+        ),
         **dict.fromkeys(("reliance", "footprint", "relabel", "phase_diagram"), "test_planted"),
     }
     assert {stage.kind.name for stage in walk(GOALS)} | set(elsewhere) == kinds
@@ -151,6 +154,15 @@ def test_transfer_to_the_source_itself_is_the_attacks_own_success(store, targete
     own = metrics(store, ATTACKED[targeted])["success_rate"]
     assert metrics(store, TRANSFERRED[SOURCE.key, targeted])["success_rate"] == own
     assert metrics(store, TRANSFERRED[STUDENT.key, targeted])["success_rate"] != own
+
+
+def test_the_source_makes_its_own_mistakes_and_a_students_are_split_into_two_kinds(store):
+    own, other = (metrics(store, TRANSFERRED[victim.key, False]) for victim in (SOURCE, STUDENT))
+    assert own["same_mistake_rate"] == own["success_rate"]
+    assert own["different_mistake_rate"] == 0
+    assert 0 < own["same_by_chance"] <= own["same_mistake_rate"]
+    assert other["same_mistake_rate"] + other["different_mistake_rate"] == pytest.approx(other["success_rate"])
+    assert 0 < other["same_mistake_rate"] < other["success_rate"]
 
 
 def test_untargeted_success_and_robust_accuracy_are_two_views_of_one_attack(store):

@@ -16,7 +16,7 @@ from nrf_ray.plugins import loaded, unload
 from nrf_ray.presets import PRESETS
 from nrf_ray.sweep.models_and_sets import constructed, crafted_by
 from tests.plugged import MINE, Load
-from tests.sweeps import FOLDER, heavy_imports_of_plan, mistake, planned
+from tests.sweeps import FILES, FOLDER, heavy_imports_of_plan, mistake, planned
 
 OWN_CRAFT = '''
 from collections.abc import Iterator
@@ -91,7 +91,7 @@ def test_a_plan_with_a_plug_in_needs_no_torch_unless_the_plug_in_does(mine: str,
     assert not (tmp_path / "store").exists(), "a plan writes nothing"
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in FOLDER.glob("*.py")))
+@pytest.mark.parametrize("script", [str(path.relative_to(FOLDER)) for path in FILES.values()])
 def test_every_sweep_takes_plug_ins(script: str, mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     code, _ = planned(monkeypatch, f"sweeps/{script}", "--plugin", mine)
     assert code == 0
