@@ -77,6 +77,7 @@ def test_a_trial_brings_the_datasets_of_its_stage_before_the_work(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
+
     def noted(context: Context) -> Record:
         done.append(f"work on {context.stage.key}")
         return work(context)
