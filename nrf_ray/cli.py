@@ -7,6 +7,7 @@ Exit codes: 2 for a user's mistake, which is one line on stderr; 1 for failed st
 moment of a command. Neither ray nor torch is imported before something has to run, unless a plug-in imports them.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -19,7 +20,7 @@ from nrf_ray.cluster.interrupt import stop_in_time
 from nrf_ray.cluster.leave import leave_with
 from nrf_ray.display.output import is_lost, open_standard_files, show_every_letter
 from nrf_ray.display.printing import make_console
-from nrf_ray.errors import INTERRUPTED, NrfError, check_text, one_line, printable
+from nrf_ray.errors import INTERRUPTED, ConfigError, NrfError, check_text, one_line, printable
 from nrf_ray.graph.plugin_files import load_named
 from nrf_ray.plugins import blamed, installed
 from nrf_ray.run.command import run_or_plan
@@ -102,6 +103,7 @@ def _guarded(app: App) -> int:
 
 def _outcome(app: App) -> int:
     try:
+        _check_folder()
         for argument in sys.argv[1:]:
             check_text(argument, "the argument")
         code = app(sys.argv[1:], exit_on_error=False, print_error=False)
@@ -116,6 +118,14 @@ def _outcome(app: App) -> int:
             raise
         return _complain(f"what was to be printed cannot be written: {error.strerror}; free space there", 1)
     return code if isinstance(code, int) else 0
+
+
+def _check_folder() -> None:
+    """Raise ConfigError if the working folder is gone, to which every relative path belongs."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise ConfigError("the working folder was deleted; change to a folder that exists") from error
 
 
 def _complain(message: str, code: int) -> int:

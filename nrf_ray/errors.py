@@ -210,6 +210,9 @@ def expanded(path: str) -> Path:
 def check_text(name: str, what: str) -> None:
     """Raise ConfigError if the bytes of `name` are not UTF-8, so that it can neither be printed nor stored as text."""
     if not is_text(name):
+        known = sys.getfilesystemencoding()
+        if known != "utf-8":
+            raise ConfigError(f"{what} {printable(name)} cannot be read in the locale's {known}; set LC_ALL=C.UTF-8")
         raise ConfigError(f"{what} {printable(name)} is not UTF-8; give it another name")
 
 

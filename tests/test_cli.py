@@ -226,6 +226,34 @@ def test_nothing_of_the_real_home_or_environment_is_needed(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
 
 
+def test_a_working_folder_that_was_deleted_is_said_in_one_line(tmp_path: Path) -> None:
+    """Regression: FileNotFoundError with its traceback."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = (
+        "import os, sys; os.rmdir(os.getcwd()); os.execv(sys.executable, [sys.executable, '-m', 'nrf_ray', 'status'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=gone, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the working folder was deleted" in done.stderr
+
+
+def test_an_argument_that_the_locale_cannot_read_blames_the_locale() -> None:
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "nrf_ray", "show", "sch\u00f6n".encode()],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"cannot be read in the locale's ascii; set LC_ALL=C.UTF-8" in done.stderr
+
+
 LENGTHS = [
     pytest.param(
         "transfer_grid", ("--norm", "linf"), "--norm linf needs --epsilon: the radii of the preset laptop (1, 1.5) are",

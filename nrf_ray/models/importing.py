@@ -121,6 +121,9 @@ def _check(
             for name in sorted(NORMALISER & fitting.keys())
             if fitting[name].numel() <= COLOURS and bool((fitting[name] > 1).any())
         ],
+        "below 0, although pixels are from 0 to 1": [
+            name for name in fitting if name == "mean" and bool((fitting[name] < 0).any())
+        ],
         "not above 0": [name for name in fitting if name == "std" and not bool((fitting[name] > 0).all())],
         "below 0, although BatchNorm's variances": [
             name for name, tensor in fitting.items() if name.endswith("running_var") and bool((tensor < 0).any())

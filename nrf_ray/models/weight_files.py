@@ -10,13 +10,17 @@ import pickle
 import re
 import zipfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
+Names = Mapping[object, object]
+"""Tensors by name, among other things."""
+Nameless = Sequence[object]
+"""Tensors in a list, among other things."""
 MAX_BYTES = 4 * 2**30
 """Size limit. Our networks are far smaller, so a larger file is something else. torch.save never compresses."""
 
@@ -64,8 +68,8 @@ def read_state(data: bytes, weights: str = "") -> dict[str, Tensor]:
             needs code to be run; or a tensor is sparse, quantised, complex, or without values.
     """
     content = _unpacked(data)
-    found = dict(_mappings(content))
-    ranks = {path: rank for path, mapping in found.items() if (rank := _rank(mapping))}
+    found = dict(_sets(content))
+    ranks = {path: rank for path, one in found.items() if (rank := _rank(one))}
     likely = [path for path, rank in ranks.items() if rank == max(ranks.values())]
     if not likely:
         raise WeightsError(f"the file contains a {type(content).__name__} without tensors, not a state_dict")
@@ -79,8 +83,11 @@ def read_state(data: bytes, weights: str = "") -> dict[str, Tensor]:
             f"the file contains {len(likely)} sets of weights ({named}), and it is unknown which to use; save the set "
             "to use in a separate file, or name it by weights="
         )
+    chosen = found[likely[0]]
+    if not isinstance(chosen, Mapping):
+        raise WeightsError(f"the file contains a list of tensors without names ({named}), not a state_dict; {PLAIN}")
     state: dict[str, Tensor] = {}
-    for name, value in found[likely[0]].items():
+    for name, value in chosen.items():
         if not (isinstance(name, str) and isinstance(value, Tensor)):
             raise WeightsError(
                 f"the file contains {name!r}, a {type(value).__name__}, but all values of a state_dict are tensors"
@@ -102,31 +109,45 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _mappings(content: object) -> Iterator[tuple[str, Mapping[object, object]]]:
-    """Yield every mapping in `content` with its path of names, outer mappings first; skip the state of optimizers."""
+def _sets(content: object) -> Iterator[tuple[str, Names | Nameless]]:
+    """Yield every mapping and every list of tensors in `content` with its path of names, outer ones first.
+
+    The state of optimizers is skipped.
+    """
     todo, seen = deque([("", content)]), set()
     while todo:
         path, value = todo.popleft()
-        if isinstance(value, Mapping) and id(value) not in seen and OPTIMIZER not in value:
-            seen.add(id(value))
+        if id(value) in seen or not isinstance(value, Mapping | list | tuple):
+            continue
+        seen.add(id(value))
+        if isinstance(value, Mapping):
+            if OPTIMIZER in value:
+                continue
+            inner = {str(name): one for name, one in value.items() if "optim" not in str(name).lower()}
+        else:
+            inner = {str(place): one for place, one in enumerate(value)}
+        if isinstance(value, Mapping) or any(isinstance(one, Tensor) for one in value):
             yield path, value
-            inner = {name: one for name, one in value.items() if isinstance(name, str) and "optim" not in name.lower()}
-            todo += [(f"{path}.{name}" if path else name, one) for name, one in inner.items()]
+        todo += [(f"{path}.{name}" if path else name, one) for name, one in inner.items()]
 
 
 MIXED, TENSORS, NETWORK = 1, 2, 3
 
 
-def _rank(mapping: Mapping[object, object]) -> int:
-    """Return how similar `mapping` is to the weights of a network; 0 if it has no tensor.
+def _rank(found: Names | Nameless) -> int:
+    """Return how similar a mapping or a list is to the weights of a network; 0 if it has no tensor.
 
-    A network has layers: tensors of at least two dimensions whose names contain a dot. The best accuracy, a confusion
-    matrix and the state of a random number generator are not layers.
+    A network has layers: tensors of at least two dimensions whose names contain a dot, or a list of tensors of several
+    shapes, as some moving averages are saved. The best accuracy, a confusion matrix and the state of a random number
+    generator are not layers.
     """
-    tensors = {name: value for name, value in mapping.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not isinstance(found, Mapping):
+        shapes = {one.shape for one in found if isinstance(one, Tensor)}
+        return NETWORK if len(shapes) > 1 and max(map(len, shapes)) > 1 else 0
+    tensors = {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if any("." in name and tensor.dim() > 1 for name, tensor in tensors.items()):
         return NETWORK
-    return 0 if not tensors else TENSORS if len(tensors) == len(mapping) else MIXED
+    return 0 if not tensors else TENSORS if len(tensors) == len(found) else MIXED
 
 
 def _odd(tensor: Tensor) -> str:
@@ -137,6 +158,8 @@ def _odd(tensor: Tensor) -> str:
         return f"a quantised tensor ({tensor.dtype})"
     if tensor.layout != torch.strided or tensor.is_nested:
         return f"a tensor of the layout {tensor.layout}"
+    if tensor.is_floating_point() and tensor.dtype.itemsize < 2:
+        return f"a tensor of {tensor.dtype}, with too few digits for weights"
     return f"a tensor of complex numbers ({tensor.dtype})" if tensor.is_complex() else ""
 
 

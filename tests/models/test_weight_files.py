@@ -116,6 +116,11 @@ def test_two_sets_of_weights_are_never_chosen_between(checkpoint):
         ({"model": {"net": WEIGHTS, "net_ema": OTHER}}, "(model.net, model.net_ema)"),
         ({"ema": {"module": OTHER, "decay": 0.999}, "model": WEIGHTS}, "(model, ema.module)"),
         ({**WEIGHTS, "ema": OTHER}, "(the tensors at its top, ema)"),
+        ({"model": WEIGHTS, "snapshots": [OTHER]}, "(model, snapshots.0)"),
+        ({"model": WEIGHTS, "folds": {0: OTHER}}, "(model, folds.0)"),
+        ([WEIGHTS, OTHER], "(0, 1)"),
+        ({0: WEIGHTS, 1: OTHER}, "(0, 1)"),
+        ({"model": WEIGHTS, "ema": {"decay": 0.9, "shadow_params": [*OTHER.values()]}}, "(model, ema.shadow_params)"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -124,6 +129,22 @@ def test_both_sets_of_weights_are_named(content, named):
     with pytest.raises(WeightsError) as caught:
         read(content)
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [[WEIGHTS], {"models": [WEIGHTS]}, {"model": WEIGHTS, "seen": [torch.eye(3)] * 2}])
+def test_one_set_in_a_list_is_found_and_no_measurement_is_taken_for_another(content):
+    assert read(content) == PLAIN
+
+
+def test_tensors_without_names_are_called_so():
+    with pytest.raises(WeightsError, match="a list of tensors without names"):
+        read_state(torch_file({"model": WEIGHTS, "shadow_params": [*OTHER.values()]}), "shadow_params")
+
+
+def test_weights_of_a_byte_each_are_refused():
+    """Regression: NotImplementedError of torch, or taken unsaid if the normalisation was not among them."""
+    with pytest.raises(WeightsError, match=r"torch.float8_e4m3fn, with too few digits"):
+        read({name: tensor.to(torch.float8_e4m3fn) for name, tensor in WEIGHTS.items()})
 
 
 def test_one_set_under_two_names_is_one_and_a_file_that_holds_itself_ends():

@@ -83,7 +83,10 @@ def _tensor(file: Path) -> Any:
             warnings.simplefilter("ignore")  # about sparse and quantised tensors, which are refused below
             value = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ConfigError(f"{file} holds no plain tensors: {str(error).splitlines()[0]}") from error
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        if said.startswith("Weights only load failed"):  # torch goes on with advice to run what the file contains
+            said = "it contains other objects or is damaged; save the tensor itself with torch.save(tensor, FILE)"
+        raise ConfigError(f"{file} holds no plain tensors: {said}") from error
     tensors = list(value) if isinstance(value, list | tuple) else [value]
     if not tensors or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
         raise ConfigError(f"{file} holds no tensor and no list of tensors")
