@@ -26,7 +26,7 @@ below 1.02; of a network with the gradient of another one of the same data, half
 STRAY = 0.02
 """Share of the images up to which the two may disagree: an image can lie beside a kink of its network."""
 ROUNDING = 1e-5
-"""Least change of a margin that is compared, as a share of the largest logit: smaller ones are rounding."""
+"""Least change of a margin that is compared, as a share of the larger of its two logits: smaller ones are rounding."""
 BOUNDARY = 0.5
 """Excess of zero gradients among pixels at 0 and 1, over other pixels, from which `clamp` is FAIL."""
 
@@ -40,16 +40,19 @@ def logits(subject: Subject) -> Check:
 
 
 def repeatable(subject: Subject) -> Check:
-    """Compare five passes as AutoAttack does: predictions, and normalised outputs to 1e-4.
+    """Compare five passes: predictions, and the lead of the likeliest class over the next, to 1e-4 of the usual lead.
 
-    The images of the later passes come in another order, as an answer must not depend on an image's place.
+    AutoAttack compares normalised outputs, which one huge logit of a class that is never predicted makes equal. The
+    images of the later passes come in another order, as an answer must not depend on an image's place.
     """
     outputs = []
     for turn in range(5):
         order = torch.arange(len(subject.images), device=subject.images.device).roll(turn)
         outputs.append(subject.outputs(subject.images[order]).roll(-turn, dims=0))
-    units = [output / (output.norm(dim=1, keepdim=True) + 1e-10) for output in outputs]
-    apart = max((unit - units[0]).norm(dim=1).max().item() for unit in units)
+    first, second = outputs[0].topk(2, dim=1).indices.unbind(dim=1)
+    rows = torch.arange(len(first), device=first.device)
+    leads = [output[rows, first] - output[rows, second] for output in outputs]
+    apart = max((lead - leads[0]).abs().max().item() for lead in leads) / (leads[0].median().item() + 1e-30)
     changed = max((classes_of(output) != classes_of(outputs[0])).double().mean().item() for output in outputs)
     return Check(
         verdict="PASS" if changed == 0 and apart <= 1e-4 else "FAIL", numbers={"changed": changed, "apart": apart}
@@ -74,17 +77,22 @@ def slope(subject: Subject) -> Check:
     threat = subject.attack.threat
     generator = torch.Generator(subject.images.device).manual_seed(subject.seed % 2**63)
     noisy = threat.random_start(subject.images, generator, rows_read(subject.model, subject.images))
-    astray = [_astray(subject, points) for points in (subject.images, noisy)]
-    share = max(wrong.double().mean().item() for wrong in astray)
+    found = [_astray(subject, points) for points in (subject.images, noisy)]
+    astray, flat = (max(which.double().mean().item() for which in each) for each in zip(*found, strict=True))
+    share = max(astray, flat)
     verdict: Verdict = "FAIL" if share >= ALARMING else "WARN" if share > STRAY else "PASS"
-    return Check(verdict=verdict, numbers={"astray": share})
+    return Check(verdict=verdict, numbers={"astray": astray, "flat": flat})
 
 
-def _astray(subject: Subject, points: Tensor) -> Tensor:
-    """Return for which of `points` [n, c, h, w] no length agrees with the gradient, [n]."""
+def _astray(subject: Subject, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for which of `points` [n, c, h, w] no length agrees with the gradient, [n].
+
+    The second result is for which of them the margin changes over no length by more than rounding, [n]: there nothing
+    could be compared.
+    """
     threat = subject.attack.threat
     gradient = _gradients(subject, subject.model, points, per_example_margin).nan_to_num()
-    size = subject.outputs(points).abs().amax(dim=1)
+    size = _compared_logits(subject, points).abs().amax(dim=1)
     agrees, compared = torch.zeros_like(size, dtype=torch.bool), torch.zeros_like(size, dtype=torch.bool)
     for reach in REACHES:
         step = threat.ascend(gradient, reach * threat.eps)
@@ -95,7 +103,15 @@ def _astray(subject: Subject, points: Tensor) -> Tensor:
         ratio = change / foretold
         agrees |= enough & (ratio >= 1 / WITHIN) & (ratio <= WITHIN)
         compared |= enough
-    return compared & ~agrees
+    return compared & ~agrees, ~compared
+
+
+def _compared_logits(subject: Subject, points: Tensor) -> Tensor:
+    """Return the logits whose difference is the margin of each of `points`, [n, 2]: the label's, the highest other."""
+    outputs = subject.outputs(points)
+    own = outputs.gather(1, subject.labels.unsqueeze(1))
+    others = outputs.scatter(1, subject.labels.unsqueeze(1), -torch.inf)
+    return torch.cat([own, others.amax(dim=1, keepdim=True)], dim=1)
 
 
 def clamp(subject: Subject) -> Check:

@@ -1,6 +1,7 @@
 """The command `nrf trust`: every check of a robust accuracy, on anybody's model."""
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -45,22 +46,22 @@ ADVICE: dict[str, str] = {
     "clamp": "pixels at 0 or 1 cannot move: take the function of pixels at the input out of the model",
     "inside": "the attack broke its own rules; this is a fault of nrf_ray, please report it",
     "images": f"give more images with --examples: {ENOUGH} that the model classifies correctly are needed",
-    "loss-rises": "the attack does not climb: its steps are too long, or the gradient misleads it",
+    "loss-rises": "the attack does not climb: take shorter steps, or a stand-in for a gradient that misleads (BPDA)",
     "last-iterate": "the attack leaves what it has found: take shorter steps, or its best iterate",
     "more-steps": "the attack has not arrived: take more steps",
     "restarts": "other starts find more: take more restarts",
     "other-loss": "the loss is saturated or stalls: attack with both (--attack pgd-50x10)",
     "one-step": "a single step beats the attack: the gradient turns at once (shattered), or the steps are wrong",
-    "noise": "noise beats the attack: the gradient leads away from what fools the model",
+    "noise": "noise beats the attack: its gradient leads away from what fools the model; take a stand-in (BPDA)",
     "monotone": "a smaller ball holds more than a larger one: the attack passes by what it should find; shorter steps",
     "gap": "one of PGD and AutoAttack finds far more than the other: look for what misled the other",
-    "large-eps": "even a grey image is not mistaken: no gradient reaches the input",
-    "black-box": "random search beats the gradient: the gradient is masked",
-    "transfer": "images of another network beat the gradient: the gradient is masked",
-    "surrogate": "images of a network that learnt the answers beat the gradient: the gradient is masked",
+    "large-eps": "even a grey image is not mistaken: find where the input is cut off, and take a stand-in (BPDA)",
+    "black-box": "random search beats the gradient, which is masked: take a stand-in (BPDA, --adaptive)",
+    "transfer": "images of another network beat the gradient, which is masked: attack through it (--adaptive)",
+    "surrogate": "images of a network that learnt the answers beat the gradient, which is masked: BPDA, --adaptive",
     "binarization": "images that exist by construction are not found: the attack is too weak here, or masked",
     "adaptive": "its images break the rules, or a plain attack fools what it does not: mend the adaptive attack",
-    "square": "Square beats the attacks by gradients: they are masked",
+    "square": "Square beats the attacks by gradients, which are masked: take a stand-in (BPDA, --adaptive)",
 }
 """What to try if a check does not pass, for every check."""
 
@@ -176,11 +177,14 @@ def _measured(
     if by_user:
         checks["adaptive"] = beside(by_user, fooled)
     verdicts: dict[str, Any] = {name: check.verdict for name, check in checks.items()}
+    numbers = {name: check.numbers for name, check in checks.items()}
     by_attack = {subject.attack.name: fooled}
     if isinstance(attack, AutoAttack):
         against = against_autoattack(network, data, attack)
         by_attack = {attack.name: ~against.left[right.cpu()], **by_attack}
         verdicts |= against.verdicts
+        numbers["gap"] = {"robust": against.robust_accuracy, "under_pgd": against.under_pgd, "missed": against.missed}
+        numbers["square"] = {"by_square": against.by_square}
     if isinstance(attack, FunctionAttack) and by_user and by_user.fooled is not None:
         by_attack = {attack.name: by_user.fooled, **by_attack}
     robust = int((~by_attack[attack.name]).sum()) / len(data)
@@ -199,16 +203,20 @@ def _measured(
         "lowest_by": by,
         "checks_n": len(right),
         "verdicts": verdicts,
-        "numbers": {name: check.numbers for name, check in checks.items()},
+        "numbers": numbers,
         "level": trust_level(attack, checks_text(verdicts)),
         "curves": {name: check.curves for name, check in checks.items() if check.curves},
     }
 
 
 def _plain(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `found` with its curves as plain data."""
+    """Return `found` with its curves as plain data, and None for numbers that JSON does not have."""
     curves = {name: [asdict(curve) for curve in curves] for name, curves in found["curves"].items()}
-    return {**found, "curves": curves}
+    numbers = {
+        check: {name: value if math.isfinite(value) else None for name, value in of_check.items()}
+        for check, of_check in found["numbers"].items()
+    }
+    return {**found, "curves": curves, "numbers": numbers}
 
 
 def _chosen(

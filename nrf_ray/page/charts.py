@@ -114,7 +114,7 @@ def dots(table: ResultTable) -> Html | None:
 def _cell(table: ResultTable, row: tuple[str, ...], column: int) -> str:
     """Return a number with its interval, as printed in the table."""
     beside = column + 1 < len(row) and "95%" in table.columns[column + 1] and row[column + 1]
-    return f"{row[column]} [{row[column + 1]}]" if beside else row[column]
+    return f"{row[column]} [{row[column + 1].strip('[]')}]" if beside else row[column]
 
 
 def _panel(title: str, scale: Scale, top: float, bottom: float) -> Html:
