@@ -51,8 +51,9 @@ def pgd(
     does by default. With `bounds="box"`, only [0, 1] bounds a step. For `mode="fast"` see the module.
 
     The result is finite and within ball and box: a pixel whose gradient is NaN does not move. Raises ConfigError for
-    images outside [0, 1], labels that the model has no class for, a model that does not return logits [b, k], and step
-    lengths that are not above 0 or not as many as steps.
+    images outside [0, 1], labels that the model has no class for, a model that does not return logits [b, k], step
+    lengths that are not above 0 or not as many as steps, and a start that is not finite or, if it may be returned
+    (`returns="worst_loss"`), not within ball and box.
 
     The result has the channels of a pixel side by side in memory (`torch.channels_last`), whatever the layout of
     `images`: call `.contiguous()` before a `.view`.
@@ -64,7 +65,7 @@ def pgd(
     network = twin(model, images, mode)
     images = channels_last(images)
     sign = -1.0 if targeted else 1.0
-    adversarial = images if start is None else channels_last(start)
+    adversarial = images if start is None else channels_last(_checked_start(start, images, threat, returns))
     best, best_gain = adversarial, None
     loss_of = _checked(loss, original(network), len(images)) if loss in LOSSES.values() else loss
     for length in lengths:
@@ -83,6 +84,21 @@ def pgd(
     meter.count("attacked", len(images))
     meter.count("pgd_steps", len(images) * len(lengths))
     return adversarial.detach()
+
+
+def _checked_start(start: Tensor, images: Tensor, threat: ThreatModel, returns: Returns) -> Tensor:
+    """Return `start`, or raise ConfigError if it could make the result not finite or leave ball or box."""
+    if start.shape != images.shape or not bool(start.isfinite().all()):
+        raise ConfigError(
+            f"an attack starts at finite images of shape {tuple(images.shape)}; these have the shape "
+            f"{tuple(start.shape)}, or a pixel that is not finite"
+        )
+    if returns == "worst_loss" and not bool(threat.holds(start, images).all()):
+        raise ConfigError(
+            f"an attack that may return its start must begin in [0, 1] and within {threat.norm} {threat.eps:g} of its "
+            "images; project the start"
+        )
+    return start
 
 
 def _checked(loss: Loss, model: nn.Module, rows: int) -> Loss:

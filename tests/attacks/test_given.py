@@ -202,3 +202,28 @@ def test_a_model_without_any_gradient_is_refused_in_one_line(digits):
     images, labels = digits[1].images[:4], digits[1].labels[:4]
     with pytest.raises(ConfigError, match="the outputs of the Told have no gradient with respect to its images"):
         run_once(pgd_attack("l2", 0.5, steps=2), Told(), images, labels)
+
+
+@pytest.mark.parametrize(
+    ("start", "returns", "words"),
+    [
+        (torch.full((4, 1, 8, 8), torch.nan), "last", "a pixel that is not finite"),
+        (torch.zeros(3, 1, 8, 8), "last", r"shape \(4, 1, 8, 8\); these have the shape \(3, 1, 8, 8\)"),
+        (torch.full((4, 1, 8, 8), 5.0), "worst_loss", r"must begin in \[0, 1\] and within l2 0.5"),
+        (torch.ones(4, 1, 8, 8), "worst_loss", "within l2 0.5"),
+    ],
+)
+def test_a_start_that_could_not_be_returned_is_refused(start, returns, words):
+    """Regression: the result was NaN, or outside ball and box."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    with pytest.raises(ConfigError, match=words):
+        pgd(
+            model,
+            torch.zeros(4, 1, 8, 8),
+            torch.zeros(4, dtype=torch.long),
+            threat=ThreatModel(norm="l2", eps=0.5),
+            steps=1,
+            step_size=0.1,
+            start=start,
+            returns=returns,
+        )
