@@ -63,8 +63,8 @@ ROWS = (
             f"nrf_ray.attacks.{name}",
             0.42,
             (
-                *("attacks/test_pgd.py", "attacks/test_restarts.py", "attacks/test_modes.py", "engine/test_meter.py"),
-                *("attacks/test_given.py", "attacks/test_robustness.py", "engine/test_unusual_networks.py"),
+                *("attacks/test_restarts.py", "attacks/test_given.py", "attacks/test_pgd.py", "attacks/test_modes.py"),
+                *("engine/test_meter.py", "attacks/test_robustness.py", "engine/test_unusual_networks.py"),
                 *("attacks/test_hotflip.py", "training/test_fit.py", "attacks/test_autoattack.py"),
             ),
         )
