@@ -15,7 +15,19 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from nrf_ray.data.members import PICTURES, Member, Tree, are_pooled, listed, passed_over, split_in, tree_of, words_in
+from nrf_ray.data.members import (
+    ALMOST,
+    PICTURES,
+    Member,
+    Tree,
+    are_pooled,
+    check_almost,
+    listed,
+    passed_over,
+    split_in,
+    tree_of,
+    words_in,
+)
 from nrf_ray.data.outline import (
     AS_IS,
     CENTER,
@@ -109,12 +121,7 @@ def pictures_of(path: Path, choices: Choices) -> Listed:
     tree = tree_of(path, PICTURES)
     splits = {} if choices.splits == NONE else _split_folders(path, tree)
     depth = 2 if splits else 1
-    stray = ["/".join(file.parts) for file in tree.files if len(file.parts) != depth + 1]
-    if stray:
-        place = "PATH/<split>/<class>/" if splits else "PATH/<class>/"
-        raise ConfigError(
-            f"{path}: {listed(stray)} cannot be in a class; pictures are read only from {place}: move them there"
-        )
+    _check_depth(path, tree, depth)
     named = {
         split: {parts[-1] for parts in tree.folders if len(parts) == depth and splits.get(parts[0], "train") == split}
         for split in ("train", "test")
@@ -131,6 +138,32 @@ def pictures_of(path: Path, choices: Choices) -> Listed:
         part.sort(key=lambda item: item[1])  # stable: by class, and by name within it
     _check_classes(path, classes, pictures["train"])
     return Listed(classes, pictures, are_pooled(words_in(splits)))
+
+
+def _check_depth(path: Path, tree: Tree, depth: int) -> None:
+    """Raise ConfigError if a picture is not `depth` folders below `path`; the advice never mixes two splits."""
+    stray = [file for file in tree.files if len(file.parts) != depth + 1]
+    if not stray:
+        return
+    below = sorted({file.parts[:-1] for file in stray if split_in(file.parts[1:-1])})
+    if below:
+        raise ConfigError(
+            f"{path}: the folders {listed(['/'.join(parts) for parts in below])} are named for splits below another "
+            "folder; the split comes first: move the pictures into PATH/train/<class>/ and PATH/test/<class>/"
+        )
+    remedy = "rename the folders, so that pictures are in PATH/train/<class>/ and PATH/test/<class>/"
+    check_almost(path, _folders_of(stray), remedy)
+    if depth == 2:
+        place = "PATH/<split>/<class>/: move them there, each within its split"
+    else:
+        place = "PATH/<class>/ or, in two splits, from PATH/train/<class>/ and PATH/test/<class>/: move them there"
+    names = listed(["/".join(file.parts) for file in stray])
+    raise ConfigError(f"{path}: {names} cannot be in a class; pictures are read only from {place}")
+
+
+def _folders_of(files: Sequence[Member]) -> list[Member]:
+    """Return the folders of `files`, each once."""
+    return list({file.parts[:-1]: Member(str(Path(file.path).parent), file.parts[:-1]) for file in files}.values())
 
 
 def in_order(path: Path, names: set[str], order: str) -> list[str]:
@@ -176,6 +209,7 @@ def _split_folders(path: Path, tree: Tree) -> dict[str, Split]:
     said = {name: split_in((name,)) for name in top}
     spoken = [name for name in top if said[name]]
     if not spoken:
+        _check_classes_named_for_splits(path, tree)
         return {}
     classes = {file.parts[0] for file in tree.files if len(file.parts) == 2}
     asked = [name for name in spoken if name in classes]
@@ -196,6 +230,14 @@ def _split_folders(path: Path, tree: Tree) -> dict[str, Split]:
             "[splits=none] behind the path)"
         )
     return splits
+
+
+def _check_classes_named_for_splits(path: Path, tree: Tree) -> None:
+    """Raise ConfigError if all folders of pictures are named as if for two splits, as trainA and testA."""
+    folders = _folders_of(tree.files)
+    direct = all(len(folder.parts) == 1 for folder in folders)  # others are refused by `_check_depth`
+    if direct and all(any(piece.search("/".join(folder.parts)) for piece in ALMOST.values()) for folder in folders):
+        check_almost(path, folders, "rename the folders, or write [splits=none] behind the path if they are classes")
 
 
 def _check_classes(path: Path, classes: Sequence[str], train: Sequence[tuple[Member, int]]) -> None:
