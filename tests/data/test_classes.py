@@ -16,6 +16,7 @@ from nrf_ray.data.extra import check_same_classes
 from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.load import load
 from nrf_ray.data.readers import cifar, idx, imagenet
+from nrf_ray.data.readers.class_order import in_order
 from nrf_ray.data.splitting import split_rows
 from nrf_ray.errors import ConfigError
 from nrf_ray.run.datasets import dataset_lines
@@ -85,11 +86,48 @@ def test_where_both_orders_are_one_nothing_is_asked(names, tmp_path):
     assert classes_seen(load(dataset_named(f"folder:{root}").ref)[0]) == {place: place for place in range(len(names))}
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("set1_class2", "set1_class10"), ("background", "c1", "c2", "c10"), ("2_1", "2_10", "10_1"),
+        ("class2", "Class10"), ("1.2.9", "1.2.10"), ("day 9", "day 10", "night 1"), ("01", "1", "2", "10"),
+        ("1_x", "1.5_x", "10_x"), ("-10", "-9.5", "-9", "3"), ("\uff12", "\uff11\uff10"), ("2019-2", "2019-10"),
+    ],
+    ids=lambda names: " ".join(names),
+)  # fmt: skip
+def test_every_number_in_a_name_counts_whatever_the_other_names_are(names, tmp_path):
+    """Regression: only the first number counted, and only if the text before it was the same in all names."""
+    with pytest.raises(ConfigError, match=r"in text order.*\[classes=number\] or \[classes=text\]"):
+        in_order(tmp_path, names, "")
+    assert in_order(tmp_path, names, "text") == sorted(names)
+    if "01" in names:
+        with pytest.raises(ConfigError, match="differ only in zeros"):
+            in_order(tmp_path, names, "number")
+    else:
+        assert in_order(tmp_path, names, "number") == list(names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Class2", "class10"), ("Zebra", "ant"), ("Zebra1", "ant2"), ("c-x", "c1"), ("1e3", "2e2"), ("0.25", "0.5"),
+        ("-x", "1"), ("ant", "ant2", "bee"), ("2_1", "2_10"), ("a 1", "a-2"),
+    ],
+    ids=lambda names: " ".join(names),
+)  # fmt: skip
+def test_orders_that_differ_by_no_number_are_not_asked_about(names, tmp_path):
+    assert in_order(tmp_path, names, "") == list(names) == sorted(names)
+
+
 def test_the_order_of_numbers_is_refused_where_there_is_none(tmp_path):
     root = write_classes(tmp_path / "a", ("ant", "bee"))
-    assert "which are not one text and a different number each" in refusal(f"folder:{root}[classes=number]")
+    assert "which have no numbers, or differ only in zeros or case; write [classes=text]" in refusal(
+        f"folder:{root}[classes=number]"
+    )
     root = write_classes(tmp_path / "b", ("1", "01", "2"))
-    assert "which are not one text and a different number each" in refusal(f"folder:{root}[classes=number]")
+    assert "which have no numbers, or differ only in zeros or case; write [classes=text]" in refusal(
+        f"folder:{root}[classes=number]"
+    )
 
 
 @pytest.mark.parametrize(

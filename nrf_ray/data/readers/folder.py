@@ -3,14 +3,12 @@
 Either PATH/<class>/*, of which one picture in six is for testing, or PATH/<split>/<class>/*, if the names of all
 folders in PATH have a split word (`members`): train and test, training and validation, birds_train and birds_test. A
 folder of pictures whose name has a split word could be a class or a split, so it is refused unless [splits=none] says
-that it is a class. Classes are numbered in the text order of their names. If the numbers in the names give another
-order, [classes=number] or [classes=text] must choose between the two. [size=64,crop=center] resizes pictures (`sized`).
+that it is a class. Classes are numbered in the text order of their names; if the numbers in them give another order,
+[classes=number] or [classes=text] must choose (`class_order`). [size=64,crop=center] resizes pictures (`sized`).
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +30,6 @@ from nrf_ray.data.outline import (
     AS_IS,
     CENTER,
     NONE,
-    NUMBER,
     Batch,
     Choices,
     Format,
@@ -42,11 +39,9 @@ from nrf_ray.data.outline import (
     pack,
     rows_at_once,
 )
+from nrf_ray.data.readers.class_order import in_order
 from nrf_ray.data.readers.sized import checked_shape, decode_as, shape_of
 from nrf_ray.errors import ConfigError
-
-NUMBERED = re.compile(r"(\D*?)(^-?\d+(?:\.\d+)?|\d+(?:\.\d+)?)(?s:.*)")
-"""The text before the first number in a name, and that number; a minus sign counts at the start of a name only."""
 
 
 class Listed(NamedTuple):
@@ -164,43 +159,6 @@ def _check_depth(path: Path, tree: Tree, depth: int) -> None:
 def _folders_of(files: Sequence[Member]) -> list[Member]:
     """Return the folders of `files`, each once."""
     return list({file.parts[:-1]: Member(str(Path(file.path).parent), file.parts[:-1]) for file in files}.values())
-
-
-def in_order(path: Path, names: set[str], order: str) -> list[str]:
-    """Return the names of class folders in the order of their labels: "number", "text", or empty if both are the same.
-
-    Raises ConfigError if `order` is empty and the two orders differ, or if `order` is "number" and the names have none.
-    """
-    by_text = sorted(names)
-    by_number = _by_number(by_text)
-    if order == NUMBER:
-        if by_number is None:
-            raise ConfigError(
-                f"{path} has class folders {listed(by_text)}, which are not one text and a different number each; "
-                "leave out [classes=number]"
-            )
-        return by_number
-    if order or by_number in (None, by_text):
-        return by_text
-    assert by_number is not None, "otherwise text order is returned above"
-    place = next(label for label, name in enumerate(by_text) if name != by_number[label])
-    raise ConfigError(
-        f"{path} has class folders named by numbers, and class {place} is {by_number[place]} in numerical order but "
-        f"{by_text[place]} in text order, which ImageFolder and its checkpoints use: write [classes=number] or "
-        f"[classes=text] behind the path"
-    )
-
-
-def _by_number(names: Sequence[str]) -> list[str] | None:
-    """Return `names` in the order of the first number in each; None unless one text and different numbers begin them.
-
-    Behind the number a name may go on, as in 1_apple and 10_pear.
-    """
-    found = [NUMBERED.fullmatch(name) for name in names]
-    if len({match and match[1] for match in found}) != 1 or found[0] is None:
-        return None
-    numbers = {name: Decimal(match[2]) for name, match in zip(names, found, strict=True) if match}
-    return sorted(names, key=numbers.__getitem__) if len({*numbers.values()}) == len(names) else None
 
 
 def _split_folders(path: Path, tree: Tree) -> dict[str, Split]:
