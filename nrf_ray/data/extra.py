@@ -26,7 +26,7 @@ def check_same_classes(info: DatasetInfo, test: DatasetInfo) -> None:
         raise ConfigError(
             f"extra test set {test.ref.name} is the dataset itself, which is tested on anyway; leave it out"
         )
-    if matched(info, test, f"{info.ref.name}@{test.ref.name}"):
+    if matched(info, test, f"{info.ref.name}@{test.ref.name}").relabel:
         raise ConfigError(
             f"extra test set {test.ref.name} has the classes of {info.ref.name} in another order "
             f"({listed(test.classes)} and {listed(info.classes)}); name it behind an @ instead, where classes "

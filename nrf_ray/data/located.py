@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 
-from nrf_ray.data.classes import class_sizes, matched
+from nrf_ray.data.classes import Matching, class_sizes, matched
 from nrf_ray.data.facts import Facts, facts_of
 from nrf_ray.data.naming import Files, Name, parse_name
 from nrf_ray.data.outline import NONE, NUMBER, Kind
@@ -51,6 +51,8 @@ class Located:
     """Number of texts whose words are single characters."""
     pooled: bool = False
     """Whether the test rows are rows for validation and rows for testing, by their names."""
+    matching: str = ""
+    """How the classes of training and test set were matched, for printing; empty if that needs no words."""
 
 
 def locate(text: str) -> Located:
@@ -59,15 +61,7 @@ def locate(text: str) -> Located:
     train_files, test_files = name.train, name.test or name.train
     elsewhere = name.test is not None
     train, test = facts_of(train_files, whole=elsewhere), facts_of(test_files, whole=elsewhere)
-    alike = train.outline.kind == test.outline.kind and (
-        train.outline.shape == test.outline.shape or train.outline.kind == "texts"
-    )  # texts of any length are cut or padded
-    relabel = matched(train.outline, test.outline, text) if alike and elsewhere else ()
-    if not alike or (not relabel and train.outline.num_classes < test.outline.num_classes):
-        raise ConfigError(
-            f"dataset {text!r} trains on {_about(train)} and tests on {_about(test)}; both need the same shape, kind "
-            "and classes"
-        )
+    matching = _matching(text, train, test) if elsewhere else Matching()
     test_rows, made = test.outline.num_test, False
     if not elsewhere and test_rows == 0 and train_files.format.splits:
         test_rows, made = train.outline.num_train // TEST_SHARE, True
@@ -78,7 +72,7 @@ def locate(text: str) -> Located:
         )
     train_rows = train.outline.num_train - (test_rows if made else 0)
     keep_train, keep_test = (_kept(text, keep, n) for keep, n in zip(name.keep, (train_rows, test_rows), strict=True))
-    content, digest = _digests(name, train, test, relabel)
+    content, digest = _digests(name, train, test, matching.relabel)
     own = Portion(
         files=train_files,
         split="train",
@@ -100,14 +94,29 @@ def locate(text: str) -> Located:
             part="test" if made else None,
             available=test.outline.num_train if made else test.outline.num_test,
             count=keep_test,
-            relabel=relabel,
+            relabel=matching.relabel,
         ),
         classes=train.outline.classes,
         sizes=class_sizes(own, train.outline, text, digest),
         files=(train.files, test.files) if elsewhere else (train.files,),
         pooled=test.outline.pooled,
+        matching=matching.remark,
         by_character=train.outline.by_character + (test.outline.by_character if elsewhere else 0),
     )
+
+
+def _matching(text: str, train: Facts, test: Facts) -> Matching:
+    """Return how the classes of two sets match. Raises ConfigError if one cannot be tested on the other."""
+    alike = train.outline.kind == test.outline.kind and (
+        train.outline.shape == test.outline.shape or train.outline.kind == "texts"
+    )  # texts of any length are cut or padded
+    matching = matched(train.outline, test.outline, text) if alike else Matching()
+    if not alike or (not matching.relabel and train.outline.num_classes < test.outline.num_classes):
+        raise ConfigError(
+            f"dataset {text!r} trains on {_about(train)} and tests on {_about(test)}; both need the same shape, kind "
+            "and classes"
+        )
+    return matching
 
 
 def _kept(text: str, keep: int | None, available: int) -> int:

@@ -31,6 +31,7 @@ VALIDATION = ("validation", "valid", "val", "dev")
 SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(WORDS)})(?![^\W\d_])", re.IGNORECASE)
 ALMOST = {"train": re.compile("train|trn", re.IGNORECASE), "test": re.compile("test|tst|val|dev", re.IGNORECASE)}
 """Pieces of names that may stand for a split although letters touch them, as in trainset.csv and birdsTest.csv."""
+RENAME = "rename the files, or write [splits=none] behind the path if no name stands for a split"
 
 OLD_WORD = re.compile(r"(train|test|validation|valid|val)(?![a-z])", re.IGNORECASE)
 """Split word that versions before `SPLIT_WORD` found, at the beginning of a name only."""
@@ -141,19 +142,18 @@ def splits_by_name(root: Path, files: Sequence[Member], asked: Sequence[Member])
             "column"
         )
     if asked and len(without) == len(asked):
-        _check_almost(root, files)
+        check_almost(root, files)
     return [next(iter(split_in(member.parts)), "train") for member in asked]
 
 
-def _check_almost(root: Path, files: Sequence[Member]) -> None:
-    """Raise ConfigError if `files` without a split word have names that look like those of two splits."""
+def check_almost(root: Path, files: Sequence[Member], remedy: str = RENAME) -> None:
+    """Raise ConfigError with `remedy` if names of `files` without a split word look like those of two splits."""
     found = {split: {file for file in files if piece.search("/".join(file.parts))} for split, piece in ALMOST.items()}
     train, test = sorted(found["train"] - found["test"]), sorted(found["test"] - found["train"])
     if train and test:
         raise ConfigError(
             f"cannot tell whether {_names(train[:1])} and {_names(test[:1])} in {root} are splits: a split word "
-            "(train, test, validation) counts if no letter touches it, as in train_1.csv; rename the files, or write "
-            "[splits=none] behind the path if no name stands for a split"
+            f"(train, test, validation) counts if no letter touches it, as in train_1; {remedy}"
         )
 
 

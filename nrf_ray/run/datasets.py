@@ -101,8 +101,8 @@ def _sizes(info: DatasetInfo) -> str:
 def _remarks(located: Located) -> list[str]:
     """Return the remaining parts of the line for a dataset of files."""
     remarks = []
-    if located.test.relabel:
-        remarks.append("test classes are matched by name")
+    if located.matching:
+        remarks.append(located.matching)
     if located.pooled:
         remarks.append("rows for validation are test rows too")
     if located.by_character:

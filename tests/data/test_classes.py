@@ -10,13 +10,16 @@ import pytest
 import torch
 
 from nrf_ray.data.catalogue import DATASETS, dataset_named
+from nrf_ray.data.classes import matched
 from nrf_ray.data.digits import arrays
 from nrf_ray.data.extra import check_same_classes
 from nrf_ray.data.formats import FORMATS
 from nrf_ray.data.load import load
 from nrf_ray.data.readers import cifar, idx, imagenet
+from nrf_ray.data.readers.class_order import in_order
 from nrf_ray.data.splitting import split_rows
 from nrf_ray.errors import ConfigError
+from nrf_ray.run.datasets import dataset_lines
 from tests.data.files import pixels, png, write_folder, write_parquet
 from tests.data.reading import refusal
 
@@ -83,11 +86,48 @@ def test_where_both_orders_are_one_nothing_is_asked(names, tmp_path):
     assert classes_seen(load(dataset_named(f"folder:{root}").ref)[0]) == {place: place for place in range(len(names))}
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("set1_class2", "set1_class10"), ("background", "c1", "c2", "c10"), ("2_1", "2_10", "10_1"),
+        ("class2", "Class10"), ("1.2.9", "1.2.10"), ("day 9", "day 10", "night 1"), ("01", "1", "2", "10"),
+        ("1_x", "1.5_x", "10_x"), ("-10", "-9.5", "-9", "3"), ("\uff12", "\uff11\uff10"), ("2019-2", "2019-10"),
+    ],
+    ids=lambda names: " ".join(names),
+)  # fmt: skip
+def test_every_number_in_a_name_counts_whatever_the_other_names_are(names, tmp_path):
+    """Regression: only the first number counted, and only if the text before it was the same in all names."""
+    with pytest.raises(ConfigError, match=r"in text order.*\[classes=number\] or \[classes=text\]"):
+        in_order(tmp_path, names, "")
+    assert in_order(tmp_path, names, "text") == sorted(names)
+    if "01" in names:
+        with pytest.raises(ConfigError, match="differ only in zeros"):
+            in_order(tmp_path, names, "number")
+    else:
+        assert in_order(tmp_path, names, "number") == list(names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Class2", "class10"), ("Zebra", "ant"), ("Zebra1", "ant2"), ("c-x", "c1"), ("1e3", "2e2"), ("0.25", "0.5"),
+        ("-x", "1"), ("ant", "ant2", "bee"), ("2_1", "2_10"), ("a 1", "a-2"),
+    ],
+    ids=lambda names: " ".join(names),
+)  # fmt: skip
+def test_orders_that_differ_by_no_number_are_not_asked_about(names, tmp_path):
+    assert in_order(tmp_path, names, "") == list(names) == sorted(names)
+
+
 def test_the_order_of_numbers_is_refused_where_there_is_none(tmp_path):
     root = write_classes(tmp_path / "a", ("ant", "bee"))
-    assert "which are not one text and a different number each" in refusal(f"folder:{root}[classes=number]")
+    assert "which have no numbers, or differ only in zeros or case; write [classes=text]" in refusal(
+        f"folder:{root}[classes=number]"
+    )
     root = write_classes(tmp_path / "b", ("1", "01", "2"))
-    assert "which are not one text and a different number each" in refusal(f"folder:{root}[classes=number]")
+    assert "which have no numbers, or differ only in zeros or case; write [classes=text]" in refusal(
+        f"folder:{root}[classes=number]"
+    )
 
 
 @pytest.mark.parametrize(
@@ -283,6 +323,93 @@ def test_names_that_are_numbers_are_labels_of_a_set_without_names(tmp_path):
     for order in ("number", "text"):
         found = load(dataset_named(f"folder:{train}[classes={order}]@parquet:{test}").ref)
         assert classes_seen(found[0]) == classes_seen(found[1])
+
+
+def matched_pairs(train, test) -> dict[str, str]:
+    """Return the training class of each test class, by name."""
+    info = DATASETS["digits"]
+    ours, theirs = (replace(info, classes=tuple(names), num_classes=len(names)) for names in (train, test))
+    found = matched(ours, theirs, "a@b").relabel or range(len(test))
+    return {name: train[label] for name, label in zip(test, found, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        (("1", "2", "3", "unknown"), ("1", "2", "3")),
+        (("-1", "0", "1"), ("0", "1")),
+        (("1", "10", "2", "other"), ("1", "2")),
+        (("0.25", "0.5", "1"), ("0.5", "1")),
+        (("1", "3", "5"), ("1", "3")),
+        (("01", "1"), ("1", "01")),
+        (("1.5", "15"), ("15", "1.5")),
+        (("c", "c++"), ("c++", "c")),
+        (("+", "-"), ("-", "+")),
+        (("Cat", "cat"), ("cat",)),
+    ],
+)
+def test_classes_of_equal_names_are_the_same_whatever_the_names_are(train, test):
+    """Regression: with folders 1, 2, 3, unknown and 1, 2, 3, the test class 1 was taken for the label 1, class 2."""
+    assert matched_pairs(train, test) == {name: name for name in test}
+
+
+def test_numeric_and_other_folder_names_are_matched_by_name_when_read(tmp_path):
+    train = write_classes(tmp_path / "a", ("1", "2", "3", "unknown"))
+    test = write_split(tmp_path / "b", ("1", "2", "3"))
+    found = load(dataset_named(f"folder:{train}@folder:{test}").ref)
+    assert [classes_seen(part) for part in found] == [{0: 0, 1: 1, 2: 2, 3: 3}, {0: 0, 1: 1, 2: 2}]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [("Cat", "cat"), ("ice_cream", "Ice Cream"), ("ice-cream", "icecream"), ("class_1", "class1"), ("3-d", "3d")],
+)
+def test_names_that_differ_in_case_and_blanks_are_one_class_and_said(ours, theirs, tmp_path):
+    assert matched_pairs(("ant", ours), (theirs, "ant")) == {theirs: ours, "ant": "ant"}
+    train = write_classes(tmp_path / "a", ("ant", ours))
+    test = write_split(tmp_path / "b", ("ant", theirs))
+    line = dataset_lines([dataset_named(f"folder:{train}@folder:{test}").ref])[0]
+    assert f"test classes are matched by name ({theirs} as {ours})" in line
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("c++", "c"), ("O+", "O-"), ("1.5", "15"), ("1_5", "15"), ("1-5", "1_5"), ("neg-1", "neg1"), ("a-", "a"),
+        ("x#", "x"), ("0", "00"), ("-1", "1"), ("a.b", "ab"), ("_cat", "cat"), ("a/b", "ab"),
+    ],
+)  # fmt: skip
+def test_names_that_differ_in_a_sign_with_a_meaning_are_two_classes(ours, theirs):
+    """Regression: all signs were dropped before names were compared."""
+    with pytest.raises(ConfigError) as error:
+        matched_pairs(("ant", ours), ("ant", theirs))
+    assert f"not trained on ({theirs}); it is trained on ant, {ours}: give the classes the same names" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "named"),
+    [
+        (("Cat", "cat"), ("CAT",), "'Cat' and 'cat' and 'CAT'"),
+        (("ant", "cat"), ("cat", "Cat"), "'cat' and 'Cat'"),
+        (("ant", "cat"), ("Cat", "CAT"), "'cat' and 'Cat' and 'CAT'"),
+    ],
+)
+def test_names_that_may_be_the_same_class_in_two_ways_are_refused(train, test, named):
+    with pytest.raises(ConfigError, match=f"has the classes {named}, and it is a guess"):
+        matched_pairs(train, test)
+
+
+def test_a_set_without_names_is_matched_with_numbers_only_where_they_are_the_labels(tmp_path):
+    images, labels = pixels(24, (1, 4, 4)), np.arange(24) // 2 % 3
+    test = write_parquet(tmp_path / "b.parquet", images, labels, split=["train", "test"] * 12)
+    odd = write_classes(tmp_path / "a", ("1", "2", "3", "unknown"))
+    said = refusal(f"folder:{odd}@parquet:{test}")
+    assert "the class '1', label 0, in the other, so the number 1 could be either" in said
+    plain = write_classes(tmp_path / "c", ("0", "1", "2", "unknown"))
+    assert dataset_named(f"folder:{plain}@parquet:{test}").num_classes == 4
+    turned = write_classes(tmp_path / "d", [str(number) for number in range(11)])
+    line = dataset_lines([dataset_named(f"folder:{turned}[classes=text]@parquet:{test}").ref])[0]
+    assert "test classes are matched by number, for one set has no names" in line
 
 
 def test_the_released_order_of_cifar_10_meets_other_names_with_a_question(tmp_path):

@@ -291,6 +291,59 @@ def test_pictures_beside_the_folders_of_classes_and_below_them_are_refused(tmp_p
     assert "bee/old/x.png cannot be in a class" in refusal(f"folder:{root}")
 
 
+PLACES = "PATH/train/<class>/ and PATH/test/<class>/"
+
+
+@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("training", "val"), ("a/train", "a/test")])
+def test_splits_below_the_folders_of_classes_are_named_and_never_mixed(train, test, tmp_path):
+    """Regression: the advice was to move the pictures into the folder of the class, so all were training pictures."""
+    for name, rows in (("ant", slice(0, 6)), ("bee", slice(6, 12))):
+        for split in (train, test):
+            write_folder(tmp_path / name, IMAGES[rows], LABELS[rows] * 0, names=(split,))
+    said = refusal(f"folder:{tmp_path}")
+    assert f"the folders {', '.join(sorted((f'ant/{test}', f'ant/{train}')))}, " in said
+    assert f"the split comes first: move the pictures into {PLACES}" in said
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("trainset", "testset"), ("birdsTrain", "birdsTest"), ("trainA", "testA"), ("traindata", "testdata"),
+        ("trains", "tests"), ("mytrain", "myval"),
+    ],
+)  # fmt: skip
+def test_folders_that_look_like_two_splits_are_to_be_named_train_and_test(train, test, tmp_path):
+    for name in (train, test):
+        write_folder(tmp_path / "a" / name, IMAGES, LABELS)
+        write_folder(tmp_path / "b", IMAGES, LABELS * 0, names=(name,))
+        write_folder(tmp_path / "c" / "ant", IMAGES, LABELS * 0, names=(name,))
+    said = refusal(f"folder:{tmp_path / 'a'}")
+    assert f"cannot tell whether {train}/ant and {test}/ant in" in said
+    assert said.endswith(f"rename the folders, so that pictures are in {PLACES}")
+    assert f"cannot tell whether ant/{train} and ant/{test} in" in refusal(f"folder:{tmp_path / 'c'}")
+    assert f"cannot tell whether {train} and {test} in" in refusal(f"folder:{tmp_path / 'b'}")
+    assert dataset_named(f"folder:{tmp_path / 'b'}[splits=none]").num_classes == 2
+
+
+def test_classes_of_which_only_some_look_like_splits_are_classes(tmp_path):
+    write_folder(tmp_path, IMAGES, LABELS, names=("trains", "valleys", "bees"))
+    plain = dataset_named(f"folder:{tmp_path}")
+    assert plain.classes == ("bees", "trains", "valleys")
+    assert dataset_named(f"folder:{tmp_path}[splits=none]").ref == plain.ref
+
+
+def test_pictures_in_folders_of_unknown_splits_are_not_advised_into_one_class(tmp_path):
+    for name in ("fit", "score"):
+        write_folder(tmp_path / name, IMAGES, LABELS)
+    assert f"or, in two splits, from {PLACES}" in refusal(f"folder:{tmp_path}")
+    for name in ("train", "test"):
+        write_folder(tmp_path / "b" / name, IMAGES, LABELS)
+    write_folder(tmp_path / "b" / "train" / "ant", IMAGES, LABELS * 0, names=("test",))
+    assert "the folders train/ant/test are named for splits below" in refusal(f"folder:{tmp_path / 'b'}")
+    (tmp_path / "b" / "train" / "ant" / "test").rename(tmp_path / "b" / "train" / "ant" / "old")
+    assert "move them there, each within its split" in refusal(f"folder:{tmp_path / 'b'}")
+
+
 def test_links_are_followed_and_those_to_nowhere_or_in_circles_refused(tmp_path):
     write_rows(tmp_path / "elsewhere" / "part" / "b.parquet", TEST)
     write_rows(tmp_path / "set" / "train.parquet", TRAIN)

@@ -3,24 +3,33 @@
 Either PATH/<class>/*, of which one picture in six is for testing, or PATH/<split>/<class>/*, if the names of all
 folders in PATH have a split word (`members`): train and test, training and validation, birds_train and birds_test. A
 folder of pictures whose name has a split word could be a class or a split, so it is refused unless [splits=none] says
-that it is a class. Classes are numbered in the text order of their names. If the numbers in the names give another
-order, [classes=number] or [classes=text] must choose between the two. [size=64,crop=center] resizes pictures (`sized`).
+that it is a class. Classes are numbered in the text order of their names; if the numbers in them give another order,
+[classes=number] or [classes=text] must choose (`class_order`). [size=64,crop=center] resizes pictures (`sized`).
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from nrf_ray.data.members import PICTURES, Member, Tree, are_pooled, listed, passed_over, split_in, tree_of, words_in
+from nrf_ray.data.members import (
+    ALMOST,
+    PICTURES,
+    Member,
+    Tree,
+    are_pooled,
+    check_almost,
+    listed,
+    passed_over,
+    split_in,
+    tree_of,
+    words_in,
+)
 from nrf_ray.data.outline import (
     AS_IS,
     CENTER,
     NONE,
-    NUMBER,
     Batch,
     Choices,
     Format,
@@ -30,11 +39,9 @@ from nrf_ray.data.outline import (
     pack,
     rows_at_once,
 )
+from nrf_ray.data.readers.class_order import in_order
 from nrf_ray.data.readers.sized import checked_shape, decode_as, shape_of
 from nrf_ray.errors import ConfigError
-
-NUMBERED = re.compile(r"(\D*?)(^-?\d+(?:\.\d+)?|\d+(?:\.\d+)?)(?s:.*)")
-"""The text before the first number in a name, and that number; a minus sign counts at the start of a name only."""
 
 
 class Listed(NamedTuple):
@@ -109,12 +116,7 @@ def pictures_of(path: Path, choices: Choices) -> Listed:
     tree = tree_of(path, PICTURES)
     splits = {} if choices.splits == NONE else _split_folders(path, tree)
     depth = 2 if splits else 1
-    stray = ["/".join(file.parts) for file in tree.files if len(file.parts) != depth + 1]
-    if stray:
-        place = "PATH/<split>/<class>/" if splits else "PATH/<class>/"
-        raise ConfigError(
-            f"{path}: {listed(stray)} cannot be in a class; pictures are read only from {place}: move them there"
-        )
+    _check_depth(path, tree, depth)
     named = {
         split: {parts[-1] for parts in tree.folders if len(parts) == depth and splits.get(parts[0], "train") == split}
         for split in ("train", "test")
@@ -133,41 +135,30 @@ def pictures_of(path: Path, choices: Choices) -> Listed:
     return Listed(classes, pictures, are_pooled(words_in(splits)))
 
 
-def in_order(path: Path, names: set[str], order: str) -> list[str]:
-    """Return the names of class folders in the order of their labels: "number", "text", or empty if both are the same.
-
-    Raises ConfigError if `order` is empty and the two orders differ, or if `order` is "number" and the names have none.
-    """
-    by_text = sorted(names)
-    by_number = _by_number(by_text)
-    if order == NUMBER:
-        if by_number is None:
-            raise ConfigError(
-                f"{path} has class folders {listed(by_text)}, which are not one text and a different number each; "
-                "leave out [classes=number]"
-            )
-        return by_number
-    if order or by_number in (None, by_text):
-        return by_text
-    assert by_number is not None, "otherwise text order is returned above"
-    place = next(label for label, name in enumerate(by_text) if name != by_number[label])
-    raise ConfigError(
-        f"{path} has class folders named by numbers, and class {place} is {by_number[place]} in numerical order but "
-        f"{by_text[place]} in text order, which ImageFolder and its checkpoints use: write [classes=number] or "
-        f"[classes=text] behind the path"
-    )
+def _check_depth(path: Path, tree: Tree, depth: int) -> None:
+    """Raise ConfigError if a picture is not `depth` folders below `path`; the advice never mixes two splits."""
+    stray = [file for file in tree.files if len(file.parts) != depth + 1]
+    if not stray:
+        return
+    below = sorted({file.parts[:-1] for file in stray if split_in(file.parts[1:-1])})
+    if below:
+        raise ConfigError(
+            f"{path}: the folders {listed(['/'.join(parts) for parts in below])} are named for splits below another "
+            "folder; the split comes first: move the pictures into PATH/train/<class>/ and PATH/test/<class>/"
+        )
+    remedy = "rename the folders, so that pictures are in PATH/train/<class>/ and PATH/test/<class>/"
+    check_almost(path, _folders_of(stray), remedy)
+    if depth == 2:
+        place = "PATH/<split>/<class>/: move them there, each within its split"
+    else:
+        place = "PATH/<class>/ or, in two splits, from PATH/train/<class>/ and PATH/test/<class>/: move them there"
+    names = listed(["/".join(file.parts) for file in stray])
+    raise ConfigError(f"{path}: {names} cannot be in a class; pictures are read only from {place}")
 
 
-def _by_number(names: Sequence[str]) -> list[str] | None:
-    """Return `names` in the order of the first number in each; None unless one text and different numbers begin them.
-
-    Behind the number a name may go on, as in 1_apple and 10_pear.
-    """
-    found = [NUMBERED.fullmatch(name) for name in names]
-    if len({match and match[1] for match in found}) != 1 or found[0] is None:
-        return None
-    numbers = {name: Decimal(match[2]) for name, match in zip(names, found, strict=True) if match}
-    return sorted(names, key=numbers.__getitem__) if len({*numbers.values()}) == len(names) else None
+def _folders_of(files: Sequence[Member]) -> list[Member]:
+    """Return the folders of `files`, each once."""
+    return list({file.parts[:-1]: Member(str(Path(file.path).parent), file.parts[:-1]) for file in files}.values())
 
 
 def _split_folders(path: Path, tree: Tree) -> dict[str, Split]:
@@ -176,6 +167,7 @@ def _split_folders(path: Path, tree: Tree) -> dict[str, Split]:
     said = {name: split_in((name,)) for name in top}
     spoken = [name for name in top if said[name]]
     if not spoken:
+        _check_classes_named_for_splits(path, tree)
         return {}
     classes = {file.parts[0] for file in tree.files if len(file.parts) == 2}
     asked = [name for name in spoken if name in classes]
@@ -196,6 +188,14 @@ def _split_folders(path: Path, tree: Tree) -> dict[str, Split]:
             "[splits=none] behind the path)"
         )
     return splits
+
+
+def _check_classes_named_for_splits(path: Path, tree: Tree) -> None:
+    """Raise ConfigError if all folders of pictures are named as if for two splits, as trainA and testA."""
+    folders = _folders_of(tree.files)
+    direct = all(len(folder.parts) == 1 for folder in folders)  # others are refused by `_check_depth`
+    if direct and all(any(piece.search("/".join(folder.parts)) for piece in ALMOST.values()) for folder in folders):
+        check_almost(path, folders, "rename the folders, or write [splits=none] behind the path if they are classes")
 
 
 def _check_classes(path: Path, classes: Sequence[str], train: Sequence[tuple[Member, int]]) -> None:
