@@ -137,6 +137,7 @@ def outline(path: Path, *, ending: str, choices: Choices, embedding: Embedding, 
         pooled=found.pooled,
         newly_split=found.newly_split,
         by_character=sum(map(embedding.by_character, (*train.texts, *test.texts))),
+        newly_cut=any(map(embedding.newly_cut, (*train.texts, *test.texts))),
     )
 
 
