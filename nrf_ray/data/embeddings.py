@@ -103,7 +103,7 @@ def words_of(text: str) -> list[str]:
 
 @cache
 def _token_with_marks() -> re.Pattern[str]:
-    """Return `TOKEN` for texts with combining marks, which `\\w` of `re` does not count among the letters."""
+    """Return `TOKEN` for texts with combining marks, which `re` does not count among the letters."""
     plain, astral = ([chr(code) for code in codes if unicodedata.category(chr(code))[0] == "M"] for codes in WITH_MARKS)
     mark = rf"(?:[{''.join(plain)}]|(?![\0-\uffff])[{''.join(astral)}])"
     letter = rf"(?:{LETTER}(?:{mark}|(?<={mark})[{JOINERS}](?={LETTER}))*)"

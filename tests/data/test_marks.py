@@ -50,7 +50,7 @@ def test_both_spellings_of_a_letter_are_one_word(text):
     [
         ("❤\ufe0f good", ["❤", "\ufe0f", "good"]),
         ("\u0301good film", ["\u0301", "good", "film"]),
-        ("می\u200cخواهم", ["می", "\u200c", "خواهم"]),
+        ("می\u200cخواهم", ["می", "\u200c", "خواهم"]),  # noqa: RUF001
         ("ที่นี่", ["ที่", "นี่"]),
     ],
     ids=["sign", "start", "Persian", "Thai"],
