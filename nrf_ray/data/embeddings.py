@@ -6,9 +6,11 @@ mutual information of words near each other, factorised by a truncated singular 
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from nrf_ray.data.words import UNKNOWN, Scaling, WordTable, table_of
@@ -55,7 +57,12 @@ MARKS = (
 """Vowel and tone marks of these scripts, which belong to the character before them."""
 LETTER = rf"[^\W{UNSPACED}]"
 TOKEN = rf"{LETTER}+(?:'{LETTER}+)*|[{UNSPACED}][{MARKS}]*|[^\w\s]"
-"""Pattern of a word with its apostrophes, a character of a script without spaces, or one sign."""
+"""Pattern of a word with its apostrophes, a character of a script without spaces, or one sign; for texts without marks.
+"""
+WITH_MARKS = (range(0x300, 0x10000), (*range(0x10000, 0x20000), *range(0xE0100, 0xE01F0)))
+"""Code points among which Unicode has combining marks: those that `re` finds in a table, and those in a slow list."""
+JOINERS = "\u200c\u200d"
+"""Joiners of letters. Behind a mark they are in the middle of a word, as in Sinhala; elsewhere they are signs."""
 PAIRS = (
     "word vectors are learnt from the pairs of words in a text; give texts of several words, or name a pretrained "
     "embedding with #hf:NAME behind the path"
@@ -76,13 +83,31 @@ class Embedding:
     """Function from the tokenised training texts to the table of words."""
     by_character: Callable[[str], bool] = lambda text: False
     """Whether a text has characters that are words by themselves because its script has no spaces."""
+    newly_cut: Callable[[str], bool] = lambda text: False
+    """Whether versions before marks belonged to their letters cut a text into other words."""
     needs_pairs: bool = False
     """Whether the embedding cannot be learnt from texts of one word."""
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words and punctuation marks of `text` in lower case."""
-    return re.findall(TOKEN, text.lower())
+    """Return the words and punctuation marks of `text` in lower case.
+
+    Vowel signs, points and accents (combining marks) belong to the letter before them. Letters that Unicode has with
+    and without a mark of their own are composed (NFC), so that both spellings are one word.
+    """
+    lower = text.lower()
+    if lower.isascii():
+        return re.findall(TOKEN, lower)
+    return _token_with_marks().findall(unicodedata.normalize("NFC", lower))
+
+
+@cache
+def _token_with_marks() -> re.Pattern[str]:
+    """Return `TOKEN` for texts with combining marks, which `re` does not count among the letters."""
+    plain, astral = ([chr(code) for code in codes if unicodedata.category(chr(code))[0] == "M"] for codes in WITH_MARKS)
+    mark = rf"(?:[{''.join(plain)}]|(?![\0-\uffff])[{''.join(astral)}])"
+    letter = rf"(?:{LETTER}(?:{mark}|(?<={mark})[{JOINERS}](?={LETTER}))*)"
+    return re.compile(rf"{letter}+(?:'{letter}+)*|[{UNSPACED}](?:[{MARKS}]|{mark})*|[^\w\s]")
 
 
 def learn_words(texts: Sequence[Sequence[str]]) -> WordTable:
@@ -217,6 +242,7 @@ LEARNT = Embedding(
     tokenise=words_of,
     learn=learn_words,
     by_character=lambda text: re.search(f"[{UNSPACED}]", text) is not None,
+    newly_cut=lambda text: not text.isascii() and words_of(text) != re.findall(TOKEN, text.lower()),
     needs_pairs=True,
 )
 """The default embedding."""

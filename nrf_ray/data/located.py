@@ -145,6 +145,7 @@ def _digests(name: Name, train: Facts, test: Facts, relabel: tuple[int, ...]) ->
     parts += [["relabel", *relabel]] if relabel else []
     parts += [["split words"]] if train.outline.newly_split or test.outline.newly_split else []
     parts += [["by character"]] if train.outline.by_character or test.outline.by_character else []
+    parts += [["marks"]] if train.outline.newly_cut or test.outline.newly_cut else []
     content = hashlib.sha256(json.dumps([RULE, parts, name.keep]).encode()).hexdigest()
     plugins = [files.plugin for files in (name.train, name.test) if files]
     return content, hashlib.sha256(json.dumps([content, *plugins]).encode()).hexdigest() if any(plugins) else content

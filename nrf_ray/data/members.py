@@ -12,8 +12,10 @@
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +37,9 @@ RENAME = "rename the files, or write [splits=none] behind the path if no name st
 
 OLD_WORD = re.compile(r"(train|test|validation|valid|val)(?![a-z])", re.IGNORECASE)
 """Split word that versions before `SPLIT_WORD` found, at the beginning of a name only."""
+
+SHARD = re.compile(r"(?P<before>.*?)(?P<number>\d+)-of-(?P<total>\d{1,9})(?!\d).*")
+"""Name of a file that says how many files there are."""
 
 PICTURES = (".png", ".jpg", ".jpeg")
 PARQUET = (".parquet", ".parq", ".pq")
@@ -97,7 +102,7 @@ def tree_of(root: Path, endings: Sequence[str]) -> Tree:
 def files_of(root: Path, endings: Sequence[str]) -> list[Member]:
     """Return the files with `endings` in the folder `root`, or `root` itself if it is a file, whatever its name.
 
-    Raises ConfigError if there is no such file.
+    Raises ConfigError if there is no such file, or if a file is missing from those that the names count.
     """
     if not root.is_dir():
         check_regular(root)
@@ -105,7 +110,31 @@ def files_of(root: Path, endings: Sequence[str]) -> list[Member]:
     files = tree_of(root, endings).files
     if not files:
         raise ConfigError(f"there is no file *{endings[0]} in {root}")
+    check_shards(member.path for member in files)
     return files
+
+
+def check_shards(paths: Iterable[str]) -> None:
+    """Raise ConfigError unless the files called 00000-of-00003 to 00002-of-00003, or from 1 to 3, are all there."""
+    found: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for path in paths:
+        folder, name = os.path.split(path)
+        if shard := SHARD.fullmatch(name):
+            found[f"{folder}/{shard['before']}", shard["total"]].add(int(shard["number"]))
+    for (before, total), numbers in found.items():
+        count = int(total)
+        first = 1 if 0 not in numbers and count in numbers else 0
+        missing = [
+            number for number in islice(range(first, first + count), FEW + len(numbers)) if number not in numbers
+        ]
+        lost = count - sum(first <= number < first + count for number in numbers)
+        if missing:
+            names = ", ".join(f"{before}{number:0{len(total)}}-of-{total}" for number in missing[:FEW])
+            more = f" and {lost - FEW} more" if lost > FEW else ""
+            raise ConfigError(
+                f"{lost} of {count} files are missing: {names}{more}; download or copy them, or rename the others if "
+                "the set is complete without them"
+            )
 
 
 def passed_over(root: Path, endings: Sequence[str]) -> list[str]:

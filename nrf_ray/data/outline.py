@@ -46,6 +46,8 @@ class Outline:
     """Whether the names of the files put rows into another split than older versions did (`members.old_split`)."""
     by_character: int = 0
     """Number of texts in a script without spaces, whose words are single characters."""
+    newly_cut: bool = False
+    """Whether versions before marks belonged to their letters cut a text into other words (`Embedding.newly_cut`)."""
     pooled: bool = False
     """Whether the test rows are rows for validation and rows for testing, by their names."""
 

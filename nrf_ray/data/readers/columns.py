@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nrf_ray.data.members import WORDS, Member, are_pooled, old_split, splits_by_name, words_in
-from nrf_ray.data.outline import NONE, Choices, Split
+from nrf_ray.data.outline import BATCH_ROWS, NONE, Choices, Split
 from nrf_ray.data.readers.arrow_stream import ENDING, ArrowFile
 from nrf_ray.data.readers.beginnings import other_kind
+from nrf_ray.data.readers.split_columns import FLAG, Told, add_row
 from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 MAX_ROWS = 2**24
 MAX_GROUP_BYTES = 2**33
 """Largest row group: a few bytes can encode any number of equal rows, and a page any number of equal pixels."""
+
+
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""Signs that separate the columns of files which are called CSV too."""
 
 
 class Splits(NamedTuple):
@@ -68,13 +74,29 @@ def check_names(file: Path, names: Sequence[str], needed: Sequence[str]) -> None
     """Raise ConfigError if a column is missing, or there is more than one of its name."""
     missing = sorted(set(needed) - set(names))
     if missing:
-        raise ConfigError(f"{file} has no column {' or '.join(missing)}; it has {', '.join(names) or 'none'}")
+        has = f"it has {', '.join(names) or 'none'}"
+        raise ConfigError(f"{file} has no column {' or '.join(missing)}; {has}{_remedy(names, missing)}")
     nearly = [name for name in names if name != "split" and name.strip().lower() == "split"]
     if nearly:
         raise ConfigError(f"{file} has a column called {nearly[0]!r}; call it split if it has the splits, or remove it")
     twice = [name for name in (*needed, "split") if names.count(name) > 1]
     if twice:
         raise ConfigError(f"{file} has {names.count(twice[0])} columns called {twice[0]}; keep only one")
+
+
+def _remedy(names: Sequence[str], missing: Sequence[str]) -> str:
+    """Return what to do about `missing` columns, if the names of the columns show it; otherwise nothing."""
+    if names and names[0].strip().lower().startswith("sep="):
+        return ": remove the first line, which Excel reads and no column is named by, and separate columns by commas"
+    for mark, called in SEPARATORS.items():
+        if len(names) == 1 and mark in names[0]:
+            return (
+                f": its columns are separated by {called}, not by commas; write it again, as in "
+                f"pandas.read_csv(FILE, sep={mark!r}).to_csv(FILE, index=False)"
+            )
+    nearly = {name: plain for name in names if (plain := name.strip().lower()) in missing}
+    renamed = " and ".join(f"{name!r} to {plain!r}" for name, plain in nearly.items())
+    return f": rename {renamed}" if renamed else ""
 
 
 def column(file: Path, name: str, **options: Any) -> "pa.ChunkedArray":
@@ -173,6 +195,40 @@ def split_column(file: Path) -> list[Any] | None:
     if "split" not in opened(file).schema_arrow.names:
         return None
     return list(column(file, "split").to_pylist())
+
+
+def told_by(file: Path, form: Any, used: Sequence[str]) -> Told:
+    """Return the columns of an opened file that hold only split words; none if it has a column `split`.
+
+    `used` columns are left out. An ordinary column is left after its first rows; a column that begins with split words
+    is read to its end. Columns of text are read as dictionaries, since a few bytes can encode any number of equal rows.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = form.schema_arrow.names
+    others = [field for field in form.schema_arrow if field.name not in used and names.count(field.name) == 1]
+    texts = [field.name for field in others if is_text(field.type)]
+    told: Told = {field.name: set() for field in others if field.name in texts or FLAG.fullmatch(field.name)}
+    if "split" in names or not told:
+        return {}
+    opened_again = _table_file(file, read_dictionary=texts)
+    for name in [*told]:
+        with suppress(pa.ArrowException, OSError, UnicodeDecodeError):  # a damaged column that is not used
+            for batch in opened_again.iter_batches(batch_size=BATCH_ROWS, columns=[name]):
+                for value in pc.unique(batch[name]).to_pylist():
+                    add_row(told, {**dict.fromkeys(told), name: value})
+                if name not in told:
+                    break
+    return told
+
+
+def is_text(kind: "pa.DataType") -> bool:
+    """Return whether a column of type `kind` holds strings, as they are or as a dictionary."""
+    import pyarrow as pa
+
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(is_so(value) for is_so in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
 def _by_column(file: Path, names: Sequence[Any]) -> list[Split]:

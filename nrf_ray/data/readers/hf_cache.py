@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from nrf_ray.data.members import Member, listed, split_in
+from nrf_ray.data.members import Member, check_shards, listed, split_in
 from nrf_ray.data.outline import AS_IS, Choices, Format
 from nrf_ray.data.readers import parquet
 from nrf_ray.data.readers.arrow_stream import ENDING
@@ -71,6 +71,7 @@ def _files(path: Path, name: str) -> tuple[list[Member], list[str]]:
             f"{folder} has no Arrow file of `datasets`; name a folder that its `save_to_disk` wrote, or a set in its "
             "cache as hf:NAME"
         )
+    check_shards(map(str, ours))
     others = [file.relative_to(folder).as_posix() for file in found if file not in ours]
     return [Member(str(file), (f"{split[file]}{ENDING}",)) for file in ours], others
 

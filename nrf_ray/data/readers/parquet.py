@@ -21,6 +21,7 @@ from nrf_ray.data.members import PARQUET, Member, files_of, passed_over
 from nrf_ray.data.outline import (
     AS_IS,
     BATCH_ROWS,
+    NONE,
     Batch,
     Choices,
     Format,
@@ -40,11 +41,13 @@ from nrf_ray.data.readers.columns import (
     opened,
     split_column,
     splits_of,
+    told_by,
     whole_numbers,
 )
 from nrf_ray.data.readers.headers import header_of, plain_pngs
 from nrf_ray.data.readers.pictures import Picture, picture_shape, problems, refuse
 from nrf_ray.data.readers.sized import decode_as, sized_shape
+from nrf_ray.data.readers.split_columns import Said, check_said
 from nrf_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 IMAGE = ("image", "img")
-"""Possible names of the column of images; the first that exists is used."""
+"""Possible names of the column of images; a file has one of them."""
 
 
 class Shard(NamedTuple):
@@ -102,6 +105,8 @@ def outline(path: Path, *, choices: Choices, source: Source) -> Outline:
     found = _shards(path, choices, source)
     labels: dict[Split, list[int]] = {"train": [], "test": []}
     told = _splits(path, found, choices)
+    if choices.splits != NONE:
+        _check_said(path, found, told, source)
     for shard, splits in zip(found, told.rows, strict=True):
         for split, label in zip(splits, labels_of(shard.file, shard.label), strict=True):
             labels[split].append(label)
@@ -155,6 +160,10 @@ def _shard(member: Member, choices: Choices) -> Shard:
     form = opened(file)
     rows, names = int(form.metadata.num_rows), form.schema_arrow.names
     image = next((name for name in IMAGE if name in names), IMAGE[0])
+    if len({*IMAGE} & {*names}) > 1:
+        raise ConfigError(
+            f"{file} has the columns {' and '.join(IMAGE)}, and either could hold the images: keep only one of them"
+        )
     label = label_column(file, names, whole_numbers(form), choices) if image in names and rows else "label"
     return Shard(file, opened(file, image, label) if rows else form, image, label, rows, member)
 
@@ -163,6 +172,16 @@ def _splits(path: Path, found: Sequence[Shard], choices: Choices) -> Splits:
     members = [shard.member for shard in found]
     columns = [split_column(shard.file) for shard in found]
     return splits_of(path, members, columns, [shard.rows for shard in found], choices)
+
+
+def _check_said(path: Path, found: Sequence[Shard], splits: Splits, source: Source) -> None:
+    """Raise ConfigError if a column that is not used, or the name of a file without rows, says another split."""
+    held = {shard.member for shard in found}
+    said = [
+        Said(shard.member, own, told_by(shard.file, shard.form, (shard.image, shard.label)))
+        for shard, own in zip(found, splits.rows, strict=True)
+    ]
+    check_said(path, [*said, *(Said(member, [], {}) for member in source(path) if member not in held)])
 
 
 def _checked_shape(path: Path, found: Sequence[Shard], choices: Choices) -> tuple[int, int, int]:

@@ -22,6 +22,7 @@ from nrf_ray.data.members import CSV, PARQUET, files_of, passed_over
 from nrf_ray.data.outline import (
     AS_IS,
     BATCH_ROWS,
+    NONE,
     Batch,
     Choices,
     Format,
@@ -37,14 +38,18 @@ from nrf_ray.data.readers.columns import (
     check_names,
     class_names,
     column,
+    is_text,
     label_column,
     labels_of,
     opened,
     split_column,
     splits_of,
+    told_by,
     whole_numbers,
 )
 from nrf_ray.data.readers.encoding import opened_text
+from nrf_ray.data.readers.seven_bits import check_seven_bits
+from nrf_ray.data.readers.split_columns import Said, Told, add_row, check_said
 from nrf_ray.data.splitting import split_rows
 from nrf_ray.errors import ConfigError
 
@@ -56,8 +61,6 @@ MOST_DIGITS = 9
 """Largest number of digits of a label."""
 CUT = 0.95
 """Share of the training texts that are not cut."""
-ESCAPES = ("\x1b$", "\x1b(")
-"""Beginnings of the sequences with which ISO-2022 changes its alphabet; its bytes are all ASCII, and so UTF-8."""
 csv.field_size_limit(2**24)
 
 
@@ -77,6 +80,8 @@ class Table(NamedTuple):
     """Values of the column `split`; None if there is no such column."""
     classes: tuple[str, ...] = ()
     """Names of the classes, if the file has them."""
+    told: Told | None = None
+    """Columns that are not used and hold only split words."""
 
 
 class Parsed(NamedTuple):
@@ -137,6 +142,7 @@ def outline(path: Path, *, ending: str, choices: Choices, embedding: Embedding, 
         pooled=found.pooled,
         newly_split=found.newly_split,
         by_character=sum(map(embedding.by_character, (*train.texts, *test.texts))),
+        newly_cut=any(map(embedding.newly_cut, (*train.texts, *test.texts))),
     )
 
 
@@ -166,15 +172,15 @@ def _parsed(path: Path, ending: str, choices: Choices, stamp: object) -> Parsed:
     tables = [_table(Path(member.path), ending, choices) for member in members]
     columns, counts = [table.splits for table in tables], [len(table.texts) for table in tables]
     told = splits_of(path, members, columns, counts, choices)
+    if choices.splits != NONE:
+        check_said(
+            path, [Said(*said) for said in zip(members, told.rows, [table.told or {} for table in tables], strict=True)]
+        )
     for member, table, splits in zip(members, tables, told.rows, strict=True):
+        check_seven_bits(member.path, table.texts)
         for number, (text, label, split) in enumerate(zip(table.texts, table.labels, splits, strict=True)):
             if not text or text.isspace():
                 raise ConfigError(f"row {number} of {member.path} is an empty text; remove it")
-            if any(escape in text for escape in ESCAPES):
-                raise ConfigError(
-                    f"row {number} of {member.path} is ISO-2022 and not UTF-8; convert the file: iconv -f ISO-2022-JP "
-                    "(or -KR, -CN) -t UTF-8"
-                )
             rows[split].texts.append(text)
             rows[split].labels.append(label)
     return Parsed(rows, agreed_names(path, [table.classes for table in tables]), told.pooled, told.newly)
@@ -195,7 +201,6 @@ def _lengths(texts: Sequence[str], embedding: Embedding, path: Path) -> Iterator
 
 
 def _parquet(file: Path, choices: Choices) -> Table:
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     form = opened(file)
@@ -206,8 +211,7 @@ def _parquet(file: Path, choices: Choices) -> Table:
     if form.metadata.num_rows > MAX_ROWS:
         raise ConfigError(f"{file} has {form.metadata.num_rows} rows; at most {MAX_ROWS} are read: write smaller files")
     kind = form.schema_arrow.field("text").type
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not any(is_so(value) for is_so in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
+    if not is_text(kind):
         raise ConfigError(f"{file} has texts of type {kind}; they must be strings")
     # Read as a dictionary, since a few bytes can encode any number of equal texts.
     found = column(file, "text", read_dictionary=["text"])
@@ -221,7 +225,8 @@ def _parquet(file: Path, choices: Choices) -> Table:
             f"{file} has texts that are not UTF-8 (byte {error.start} of a text: {error.reason}); write the file again "
             "from texts that were decoded by their own encoding"
         ) from error
-    return Table(texts, labels_of(file, label), split_column(file), class_names(form, label))
+    told = told_by(file, form, ("text", label))
+    return Table(texts, labels_of(file, label), split_column(file), class_names(form, label), told)
 
 
 def _csv(file: Path, choices: Choices) -> Table:
@@ -233,10 +238,13 @@ def _csv(file: Path, choices: Choices) -> Table:
             names = list(rows.fieldnames or ())
             label = choices.label or "label"
             check_names(file, names, ("text", label))
+            others = {name: set[str]() for name in names if name not in ("text", label)}
+            told: Told = {} if "split" in names else others
             for number, row in enumerate(rows):
                 if number == MAX_ROWS:
                     raise ConfigError(f"{file} has more than {MAX_ROWS} rows; write smaller files")
                 _check_values(file, number, row, rows.line_num, len(names))
+                add_row(told, row)
                 found.texts.append(row["text"])
                 found.labels.append(_label(file, number, row[label].strip()))
                 found.splits.append(row.get("split", "")) if found.splits is not None else None
@@ -245,7 +253,7 @@ def _csv(file: Path, choices: Choices) -> Table:
         raise ConfigError(f"{file} is not a readable CSV file{line}: {error}") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ConfigError(f"{file} is damaged: {error}") from error
-    return found._replace(splits=found.splits if "split" in names else None)
+    return found._replace(splits=found.splits if "split" in names else None, told=told)
 
 
 def _check_values(file: Path, number: int, row: Mapping[str | None, Any], line: int, columns: int) -> None:
