@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nrf_ray.attacks.losses import LOSSES, margin_of, per_example_margin, ranked
+from nrf_ray.attacks.losses import LOSSES, first_loss, margin_of, per_example_margin, ranked
 from nrf_ray.attacks.pgd import pgd
 from nrf_ray.attacks.restarts import ExampleStarts, RunStarts, run_once, run_restarts
 from nrf_ray.attacks.robustness import robust_accuracy
@@ -72,6 +72,12 @@ def test_other_classes_are_ranked_without_the_label_and_counted_anew_past_the_la
     found = [ranked(logits, labels, rank).tolist() for rank in (1, 2, 3, 4, 5)]
     assert found == [[2, 1], [1, 3], [3, 0], [2, 1], [1, 3]]
     assert margin_of(torch.tensor([1, 0]))(logits, labels).tolist() == [-2.0, -5.0]
+
+
+def test_the_first_run_optimises_cross_entropy_or_the_loss_that_is_named():
+    assert [first_loss(name) for name in ("alternating", "margin", "cross_entropy")] == [
+        "cross_entropy", "margin", "cross_entropy"
+    ]  # fmt: skip
 
 
 def test_with_two_classes_the_margin_of_any_rank_is_the_margin():
