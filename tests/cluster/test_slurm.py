@@ -4,7 +4,6 @@ What is at stake: a job ends as its sweep ended, even where Ray's own command sa
 over resumes; and its Ray has a token, a port and a folder of its own.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -230,24 +229,6 @@ needs_isolation = pytest.mark.skipif(not may_isolate(), reason="may not make net
 
 
 @pytest.fixture
-def nodes() -> Iterator[tuple[str, str]]:
-    """Yield two networks that are joined by one cable: the nodes of a job."""
-    names = tuple(f"nrf{os.getpid()}n{node}" for node in range(2))
-    a, b = names
-    lines = [f"netns add {a}", f"netns add {b}", f"link add v0 netns {a} type veth peer name v1 netns {b}"]
-    for node, name in enumerate(names):
-        lines += [f"-n {name} addr add 10.99.0.{node + 1}/24 dev v{node}"]
-        lines += [f"-n {name} link set {device} up" for device in ("lo", f"v{node}")]
-    try:
-        for line in lines:
-            subprocess.run(["ip", *line.split()], check=True)
-        yield a, b
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "delete", name], check=False)
-
-
-@pytest.fixture
 def real(tmp_path: Path) -> Iterator[Slurm]:
     """Yield a place where jobs start a real Ray, whose processes end with the job's step."""
     slurm = Slurm(tmp_path, {"srun": RANKS, "scancel": END_RANKS, "scontrol": SCONTROL})
@@ -289,24 +270,3 @@ def test_a_job_that_was_queued_again_resumes_on_a_real_ray(real: Slurm) -> None:
     assert opened.blobs.exists("sweeps/transfer_grid/results.parquet")
     assert len(kept) >= 1
     assert f"{len(kept)} cached" in out
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@needs_isolation
-def test_a_job_of_two_nodes_works_on_both_and_resumes_after_one_was_lost(real: Slurm, nodes: tuple[str, str]) -> None:
-    store = real.folder / "runs"
-    there = {"NODE": f"ip netns exec {nodes[0][:-1]}", "SLURM_JOB_NUM_NODES": "2"}
-    job = real.begin(*SWEEP, str(store), on=("ip", "netns", "exec", nodes[0]), **there)
-    wait_for_a_stage(store, job)
-    steps = Path(real.environment["STEP"]).read_text().split()
-    for step in steps:  # the second node first, then all, as Slurm ends a job that lost a node
-        os.kill(int(step), signal.SIGKILL)
-    out, err = job.communicate(timeout=120)
-    assert (job.returncode, "the sweep was killed" in err) == (1, True), (out, err)
-
-    job = real.begin(*SWEEP, str(store), on=("ip", "netns", "exec", nodes[0]), **there)
-    out, err = job.communicate(timeout=600)
-    assert job.returncode == 0, (out, err)
-    records = [json.loads(path.read_text()) for path in store.glob("*/*/record.json")]
-    assert {record["provenance"]["host"] for record in records} == {"node0", "node1"}
