@@ -25,7 +25,7 @@ def of_trained_models(dataset: str, frames: Frames) -> Iterator[str]:
     results = frames["results"]
     students = results[results["role"] == "student"]
     found = contrasts(results).dropna(subset="difference")
-    for _, rows in found.groupby(["construction", "against"], sort=False):
+    for _, rows in found.groupby(["construction", "source_training", "against"], sort=False, dropna=False):
         row, how = _largest(rows, "epsilon"), ["mode", *ORIGIN]
         made = students.merge(pd.DataFrame([row])[how].astype(students[how].dtypes.to_dict()))
         yield (
@@ -95,8 +95,9 @@ def of_usefulness(dataset: str, frames: Frames) -> Iterator[str]:
             over = paired(found).t
             row = {"difference": over.estimate, "low": over.low, "high": over.high, "seeds": over.n}
             yield (
-                f"On {dataset}, {_more(row)} of the penultimate units of adversarially trained models are useful and "
-                f"robust in {ball_text(norm, radius)} than of standard models (the control; n = {cells['n'].min()})."
+                f"On {dataset}, the share of penultimate units that are useful and robust in {ball_text(norm, radius)} "
+                f"is {_more(row, 'higher', 'lower')} in adversarially trained models than in standard ones, the control "
+                f"(n = {cells['n'].min()} images)."
             )
 
 

@@ -56,6 +56,31 @@ def test_of_several_radii_the_largest_is_said_and_how_many_agree():
     assert text.endswith("in the same direction in 2 of 3 such comparisons.")
 
 
+def test_sets_of_a_robust_source_do_not_speak_for_those_of_a_standard_one():
+    """Regression: of two sources at the largest radius, only the robust one was said, as it comes first by name."""
+    robust = {"source_training": "adversarial"}
+    rows = students("d_det", [0.5, 0.6]) + students("d_det", [0.1, 0.2], **robust)
+    texts = said(results=results(rows + students("leak_det", [0.1, 0.1], source_training=None)))
+    assert len(texts) == 2
+    assert [".450 more" in text for text in texts].count(True) == 1
+    assert sum("d_det of robust source" in text for text in texts) == 1
+
+
+def test_robust_units_are_said_beside_those_of_standard_models():
+    base = {"dataset": "digits", "construction": "d", "mode": "faithful", "student_arch": "vgg_s", "ball_norm": "l2"}
+    units = pd.DataFrame(
+        [
+            base | {"training": training, "seed": seed, "ball_epsilon": 0.5, "robust": robust, "units": 64, "n": 360}
+            for training, counts in (("standard", (16, 16)), ("adversarial", (32, 48)))
+            for seed, robust in enumerate(counts)
+        ]
+    )
+    (text,) = sentences({"usefulness": units})
+    # .25 and .5 more: mean .375, t(1) = 12.706, sd = .17678: .375 -+ 1.59
+    assert "useful and robust in l2 0.5 is .375 higher ([-1.21, 1.96], 2 seeds) in adversarially trained" in text
+    assert text.endswith("than in standard ones, the control (n = 360 images).")
+
+
 def test_the_correlation_stands_beside_that_of_the_control():
     archs = ("vgg_s", "inception_s", "resnet_s")
     learnt = [
