@@ -46,7 +46,7 @@ from nrf_ray.data.readers.columns import (
 )
 from nrf_ray.data.readers.headers import header_of, plain_pngs
 from nrf_ray.data.readers.pictures import Picture, picture_shape, problems, refuse
-from nrf_ray.data.readers.sized import decode_as, sized_shape
+from nrf_ray.data.readers.sized import checked_by, decode_as, sized_shape
 from nrf_ray.data.readers.split_columns import Said, check_said
 from nrf_ray.errors import ConfigError
 
@@ -188,15 +188,7 @@ def _checked_shape(path: Path, found: Sequence[Shard], choices: Choices) -> tupl
     """Return the shape of the set. Raises ConfigError with all images that cannot be read, or have another shape."""
     if choices.size:
         _check_encoded(found)
-        _check_headers(path, found, None)
-        return _shape(found, choices)
-    try:
-        shape = _shape(found, choices)
-    except ConfigError:
-        _check_headers(path, found, None)  # reports this image with all others that cannot be read
-        raise
-    _check_headers(path, found, shape)
-    return shape
+    return checked_by(lambda shape: _check_headers(path, found, shape), lambda: _shape(found, choices), choices)
 
 
 def _check_encoded(found: Sequence[Shard]) -> None:

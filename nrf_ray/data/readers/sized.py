@@ -6,7 +6,7 @@ averages over all its pixels, so nothing aliases; smaller pictures are enlarged.
 its pictures has colours, and otherwise one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,15 +51,22 @@ def checked_shape(where: Path, files: Sequence[Member], choices: Choices) -> tup
 
     Nothing is decoded.
     """
+    return checked_by(lambda shape: check_files(where, files, shape), lambda: shape_of(files, choices), choices)
+
+
+def checked_by(
+    check: Callable[[tuple[int, int, int] | None], None], shape_of: Callable[[], tuple[int, int, int]], choices: Choices
+) -> tuple[int, int, int]:
+    """Return what `shape_of` returns, after `check` of all pictures: of their shape too, unless they are resized."""
     if choices.size:
-        check_files(where, files, None)
-        return shape_of(files, choices)
+        check(None)
+        return shape_of()
     try:
-        shape = shape_of(files, choices)
+        shape = shape_of()
     except ConfigError:
-        check_files(where, files, None)  # reports this picture with all others that cannot be read
+        check(None)  # reports this picture with all others that cannot be read
         raise
-    check_files(where, files, shape)
+    check(shape)
     return shape
 
 
