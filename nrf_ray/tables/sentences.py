@@ -96,8 +96,8 @@ def of_usefulness(dataset: str, frames: Frames) -> Iterator[str]:
             row = {"difference": over.estimate, "low": over.low, "high": over.high, "seeds": over.n}
             yield (
                 f"On {dataset}, the share of penultimate units that are useful and robust in {ball_text(norm, radius)} "
-                f"is {_more(row, 'higher', 'lower')} in adversarially trained models than in standard ones, the control "
-                f"(n = {cells['n'].min()} images)."
+                f"is {_more(row, 'higher', 'lower')} in adversarially trained models than in standard ones, the "
+                f"control (n = {cells['n'].min()} images)."
             )
 
 
